@@ -5,6 +5,7 @@
     ├── InputError        the caller: an input, an option or a file that does not fit
     ├── NodeError         the author of one node: it raised, or returned what it did not declare
     ├── WrongOutput       the author of one node: its output does not fit the slice that it declares
+    │   └── Unstorable        what it returned is valid, and a journal could not give it back
     ├── ExitRefused       the author of one node: it called `sys.exit()`, or was interrupted
     ├── StrayCancellation the author of one node: it was cancelled, but not by its run
     ├── WriteConflict     the graph in this run: two writes of one field that did not see each other
@@ -112,6 +113,10 @@ class NodeError(GraphorchError):
 
 class WrongOutput(GraphorchError):
     """An output that does not fit what its node declares: its type, a value or a field."""
+
+
+class Unstorable(WrongOutput):
+    """A value that the journal could not give back as it was, or has no room for."""
 
 
 class ExitRefused(GraphorchError):

@@ -1,8 +1,17 @@
-"""Short texts for people: truncation, lists, plurals, amounts of money and time."""
+"""Short texts for people: truncation, errors, lists, plurals, amounts of money and time."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+LONGEST_NAME = 200  # characters
+NAME_RULE = f"Use one line of 1 to {LONGEST_NAME} visible characters."
+RUN_ID_RULE = (
+    f"Use up to {LONGEST_NAME} letters, digits, '-', '_' and '.', "
+    "beginning with a letter, digit or '_'."
+)
+_RUN_ID = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{LONGEST_NAME - 1}}}")
 
 
 def truncate(text: str, longest: int) -> str:
@@ -20,6 +29,53 @@ def truncate_counted(text: str, longest: int, what: str = "more characters") -> 
     if len(text) <= longest:
         return text
     return f"{text[:longest]}… ({len(text) - longest:,} {what})"
+
+
+def is_name(text: object) -> bool:
+    """Return whether a text can name a graph, a node or a tag: one line of visible characters."""
+    if not isinstance(text, str) or len(text) > LONGEST_NAME:
+        return False
+    return text.isprintable() and bool(text.strip())
+
+
+def is_run_id(text: object) -> bool:
+    """Return whether a text can be the id of a run: as part of a path it never leads elsewhere."""
+    return isinstance(text, str) and _RUN_ID.fullmatch(text) is not None
+
+
+LONGEST_TEXT = 100_000  # characters of a text that is kept for people
+LONGEST_ERROR = 10_000  # characters of what an exception says
+KIND = "__graphorch_kind__"
+"""Attribute of an exception that stands for one of another class: the name of that class."""
+
+
+def clean(text: str, longest: int = LONGEST_TEXT) -> str:
+    """Return a text that any file can hold: half surrogate pairs escaped, cut if it is longer."""
+    text = truncate_counted(text, longest)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def name_error(error: BaseException) -> str:
+    """Return the name of the class of an exception, or of the one that it stands for."""
+    return getattr(error, KIND, "") or type(error).__name__
+
+
+def explain_error(error: BaseException) -> str:
+    """Return what an exception says, with the parts of a group, escaped and cut."""
+    try:
+        text = str(error)
+    except Exception as broken:  # the class is a user's and may raise anything
+        text = f"(its message cannot be shown: {type(broken).__name__})"
+    is_plain_group = type(error).__str__ is BaseExceptionGroup.__str__
+    if isinstance(error, BaseExceptionGroup) and is_plain_group:
+        text = f"{text}: {'; '.join(map(format_error, error.exceptions))}"  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+    return clean(text, LONGEST_ERROR)
+
+
+def format_error(error: BaseException) -> str:
+    """Return an exception as `ValueError: what it says`, or its class alone if it says nothing."""
+    text = explain_error(error)
+    return f"{name_error(error)}: {text}" if text else name_error(error)
 
 
 def join_limited(items: Iterable[str], most: int, conjunction: str = "and") -> str:

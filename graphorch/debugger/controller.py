@@ -49,6 +49,7 @@ from graphorch.runs.clients import SharedClient
 from graphorch.runs.fork import Effects, fork
 from graphorch.runs.result import Question, Result, build_question, build_result, find_asker
 from graphorch.statuses import SUCCESS_STATUSES
+from graphorch.text import format_error
 
 T = TypeVar("T")
 Output: TypeAlias = BaseModel | tuple[BaseModel, ...]
@@ -286,8 +287,7 @@ class Controller:
                 "use step_back(), or make a new session with flow.debug(…)."
             )
         failures = [
-            f"'{failed.path}' raised {type(failed.failure).__name__}: {failed.failure}"
-            for failed in run.failed()
+            f"'{failed.path}' raised {format_error(failed.failure)}" for failed in run.failed()
         ]
         raise InputError(
             f"The run {run.status} ({run.reason}): {'; '.join(failures) or 'nothing can run'}. "

@@ -24,6 +24,7 @@ from graphorch.core.events import Update
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
 from graphorch.engine.lease_heartbeat import LEASE_SECONDS
+from graphorch.engine.record_bodies import RecordEncoder
 from graphorch.engine.replay import rebuild
 from graphorch.engine.run_journal import RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
@@ -240,4 +241,5 @@ class SteppedRun:
         lease = await self.store.claim(run_id, new_owner(), ttl=LEASE_SECONDS)
         if records:
             await self.store.append(lease, records, expected_last_seq=0)
-        return RunJournal(self.store, lease, len(records), self.plan)
+        encoder = RecordEncoder(self.plan, limits=self.store.limits)
+        return RunJournal(self.store, lease, len(records), encoder)

@@ -12,6 +12,7 @@ from graphorch.engine.attempts.model_calls import RecordedCall
 from graphorch.errors import Unassigned
 from graphorch.state.slices import Field
 from graphorch.state.version import UNSET
+from graphorch.text import format_error
 
 StepKind: TypeAlias = Literal[
     "done", "handled", "skipped", "cancelled", "failed", "asked", "entered"
@@ -113,7 +114,7 @@ class DebugRecorder:
         failure = activation.failure if isinstance(activation.failure, Exception) else None
         error = str(activation.failure or "")
         if failure is not None:
-            error = f"{type(failure).__name__}: {failure}"
+            error = format_error(failure)
         seconds = 0.0
         if activation.ended_at and activation.started_at:
             seconds = max(0.0, activation.ended_at - activation.started_at)

@@ -29,8 +29,7 @@ from graphorch.engine.attempts.run_task import RunTask
 from graphorch.engine.events import Cancelled
 from graphorch.engine.invocation import binding
 from graphorch.engine.run_services import RunServices
-from graphorch.engine.state_codec import Unstorable
-from graphorch.errors import as_failure
+from graphorch.errors import Unstorable, as_failure
 
 if TYPE_CHECKING:
     from graphorch.engine.run_journal import RunJournal

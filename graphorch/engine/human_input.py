@@ -17,7 +17,7 @@ from graphorch.core.retry import find_handler
 from graphorch.core.tree import Activation, Status
 from graphorch.engine.invocation.binding import bind_arguments
 from graphorch.errors import Expired, InputError, Rejected, WrongOutput
-from graphorch.text import truncate, truncate_repr
+from graphorch.text import clean, truncate, truncate_repr
 
 _LONGEST_VALUE: Final = 400  # characters of a value that a gate shows
 
@@ -40,11 +40,12 @@ def build_question(activation: Activation, now: float) -> PendingQuestion:
     if step.ask is None:
         from graphorch.graph.approval import Approval  # only gates need it
 
-        return PendingQuestion(_build_gate_text(activation), Approval)
+        return PendingQuestion(clean(_build_gate_text(activation)), Approval)
     assert step.over is not None
     assert activation.version is not None
     expires = None if step.ask.expires is None else now + step.ask.expires
-    return PendingQuestion(str(step.over(activation.version)), step.ask.answer, expires)
+    text = clean(str(step.over(activation.version)))
+    return PendingQuestion(text, step.ask.answer, expires)
 
 
 def build_answer(
@@ -109,8 +110,7 @@ def _build_gate_text(activation: Activation) -> str:
     """Return what a gate asks: with the values that the node reads, or with those it wrote."""
     if activation.update is None:
         slices = [value for value in bind_arguments(activation) if isinstance(value, BaseModel)]
-        texts = [value.model_dump_json(exclude_none=True) for value in slices]
-        reads = "\n".join(truncate(text, _LONGEST_VALUE) for text in texts)
+        reads = "\n".join(map(_show_slice, slices))
         return f"May '{activation.path}' run? It reads:\n{reads}"
     fields = activation.scope.plan.schema.fields
     lines = [
@@ -119,3 +119,11 @@ def _build_gate_text(activation: Activation) -> str:
     ]
     wrote = "\n".join(lines) or "nothing"
     return f"May the result of '{activation.path}' go on? It wrote:\n{wrote}"
+
+
+def _show_slice(slice: BaseModel) -> str:
+    """Return a slice as JSON, or as Python shows it where it has no JSON."""
+    try:
+        return truncate(slice.model_dump_json(exclude_none=True), _LONGEST_VALUE)
+    except Exception:  # its serializers are the user's and may raise anything
+        return truncate_repr(slice, _LONGEST_VALUE)

@@ -13,6 +13,7 @@ from graphorch.core.tree import Activation
 from graphorch.engine import events
 from graphorch.engine.events import Observer, RunEvent, TextDelta
 from graphorch.errors import as_failure
+from graphorch.text import format_error
 
 
 class Observers:
@@ -81,7 +82,7 @@ def _build_failed(event: NodeFailed) -> events.Failed:
         path=activation.path,
         node=activation.step.name,
         attempt=event.attempt,
-        error=f"{type(failure).__name__}: {failure}",
+        error=format_error(failure),
         retry_in=event.retry_after,
         handled=event.handler >= 0 and event.retry_after is None,
         at=event.at,

@@ -1,7 +1,7 @@
 """Describe what a model was asked, as plain JSON for the journal.
 
 A prompt is kept for people who read a run afterwards; nothing is ever computed from it. So a very
-long prompt is cut, and characters that JSON cannot hold are replaced, instead of failing the run.
+long prompt is cut, and characters that JSON cannot hold are escaped, instead of failing the run.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graphorch.text import truncate_counted
+from graphorch.text import clean
 
 if TYPE_CHECKING:
     from graphorch.journal.record_kinds import AskedModelBody, MessageBody
     from graphorch.models.budgets.charge import Charge
     from graphorch.models.messages import Message, Request
 
-LONGEST = 100_000  # characters of one message
 MOST = 400  # messages of one request; the first and the last are kept
 
 
@@ -63,14 +62,6 @@ class PromptLog:
             "tools": [clean(tool.name) for tool in request.tools],
             "output": None if request.schema is None else request.schema.__name__,
         }
-
-
-def clean(text: str, longest: int = LONGEST) -> str:
-    """Return the text without lone surrogates, cut if it has more than `longest` characters."""
-    text = truncate_counted(text, longest)
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _describe_message(message: Message) -> MessageBody:

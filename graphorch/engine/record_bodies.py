@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -28,13 +28,15 @@ from graphorch.core.events import (
     RunStarted,
     ScopeEntered,
     StopRequested,
+    Update,
 )
 from graphorch.core.tree import Activation
-from graphorch.engine.prompt_log import CallDescription, clean
-from graphorch.engine.state_codec import CodecCache
+from graphorch.engine.prompt_log import CallDescription
+from graphorch.engine.state_codec import CodecCache, EncodedUpdate, require_storable
 from graphorch.errors import JournalError, ModelError
 from graphorch.graph.fingerprint import describe
 from graphorch.graph.plan import Plan
+from graphorch.journal.codec import LIMITS, BodyLimits
 from graphorch.journal.record_kinds import (
     ActivationBody,
     ApprovedBody,
@@ -59,49 +61,68 @@ from graphorch.journal.record_kinds import (
     StoppingBody,
     UnansweredBody,
 )
+from graphorch.text import LONGEST_ERROR, clean, explain_error, name_error
 
 if TYPE_CHECKING:
     from graphorch.models.budgets.charge import Charge
     from graphorch.models.decision import RoutingRecord
     from graphorch.models.messages import Response, Usage
 
-_LONGEST_MESSAGE = 2000  # characters of a model error
-
 
 class RecordEncoder:
-    """Encodes the events of one run. `options` are added to its first record."""
+    """Encodes the events of one run, for a store with these limits of one record.
 
-    def __init__(self, plan: Plan, options: StartedOptions) -> None:
+    `options` are added to the first record.
+    """
+
+    def __init__(
+        self, plan: Plan, options: StartedOptions | None = None, limits: BodyLimits = LIMITS
+    ) -> None:
         self._plan = plan
-        self._options = options
-        self._codecs = CodecCache()
+        self._options: StartedOptions = options or {}
+        self._codecs = CodecCache(limits)
+        self._limits = limits
+        self._input: tuple[Update, EncodedUpdate] | None = None
 
     def encode(self, event: Event) -> tuple[RecordKind, Mapping[str, Any]]:
         """Return the kind and the body of an event's record. Raises `Unstorable`."""
         kind, encode = _ENCODERS[type(event)]
         return kind, encode(self, event)
 
+    def encode_input(self, update: Update) -> None:
+        """Encode the input before the run is created. Raises `Unstorable`."""
+        self._input = update, self._codecs.of(self._plan).encode(update)
+
     def encode_started(self, event: RunStarted) -> StartedBody:
         """Return the input and the graph of a run."""
-        return {
+        if self._input is None or self._input[0] is not event.update:
+            self.encode_input(event.update)
+        assert self._input is not None
+        encoded = self._input[1]
+        body: StartedBody = {
             "at": event.at,
-            "input": self._codecs.of(self._plan).encode(event.update),
+            "input": encoded.values,
             "flow": describe(self._plan),
             **self._options,
         }
+        if encoded.notes is not None:
+            body["restore"] = encoded.notes
+        return body
 
     def encode_commit(self, event: NodeSucceeded) -> CommitBody:
         """Return the update of an activation that succeeded."""
         activation = event.activation
-        update = self._codecs.of(activation.scope.plan).encode(event.update)
+        encoded = self._codecs.of(activation.scope.plan).encode(event.update)
         body: CommitBody = {
             **_locate(activation),
             "at": event.at,
             "began": activation.started_at,
-            "update": update,
+            "update": encoded.values,
         }
+        if encoded.notes is not None:
+            body["restore"] = encoded.notes
         if event.notes:
-            body["notes"] = list(event.notes)
+            body["notes"] = list(map(clean, event.notes))
         return body
 
     def encode_routed(self, event: Routed) -> RoutedBody:
@@ -113,8 +134,14 @@ class RecordEncoder:
         plan = event.activation.step.inner_plan
         assert plan is not None
         codec = self._codecs.of(plan)
-        items = [codec.encode(update) for update in event.updates]
-        return {**_locate(event.activation), "at": event.at, "items": items}
+        encoded = [codec.encode(update) for update in event.updates]
+        items = [item.values for item in encoded]
+        codec.require_room(items)
+        body: EnteredBody = {**_locate(event.activation), "at": event.at, "items": items}
+        notes = [item.notes for item in encoded]
+        if any(note is not None for note in notes):
+            body["restore"] = notes
+        return body
 
     def encode_failed(self, event: NodeFailed) -> FailedBody:
         """Return a failed attempt and what follows from it."""
@@ -124,8 +151,8 @@ class RecordEncoder:
             "at": event.at,
             "began": event.activation.started_at,
             "attempt": event.attempt,
-            "error": getattr(error, "kind", None) or type(error).__name__,
-            "message": str(error),
+            "error": clean(name_error(error)),
+            "message": explain_error(error),
             "retry_after": event.retry_after,
             "handler": event.handler,
             "limit": event.limit,
@@ -133,7 +160,7 @@ class RecordEncoder:
 
     def encode_skipped(self, event: NodeSkipped) -> SkippedBody:
         """Return why a node did not run."""
-        return {**_locate(event.activation), "at": event.at, "reason": event.reason}
+        return {**_locate(event.activation), "at": event.at, "reason": clean(event.reason)}
 
     def encode_cancelled(self, event: NodeCancelled) -> CancelledBody:
         """Return a cancelled attempt."""
@@ -146,7 +173,7 @@ class RecordEncoder:
             **_locate(event.activation),
             "at": event.at,
             "began": event.activation.started_at,
-            "text": event.question.text,
+            "text": clean(event.question.text),
             "expires": event.question.expires,
         }
 
@@ -162,10 +189,18 @@ class RecordEncoder:
         """Return a request to stop."""
         return {
             "at": event.at,
-            "reason": event.reason,
+            "reason": clean(event.reason),
             "status": event.status,
             "now": event.now,
         }
+
+    def encode_call(
+        self, activation: Activation, key: str, response: Response, call: CallDescription
+    ) -> CallBody:
+        """Return the body of a call that a model answered. Raises `Unstorable`."""
+        body = encode_call(activation, key, response, call)
+        require_storable(body["response"], f"The answer of model '{response.model}'", self._limits)
+        return body
 
     def encode_moment(self, event: GraceExpired | Resumed) -> MomentBody:
         """Return a time."""
@@ -332,12 +367,12 @@ def encode_failure(error: ModelError) -> ModelFailureBody:
     usage = error.usage if isinstance(error, AnswerError) else None
     return {
         "error": classify_failure(error),
-        "message": clean(str(error), _LONGEST_MESSAGE),
+        "message": explain_error(error),
         "model": clean(error.model),
         "status": error.status,
         "usd": error.usd,
         "usage": None if usage is None else _usages().dump_python(usage, mode="json"),
-        "decision": None if decision is None else _decisions().dump_python(decision, mode="json"),
+        "decision": None if decision is None else _encode_decision(decision),
     }
 
 
@@ -346,7 +381,7 @@ def _encode_interruption(error: BaseException, model: str) -> ModelFailureBody:
     is_cancelled = isinstance(error, asyncio.CancelledError)
     return {
         "error": "cancelled" if is_cancelled else type(error).__name__,
-        "message": clean(str(error), _LONGEST_MESSAGE),
+        "message": explain_error(error),
         "model": clean(model),
         "status": None,
         "usd": None,
@@ -355,9 +390,26 @@ def _encode_interruption(error: BaseException, model: str) -> ModelFailureBody:
     }
 
 
+def _encode_decision(decision: RoutingRecord) -> dict[str, Any]:
+    return _clean_texts(_decisions().dump_python(decision, mode="json"))
+
+
+def _clean_texts(value: Any) -> Any:
+    """Return plain JSON whose texts, which are for people, any file can hold."""
+    if isinstance(value, str):
+        return clean(value, LONGEST_ERROR)
+    if isinstance(value, list):
+        return [_clean_texts(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {key: _clean_texts(item) for key, item in cast("dict[str, Any]", value).items()}
+    return value
+
+
 def encode_response(response: Response) -> dict[str, Any]:
     """Return a response as plain JSON, with its routing record and its findings."""
-    return _responses().dump_python(response, mode="json")
+    body = _responses().dump_python(response, mode="json")
+    for_people = ("note", "decision", "findings", "model", "finish_reason", "usd_source")
+    return {**body, **{name: _clean_texts(body[name]) for name in for_people}}
 
 
 def decode_response(stored: object) -> Response:

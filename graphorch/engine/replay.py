@@ -32,6 +32,7 @@ from graphorch.core.events import (
     RunStarted,
     ScopeEntered,
     StopRequested,
+    Update,
 )
 from graphorch.core.run import Run
 from graphorch.core.state import UNLIMITED, OnFailure
@@ -74,7 +75,7 @@ from graphorch.journal.records import Record
 from graphorch.models.budgets.budget import Amount
 from graphorch.models.budgets.charge import Charge, sum_charges
 from graphorch.models.messages import Response
-from graphorch.text import truncate_repr
+from graphorch.text import KIND, truncate_repr
 
 _LONGEST_VALUE: Final = 200  # characters of a value in a message
 # Kinds of records that may come before the one that begins a run.
@@ -88,7 +89,7 @@ class RecordedError(GraphorchError):
     """An exception that a node raised in an earlier process: its type's name and its message."""
 
     def __init__(self, kind: str, message: str) -> None:
-        self.kind = kind
+        setattr(self, KIND, kind)
         super().__init__(message)
 
 
@@ -293,7 +294,8 @@ class _Replay:
         self._replayed.budget = body.get("budget")
         if "rules" in body:
             self.on_rules(body["rules"])
-        return RunStarted(self._codecs.of(self._plan).decode(body["input"]), body["at"])
+        codec = self._codecs.of(self._plan)
+        return RunStarted(codec.decode(body["input"], body.get("restore")), body["at"])
 
     def on_forked(self, body: ForkedBody) -> None:
         self._adopted = self._copied = max(self._adopted, 1 + body["copied"])
@@ -301,7 +303,8 @@ class _Replay:
     def on_commit(self, body: CommitBody) -> Event:
         activation = self.find_open(body)
         activation.started_at = body["began"]
-        update = self._codecs.of(activation.scope.plan).decode(body["update"])
+        codec = self._codecs.of(activation.scope.plan)
+        update = codec.decode(body["update"], body.get("restore"))
         notes = tuple(body.get("notes", ()))
         if notes:
             self._replayed.noted[activation] = notes
@@ -322,7 +325,11 @@ class _Replay:
         if plan is None:
             raise ReplayDiverged(f"'{activation.path}' is not a map or sub-flow any more.")
         codec = self._codecs.of(plan)
-        return ScopeEntered(activation, [codec.decode(item) for item in body["items"]], body["at"])
+        updates = [
+            codec.decode(item, note)
+            for item, note in zip(body["items"], _list_notes(body), strict=False)
+        ]
+        return ScopeEntered(activation, updates, body["at"])
 
     def on_failed(self, body: FailedBody) -> Event:
         return NodeFailed(
@@ -469,10 +476,10 @@ class _ReplayVerifier(_Replay):
         match event:
             case Routed(activation, decision):
                 self._verify_route(activation, decision)
-            case ScopeEntered(activation):
-                self._verify_items(activation, body["items"])
-            case NodeSucceeded(activation) if activation.children is not None:
-                self._verify_result(activation, body["update"])
+            case ScopeEntered(activation, updates):
+                self._verify_items(activation, updates, body)
+            case NodeSucceeded(activation, update) if activation.children is not None:
+                self._verify_result(activation, update, body)
             case _:
                 pass
         return event
@@ -486,24 +493,43 @@ class _ReplayVerifier(_Replay):
                 f"the route of '{activation.path}' went {before}, and now goes {now}."
             )
 
-    def _verify_items(self, activation: Activation, recorded: object) -> None:
+    def _verify_items(
+        self, activation: Activation, recorded: Sequence[Update], body: EnteredBody
+    ) -> None:
         plan = activation.step.inner_plan
         assert plan is not None
         codec = self._codecs.of(plan)
-        items = [codec.encode(item) for item in binding.build_items(activation)]
-        _check_equal(activation, "what goes into it", recorded, items)
+        now = binding.build_items(activation)
+        parts = zip(recorded, _list_notes(body), now, strict=False)
+        is_equal = all(codec.is_recorded(update, notes, item) for update, notes, item in parts)
+        if len(recorded) != len(now) or not is_equal:
+            before = [_name_fields(plan, update) for update in recorded]
+            after = [_name_fields(plan, update) for update in now]
+            raise _build_divergence(activation, "what goes into it", before, after)
 
-    def _verify_result(self, activation: Activation, recorded: object) -> None:
-        codec = self._codecs.of(activation.scope.plan)
-        update = codec.encode(binding.gather_children(activation))
-        _check_equal(activation, "what comes out of it", recorded, update)
+    def _verify_result(self, activation: Activation, recorded: Update, body: CommitBody) -> None:
+        plan = activation.scope.plan
+        now = binding.gather_children(activation)
+        if not self._codecs.of(plan).is_recorded(recorded, body.get("restore"), now):
+            before, after = _name_fields(plan, recorded), _name_fields(plan, now)
+            raise _build_divergence(activation, "what comes out of it", before, after)
 
 
-def _check_equal(activation: Activation, what: str, recorded: object, now: object) -> None:
-    if recorded != now:
-        before = truncate_repr(recorded, _LONGEST_VALUE)
-        after = truncate_repr(now, _LONGEST_VALUE)
-        raise ReplayDiverged(f"'{activation.path}': {what} was {before}, and is {after} now.")
+def _list_notes(body: EnteredBody) -> Sequence[Any]:
+    """Return the notes of each item of a sub-flow or map; None for an item without notes."""
+    notes = body.get("restore") or []
+    return [*notes, *[None] * (len(body["items"]) - len(notes))]
+
+
+def _name_fields(plan: Plan, update: Update) -> dict[str, Any]:
+    return {plan.schema.fields[index].name: value for index, value in update.items()}
+
+
+def _build_divergence(
+    activation: Activation, what: str, before: object, after: object
+) -> ReplayDiverged:
+    was, now = truncate_repr(before, _LONGEST_VALUE), truncate_repr(after, _LONGEST_VALUE)
+    return ReplayDiverged(f"'{activation.path}': {what} was {was}, and is {now} now.")
 
 
 def _describe_route(activation: Activation, decision: RouteDecision) -> str:

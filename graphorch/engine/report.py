@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from graphorch.core.run import Run
 from graphorch.core.state import append_to
 from graphorch.core.tree import Activation, Status
+from graphorch.text import format_error
 
 if TYPE_CHECKING:
     from graphorch.models.budgets.charge import Charge
@@ -185,7 +186,7 @@ def _describe_failure(failure: Any) -> str:
     if failure is None:
         return ""
     if isinstance(failure, Exception):
-        return f"{type(failure).__name__}: {failure}"
+        return format_error(failure)
     return str(failure)
 
 

@@ -11,6 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -22,20 +23,17 @@ from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.engine.prompt_log import CallDescription
 from graphorch.engine.record_bodies import (
     RecordEncoder,
-    encode_call,
     encode_failed_call,
     encode_route,
     encode_sending,
 )
 from graphorch.errors import JournalError
-from graphorch.graph.plan import Plan
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseExpired, StoreUnavailable
 from graphorch.journal.record_kinds import (
     EndedBody,
     RecordKind,
     RulesBody,
-    StartedOptions,
     StartingBody,
 )
 from graphorch.journal.records import Lease, Record
@@ -52,15 +50,14 @@ _IMMEDIATE_APPENDS: Final = 100  # appends that complete at once before other ta
 
 
 class RunJournal:
-    """Appends the records of one run under a lease. `options` are kept in its first record."""
+    """Appends the records of one run under a lease, as its encoder writes them."""
 
     def __init__(
         self,
         store: Store,
         lease: Lease,
         last_seq: int,
-        plan: Plan,
-        options: StartedOptions | None = None,
+        encoder: RecordEncoder,
     ) -> None:
         self._store = store
         self._lease = lease
@@ -72,7 +69,7 @@ class RunJournal:
         self._immediate_appends = 0  # appends that completed at once
         # Its commit was buffered last; where it goes is added to that record.
         self._committed: Activation | None = None
-        self._encoder = RecordEncoder(plan, options or {})
+        self._encoder = encoder
 
     @property
     def last_buffered_seq(self) -> int:
@@ -98,6 +95,10 @@ class RunJournal:
         self._add(*self._encoder.encode(event))
         if type(event) is NodeSucceeded:
             self._committed = event.activation
+
+    def require_storable(self, event: Event) -> None:
+        """Raise `Unstorable` for an event that `buffer` would refuse."""
+        self._encoder.encode(event)
 
     def buffer_rules(
         self,
@@ -126,8 +127,11 @@ class RunJournal:
     def buffer_call(
         self, activation: Activation, key: str, response: Response, call: CallDescription
     ) -> None:
-        """Buffer a model's response, so that an attempt after a crash need not pay for it again."""
-        self._add("call", encode_call(activation, key, response, call))
+        """Buffer a model's response, so that an attempt after a crash need not pay for it again.
+
+        Raises `Unstorable` for a response that could not be restored.
+        """
+        self._add("call", self._encoder.encode_call(activation, key, response, call))
 
     def buffer_sending(
         self, activation: Activation, number: int, model: str, charge: Charge
@@ -184,6 +188,11 @@ class RunJournal:
     async def release(self) -> None:
         """Let other processes have the run."""
         await self._store.release(self._lease)
+
+    async def release_if_held(self) -> None:
+        """Let other processes have the run, after something failed; its cause is what counts."""
+        with contextlib.suppress(JournalError):
+            await self.release()
 
     def _begin_append(self, batch: list[Record], status: str | None) -> Completion | None:
         """Return the append under way; None if it is durable already."""

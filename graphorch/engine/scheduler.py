@@ -42,7 +42,7 @@ from graphorch.engine.report import RunReport
 from graphorch.engine.run_services import RunServices
 from graphorch.engine.settings import RunSettings
 from graphorch.engine.task_pool import Backpressure, TaskPool
-from graphorch.errors import Expired, JournalError
+from graphorch.errors import Expired, InputError, JournalError, Unstorable
 from graphorch.graph.plan import Plan
 from graphorch.statuses import RunStatus
 
@@ -209,6 +209,12 @@ class Scheduler:
         event = human_input.build_answer(activation, value, self.settings.clock())
         if isinstance(event, Expired):
             event = self._attempts.build_failure(activation, event)
+        elif self.journal is not None:
+            try:
+                self.journal.require_storable(event)
+            except Unstorable as error:
+                message = f"The answer to '{activation.path}' does not fit: {error}"
+                raise InputError(message) from error
         if not self.is_under_way:
             await self._execute(event)
         else:

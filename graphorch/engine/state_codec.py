@@ -1,56 +1,120 @@
 """Encode values of the state as plain JSON and back, by the types that the running flow declares.
 
 What is stored never chooses a type. A value is checked when it is written: it is read back at once
-and has to be equal, so nothing is stored that could not be restored.
+and has to be identical, so nothing is stored that could not be restored.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from math import isfinite
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Union, cast, get_args, get_origin
 
-from pydantic import PydanticSchemaGenerationError, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import ValidationError
 
 from graphorch.core.events import Update
-from graphorch.errors import JournalError, WrongOutput
+from graphorch.errors import JournalError, Unstorable
 from graphorch.graph.plan import Plan
+from graphorch.journal.codec import INTEGER_BITS, LIMITS, BodyLimits, dump
+from graphorch.journal.errors import InvalidRecord
+from graphorch.state.identity import is_identical
 from graphorch.state.slices import Field, Schema
+from graphorch.state.validators import calls_functions, read_field_schemas
 from graphorch.text import truncate_repr
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+    from graphorch.state.value_codec import ValueCodec, Written
 
-class Unstorable(WrongOutput):
-    """A value that JSON would not restore as it was."""
+_ENVELOPE: Final = 4  # levels of lists and objects around a value in a record
+_FIX: Final = "Use a type that survives JSON, or give the field a serializer and a validator."
+_FIX_SIZE: Final = (
+    "Keep large content elsewhere and store a reference to it, or raise the limits of the store."
+)
+Notes = dict[str, Any]
+"""By field, what is needed to read its value (see `graphorch.state.value_codec`)."""
+
+
+class EncodedUpdate(NamedTuple):
+    """Values by field as plain JSON, and their notes; None if JSON says all about each of them."""
+
+    values: dict[str, Any]
+    notes: Notes | None
 
 
 class PlanCodec:
-    """Encodes and decodes the updates of one plan, with an adapter for each field in use."""
+    """Encodes and decodes the updates of one plan, with a codec for each field in use."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, limits: BodyLimits = LIMITS) -> None:
         self._fields = schema.fields
         self._by_name = schema.by_name
+        self._limits = limits
+        self._room = _compute_room(limits)
+        self._levels = limits.max_depth - _ENVELOPE
         self._adapters: dict[int, TypeAdapter[Any]] = {}
-        self._plain: dict[int, bool] = {}
 
-    def encode(self, update: Update) -> dict[str, Any]:
+    # ---- writing ---------------------------------------------------------------------------------
+    def encode(self, update: Update) -> EncodedUpdate:
         """Return the JSON value of each field by name. Raises `Unstorable`."""
-        return {
-            self._fields[index].name: self._encode_value(self._fields[index], value)
-            for index, value in update.items()
-        }
+        values: dict[str, Any] = {}
+        notes: Notes | None = None
+        size = 0
+        for index, value in update.items():
+            field = self._fields[index]
+            measured = measure_json(value, self._levels) if _is_plain(field) else -1
+            if measured < 0:
+                # JSON may restore another value than this one.
+                written = self._write(field, value)
+                value, notes = written.value, {} if notes is None else notes
+                if written.notes:
+                    notes[field.name] = dict(written.notes)
+                measured = measure_json(value, self._levels)
+                if measured < 0:
+                    raise self._build_unmeasured(field, value)
+            values[field.name] = value
+            size += measured
+        if size > self._room:
+            self.require_room([values])
+        return EncodedUpdate(values, notes)
 
-    def decode(self, stored: object) -> Update:
+    def require_room(self, updates: list[dict[str, Any]]) -> None:
+        """Raise `Unstorable`, with the largest field, if one record cannot hold all updates."""
+        sizes: dict[str, int] = {}
+        for values in updates:
+            for name, value in values.items():
+                size = len(json.dumps(value, ensure_ascii=False).encode())
+                sizes[name] = sizes.get(name, 0) + size
+        total = sum(sizes.values())
+        if total > self._room:
+            largest = max(sizes, key=lambda name: sizes[name])
+            raise Unstorable(
+                f"'{largest}' takes {sizes[largest]:,} bytes as JSON, and all that is written with "
+                f"it {total:,}. A record of this journal holds {self._room:,}. {_FIX_SIZE}"
+            )
+
+    def _write(self, field: Field, value: Any) -> Written:
+        from graphorch.state.value_codec import Lossy
+
+        try:
+            return self._find_codec(field).write(value)
+        except Lossy as error:
+            raise _build_unstorable(field, value, str(error), error.fix or _FIX) from error
+
+    def _build_unmeasured(self, field: Field, value: Any) -> Unstorable:
+        reason = _find_fault(value, self._limits) or "it is no plain JSON"
+        return _build_unstorable(field, value, reason, _FIX_SIZE)
+
+    # ---- reading ---------------------------------------------------------------------------------
+    def decode(self, stored: object, notes: object = None) -> Update:
         """Return the update that was encoded.
 
         Raises `JournalError` if a field does not exist any more, or has another type.
         """
-        if not isinstance(stored, dict):
-            kind = type(stored).__name__
+        if not isinstance(stored, dict) or not isinstance(notes, dict | None):
+            kind = type(notes if isinstance(stored, dict) else stored).__name__
             raise JournalError(
                 f"A stored update is a {kind}, not an object. The journal is damaged."
             )
@@ -62,48 +126,42 @@ class PlanCodec:
                     f"A stored update has the field '{name}', which the state does not have any "
                     "more. Register a migration."
                 )
-            update[field.index] = self._decode_value(field, json.dumps(value))
+            update[field.index] = self._decode_value(field, value, cast("Notes | None", notes))
         return update
 
-    def _encode_value(self, field: Field, value: Any) -> Any:
-        if self._is_plain(field) and is_exact_json(value):
-            return value  # JSON restores values of such a type as they are
+    def _decode_value(self, field: Field, value: Any, notes: Notes | None) -> Any:
         try:
-            text = self._adapter(field).dump_json(value, by_alias=False)
-            restored = self._adapter(field).validate_json(text)
-        except PydanticSchemaGenerationError as error:
-            reason = "pydantic does not know how to write its type"
-            raise _build_unstorable(field, value, reason) from error
-        except ValidationError as error:
-            reason = f"it does not come back: {error.errors(include_url=False)[0]['msg']}"
-            raise _build_unstorable(field, value, reason) from error
-        except (PydanticSerializationError, ValueError) as error:
-            raise _build_unstorable(field, value, str(error).splitlines()[0]) from error
-        if restored != value:
-            reason = f"it comes back as {truncate_repr(restored)}"
-            raise _build_unstorable(field, value, reason)
-        return json.loads(text)
-
-    def _decode_value(self, field: Field, text: str) -> Any:
-        try:
-            return self._adapter(field).validate_json(text)
-        except ValidationError as error:
-            reason = error.errors(include_url=False)[0]["msg"]
+            if notes is None:
+                return self._adapter(field).validate_json(json.dumps(value))
+            return self._find_codec(field).read(value, notes.get(field.name) or {})
+        except (ValueError, TypeError) as error:
+            reason = str(error)
+            if isinstance(error, ValidationError):
+                reason = error.errors(include_url=False)[0]["msg"]
             raise JournalError(
                 f"The stored value of '{field.name}' does not fit its type any more: {reason}. "
                 "Register a migration."
             ) from error
 
-    def _is_plain(self, field: Field) -> bool:
-        is_plain = self._plain.get(field.index)
-        if is_plain is None:
-            # A function in the annotation may change the value on its way.
-            has_function = any(hasattr(item, "func") for item in field.info.metadata)
-            is_plain = is_plain_type(field.info.annotation) and not has_function
-            self._plain[field.index] = is_plain
-        return is_plain
+    def is_recorded(self, recorded: Update, notes: object, now: Update) -> bool:
+        """Return whether an update is the one that was recorded with these notes.
+
+        Before format 3 there were no notes, and values were kept as far as `==` could tell.
+        """
+        if notes is None:
+            return recorded == now
+        return is_identical(recorded, now)
+
+    # ---- fields ----------------------------------------------------------------------------------
+    def _find_codec(self, field: Field) -> ValueCodec:
+        if field.codec is None:
+            from graphorch.state.value_codec import ValueCodec
+
+            field.codec = ValueCodec(field.model, field.name)
+        return field.codec
 
     def _adapter(self, field: Field) -> TypeAdapter[Any]:
+        """Return the reader of values without notes: plain ones, and all before format 3."""
         adapter = self._adapters.get(field.index)
         if adapter is None:
             from pydantic import TypeAdapter
@@ -115,7 +173,8 @@ class PlanCodec:
 class CodecCache:
     """Codecs of all plans in a run, with those of sub-flows and maps."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: BodyLimits = LIMITS) -> None:
+        self._limits = limits
         self._codecs: dict[int, tuple[Plan, PlanCodec]] = {}
 
     def of(self, plan: Plan) -> PlanCodec:
@@ -123,8 +182,38 @@ class CodecCache:
         entry = self._codecs.get(id(plan))
         if entry is None:
             # The entry keeps the plan alive, so that its id is not used again.
-            entry = self._codecs[id(plan)] = (plan, PlanCodec(plan.schema))
+            entry = self._codecs[id(plan)] = (plan, PlanCodec(plan.schema, self._limits))
         return entry[1]
+
+
+def require_storable(value: Any, subject: str, limits: BodyLimits) -> None:
+    """Raise `Unstorable`, which names the subject, if a record cannot hold a value."""
+    size = measure_json(value, limits.max_depth - _ENVELOPE)
+    if not 0 <= size <= _compute_room(limits) and (fault := _find_fault(value, limits)):
+        raise Unstorable(f"{subject} cannot be kept in the journal: {fault}. {_FIX_SIZE}")
+
+
+def _compute_room(limits: BodyLimits) -> int:
+    """Return how many bytes of a record values may take; the rest is for what it says beside."""
+    return limits.max_bytes * 15 // 16
+
+
+def _find_fault(value: Any, limits: BodyLimits) -> str:
+    """Return why a record cannot hold a value as JSON; empty if it can."""
+    try:
+        dump(value, BodyLimits(_compute_room(limits), limits.max_depth - _ENVELOPE))
+    except InvalidRecord as error:
+        return str(error).split(". ", 1)[0]
+    return ""
+
+
+def _is_plain(field: Field) -> bool:
+    """Return whether the values of a field are JSON as they are, and no function reads or writes them."""
+    if field.is_plain is None:
+        # A function has the last word on the type of a value, and on what is written of it.
+        schema = read_field_schemas(field.model).fields[field.name]
+        field.is_plain = is_plain_type(field.info.annotation) and not calls_functions(schema)
+    return field.is_plain
 
 
 def is_plain_type(annotation: Any) -> bool:
@@ -142,34 +231,56 @@ def is_plain_type(annotation: Any) -> bool:
     return annotation in (str, int, float, bool, None, NoneType)
 
 
-def is_exact_json(value: Any) -> bool:
-    """Return whether JSON restores a value of a plain type.
+_type_of: Callable[[object], type] = type
+_LONG: Final = 100_000  # characters of a text that is worth measuring exactly
+_MOST_PER_CHARACTER: Final = 6  # bytes: an escape such as \u0000
 
-    It does not restore instances of subclasses, text with lone surrogates, NaN and infinity.
+
+def measure_json(value: Any, levels: int) -> int:
+    """Return how many bytes a value takes as JSON at most; -1 if JSON may not restore it.
+
+    It does not restore instances of subclasses, text with lone surrogates, NaN, infinity and very
+    large integers, and holds no more than so many levels of lists and objects.
     """
-    if isinstance(value, str):
-        return type(value) is str and (value.isascii() or _is_unicode(value))
-    if isinstance(value, float):
-        return type(value) is float and isfinite(value)
-    if isinstance(value, list):
-        return all(map(is_exact_json, cast("list[Any]", value)))
-    if isinstance(value, dict):
+    kind = _type_of(value)
+    if kind is str:
+        return _measure_text(value)
+    if kind is int:
+        return value.bit_length() // 3 + 2 if value.bit_length() <= INTEGER_BITS else -1
+    if kind is bool or value is None:
+        return 5
+    if kind is float:
+        return 25 if isfinite(value) else -1
+    if kind is list and levels:
+        return _measure_all(cast("list[Any]", value), levels - 1)
+    if kind is dict and levels:
         entries = cast("dict[Any, Any]", value)
-        has_exact_keys = all(type(key) is str and is_exact_json(key) for key in entries)
-        return has_exact_keys and all(map(is_exact_json, entries.values()))
-    return value is None or type(value) in (int, bool)
+        if not all(type(key) is str for key in entries):
+            return -1
+        return _measure_all([*entries, *entries.values()], levels - 1)
+    return -1
 
 
-def _is_unicode(text: str) -> bool:
+def _measure_all(values: list[Any], levels: int) -> int:
+    total = 2
+    for value in values:
+        size = measure_json(value, levels)
+        if size < 0:
+            return -1
+        total += size + 2  # a comma, a colon or a space
+    return total
+
+
+def _measure_text(text: str) -> int:
+    if len(text) <= _LONG and text.isascii():
+        return _MOST_PER_CHARACTER * len(text) + 2
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        return len(json.dumps(text, ensure_ascii=False).encode())
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return -1
 
 
-def _build_unstorable(field: Field, value: Any, reason: str) -> Unstorable:
-    fix = "Use a type that survives JSON, or give the field a serializer and a validator."
+def _build_unstorable(field: Field, value: Any, reason: str, fix: str) -> Unstorable:
     return Unstorable(
         f"'{field.name}' = {truncate_repr(value)} cannot be kept in the journal: {reason}. {fix}"
     )

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.graph.plan import Plan, Step
-from graphorch.graph.schema_identity import strip_names
+from graphorch.graph.schema_identity import build_schema, strip_names
 
 FORMAT = 3
 """The format of the records that runs are written in, and of the description of their graph."""
@@ -82,11 +82,11 @@ def list_differences(stored: Any, plan: Plan) -> list[str]:
 
 # ---- formats 2 and 3: no titles, descriptions or names of classes --------------------------------
 def _describe_later(plan: Plan, format: int) -> dict[str, Any]:
-    memory = [strip_names(model.model_json_schema()) for model in _memory(plan, format)]
+    memory = [strip_names(build_schema(model)) for model in _memory(plan, format)]
     return {
         "format": format,
         "name": plan.name,
-        "state": strip_names(plan.schema.model.model_json_schema()),
+        "state": strip_names(build_schema(plan.schema.model)),
         **({"memory": memory} if memory else {}),
         "reducers": _reducers(plan),
         "input": list(plan.input.model_fields),
@@ -121,10 +121,10 @@ def _without_writes(description: dict[str, Any]) -> dict[str, Any]:
 
 # ---- format 1: as it was, for the runs that were begun in it -------------------------------------
 def _describe_1(plan: Plan) -> dict[str, Any]:
-    memory = [model.model_json_schema() for model in _memory(plan, 1)]
+    memory = [build_schema(model) for model in _memory(plan, 1)]
     return {
         "name": plan.name,
-        "state": plan.schema.model.model_json_schema(),
+        "state": build_schema(plan.schema.model),
         **({"memory": memory} if memory else {}),
         "reducers": _reducers(plan),
         "input": plan.input.__name__,

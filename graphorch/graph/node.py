@@ -32,6 +32,7 @@ from graphorch.errors import GraphError, Problem
 from graphorch.graph.context import Context
 from graphorch.graph.options import NodeOptions, NodeSettings, options_from
 from graphorch.graph.signature import Signature, read_signature
+from graphorch.text import LONGEST_NAME, is_name
 
 # `Verdict | None` is a slice that may be read before it is assigned
 A = TypeVar("A", bound=BaseModel | None)
@@ -186,11 +187,11 @@ class Ask(Node1[A, W]):
 
 
 def _check_name(name: str) -> str:
-    if not name or "/" in name or any(ord(character) < 32 for character in name):
+    if not is_name(name) or "/" in name:
         raise _option_error(
             name,
-            f"name={name!r} is not a name for a node",
-            "use a name that is not empty, without '/' and control characters",
+            f"name={name!r:.80} is not a name for a node",
+            f"use one line of 1 to {LONGEST_NAME} visible characters, without '/'",
         )
     return name
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from functools import cache
+from math import isfinite
+from typing import TYPE_CHECKING, Any, cast
+
+from graphorch.text import clean
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from pydantic.json_schema import GenerateJsonSchema
 
 _PROSE = frozenset({"title", "description", "$defs"})
 # their keys are names of the author's fields
@@ -10,6 +18,49 @@ _NAMED_SCHEMAS = frozenset({"properties", "patternProperties", "dependentSchemas
 # their content is data, not schema
 _VALUES = frozenset({"default", "const", "enum", "examples", "required"})
 _REFERENCE = "#/$defs/"
+_LARGEST = 2**53  # whole numbers that every reader of JSON holds exactly
+
+
+def build_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a model as plain JSON.
+
+    A field that has no JSON, such as a connection or a function, is described by what it is in
+    Python: a state may hold what is never written down.
+    """
+    return to_plain(model.model_json_schema(schema_generator=_lenient_generator()))
+
+
+@cache
+def _lenient_generator() -> type[GenerateJsonSchema]:
+    from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+
+    class LenientGenerator(GenerateJsonSchema):
+        """Describes every type, and leaves defaults out that have no JSON, without a warning."""
+
+        def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
+            return {"python": schema["type"]}
+
+        def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None: ...
+
+    return LenientGenerator
+
+
+def to_plain(value: Any) -> Any:
+    """Return a description as JSON that any file can hold: no NaN, no half surrogate pairs."""
+    if isinstance(value, dict):
+        entries = cast("dict[Any, Any]", value).items()
+        return {clean(str(key)): to_plain(item) for key, item in entries}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in cast("list[Any]", value)]
+    if isinstance(value, str):
+        return clean(str(value))
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and abs(value) <= _LARGEST:
+        return int(value)
+    if isinstance(value, float) and isfinite(value):
+        return float(value)
+    return clean(str(value)) if isinstance(value, int | float) else type(value).__name__
 
 
 def strip_names(schema: dict[str, Any]) -> dict[str, Any]:

@@ -80,10 +80,14 @@ class StartedOptions(TypedDict):
 
 
 class StartedBody(StartedOptions):
-    """The run begins with this input; `flow` describes its graph (see `graph/fingerprint.py`)."""
+    """The run begins with this input; `flow` describes its graph (see `graph/fingerprint.py`).
+
+    `restore` says by field how its value is read, and is there if JSON may not say all about it.
+    """
 
     at: Seconds
     input: dict[str, Any]
+    restore: NotRequired[dict[str, Any]]
     flow: dict[str, Any]
 
 
@@ -110,12 +114,13 @@ class CommitBody(ActivationBody):
     """An activation succeeded.
 
     `route` is there unless something came between result and routing, `notes` if the node left
-    remarks for people.
+    remarks for people. `restore` is that of `StartedBody`.
     """
 
     at: Seconds
     began: Seconds
     update: dict[str, Any]
+    restore: NotRequired[dict[str, Any]]
     notes: NotRequired[list[str]]
     route: NotRequired[RouteBody]
 
@@ -127,10 +132,14 @@ class RoutedBody(ActivationBody, RouteBody):
 
 
 class EnteredBody(ActivationBody):
-    """A sub-flow (one item) or a map (one per item) was entered with these inputs."""
+    """A sub-flow (one item) or a map (one per item) was entered with these inputs.
+
+    `restore` holds that of each item, and is there if one of them has any.
+    """
 
     at: Seconds
     items: list[dict[str, Any]]
+    restore: NotRequired[list[dict[str, Any] | None]]
 
 
 class FailedBody(ActivationBody):

@@ -21,7 +21,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from graphorch.journal import codec, operations
 from graphorch.journal.chain_key import ChainKey
@@ -56,11 +56,17 @@ Clock = Callable[[], float]
 PRUNED_AT_ONCE = 100  # runs per transaction, so that appends of running ones get in between
 
 
+@runtime_checkable
 class Store(Protocol):
     """Storage of the records of runs.
 
     Every method may raise `StoreUnavailable` or `StoreClosed` beside the errors that it names.
     """
+
+    @property
+    def limits(self) -> BodyLimits:
+        """Size and depth of the bodies that the store accepts."""
+        ...
 
     async def create(self, run: NewRun) -> RunHead:
         """Create a run; repeating the call returns the same run.
@@ -219,7 +225,7 @@ class TableStore:
         self._runner = runner
         self._key = key
         self._clock = clock
-        self._limits = limits
+        self.limits = limits
 
     async def create(self, run: NewRun) -> RunHead:
         """See `Store.create`."""
@@ -289,14 +295,14 @@ class TableStore:
         check_run_id(run_id)
         check_number(after_seq, "record to start after")
         return await self._runner.read(
-            lambda tables: operations.load(tables, run_id, after_seq, self._key, self._limits)
+            lambda tables: operations.load(tables, run_id, after_seq, self._key, self.limits)
         )
 
     async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
         """See `Store.save_snapshot`."""
         check_run_id(lease.run_id)
         check_number(snapshot.seq, "record of a snapshot", 1)
-        body = codec.dump(snapshot.body, self._limits)
+        body = codec.dump(snapshot.body, self.limits)
         await self._runner.write(
             lambda tables: operations.save_snapshot(
                 tables, lease, snapshot.seq, body, self._key, self._clock()
@@ -307,7 +313,7 @@ class TableStore:
         """See `Store.load_snapshot`."""
         check_run_id(run_id)
         return await self._runner.read(
-            lambda tables: operations.load_snapshot(tables, run_id, self._key, self._limits)
+            lambda tables: operations.load_snapshot(tables, run_id, self._key, self.limits)
         )
 
     async def list_runs(self, query: RunQuery | None = None) -> RunPage:
@@ -362,7 +368,7 @@ class TableStore:
         """Return the operation of an append, checked and encoded, and the bytes that it writes."""
         check_run_id(lease.run_id)
         check_records(records, expected_last_seq, status)
-        entries = [(record.kind, codec.dump(record.body, self._limits)) for record in records]
+        entries = [(record.kind, codec.dump(record.body, self.limits)) for record in records]
         size = sum([len(body) for _, body in entries])
         return lambda tables: operations.append(
             tables, lease, expected_last_seq, entries, status, self._key, self._clock()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 from graphorch.journal.errors import InvalidName, InvalidRecord
 from graphorch.journal.records import NewRun, Record, RunQuery
+from graphorch.text import NAME_RULE, RUN_ID_RULE, is_name, is_run_id
 
-RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-TEXT_LENGTH = 200
 LARGEST = 2**53  # whole numbers that every storage and every JSON reader holds exactly
 
 
@@ -19,19 +17,14 @@ def check_run_id(run_id: str) -> None:
 
     An id can be part of a path or an address and never lead elsewhere.
     """
-    if not isinstance(run_id, str) or RUN_ID.fullmatch(run_id) is None:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidName(
-            f"{run_id!r:.80} is not a run id. "
-            "Use 1 to 64 letters, digits, '-' or '_'; a path is not possible."
-        )
+    if not is_run_id(run_id):
+        raise InvalidName(f"{run_id!r:.80} is not a run id. {RUN_ID_RULE}")
 
 
 def check_text(value: str, what: str) -> None:
     """Raise `InvalidName` for a text that is empty, too long, or not printable."""
-    if not isinstance(value, str) or not 0 < len(value) <= TEXT_LENGTH or not value.isprintable():  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidName(
-            f"{value!r:.80} is not a {what}. Use one line of 1 to {TEXT_LENGTH} visible characters."
-        )
+    if not is_name(value):
+        raise InvalidName(f"{value!r:.80} is not a {what}. {NAME_RULE}")
 
 
 def check_number(value: int, what: str, least: int = 0) -> None:

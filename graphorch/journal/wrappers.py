@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import InvalidName
 from graphorch.journal.records import (
@@ -26,6 +27,11 @@ class ForwardingStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    @property
+    def limits(self) -> BodyLimits:
+        """See `Store.limits`."""
+        return self._store.limits
 
     async def create(self, run: NewRun) -> RunHead:
         """See `Store.create`."""

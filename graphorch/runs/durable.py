@@ -6,16 +6,20 @@ Modules that read a journal are imported when one is read: a run that begins onl
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from graphorch.core.events import Update
 from graphorch.core.state import UNLIMITED, OnFailure
 from graphorch.engine.lease_heartbeat import LEASE_SECONDS
+from graphorch.engine.record_bodies import RecordEncoder
 from graphorch.engine.run_journal import RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
-from graphorch.errors import InputError, JournalError
+from graphorch.errors import InputError, JournalError, Unstorable
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
 from graphorch.journal.record_kinds import FORMAT, StartedOptions
@@ -30,8 +34,18 @@ if TYPE_CHECKING:
 
 
 # ---- begin ---------------------------------------------------------------------------------------
-async def begin(store: Store, plan: Plan, settings: RunSettings, after: str = "") -> RunJournal:
-    """Create a run in the store. Raises `InputError` if it exists already, and `JournalError`."""
+async def begin(
+    store: Store, plan: Plan, settings: RunSettings, update: Update, after: str = ""
+) -> RunJournal:
+    """Create a run with this input in the store.
+
+    Raises `InputError` if it exists already, or if its input cannot be stored, and `JournalError`.
+    """
+    encoder = RecordEncoder(plan, _describe_start(settings, after), store.limits)
+    try:
+        encoder.encode_input(update)
+    except Unstorable as error:
+        raise InputError(f"The input of flow '{plan.name}' does not fit: {error}") from error
     fingerprint = compute_fingerprint(plan)
     new_run = NewRun(settings.run_id, plan.name, fingerprint, FORMAT, tags=settings.tags)
     head = await store.create(new_run)
@@ -41,7 +55,18 @@ async def begin(store: Store, plan: Plan, settings: RunSettings, after: str = ""
             "Resume it, or choose another run_id."
         )
     lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
-    return RunJournal(store, lease, 0, plan, _describe_start(settings, after))
+    return RunJournal(store, lease, 0, encoder)
+
+
+@asynccontextmanager
+async def releasing(journal: RunJournal | None) -> AsyncGenerator[None]:
+    """Release a run, whatever is raised meanwhile, so that it can be resumed at once."""
+    try:
+        yield
+    except BaseException:
+        if journal is not None:
+            await asyncio.shield(journal.release_if_held())
+        raise
 
 
 def _describe_start(settings: RunSettings, after: str) -> StartedOptions:
@@ -100,7 +125,8 @@ async def reopen(
     if is_final:
         await store.release(lease)
         return Scheduler.from_records(plan, settings, replayed, None)
-    journal = RunJournal(store, lease, last_seq, plan)
+    encoder = RecordEncoder(plan, limits=store.limits)
+    journal = RunJournal(store, lease, last_seq, encoder)
     scheduler = Scheduler.from_records(plan, settings, replayed, journal)
     if settings.has_own_budget:
         scheduler.record_budget(describe_budget(settings))

@@ -12,6 +12,7 @@ from graphorch.errors import (
     NodeError,
     RunFailed,
 )
+from graphorch.text import format_error
 
 _LIMITS = {
     "activations": "more nodes ran than Limits(activations=…) allows",
@@ -63,7 +64,7 @@ def _build_error(activation: Activation) -> Exception:
         return cause
     reason = str(cause or "it was interrupted")
     if isinstance(cause, BaseException):
-        reason = f"{type(cause).__name__}: {cause}"
+        reason = format_error(cause)
     name = activation.step.name
     error = NodeError(
         f"Node '{name}' failed: {reason}",

@@ -19,6 +19,7 @@ from graphorch.engine.fork_selection import (
     find_effects,
     select_records,
 )
+from graphorch.engine.record_bodies import RecordEncoder
 from graphorch.engine.replay import ReplayedRun, rebuild
 from graphorch.engine.report import RunReport
 from graphorch.engine.run_journal import LEASE_SECONDS, RunJournal, new_owner
@@ -30,7 +31,7 @@ from graphorch.graph.plan import Plan
 from graphorch.journal.record_kinds import FORMAT
 from graphorch.journal.records import NewRun, Record, RunHead
 from graphorch.journal.store import Store
-from graphorch.runs.durable import check_log, describe_budget, open_stored_budget
+from graphorch.runs.durable import check_log, describe_budget, open_stored_budget, releasing
 from graphorch.runs.result import Result
 
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
@@ -118,8 +119,10 @@ async def _create_run(
             f"Run {run_id} is in the journal already. Choose another run_id, or leave it out."
         )
     lease = await store.claim(run_id, new_owner(), ttl=LEASE_SECONDS)
-    await store.append(lease, records, expected_last_seq=0)
-    return RunJournal(store, lease, len(records), plan)
+    journal = RunJournal(store, lease, len(records), RecordEncoder(plan, limits=store.limits))
+    async with releasing(journal):
+        await store.append(lease, records, expected_last_seq=0)
+    return journal
 
 
 def _guard_effects(

@@ -64,14 +64,16 @@ class RunManager:
             scheduler = Scheduler(self._plan, settings, pace=pace)
             await self._drive(scheduler, scheduler.begin(update))
             return build_result(scheduler)
-        from graphorch.runs.durable import begin, build_next_turn
+        from graphorch.runs.durable import begin, build_next_turn, releasing
 
+        check_resources(self._plan, settings.resources)  # before the run is created
         async with open_store(durable) as store:
             if after:
                 update = await build_next_turn(store, self._plan, after, update)
-            journal = await begin(store, self._plan, settings, after)
+            journal = await begin(store, self._plan, settings, update, after)
             scheduler = Scheduler(self._plan, settings, pace=pace, journal=journal)
-            await self._drive(scheduler, scheduler.begin(update))
+            async with releasing(journal):
+                await self._drive(scheduler, scheduler.begin(update))
             return build_result(scheduler)
 
     def build_settings(self, options: RunOptions) -> RunSettings:
@@ -172,6 +174,7 @@ class RunManager:
         options: RunOptions,
     ) -> RerunResult[Any, Any]:
         """Run a fork in which the activation at `start` runs again, or gives `output` instead."""
+        from graphorch.runs.durable import releasing
         from graphorch.runs.fork import RerunResult, build_edit, fork
 
         async with open_store(durable) as store:
@@ -183,19 +186,22 @@ class RunManager:
             scheduler, change = forked.scheduler, forked.change
             if model:
                 scheduler.settings = replace(scheduler.settings, models={change.path: model})
-            if output is not None:
-                scheduler.edit(change, build_edit(change, output))
-            await self._drive(scheduler, scheduler.resume("repeat"))
+            async with releasing(scheduler.journal):
+                if output is not None:
+                    scheduler.edit(change, build_edit(change, output))
+                await self._drive(scheduler, scheduler.resume("repeat"))
             return RerunResult(build_result(scheduler), forked.difference())
 
     async def fork(self, run_id: str, start: str, durable: Durable, options: RunOptions) -> str:
         """Copy a run up to `start` into a new one that is stopped there; return its id."""
+        from graphorch.runs.durable import releasing
         from graphorch.runs.fork import fork
 
         async with open_store(durable) as store:
             settings = self.build_settings(options)
             forked = await fork(store, self._plan, run_id, start, settings, "repeat")
-            await forked.scheduler.leave("forked")
+            async with releasing(forked.scheduler.journal):
+                await forked.scheduler.leave("forked")
             return forked.scheduler.run.run_id
 
     # ---- how a run is found and driven -----------------------------------------------------------
@@ -211,18 +217,13 @@ class RunManager:
         if durable is False:
             yield self._find_in_memory(run_id, options)
             return
-        from graphorch.runs.durable import reopen
+        from graphorch.runs.durable import releasing, reopen
 
         settings = self.build_settings({**options, "run_id": run_id})
         async with open_store(durable) as store:
             scheduler = await reopen(store, self._plan, settings, options.get("on_failure"))
-            try:
+            async with releasing(scheduler.journal):
                 yield scheduler
-            except InputError:
-                # Nothing was done: give the lease back, so that others may have the run at once.
-                if scheduler.journal is not None:
-                    await scheduler.journal.release()
-                raise
 
     def _find_in_memory(self, run_id: str, options: RunOptions) -> Scheduler:
         scheduler = self._open_runs.find(run_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
@@ -14,6 +13,7 @@ from graphorch.engine.settings import Limits, RunSettings
 from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.plan import Plan
 from graphorch.runs.clients import SharedClient
+from graphorch.text import NAME_RULE, RUN_ID_RULE, is_name, is_run_id
 
 if TYPE_CHECKING:
     from graphorch.engine.events import Observer
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _NO_LIMITS = Limits()
 _NO_TAGS: dict[str, str] = {}  # never changed
-_RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _POLICIES = ("drain", "cancel", "isolate")
 
 # Type of an option, and how it is written.
@@ -91,12 +90,10 @@ def build_settings(
         hint = did_you_mean(str(on_failure), _POLICIES)
         raise InputError(f"on_failure={on_failure!r} is not possible. {hint}")
     run_id = options.get("run_id")
-    if run_id is not None and not _RUN_ID.fullmatch(run_id):
-        raise InputError(
-            f"run_id={run_id!r} is not an id. Use up to 200 letters, digits, '-', '_' and '.', "
-            "beginning with a letter, digit or '_'."
-        )
+    if run_id is not None and not is_run_id(run_id):
+        raise InputError(f"run_id={run_id!r:.80} is not an id. {RUN_ID_RULE}")
     tags = dict(given) if (given := options.get("tags")) else _NO_TAGS
+    _check_tags(tags)
     return RunSettings(
         client=client,
         run_id=run_id or os.urandom(16).hex(),
@@ -124,6 +121,15 @@ def _check_option(name: str, value: object) -> None:
         raise InputError(
             f"{name} has to be of type {expected.__name__}, got {value!r}. Write {name}={example}."
         )
+
+
+def _check_tags(tags: Mapping[str, str]) -> None:
+    """Raise `InputError` for a tag that a journal could not hold, also where there is none."""
+    for name, value in tags.items():
+        if not is_name(name) or not is_name(value):
+            raise InputError(
+                f"tags={{{name!r:.80}: {value!r:.80}}} is not a tag: both are texts. {NAME_RULE}"
+            )
 
 
 def _expect(name: str) -> tuple[type, str]:

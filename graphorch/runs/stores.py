@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphorch.errors import InputError
 
@@ -30,6 +30,7 @@ _Place: TypeAlias = "tuple[str, str | None]"  # the path of a file, and the key 
 
 VARIABLE = "GRAPHORCH_DB"
 DEFAULT = "graphorch.sqlite"
+_EXPECTED = f"Give a path such as 'runs.sqlite', or True for {DEFAULT} (or ${VARIABLE})."
 
 
 def resolve_path(durable: bool | str | Path) -> str:
@@ -37,19 +38,28 @@ def resolve_path(durable: bool | str | Path) -> str:
     name = str(durable)
     if durable is True:
         name = os.environ.get(VARIABLE) or DEFAULT
-    if not name or "\0" in name:
-        raise InputError(
-            f"durable={durable!r} does not name a file. "
-            f"Give a path such as 'runs.sqlite', or True for {DEFAULT} (or ${VARIABLE})."
-        )
+    if durable is False or not name.strip() or "\0" in name:
+        raise InputError(f"durable={durable!r} does not name a file. {_EXPECTED}")
     return os.path.abspath(name)
+
+
+def _check_store(durable: Any) -> Store:
+    """Return a store of the caller. Raises `InputError` for anything else."""
+    from graphorch.journal.store import Store
+
+    if isinstance(durable, Store):
+        return durable
+    raise InputError(
+        f"durable={durable!r:.80} is a {type(durable).__name__}, neither a path nor a store. "
+        f"{_EXPECTED}"
+    )
 
 
 @asynccontextmanager
 async def open_store(durable: Durable) -> AsyncGenerator[Store]:
     """Open a store for as long as it is used; a store of the caller's own stays open."""
     if not isinstance(durable, bool | str | Path):
-        yield durable
+        yield _check_store(durable)
         return
     from graphorch.journal.chain_key import VARIABLE as KEY_VARIABLE
 

@@ -28,6 +28,8 @@ from graphorch.text import truncate_repr
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+    from graphorch.state.value_codec import ValueCodec
+
 M = TypeVar("M", bound=BaseModel)
 Reducer = Callable[[Any, Any], Any]
 Update = dict[int, Any]  # field index -> validated value
@@ -52,10 +54,13 @@ class Field:
     """Compiled field of the state: its default, and how it is validated, copied and folded."""
 
     __slots__ = (
+        "codec",
         "constant",
         "copy",
         "index",
         "info",
+        "is_plain",
+        "model",
         "name",
         "reduce",
         "reduce_all",
@@ -64,8 +69,10 @@ class Field:
         "validator",
     )
 
-    def __init__(self, index: int, name: str, info: FieldInfo, validator: Validator) -> None:
+    def __init__(self, index: int, model: type[BaseModel], name: str, validator: Validator) -> None:
+        info = model.model_fields[name]
         self.index = index
+        self.model = model
         self.name = name
         self.info = info
         self.required = info.is_required()
@@ -78,6 +85,10 @@ class Field:
         reducer = find_reducer(info)
         self.reduce = _guard_arguments(reducer, self.copy)
         self.reduce_all = bulk_reducers().get(reducer)
+        # What a journal needs of a field, made by the first durable run: whether its values are
+        # JSON as they are, and what writes and reads those that are not.
+        self.is_plain: bool | None = None
+        self.codec: ValueCodec | None = None
         # A default that no factory makes; readers get copies of it, as of every other value.
         has_constant = not self.required and info.default_factory is None
         self.constant = info.default if has_constant else UNSET
@@ -393,8 +404,8 @@ class Schema:
         fields: list[Field] = []
         for slice in (model, *memory):
             validators = field_validators(slice)
-            for name, info in slice.model_fields.items():
-                fields.append(Field(len(fields), name, info, validators[name]))
+            for name in slice.model_fields:
+                fields.append(Field(len(fields), slice, name, validators[name]))
         self.fields = tuple(fields)
         self.by_name = {field.name: field for field in self.fields}
 

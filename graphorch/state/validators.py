@@ -50,16 +50,39 @@ class Validator:
 
 def field_validators(model: type[BaseModel]) -> dict[str, Validator]:
     """Return validators by field: they return the value or raise `ValidationError`."""
+    schemas = read_field_schemas(model)
+    return {
+        name: _compile_validator(cast(Json, field["schema"]), schemas.definitions, schemas.config)
+        for name, field in schemas.fields.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSchemas:
+    """Core schemas of a model's fields, with the definitions that they refer to."""
+
+    fields: dict[str, Json]
+    definitions: list[Json]
+    config: Json | None
+
+
+def read_field_schemas(model: type[BaseModel]) -> FieldSchemas:
+    """Return the core schemas that pydantic made for the fields of a model."""
     model.model_rebuild()
     schema = cast(Json, model.__pydantic_core_schema__)
     definitions = cast("list[Json]", schema.get("definitions", []))
     body = _model_schema(schema, definitions)
-    config = body.get("config")
     fields = cast("dict[str, Json]", _fields_schema(body["schema"])["fields"])
-    return {
-        name: _compile_validator(cast(Json, field["schema"]), definitions, config)
-        for name, field in fields.items()
-    }
+    return FieldSchemas(fields, definitions, body.get("config"))
+
+
+def calls_functions(schema: object) -> bool:
+    """Return whether a function reads or writes a part of a core schema."""
+    if isinstance(schema, dict):
+        mapping = cast(Json, schema)
+        parts = [value for key, value in mapping.items() if key != "metadata"]
+        return "function" in mapping or any(map(calls_functions, parts))
+    return isinstance(schema, list) and any(map(calls_functions, cast("list[Any]", schema)))
 
 
 def _model_schema(schema: Json, definitions: list[Json]) -> Json:

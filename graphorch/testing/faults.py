@@ -21,6 +21,7 @@ from graphorch.flow.flow import Flow
 from graphorch.graph.context import Context
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan, Step
+from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.records import (
@@ -199,6 +200,10 @@ class _FailingStore:
         return await self._fault.call(
             call, StoreUnavailable(f"call {self._fault.calls + 1} of a store was made to fail")
         )
+
+    @property
+    def limits(self) -> BodyLimits:
+        return self._store.limits
 
     async def create(self, run: NewRun) -> RunHead:
         return await self._call(partial(self._store.create, run))

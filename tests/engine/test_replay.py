@@ -16,6 +16,7 @@ from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Record
 from graphorch.testing.virtual_clock import run_virtual
+from graphorch.text import name_error
 from tests.scenarios.flows import FLOWS, Ledger, State
 
 
@@ -94,7 +95,7 @@ def test_failure_restores_kind_and_message() -> None:
         for token in activation.tokens
         if token.failure is not None
     ]
-    assert [(type(error), error.kind, str(error)) for error in errors] == [
+    assert [(type(error), name_error(error), str(error)) for error in errors] == [
         (RecordedError, failed.body["error"], failed.body["message"])
     ]
 

@@ -13,7 +13,12 @@ import pytest
 from graphorch import Committed, JournalError, ModelError
 from graphorch.core.events import GraceExpired
 from graphorch.engine.lease_heartbeat import LeaseHeartbeat
-from graphorch.engine.record_bodies import decode_response, encode_failure, encode_response
+from graphorch.engine.record_bodies import (
+    RecordEncoder,
+    decode_response,
+    encode_failure,
+    encode_response,
+)
 from graphorch.engine.run_journal import RunJournal
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseExpired, StoreUnavailable
@@ -57,7 +62,7 @@ class SlowStore(MemoryStore):
 async def journal_in(store: MemoryStore) -> RunJournal:
     await store.create(NewRun("r", "chain", "f", 1))
     lease = await store.claim("r", "me", ttl=60)
-    return RunJournal(store, lease, 0, FLOWS["chain"]().plan)
+    return RunJournal(store, lease, 0, RecordEncoder(FLOWS["chain"]().plan))
 
 
 def test_cancelled_flush_awaits_its_append() -> None:
@@ -192,7 +197,9 @@ def test_flush_cancelled_during_write_knows_outcome(
     async def main() -> None:
         store = await SqliteStore.open(tmp_path / "runs.db")
         await store.create(NewRun("r", "chain", "f", 1))
-        journal = RunJournal(store, await store.claim("r", "me", ttl=60), 0, FLOWS["chain"]().plan)
+        journal = RunJournal(
+            store, await store.claim("r", "me", ttl=60), 0, RecordEncoder(FLOWS["chain"]().plan)
+        )
         for at in range(50):
             journal.buffer(GraceExpired(float(at)))
             flushing = asyncio.create_task(journal.flush())
@@ -367,10 +374,10 @@ def test_empty_flush_does_not_call_store() -> None:
 
 # ---- failures of model calls as they are stored --------------------------------------------------
 def test_model_failure_has_bounded_length() -> None:
-    stored = encode_failure(ModelError("x" * 5000, model="m", retryable=True, status=429))
+    stored = encode_failure(ModelError("x" * 13_000, model="m", retryable=True, status=429))
     assert (stored["model"], stored["status"]) == ("m", 429)
     assert (stored["usage"], stored["decision"]) == (None, None)
-    assert stored["message"] == "x" * 2000 + "… (3,000 more characters)"
+    assert stored["message"] == "x" * 10_000 + "… (3,000 more characters)"
 
 
 def test_response_is_restored_or_damage_named() -> None:

@@ -32,6 +32,7 @@ from graphorch.engine.invocation import binding
 from graphorch.engine.invocation.invoker import NodeInvoker
 from graphorch.engine.run_services import RunServices
 from graphorch.errors import Ambiguous, BudgetExceeded, as_failure
+from graphorch.text import format_error
 
 # looked up for every attempt
 _RETRYING, _RUNNING = Status.RETRYING, Status.RUNNING
@@ -189,7 +190,7 @@ class AttemptRunner:
         seconds = max(0.0, now - activation.started_at)
         activation.add_to_story(
             f"{activation.path} attempt {activation.attempt} failed after {seconds:.3f} s: "
-            f"{type(error).__name__}: {error}"
+            f"{format_error(error)}"
         )
         handler = find_handler(activation, error)
         pause = retry_after(activation, error)
@@ -271,7 +272,8 @@ class AttemptRunner:
         options, settings = activation.step.node.options, self._services.settings
         if options.cache is None:
             return await self._call(activation, given)
-        key = node_cache.compute_key(activation, given, settings.model)
+        model = settings.models.get(activation.path, settings.model)
+        key = node_cache.compute_key(activation, given, model)
         update = settings.cache.get(key, self._services.now())
         if update is None:
             update = await self._call(activation, given)

@@ -69,7 +69,18 @@ class NodeContext:
 
     @property
     def resources(self) -> Any:
-        """Resources that the caller of `run` passed in."""
+        """Resources that the caller of `run` passed in.
+
+        Raises `Uncacheable` in a node with a cache, which would serve them to other callers.
+        """
+        if self._activation.step.node.options.cache is not None:
+            from graphorch.engine.node_cache import Uncacheable
+
+            raise Uncacheable(
+                f"'{self.path}' has a cache, and reads the resources of the run: another run with "
+                "other resources would get the same result. Leave the cache out, or put what "
+                "decides into the state."
+            )
         return self._services.settings.resources
 
     def has_room(self, condition: Callable[..., Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from graphorch.core.tree import Activation, Status
+from graphorch.text import format_error
 
 
 def find_missing_branches(
@@ -45,5 +46,5 @@ def _explain(last: Activation | None) -> str:
     if failure is None:
         return "its result did not come here"
     if isinstance(failure, Exception):
-        return f"it failed: {type(failure).__name__}: {failure}"
+        return f"it failed: {format_error(failure)}"
     return f"it failed: {failure}"

@@ -20,7 +20,8 @@ from graphorch.engine.calls.kept_answers import AttemptCalls, compute_key
 from graphorch.engine.events import ModelCalled
 from graphorch.engine.prompt_log import CallDescription, PromptLog
 from graphorch.engine.report import CallReport
-from graphorch.errors import ModelError
+from graphorch.errors import ModelError, Unstorable
+from graphorch.text import explain_error, format_error
 
 if TYPE_CHECKING:
     from graphorch.engine.run_services import RunServices
@@ -106,7 +107,13 @@ class _OpenCall:
         services.report.add_call(activation, report)
         if (journal := services.log.journal) is not None:
             call = replace(describe(), number=self._number, charge=charge)
-            journal.buffer_call(activation, key, response, call)
+            try:
+                journal.buffer_call(activation, key, response, call)
+            except Unstorable as error:
+                # It was paid, so it stays in the books, as a call that failed.
+                failure = _build_answer_error(error, response)
+                journal.buffer_failed_call(activation, failure, response.model, call)
+                raise failure from error
             await services.log.make_durable()
         return charge
 
@@ -142,7 +149,13 @@ def describe_failure(error: BaseException) -> str:
     """Return why a call ended without an answer."""
     if isinstance(error, asyncio.CancelledError):
         return "cancelled"
-    return str(error) or type(error).__name__
+    return explain_error(error) or type(error).__name__
+
+
+def _build_answer_error(error: Unstorable, response: Response) -> ModelError:
+    from graphorch.models.errors import AnswerError
+
+    return AnswerError(str(error), model=response.model, retryable=False, usage=response.usage)
 
 
 def _build_answered_call(activation: Activation, response: Response, charge: Charge) -> ModelCalled:
@@ -206,7 +219,7 @@ class RecordingClient:
             response = await self._client.complete(request, on_text)
         except BaseException as error:
             if isinstance(error, ModelError) or _read_receipt(request, None).requests:
-                self._keep(request, request.model, None, f"{type(error).__name__}: {error}")
+                self._keep(request, request.model, None, format_error(error))
             raise
         self._keep(request, response.model, response, "")
         return response

@@ -23,6 +23,7 @@ from graphorch.errors import (
 from graphorch.graph.edges import Edge
 from graphorch.graph.plan import Step
 from graphorch.state.version import Version
+from graphorch.text import explain_error, name_error
 
 if TYPE_CHECKING:
     from graphorch.graph.payloads import Failure, Missing
@@ -178,7 +179,9 @@ def _explain_failures(scope: Scope, path: str) -> Iterator[str]:
         for child in child_scopes:
             yield from _explain_failures(child, f"{path}{failed.step.name}/")
         if failed.failure is not None:
-            yield f"{path}{failed.step.name}: {failed.failure}" if path else str(failed.failure)
+            failure = failed.failure
+            reason = explain_error(failure) if isinstance(failure, Exception) else str(failure)
+            yield f"{path}{failed.step.name}: {reason}" if path else reason
 
 
 def evaluate_route(activation: Activation) -> RouteDecision:
@@ -235,10 +238,11 @@ def _build_failure(token: Token) -> Failure:
 
     source, error = token.source, token.failure
     assert source is not None
+    assert error is not None
     return Failure(
         node=source.step.name,
         path=source.path,
-        error=type(error).__name__,
-        message=str(error),
+        error=name_error(error),
+        message=explain_error(error),
         attempt=source.attempt,
     )

@@ -10,38 +10,31 @@ from __future__ import annotations
 import builtins
 import json
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import CoreConfig, PydanticSerializationError, SchemaSerializer, SchemaValidator
-from typing_extensions import TypedDict
+from pydantic import BaseModel
 
 from graphorch import errors
 from graphorch.errors import GraphorchError
 from graphorch.state.copiers import compile_maker
-from graphorch.text import truncate_repr
+from graphorch.state.identity import is_identical
+from graphorch.state.value_codec import Lossy, ValueCodec, Written
+from graphorch.text import KIND, clean, truncate_repr
 
 M = TypeVar("M", bound=BaseModel)
 Known = dict[tuple[str, str], type[Exception]]
 NOTHING = b"null"  # the line of a slice that is None
 # A `ProcessError` with the name of the class is more precise than these.
 _TOO_GENERAL = (Exception, BaseException, object, GraphorchError)
-_FAITHFUL = CoreConfig(
-    ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
-)
 
 
 class ProcessError(GraphorchError):
-    """An exception of a worker process whose class is not known here.
+    """An exception of a worker process whose class is not known here; a note holds the traceback.
 
-    `kind` is the name of the class; a note holds the traceback.
+    Messages and records name the class as it is called there.
     """
-
-    def __init__(self, message: str, kind: str = "") -> None:
-        self.kind = kind or type(self).__name__
-        super().__init__(message)
 
 
 class Unportable(ProcessError):
@@ -58,49 +51,60 @@ class Address:
 
 
 class SliceCodec(Generic[M]):
-    """Encodes a slice as a line of JSON: its values, and which of them were set."""
+    """Encodes a slice as a line of JSON: its values, and which of them were set.
+
+    Values travel as they are, secrets too: the pipe has no other end than the worker.
+    """
 
     def __init__(self, model: type[M]) -> None:
         self._model = model
         self._make = compile_maker(model)
-        fields = {name: info.rebuild_annotation() for name, info in model.model_fields.items()}
-        # A slice that is the whole state may have unassigned fields.
-        values: Any = cast(Any, TypedDict)("Values", fields, total=False)
-        values.__pydantic_config__ = {**model.model_config, "alias_generator": None, **_FAITHFUL}
-        schema: Any = TypeAdapter(values).core_schema
-        # A TypeAdapter would not pass this configuration on.
-        self._to_json = SchemaSerializer(schema, _FAITHFUL).to_json
-        self._from_json = SchemaValidator(schema, _FAITHFUL).validate_json
+        self._codecs: dict[str, ValueCodec] = {}
 
     def encode(self, slice: M) -> bytes:
         """Return the line of a slice. Raises `Unportable` for a value that JSON would change."""
-        values = {**slice.__dict__, **(slice.__pydantic_extra__ or {})}
-        try:
-            text = self._to_json(values, warnings=False)
-            back = self._from_json(text)
-        except PydanticSerializationError as error:
-            raise self._build_unportable(str(error)) from error
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field, value = ".".join(map(str, first["loc"])), truncate_repr(first["input"])
-            raise self._build_unportable(
-                f"'{field}' = {value} does not come back: {first['msg']}"
-            ) from error
-        for name, value in values.items():
-            # Their texts are compared too, because NaN does not equal itself.
-            if back.get(name) != value and repr(back.get(name)) != repr(value):
-                raise self._build_unportable(
-                    f"'{name}' = {truncate_repr(value)} comes back as "
-                    f"{truncate_repr(back.get(name))}"
-                )
-        # A tab separates the two: JSON never contains one, strings in it only as an escape.
-        return b"\t".join([json.dumps(sorted(slice.__pydantic_fields_set__)).encode(), text])
+        names = [name for name in self._model.model_fields if name in slice.__dict__]
+        values = {name: slice.__dict__[name] for name in names}
+        written = {name: self._write(name, value) for name, value in values.items()}
+        extra = slice.__pydantic_extra__ or {}
+        self._check_beside(slice, values, extra)
+        content = {
+            "set": sorted(slice.__pydantic_fields_set__),
+            "values": {name: item.value for name, item in written.items()} | extra,
+            "notes": {name: dict(item.notes) for name, item in written.items() if item.notes},
+        }
+        return json.dumps(content).encode()
 
     def decode(self, line: bytes) -> M:
         """Return the slice of a line, without running its validators: they ran before."""
-        names, _, text = line.partition(b"\t")
-        fields_set, values = set[str](json.loads(names)), self._from_json(text)
-        return self._make(values, fields_set)
+        content = json.loads(line)
+        notes, fields = content["notes"], self._model.model_fields
+        values = {
+            name: self._codec(name).read(value, notes.get(name, {})) if name in fields else value
+            for name, value in content["values"].items()
+        }
+        return self._make(values, set(content["set"]))
+
+    def _write(self, name: str, value: Any) -> Written:
+        try:
+            return self._codec(name).write(value)
+        except Lossy as error:
+            raise self._build_unportable(f"'{name}' = {truncate_repr(value)}: {error}") from error
+
+    def _codec(self, name: str) -> ValueCodec:
+        if name not in self._codecs:
+            self._codecs[name] = ValueCodec(self._model, name, reveals=True)
+        return self._codecs[name]
+
+    def _check_beside(self, slice: M, values: dict[str, Any], extra: dict[str, Any]) -> None:
+        """Raise `Unportable` for values beside the declared fields that would be lost."""
+        for name, value in extra.items():
+            if not is_identical(json.loads(json.dumps(value, default=str)), value):
+                raise self._build_unportable(f"'{name}' = {truncate_repr(value)} is no plain JSON")
+        private = slice.__pydantic_private__
+        if private and not is_identical(self._make(values, set()).__pydantic_private__, private):
+            names = ", ".join(private)
+            raise self._build_unportable(f"its private attributes ({names}) were set")
 
     def _build_unportable(self, why: str) -> Unportable:
         return Unportable(
@@ -111,13 +115,13 @@ class SliceCodec(Generic[M]):
 
 # ---- errors --------------------------------------------------------------------------------------
 def encode_error(error: BaseException, aliases: dict[str, str]) -> dict[str, Any]:
-    """Return an exception as plain JSON.
+    """Return an exception as plain JSON, with those in a group.
 
     `aliases` maps modules to their names on the other side, where these differ.
     """
     # Skip the frame of the worker that called the node.
     first_frame = error.__traceback__.tb_next if error.__traceback__ is not None else None
-    arguments = error.args
+    arguments: tuple[Any, ...] = error.args
     if isinstance(error, OSError) and error.filename is not None and len(arguments) == 2:
         arguments = (*arguments, error.filename)  # its constructor removed it from `args`
     is_plain = all(_is_plain(argument) for argument in arguments)
@@ -125,14 +129,23 @@ def encode_error(error: BaseException, aliases: dict[str, str]) -> dict[str, Any
         (aliases.get(kind.__module__, kind.__module__), kind.__qualname__)
         for kind in type(error).__mro__
     ]
+    parts = _list_parts(error)
     return {
         "kind": type(error).__name__,
         "message": _format_message(error),
+        "parts": [encode_error(part, aliases) for part in parts],
+        "heading": arguments[0] if parts and _is_plain(arguments[0]) else "",
         "lineage": lineage,
         "arguments": list(arguments) if is_plain else None,
         "attributes": {name: value for name, value in vars(error).items() if _is_plain(value)},
-        "traceback": "".join(traceback.format_exception(type(error), error, first_frame)),
+        "traceback": clean("".join(traceback.format_exception(type(error), error, first_frame))),
     }
+
+
+def _list_parts(error: BaseException) -> Sequence[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[Any]", error).exceptions
+    return ()
 
 
 def decode_error(story: dict[str, Any], declared: Iterable[type[BaseException]]) -> Exception:
@@ -146,17 +159,25 @@ def decode_error(story: dict[str, Any], declared: Iterable[type[BaseException]])
         for kind in (*declared, ProcessError, Unportable)
         if issubclass(kind, Exception)
     }
-    error = _rebuild_nearest(story, known) or ProcessError(story["message"], story["kind"])
-    if type(error).__name__ != story["kind"]:
-        vars(error)["kind"] = story["kind"]
+    error = _rebuild_error(story, known)
     error.add_note(f"In the worker process:\n{story['traceback'].rstrip()}")
     return error
 
 
-def _rebuild_nearest(story: dict[str, Any], known: Known) -> Exception | None:
+def _rebuild_error(story: dict[str, Any], known: Known) -> Exception:
+    parts = [_rebuild_error(part, known) for part in story["parts"]]
+    error = _rebuild_nearest(story, parts, known) or ProcessError(story["message"])
+    if type(error).__name__ != story["kind"]:
+        vars(error)[KIND] = story["kind"]
+    return error
+
+
+def _rebuild_nearest(
+    story: dict[str, Any], parts: list[Exception], known: Known
+) -> Exception | None:
     for module, name in story["lineage"]:
         kind = _find_class(module, name, known)
-        error = _rebuild(kind, story) if kind is not None else None
+        error = _rebuild(kind, story, parts) if kind is not None else None
         if error is not None:
             return error
     return None
@@ -170,11 +191,16 @@ def _find_class(module: str, name: str, known: Known) -> type[Exception] | None:
     return kind
 
 
-def _rebuild(kind: type[Exception], story: dict[str, Any]) -> Exception | None:
+def _rebuild(
+    kind: type[Exception], story: dict[str, Any], parts: list[Exception]
+) -> Exception | None:
     """Return an exception with the message of the original; None if this class has another."""
     arguments: list[Any] = [story["message"]] if story["arguments"] is None else story["arguments"]
     try:
-        if kind.__module__ == "builtins":
+        error: Exception
+        if issubclass(kind, ExceptionGroup):
+            error = cast(Any, kind).__new__(kind, story["heading"], parts)
+        elif kind.__module__ == "builtins":
             error = kind(*arguments)
         else:
             # A constructor written in Python may need more than `args`; the attributes hold what

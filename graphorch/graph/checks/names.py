@@ -1,4 +1,4 @@
-"""Every node is connected, nothing leads to START, and nothing leads out of END."""
+"""The graph has a name, every node is connected, nothing leads to START, and nothing leads out of END."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ from collections.abc import Iterator
 
 from graphorch.errors import Problem
 from graphorch.graph.checks.checked_graph import CheckedGraph
+from graphorch.text import LONGEST_NAME, is_name
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`EMPTY_GRAPH`, `NOT_CONNECTED`, `INTO_START` and `OUT_OF_END`."""
+    """`GRAPH_NAME`, `EMPTY_GRAPH`, `NOT_CONNECTED`, `INTO_START` and `OUT_OF_END`."""
     spec = graph.spec
+    if not is_name(spec.name):
+        yield Problem(
+            "GRAPH_NAME",
+            f"graph {spec.name!r:.80}",
+            "this is not a name for a graph",
+            f"use one line of 1 to {LONGEST_NAME} visible characters: Graph('team', …)",
+        )
     if not graph.nodes:
         yield Problem(
             "EMPTY_GRAPH",

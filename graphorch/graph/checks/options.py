@@ -30,7 +30,7 @@ INSIDE: dict[str, str] = {
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`OPTION_EFFECT`, `OPTION_NESTED`, `OPTION_TIMES`, `OPTION_PROCESS`, also of map workers."""
+    """`OPTION_EFFECT`, `_NESTED`, `_TIMES`, `_CACHE` and `_PROCESS`, also of map workers."""
     for node in graph.nodes:
         yield from _check_node(node, node.name, NESTING.get(node.kind, ""))
     for name, spec in graph.spec.maps.items():
@@ -55,6 +55,14 @@ def _check_node(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
                 f"give {option} to a node inside",
             )
     yield from _check_times(node, where)
+    if options.cache is not None and node.signature.resources is not None:
+        name = node.signature.resources.__name__
+        yield Problem(
+            "OPTION_CACHE",
+            where,
+            f"it has a cache and reads resources ({name}), which other runs bring others of",
+            "leave cache out, or put what decides into the state",
+        )
     if options.isolation == "process":
         yield from _check_process(node, where)
 

@@ -15,7 +15,7 @@ from graphorch.core.tree import Activation, Scope, Status
 from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.edges import START_INDEX, Edge
 from graphorch.statuses import HALTED_STATUSES
-from graphorch.text import join_limited
+from graphorch.text import format_error, join_limited
 from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.spans.model import Span, Trace, strip_index
 from graphorch.trace.spans.redaction import Redaction
@@ -382,7 +382,7 @@ def _describe_cost(span: Span) -> str:
 def _format_failure(activation: Activation) -> str:
     error = activation.failure
     if isinstance(error, Exception):
-        return f"{getattr(error, 'kind', None) or type(error).__name__}: {error}"
+        return format_error(error)
     return str(error or "cancelled")
 
 

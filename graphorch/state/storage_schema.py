@@ -1,0 +1,248 @@
+"""Core schemas by which valid values are written as JSON and read again, and stay what they are.
+
+Theory of operation. pydantic's own JSON is made for talking to other programs: a time zone becomes
+an offset, a deque loses its bound, NaN becomes null, aliases and computed fields come in, and a
+validator that converts runs again on what it has converted. The schema of a field is therefore
+changed, part by part, into one that keeps these things and calls no function of the user. Whether
+that was enough is not a matter of theory: whoever writes a value reads it back at once and compares
+(see `identity`).
+
+Times are written as RFC 9557 has it: `2026-03-28T12:00:00+01:00[Europe/Berlin]`. What counts there
+is the clock and the zone: if the rules of a zone change, the hour stays and the offset does not.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from pydantic import BaseModel
+
+Json = dict[str, Any]
+
+_LEAVES: Final = frozenset(
+    {"metadata", "default", "expected", "members", "function", "cls", "config", "discriminator"}
+)
+_BY_NAME: Final = frozenset({"fields", "choices"})  # schemas by names that the user chose
+_FIELDS: Final = frozenset({"model-field", "dataclass-field", "typed-dict-field"})
+_FUNCTIONS: Final = frozenset({"function-after", "function-before", "function-wrap"})
+_OUTWARD: Final = (  # what a field says about other programs
+    "validation_alias",
+    "serialization_alias",
+    "serialization_exclude",
+    "serialization_exclude_if",
+)
+_OWN_MODULES: Final = ("pydantic.", "pydantic_core", "builtins", "operator", __name__)
+_CONFIG: Final = {"ser_json_inf_nan": "strings", "strict": False}
+
+
+class StorageSchema:
+    """Adapts core schemas. `drops_functions` tells whether functions of the user were left out.
+
+    With `reveals`, serializers of the user are left out as well, and secrets are written in clear:
+    for a pipe between two processes of one program, never for a file.
+    """
+
+    def __init__(self, *, reveals: bool = False) -> None:
+        self._reveals = reveals
+        self.drops_functions = False
+
+    def adapt(self, schema: Any) -> Any:
+        """Return an adapted copy of a core schema, or of a list of schemas."""
+        if isinstance(schema, list):
+            return [self.adapt(item) for item in cast("list[Any]", schema)]
+        if not isinstance(schema, dict):
+            return schema
+        mapping = cast(Json, schema)
+        kind = mapping.get("type")
+        if kind in _FUNCTIONS and _is_of_user(mapping.get("function")):
+            self.drops_functions = True
+            return self._adapt_inner(mapping)
+        if kind == "json":
+            return self._adapt_inner({"schema": {"type": "any"}, **mapping})
+        adapted = {key: self._adapt_entry(key, value) for key, value in mapping.items()}
+        adapted.pop("strict", None)
+        self._adapt_part(kind, adapted)
+        return adapted
+
+    def _adapt_entry(self, key: str, value: Any) -> Any:
+        if key in _LEAVES:
+            return value
+        if key in _BY_NAME and isinstance(value, dict):
+            return {name: self.adapt(schema) for name, schema in cast(Json, value).items()}
+        return self.adapt(value)
+
+    def adapt_config(self, config: Json | None) -> Json:
+        """Return a configuration under which floats, and bytes unless it names a way, survive."""
+        adapted = {**(config or {}), **_CONFIG}
+        if adapted.get("ser_json_bytes", "utf8") == "utf8":
+            adapted |= {"ser_json_bytes": "base64", "val_json_bytes": "base64"}
+        return adapted
+
+    def _adapt_inner(self, mapping: Json) -> Any:
+        """Return the schema inside a function, which takes over its serializer and its name."""
+        inner = self.adapt(mapping["schema"])
+        outer = {key: mapping[key] for key in ("serialization", "ref") if key in mapping}
+        if "serialization" in outer:
+            outer["serialization"] = self.adapt(outer["serialization"])
+        adapted = {**inner, **outer}
+        self._adapt_serialization(adapted)
+        return adapted
+
+    def _adapt_part(self, kind: Any, adapted: Json) -> None:
+        """Change one part of a schema in place, by its kind."""
+        if kind in _FIELDS:
+            for key in _OUTWARD:
+                adapted.pop(key, None)
+        elif kind == "model-fields":
+            adapted.pop("computed_fields", None)
+        elif kind == "model":
+            self._adapt_model(adapted)
+        elif kind == "dataclass":
+            adapted.pop("post_init", None)
+        elif kind in _CARRIERS and "serialization" not in adapted:
+            read, write = _CARRIERS[kind]
+            _carry(adapted, read, write)
+        if kind in ("model", "dataclass", "typed-dict") and "config" in adapted:
+            adapted["config"] = self.adapt_config(adapted["config"])
+        self._adapt_serialization(adapted)
+
+    def _adapt_model(self, adapted: Json) -> None:
+        """Leave out what a model does at the end of each validation, except for private fields."""
+        model: type[BaseModel] = adapted["cls"]
+        adapted.setdefault("config", {})
+        adapted.pop("custom_init", None)
+        if "post_init" in adapted and not model.__private_attributes__:
+            del adapted["post_init"]
+
+    def _adapt_serialization(self, adapted: Json) -> None:
+        function = adapted.get("serialization", {}).get("function")
+        if function is None or not self._reveals:
+            return
+        if _is_of_user(function):
+            self.drops_functions = True
+            del adapted["serialization"]
+        elif "secret" in getattr(function, "__name__", ""):
+            adapted["serialization"] = {"type": "function-plain", "function": _reveal}
+
+
+def _is_of_user(function: Any) -> bool:
+    """Return whether a function is part of neither pydantic, Python, nor this file."""
+    if isinstance(function, dict):
+        function = cast(Json, function).get("function")
+    function = getattr(function, "func", function)  # of a `functools.partial`
+    module = str(getattr(function, "__module__", ""))
+    return not module.startswith(_OWN_MODULES)
+
+
+def _reveal(secret: Any) -> Any:
+    return secret.get_secret_value()
+
+
+# ---- what JSON has no word for -------------------------------------------------------------------
+def _carry(schema: Json, read: Callable[..., Any], write: Callable[..., Any]) -> None:
+    """Turn a schema, in place, into one that is read and written with the help of functions."""
+    inner = {key: value for key, value in schema.items() if key != "ref"}
+    ref = {"ref": schema["ref"]} if "ref" in schema else {}
+    schema.clear()
+    schema |= {
+        "type": "function-wrap",
+        "function": {"type": "no-info", "function": read},
+        "schema": inner,
+        "serialization": {
+            "type": "function-wrap",
+            "function": write,
+            "schema": inner,
+            "when_used": "json",
+        },
+        **ref,
+    }
+
+
+_SUFFIX: Final = re.compile(r"(?P<clock>.*?)(?:\[(?P<zone>[^\]=]+)\])?(?P<fold>\[_fold=1\])?")
+
+
+def _write_time(value: Any, handler: Callable[[Any], Any]) -> Any:
+    """Write a time with its zone, and with the second of two equal hours, as RFC 9557 has it."""
+    text = handler(value)
+    if not isinstance(value, datetime.datetime | datetime.time):
+        return text  # another member of a union
+    zone = _name_zone(value.tzinfo)
+    suffix = f"[{zone}]" if zone else ""
+    suffix += "[_fold=1]" if value.fold else ""
+    return f"{_without_seconds(value).isoformat()}{suffix}" if suffix else text
+
+
+def _without_seconds(value: datetime.datetime | datetime.time) -> Any:
+    """Return a time whose offset has no seconds, which pydantic cannot read; zones once had."""
+    offset = value.utcoffset()
+    if offset is None:
+        return value
+    minutes = datetime.timedelta(minutes=round(offset.total_seconds() / 60))
+    return value.replace(tzinfo=datetime.timezone(minutes))
+
+
+def _name_zone(zone: datetime.tzinfo | None) -> str:
+    """Return the name that leads back to a zone; empty if the offset says it all, or none does."""
+    from zoneinfo import ZoneInfo
+
+    if type(zone) is ZoneInfo:
+        return zone.key or ""
+    if type(zone) is datetime.timezone:
+        # pydantic reads a bare offset as a type of its own.
+        return datetime.time(tzinfo=zone).isoformat()[len("00:00:00") :]
+    return ""
+
+
+def _read_time(value: Any, handler: Callable[[Any], Any]) -> Any:
+    """Read a time that `_write_time` wrote. Raises `ValueError` for a zone that is not known."""
+    if not isinstance(value, str) or not value.endswith("]"):
+        return handler(value)
+    match = _SUFFIX.fullmatch(value)
+    if match is None:
+        return handler(value)
+    read = handler(match["clock"])
+    fold = 1 if match["fold"] else 0
+    if match["zone"] is None:
+        return read.replace(fold=fold)
+    return read.replace(tzinfo=_find_zone(match["zone"]), fold=fold)
+
+
+def _find_zone(name: str) -> datetime.tzinfo:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    if name[0] in "+-":
+        offset = datetime.time.fromisoformat(f"00:00:00{name}").utcoffset()
+        assert offset is not None
+        return datetime.timezone(offset)
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise ValueError(
+            f"the time zone '{name}' is not known here; install the package tzdata"
+        ) from error
+
+
+def _write_deque(value: Any, handler: Callable[[Any], Any]) -> Any:
+    """Write a bounded deque as its bound and its items."""
+    items = handler(value)
+    is_bounded = isinstance(value, deque) and cast("deque[Any]", value).maxlen is not None
+    return {"maxlen": value.maxlen, "items": items} if is_bounded else items
+
+
+def _read_deque(value: Any, handler: Callable[[Any], Any]) -> Any:
+    if not isinstance(value, dict):
+        return handler(value)
+    bounded = cast(Json, value)
+    return deque(handler(bounded["items"]), maxlen=bounded["maxlen"])
+
+
+_CARRIERS: Final = {
+    "datetime": (_read_time, _write_time),
+    "time": (_read_time, _write_time),
+    "deque": (_read_deque, _write_deque),
+}
+"""By kind of schema, the functions that read and write what JSON has no word for."""

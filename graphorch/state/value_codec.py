@@ -1,0 +1,290 @@
+"""Write the value of one field as JSON, and read back exactly what was written.
+
+Theory of operation. A value is valid already, so it is written and read by the types of its field
+alone, without the functions of the user (see `storage_schema`). Where these make the type what it
+is, such as a serializer and a validator for a class that pydantic does not know, that does not
+lead back; then the field's own schema is tried, with all its functions. The value is read at once,
+and refused unless it is identical: nothing is kept that could not be given back.
+
+What JSON cannot hold at all, which fields of nested models were not set, goes into the notes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Final, cast
+
+from pydantic import (
+    BaseModel,
+    PlainSerializer,
+    Secret,
+    SecretBytes,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_core import SchemaError, SchemaSerializer, SchemaValidator
+
+from graphorch.state.identity import is_identical, list_parts
+from graphorch.state.storage_schema import StorageSchema
+from graphorch.state.validators import read_field_schemas
+from graphorch.text import truncate_repr
+
+Json = dict[str, Any]
+Notes = Mapping[str, Any]
+"""What is needed to read a value beside its JSON. `validated`: by the field's own schema.
+
+`unset`: pairs of names of fields, and numbers of the nested models in which they were not set.
+"""
+
+_LONGEST_VALUE: Final = 120  # characters of a value in a message
+_set = object.__setattr__
+_VALIDATED: Final[Notes] = {"validated": True}
+
+
+class Lossy(ValueError):
+    """A value that does not come back from JSON as it was; the text says why.
+
+    `fix` is what to do about it, where that is known.
+    """
+
+    fix = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A value as plain JSON, and the notes that are needed to read it; usually there are none."""
+
+    value: Any
+    notes: Notes
+
+
+class ValueCodec:
+    """Writes and reads the values of one field of a model.
+
+    With `reveals`, secrets are written in clear, and serializers of the user are not called.
+    """
+
+    def __init__(self, model: type[BaseModel], name: str, *, reveals: bool = False) -> None:
+        self._model, self._name = model, name
+        storage = StorageSchema(reveals=reveals)
+        self._typed = _build_form(model, name, storage)
+        self._has_functions = storage.drops_functions
+        self._own: _Form | None = None  # made when it is needed, which is rare
+
+    def write(self, value: Any) -> Written:
+        """Return a value as JSON. Raises `Lossy`."""
+        if self._typed is None:
+            return self._find_own().write(value, _VALIDATED)
+        try:
+            return self._typed.write(value, {})
+        except Lossy as error:
+            try:
+                return self._find_own().write(value, _VALIDATED)
+            except Lossy as other:
+                raise _name_cause(value, other if self._has_functions else error) from None
+
+    def read(self, value: Any, notes: Notes) -> Any:
+        """Return the value that was written.
+
+        Raises `ValidationError` if it does not fit the type, `ValueError` if the notes do not fit.
+        """
+        is_validated = "validated" in notes or self._typed is None
+        form = self._find_own() if is_validated else self._typed
+        assert form is not None
+        return form.read(json.dumps(value), notes)
+
+    def _find_own(self) -> _Form:
+        if self._own is None:
+            self._own = _build_form(self._model, self._name, None)
+            assert self._own is not None
+        return self._own
+
+
+class _Form:
+    """One way to write a field as JSON, by one core schema."""
+
+    def __init__(self, model: type[BaseModel], name: str, field: Json, rest: Json) -> None:
+        config = rest["config"]
+        inner = _without_default(field["schema"])
+        body = {"type": "model-fields", "fields": {name: {**field, "schema": inner}}}
+        # A serializer of the user may be a method: it needs a model around its field.
+        model_schema = {"type": "model", "cls": model, "schema": body, "config": config}
+        definitions = rest["definitions"]
+        self._model, self._name = model, name
+        self._prefix = f'{{"{name}":'.encode()
+        self._serializer = SchemaSerializer(
+            _define(model_schema, definitions), config, _use_prebuilt=False
+        )
+        self._validator = SchemaValidator(_define(inner, definitions), config, _use_prebuilt=False)
+
+    def write(self, value: Any, notes: Notes) -> Written:
+        """Return a value as JSON. Raises `Lossy`."""
+        try:
+            text = self._dump(value)
+            restored = self._validator.validate_json(text)
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"]
+            raise Lossy(f"it does not come back: {reason}") from error
+        except Exception as error:  # functions of the user may raise anything
+            raise Lossy(_format_reason(error)) from error
+        if not is_identical(value, restored):
+            unset = _list_unset(value, restored)
+            _take_unset(restored, unset)
+            notes = {**notes, "unset": unset}
+            if not unset or not is_identical(value, restored):
+                raise _build_lossy(value, restored)
+        return Written(json.loads(text), notes)
+
+    def read(self, text: str, notes: Notes) -> Any:
+        """Return the value of a text, as its notes say."""
+        value = self._validator.validate_json(text)
+        if "unset" in notes:
+            _take_unset(value, notes["unset"])
+        return value
+
+    def _dump(self, value: Any) -> bytes:
+        instance = object.__new__(self._model)
+        _set(instance, "__dict__", {self._name: value})
+        _set(instance, "__pydantic_fields_set__", {self._name})
+        _set(instance, "__pydantic_extra__", None)
+        _set(instance, "__pydantic_private__", None)
+        text = self._serializer.to_json(instance, by_alias=True, warnings=False)
+        # What is between the braces: "name":value
+        return text.removeprefix(self._prefix)[:-1]
+
+
+def _build_form(model: type[BaseModel], name: str, storage: StorageSchema | None) -> _Form | None:
+    """Return a form by the storage schema of a field, or by the field's own schema.
+
+    None if the storage schema is not possible.
+    """
+    schemas = read_field_schemas(model)
+    field = schemas.fields[name]
+    if storage is None:
+        outward = ("serialization_alias", "serialization_exclude", "serialization_exclude_if")
+        own = {key: value for key, value in field.items() if key not in outward}
+        own["schema"] = _restore_serializer(_without_default(own["schema"]), model, name)
+        return _Form(
+            model, name, own, {"config": schemas.config, "definitions": schemas.definitions}
+        )
+    rest = {
+        "config": storage.adapt_config(schemas.config),
+        "definitions": storage.adapt(schemas.definitions),
+    }
+    try:
+        return _Form(model, name, storage.adapt(field), rest)
+    except SchemaError:
+        return None  # two schemas of one name, where a function between them was left out
+
+
+def _define(schema: Json, definitions: list[Json]) -> Any:
+    if not definitions:
+        return schema
+    return {"type": "definitions", "schema": schema, "definitions": definitions}
+
+
+def _without_default(schema: Json) -> Json:
+    """Return a schema without its default, and with the serializer of what the default was for."""
+    outer: Json = {}
+    while schema["type"] == "default":
+        if "serialization" in schema:
+            outer["serialization"] = schema["serialization"]
+        schema = schema["schema"]
+    return {**schema, **outer}
+
+
+def _restore_serializer(schema: Json, model: type[BaseModel], name: str) -> Json:
+    """Return a schema with the serializer of an annotation whose validator made pydantic forget it.
+
+    That is so in `Annotated[T, PlainSerializer(…), PlainValidator(…)]`.
+    """
+    if schema["type"] != "function-plain" or "serialization" in schema:
+        return schema
+    metadata = model.model_fields[name].metadata
+    serializer = next((item for item in metadata if isinstance(item, PlainSerializer)), None)
+    if serializer is None:
+        return schema
+    wants_info = len(inspect.signature(serializer.func).parameters) > 1
+    written = {
+        "type": "function-plain",
+        "function": serializer.func,
+        "info_arg": wants_info,
+        "when_used": serializer.when_used,
+    }
+    return {**schema, "serialization": written}
+
+
+def _format_reason(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _build_lossy(value: Any, restored: Any) -> Lossy:
+    text = truncate_repr(restored, _LONGEST_VALUE)
+    if text == truncate_repr(value, _LONGEST_VALUE):
+        # The text alone would not show the difference.
+        text = f"another {type(restored).__name__} with the text {text}"
+    return Lossy(f"it comes back as {text}")
+
+
+def _name_cause(value: Any, error: Lossy) -> Lossy:
+    """Return an error that says it if a secret, which is never written in clear, is the cause."""
+    if not any(isinstance(part, Secret | SecretStr | SecretBytes) for part in _list_parts(value)):
+        return error
+    cause = Lossy("it holds a secret, which is never written in clear")
+    cause.fix = "Pass secrets to the nodes as `resources`, which are no part of the state."
+    return cause
+
+
+# ---- which fields were set -----------------------------------------------------------------------
+def _list_unset(value: Any, restored: Any) -> list[list[Any]]:
+    """Return the names that are set in restored models only, with the numbers of these models."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    pairs = zip(_list_models(value), _list_models(restored), strict=False)
+    for number, (before, after) in enumerate(pairs):
+        unset = after.__pydantic_fields_set__ - before.__pydantic_fields_set__
+        if unset:
+            groups.setdefault(tuple(sorted(unset)), []).append(number)
+    return [[list(names), numbers] for names, numbers in groups.items()]
+
+
+def _take_unset(value: Any, unset: Any) -> None:
+    """Make fields count as not set in nested models. Raises `ValueError` if that is not possible."""
+    models: list[Any] = list(_list_models(value))
+    try:
+        for names, numbers in unset:
+            for number in numbers:
+                models[number].__pydantic_fields_set__.difference_update(names)
+    except (TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"its notes do not fit: {truncate_repr(unset)}") from error
+
+
+def _list_models(value: Any) -> Iterator[BaseModel]:
+    """Yield the models in a value, in an order that depends on its content alone."""
+    return (part for part in _list_parts(value) if isinstance(part, BaseModel))
+
+
+def _list_parts(value: Any) -> Iterator[Any]:
+    """Yield a value and all that it holds."""
+    yield value
+    for part in _list_inner(value):
+        yield from _list_parts(part)
+
+
+def _list_inner(value: Any) -> Iterable[Any]:
+    if isinstance(value, BaseModel):
+        return list_parts(value).values()
+    if isinstance(value, dict):
+        entries = cast("dict[Any, Any]", value)
+        return [*entries, *entries.values()]
+    if isinstance(value, list | tuple | deque):
+        return cast("list[Any]", value)
+    if isinstance(value, set | frozenset):
+        return sorted(cast("set[Any]", value), key=repr)
+    if is_dataclass(value):
+        return [getattr(value, field.name, None) for field in fields(value)]
+    return ()
