@@ -5,9 +5,16 @@ from __future__ import annotations
 import pytest
 
 from graphorch.text import (
+    KIND,
+    clean,
+    explain_error,
+    format_error,
     format_seconds,
     format_usd,
+    is_name,
+    is_run_id,
     join_limited,
+    name_error,
     plural,
     truncate,
     truncate_counted,
@@ -56,3 +63,66 @@ def test_amounts_have_fixed_decimals() -> None:
     assert format_usd(0.00123) == "$0.0012"
     assert format_usd(1234.5, 2) == "$1,234.50"
     assert format_seconds(1.2) == "1.20 s"
+
+
+def test_clean_escapes_and_cuts() -> None:
+    """Half surrogate pairs are escaped, so that nothing is lost, and long texts are cut."""
+    assert clean("a\ud800b ü") == "a\\ud800b ü"
+    assert clean("x" * 12, 10) == "x" * 10 + "… (2 more characters)"
+
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(
+    "error, text",
+    [
+        (ValueError("x"), "ValueError: x"),
+        (ValueError(), "ValueError"),
+        (Wordless(), "Wordless: (its message cannot be shown: ValueError)"),
+        (
+            ExceptionGroup("many", [ValueError("a"), ExceptionGroup("in", [KeyError("b")])]),
+            "ExceptionGroup: many (2 sub-exceptions): ValueError: a; "
+            "ExceptionGroup: in (1 sub-exception): KeyError: 'b'",
+        ),
+        (OSError("half \ud83d"), "OSError: half \\ud83d"),
+    ],
+)
+def test_error_is_shown_with_class_and_parts(error: Exception, text: str) -> None:
+    assert format_error(error) == text
+
+
+def test_error_stands_for_another_class() -> None:
+    """An exception that was rebuilt is named by the class that it had."""
+    error = ValueError("x")
+    setattr(error, KIND, "TooSmall")
+    assert (name_error(error), format_error(error)) == ("TooSmall", "TooSmall: x")
+
+
+def test_long_error_is_cut() -> None:
+    assert explain_error(ValueError("x" * 10_005)) == "x" * 10_000 + "… (5 more characters)"
+
+
+@pytest.mark.parametrize(
+    "text, is_valid",
+    [
+        ("a", True), ("a b ü#1", True), ("x" * 200, True), ("x" * 201, False), ("", False),
+        (" ", False), ("a\nb", False), ("\ud83d", False), ("\u200b", False), (5, False), (None, False),
+    ],
+)  # fmt: skip
+def test_name_is_visible_line(text: object, is_valid: bool) -> None:
+    assert is_name(text) == is_valid
+
+
+@pytest.mark.parametrize(
+    "text, is_valid",
+    [
+        ("run-1.2_x", True), ("x" * 200, True), ("x" * 201, False), ("", False), (".x", False),
+        ("..", False), ("-x", False), ("a/b", False), ("a b", False), ("ä", False), (5, False),
+        ("a\n", False),
+    ],
+)  # fmt: skip
+def test_run_id_never_leads_elsewhere(text: object, is_valid: bool) -> None:
+    assert is_run_id(text) == is_valid

@@ -136,7 +136,7 @@ class RecordEncoder:
         codec = self._codecs.of(plan)
         encoded = [codec.encode(update) for update in event.updates]
         items = [item.values for item in encoded]
-        codec.require_room(items)
+        codec.require_room(encoded)
         body: EnteredBody = {**_locate(event.activation), "at": event.at, "items": items}
         notes = [item.notes for item in encoded]
         if any(note is not None for note in notes):

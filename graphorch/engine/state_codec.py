@@ -7,7 +7,7 @@ and has to be identical, so nothing is stored that could not be restored.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Union, cast, get_args, get_origin
@@ -39,10 +39,14 @@ Notes = dict[str, Any]
 
 
 class EncodedUpdate(NamedTuple):
-    """Values by field as plain JSON, and their notes; None if JSON says all about each of them."""
+    """Values by field as plain JSON, and the bytes that they take at most.
+
+    The notes are None if JSON says all about each value.
+    """
 
     values: dict[str, Any]
     notes: Notes | None
+    size: int
 
 
 class PlanCodec:
@@ -76,15 +80,17 @@ class PlanCodec:
                     raise self._build_unmeasured(field, value)
             values[field.name] = value
             size += measured
-        if size > self._room:
-            self.require_room([values])
-        return EncodedUpdate(values, notes)
+        encoded = EncodedUpdate(values, notes, size)
+        self.require_room([encoded])
+        return encoded
 
-    def require_room(self, updates: list[dict[str, Any]]) -> None:
+    def require_room(self, updates: Sequence[EncodedUpdate]) -> None:
         """Raise `Unstorable`, with the largest field, if one record cannot hold all updates."""
+        if sum([update.size for update in updates]) <= self._room:
+            return
         sizes: dict[str, int] = {}
-        for values in updates:
-            for name, value in values.items():
+        for update in updates:
+            for name, value in update.values.items():
                 size = len(json.dumps(value, ensure_ascii=False).encode())
                 sizes[name] = sizes.get(name, 0) + size
         total = sum(sizes.values())

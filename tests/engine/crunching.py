@@ -6,16 +6,20 @@ The tests and the worker processes both import this module.
 from __future__ import annotations
 
 import ctypes
+import datetime
+import enum
 import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter, deque
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, SecretStr
 
 from graphorch import Failure, ModelError, Retry, node
 
@@ -46,7 +50,24 @@ class Place(BaseModel):
     place: str = ""
 
 
-class Work(Number, Square, Who, Blob, Report, Place): ...
+class Level(enum.StrEnum):
+    LOW = "low"
+
+
+class Luggage(BaseModel):
+    when: datetime.datetime = datetime.datetime(2026, 3, 28, 12, tzinfo=ZoneInfo("Europe/Berlin"))
+    clock: datetime.time = datetime.time(12, tzinfo=ZoneInfo("Europe/Berlin"))
+    key: SecretStr = SecretStr("key-123")
+    recent: deque[int] = deque([1], maxlen=1)
+    counts: Counter[str] = Counter("aab")
+    level: Level = Level.LOW
+    cents: Annotated[int, BeforeValidator(lambda value: round(value * 100))] = 1999
+    masked: Annotated[str, PlainSerializer(lambda value: "***")] = "card"
+    user_id: int = Field(default=7, alias="userId", exclude=True)
+    beside: list[int] = [1]
+
+
+class Work(Number, Square, Who, Blob, Report, Place, Luggage): ...
 
 
 class Flaky(Exception):
@@ -95,6 +116,17 @@ def talk(n: Number) -> Square:
 @process
 def echo(b: Blob) -> Blob:
     return Blob(blob=b.blob[::-1], ratio=math.nan if math.isinf(b.ratio) else b.ratio)
+
+
+@process
+def travel(luggage: Luggage) -> Report:
+    later = luggage.when + datetime.timedelta(days=1)
+    return Report(report=f"{luggage!r} {luggage.key.get_secret_value()} {later.isoformat()}")
+
+
+@process
+def unpack(luggage: Luggage) -> Luggage:
+    return Luggage(when=luggage.when, key=luggage.key, recent=luggage.recent, masked="again")
 
 
 @process

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, SecretStr
 
-from graphorch import Graph, node
+from graphorch import Cache, Context, Graph, RunFailed, node
 from graphorch.core.events import RunStarted
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
@@ -107,3 +107,101 @@ def test_equal_inputs_have_equal_keys() -> None:
 )
 def test_key_depends_on_all_parts(other: tuple[Any, list[Any], str]) -> None:
     assert compute_key(*other) != compute_key(STEP, [Topic(topic="a")], "")
+
+
+# ---- in runs -------------------------------------------------------------------------------------
+class Sealed:
+    """Object that can be copied, and not described."""
+
+    def __deepcopy__(self, memo: Any) -> Sealed:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("sealed")
+
+
+class Tenant(BaseModel):
+    token: SecretStr = SecretStr("")
+    hidden: str = Field(default="", exclude=True)
+    extra: Any = None
+
+
+class Answer(BaseModel):
+    answer: str = ""
+
+
+class TenantState(Tenant, Answer): ...
+
+
+def test_cache_tells_tenants_apart() -> None:
+    """A cached node computes anew for each secret, hidden field and type, and only for these."""
+    calls: list[Tenant] = []
+
+    @node(cache=Cache(60))
+    def greet(tenant: Tenant) -> Answer:
+        calls.append(tenant)
+        return Answer(answer=f"{tenant.token.get_secret_value()} {tenant.hidden} {tenant.extra!r}")
+
+    flow = Graph("greeting", TenantState, input=Tenant, output=Answer).chain(greet).build()
+
+    def greet_as(**given: Any) -> str:
+        return flow.run_sync(Tenant(**given)).output.answer
+
+    given: list[dict[str, Any]] = [
+        {"token": SecretStr("alice")}, {"token": SecretStr("bob")}, {"hidden": "alice"}, {"hidden": "b"},
+        {"extra": (1,)}, {"extra": [1]}, {"extra": {1: 2}}, {"extra": {"1": 2}}, {"extra": True},
+        {"extra": 1}, {"extra": float("nan")}, {"extra": 0.0}, {"extra": -0.0}, {"extra": "\ud83d"},
+        {"extra": "x" * 1000}, {"extra": "x" * 1001}, {"extra": b"x" * 1000}, {"extra": {1, 2}},
+    ]  # fmt: skip
+    answers = [greet_as(**item) for item in given]
+    assert len(set(answers)) == len(calls) == len(given)
+    assert [greet_as(**item) for item in given] == answers
+    assert len(calls) == len(given)
+    with pytest.raises(RunFailed) as caught:
+        greet_as(extra=Sealed())
+    assert "Uncacheable: Node 'greet' has a cache, and an input of it cannot be compared: " in str(
+        caught.value
+    )
+
+
+def test_inner_flows_of_one_factory_share_nothing() -> None:
+    """Nodes of one name in two inner flows have results of their own."""
+
+    def team(greeting: str) -> Any:
+        @node(name="greet", cache=Cache(60))
+        def greet(t: Tenant) -> Answer:
+            return Answer(answer=greeting)
+
+        return Graph("team", TenantState, input=Tenant, output=Answer).chain(greet).build()
+
+    class One(BaseModel):
+        one: str = ""
+
+    class Two(BaseModel):
+        two: str = ""
+
+    class Both(Tenant, One, Two): ...
+
+    def enter(t: Tenant) -> Tenant:
+        return t
+
+    graph = Graph("outer", Both, input=Tenant)
+    one = graph.sub("one", team("1"), enter=enter, leave=lambda a: One(one=a.answer))
+    two = graph.sub("two", team("2"), enter=enter, leave=lambda a: Two(two=a.answer))
+    state = graph.chain(one, two).build().run_sync(Tenant()).state
+    assert (state.one, state.two) == ("1", "2")
+
+
+def test_cached_node_cannot_read_resources() -> None:
+    """A context without a type is caught when the node reads the resources."""
+
+    @node(cache=Cache(60))
+    def look(ctx: Context, t: Tenant) -> Answer:
+        return Answer(answer=str(ctx.resources))
+
+    flow = Graph("needy", TenantState, input=Tenant, output=Answer).chain(look).build()
+    with pytest.raises(RunFailed) as caught:
+        flow.run_sync(Tenant(), resources="tenant A")
+    assert "Uncacheable: 'look' has a cache, and reads the resources of the run" in str(
+        caught.value
+    )

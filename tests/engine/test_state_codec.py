@@ -68,7 +68,7 @@ CODEC = PlanCodec(SCHEMA)
 
 def roundtrip(name: str, value: Any) -> Any:
     index = SCHEMA.by_name[name].index
-    values, notes = json.loads(json.dumps(CODEC.encode({index: value})))
+    values, notes, _ = json.loads(json.dumps(CODEC.encode({index: value})))
     assert list(values) == [name]
     (back,) = CODEC.decode(values, notes).items()
     assert back[0] == index
@@ -170,7 +170,7 @@ def test_decode_names_misfit(stored: Any, message: str) -> None:
 
 
 def test_codec_restores_empty_update() -> None:
-    assert CODEC.encode({}) == ({}, None)
+    assert CODEC.encode({}) == ({}, None, 0)
     assert CODEC.decode({}) == {}
 
 

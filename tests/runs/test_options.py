@@ -33,6 +33,17 @@ def test_wrong_run_id_is_refused(run_id: str) -> None:
         build({"run_id": run_id})
 
 
+@pytest.mark.parametrize(
+    "tags", [{"a": "half \ud83d"}, {"": "a"}, {"a": ""}, {"a": 1}, {"a\n": "b"}]
+)
+def test_wrong_tags_are_refused(tags: dict[str, str]) -> None:
+    """A tag that no journal could hold is refused in memory as well."""
+    with pytest.raises(
+        InputError, match=r"is not a tag: both are texts\. Use one line of 1 to 200"
+    ):
+        build({"tags": tags})
+
+
 def test_longest_run_id_is_taken() -> None:
     assert build({"run_id": "r" * 200}).run_id == "r" * 200
 

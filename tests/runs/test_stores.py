@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,8 @@ def test_default_path_follows_variable(tmp_path: Path, monkeypatch: pytest.Monke
     assert resolve_path(Path("runs.sqlite")) == str(tmp_path / "runs.sqlite")
 
 
-@pytest.mark.parametrize("name", ["", "a\0b"])
-def test_path_without_name_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", ["", " ", "a\0b", False])
+def test_path_without_name_is_refused(name: str | bool) -> None:
     with pytest.raises(InputError, match=r"does not name a file\. Give a path such as"):
         resolve_path(name)
 
@@ -33,6 +34,15 @@ def test_own_store_is_yielded() -> None:
         store = MemoryStore()
         async with open_store(store) as opened:
             assert opened is store
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("durable", [b"runs.sqlite", 1, None, PureWindowsPath("runs.sqlite")])
+def test_neither_path_nor_store_is_refused(durable: Any) -> None:
+    async def main() -> None:
+        with pytest.raises(InputError, match=r"neither a path nor a store\. Give a path such as"):
+            await open_store(durable).__aenter__()
 
     asyncio.run(main())
 

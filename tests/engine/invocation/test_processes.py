@@ -24,11 +24,13 @@ from graphorch.engine.invocation.process_protocol import ProcessError, Unportabl
 from graphorch.engine.invocation.processes import INSIDE, ProcessPool, WorkerDied, build_address
 from graphorch.errors import ExitRefused
 from graphorch.graph.payloads import Failure
+from graphorch.state.identity import is_identical
 from graphorch.testing.virtual_clock import run_virtual
-from graphorch.text import name_error
+from graphorch.text import format_error, name_error
 from tests.engine.crunching import (
     Blob,
     Flaky,
+    Luggage,
     Number,
     Place,
     Report,
@@ -49,7 +51,9 @@ from tests.engine.crunching import (
     square,
     stubborn,
     talk,
+    travel,
     triple,
+    unpack,
     who,
     wrong,
 )
@@ -124,6 +128,16 @@ def test_binary_and_nan_are_restored(shared: Shared) -> None:
     made = shared.call(echo, Blob(blob=b"\xff\x00", ratio=math.inf))
     assert made.blob == b"\x00\xff"
     assert math.isnan(made.ratio)
+
+
+def test_values_travel_as_they_are(shared: Shared) -> None:
+    """Zones, secrets, bounds, aliases and masked fields are the same as in a thread."""
+    given = Luggage()
+    assert shared.call(travel, given) == travel.fn(given)
+    assert "key-123 2026-03-29T12:00:00+02:00" in travel.fn(given).report
+    back, expected = shared.call(unpack, given), unpack.fn(given)
+    assert is_identical(back, expected)
+    assert back.model_fields_set == {"when", "key", "recent", "masked"}
 
 
 def test_returned_argument_keeps_identity(
@@ -225,6 +239,16 @@ def test_exception_has_nearest_known_class(
     assert name_error(error) == name
     assert str(error) == message
     assert "in fail\n" in error.__notes__[0]
+
+
+def test_group_has_its_parts(shared: Shared) -> None:
+    """The exceptions in a group keep their classes, so that `except*` finds them."""
+    error = shared.raised(fail, Number(n=9))
+    assert isinstance(error, ExceptionGroup)
+    assert [format_error(part) for part in error.exceptions] == ["ValueError: a", "ValueError: b"]
+    assert format_error(error) == (
+        "ExceptionGroup: two (2 sub-exceptions): ValueError: a; ValueError: b"
+    )
 
 
 def test_declared_exception_keeps_attributes(shared: Shared) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from graphorch.errors import GraphError
 from graphorch.graph.node import END, START
 from tests.graph.content import (
     Sketch,
@@ -22,6 +27,26 @@ def test_empty_graph_is_refused() -> None:
         "EMPTY_GRAPH at graph 'content': it has no node\n    fix: connect at least one: "
         "g.chain(first)"
     ]
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 201, "half \ud83d", 5, None])
+def test_wrong_name_of_graph_is_refused(name: Any) -> None:
+    """A graph has the name that a journal takes, whether or not its runs are kept in it."""
+    sketch = Sketch()
+    sketch.chain(look)
+    sketch.name = sketch.spec.name = name
+    assert list_problems(sketch) == [
+        f"GRAPH_NAME at graph {name!r:.80}: this is not a name for a graph\n    fix: use one line "
+        "of 1 to 200 visible characters: Graph('team', …)"
+    ]
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a\nb", "x" * 201, "half \ud83d"])
+def test_wrong_name_of_node_is_refused(name: str) -> None:
+    with pytest.raises(
+        GraphError, match="use one line of 1 to 200 visible characters, without '/'"
+    ):
+        look.named(name)
 
 
 def test_wrong_node_suggests_nearest() -> None:

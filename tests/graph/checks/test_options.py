@@ -148,3 +148,18 @@ def test_map_worker_is_checked_under_path() -> None:
     assert list_problems(sketch)[0].startswith(
         "OPTION_EFFECT at node 'digs/dig': effect=\"once\" forbids retry"
     )
+
+
+def test_cache_forbids_resources() -> None:
+    """A cached result may not depend on resources, which the key does not hold."""
+
+    @node(cache=Cache(5))
+    def ask(ctx: Context[dict], t: Topic) -> Topic:  # type: ignore[type-arg]
+        return t
+
+    sketch = Sketch()
+    sketch.chain(ask)
+    assert list_problems(sketch) == [
+        "OPTION_CACHE at node 'ask': it has a cache and reads resources (dict), which other runs "
+        "bring others of\n    fix: leave cache out, or put what decides into the state"
+    ]
