@@ -34,8 +34,8 @@ def _creating(process: int) -> threading.Lock:
     return threading.Lock()
 
 
-def ensure_private_file(path: Path) -> bool:
-    """Create a file that only its owner can read, unless it exists; return whether it is new.
+def ensure_private_file(path: Path) -> Path:
+    """Create a file that only its owner can read, unless it exists; return it without links.
 
     A link to a file that exists is followed. Raises `UnusableFile` for everything else that is
     not a file, and if the file cannot be created.
@@ -45,14 +45,13 @@ def ensure_private_file(path: Path) -> bool:
         # A file that was just created has none, unless another thread opens it right now.
         with _creating(os.getpid()):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
-        return True
     except FileExistsError:
-        _require_file(path)
-        return False
+        return _require_file(path)
     except (OSError, ValueError) as error:  # the latter for a name that no file can have
         raise UnusableFile(
             f"'{path}' cannot be created: {error}. Check that its folder exists and may be written."
         ) from None
+    return resolve_links(path)
 
 
 def resolve_links(path: Path) -> Path:
@@ -72,9 +71,9 @@ def resolve_links(path: Path) -> Path:
     )
 
 
-def _require_file(path: Path) -> None:
-    """Raise `UnusableFile` unless the path names a file, directly or through links."""
-    resolve_links(path)
+def _require_file(path: Path) -> Path:
+    """Return a file that exists without links. Raises `UnusableFile` for anything else."""
+    file = resolve_links(path)
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -84,13 +83,19 @@ def _require_file(path: Path) -> None:
         raise UnusableFile(
             f"'{path}' is not a file but {kind}. Name a file, or choose another path."
         )
+    return file
 
 
-def restrict_to_owner(path: Path) -> None:
-    """Take the permissions of others from a file of this user that an older version left open."""
-    with suppress(FileNotFoundError, PermissionError):  # the latter: it belongs to another user
-        if os.stat(path).st_mode & 0o077:
-            os.chmod(path, OWNER_ONLY)
+def restrict_database(file: Path) -> None:
+    """Take the permissions of others from an SQLite database, and from the files beside it.
+
+    An older version may have left them. Call it once the file is known to be ours: that of another
+    program keeps its mode, and so does one that belongs to another user.
+    """
+    for name in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
+        with suppress(FileNotFoundError, PermissionError):
+            if os.stat(name).st_mode & 0o077:
+                os.chmod(name, OWNER_ONLY)
 
 
 class OpenedFile:

@@ -14,7 +14,7 @@ from graphorch.private_files import (
     UnusableFile,
     ensure_private_file,
     resolve_links,
-    restrict_to_owner,
+    restrict_database,
 )
 
 
@@ -28,12 +28,12 @@ def test_new_file_is_private(mask: int, tmp_path: Path) -> None:
     path = tmp_path / "file"
     before = os.umask(mask)
     try:
-        assert ensure_private_file(path)
+        assert ensure_private_file(path) == path.resolve()
     finally:
         os.umask(before)
     assert mode(path) == 0o600
     path.write_text("kept")
-    assert not ensure_private_file(path)
+    ensure_private_file(path)
     assert path.read_text() == "kept"
 
 
@@ -93,18 +93,22 @@ def test_link_to_file_is_followed(tmp_path: Path) -> None:
     link, target = tmp_path / "link", tmp_path / "target"
     target.touch()
     link.symlink_to(target)
-    assert not ensure_private_file(link)
+    assert ensure_private_file(link) == target.resolve()
     assert resolve_links(link) == resolve_links(target) == target.resolve()
 
 
 @pytest.mark.parametrize(("before", "after"), [(0o644, 0o600), (0o600, 0o600), (0o400, 0o400)])
 def test_permissions_of_others_are_taken(before: int, after: int, tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.touch()
-    path.chmod(before)
-    restrict_to_owner(path)
-    assert mode(path) == after
-    restrict_to_owner(tmp_path / "missing")
+    """Also through a link, and from the files that SQLite left beside the database."""
+    path, link = tmp_path / "file", tmp_path / "link"
+    files = [path, tmp_path / "file-wal", tmp_path / "file-shm"]
+    for file in files:
+        file.touch()
+        file.chmod(before)
+    link.symlink_to(path)
+    assert ensure_private_file(link) == path.resolve()
+    restrict_database(path.resolve())
+    assert [mode(file) for file in files] == [after] * 3
 
 
 def test_open_file_is_watched(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from graphorch.errors import (
     InputError,
     JournalError,
     NodeError,
+    ReplayDiverged,
     RunFailed,
 )
 from graphorch.text import plural
@@ -38,9 +39,12 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 
 @contextlib.contextmanager
-def exit_on_error(*, debug: bool, as_json: bool = False) -> Generator[None]:
+def exit_on_error(
+    *, debug: bool, as_json: bool = False, diverged: int = WRONG_USE
+) -> Generator[None]:
     """Turn an exception of a command into its exit code and a message.
 
+    `diverged` is the code for a run whose records do not fit the flow.
     The traceback is shown only with `debug`. Exceptions that are bugs of graphorch pass unchanged.
     """
     try:
@@ -53,7 +57,8 @@ def exit_on_error(*, debug: bool, as_json: bool = False) -> Generator[None]:
         if as_json and isinstance(error, GraphorchError):
             report = {"status": "error", "errors": describe_errors(error)}
             print_output(to_json_line(report))
-        raise typer.Exit(_exit_code(error)) from None
+        code = diverged if isinstance(error, ReplayDiverged) else _exit_code(error)
+        raise typer.Exit(code) from None
 
 
 def _exit_code(error: BaseException) -> int:

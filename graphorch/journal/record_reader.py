@@ -36,15 +36,17 @@ def read_body(run_id: str, record: Record) -> dict[str, Any]:
             f"it is of the unknown kind {record.kind!r:.80}. Another version of graphorch wrote "
             "it, or it is damaged.",
         )
+    part = ""
     try:
         _adapter(kind).validate_python(record.body, strict=True)
         body = cast("dict[str, Any]", record.body)
-        for field, read in _PARTS.get(kind, {}).items():
-            if body[field] is not None:
-                body = {**body, field: read(body[field])}
+        for part, read in _PARTS.get(kind, {}).items():
+            if body[part] is not None:
+                body = {**body, part: read(body[part])}
     except ValidationError as error:
+        fault = _explain(error, part)
         raise _damage(
-            run_id, record, f"it is not what a '{kind}' record holds: {_explain(error)}."
+            run_id, record, f"it is not what a '{kind}' record holds: {fault}."
         ) from error
     return body
 
@@ -94,11 +96,14 @@ def _part_adapter(type_: type) -> TypeAdapter[Any]:
 
 
 # ---- faults --------------------------------------------------------------------------------------
-def _explain(error: ValidationError) -> str:
-    """Return what does not fit, by field. Values may be secrets and are not shown."""
+def _explain(error: ValidationError, part: str) -> str:
+    """Return what does not fit, by field, in a part of the body or all of it.
+
+    Values may be secrets and are not shown.
+    """
     faults: list[str] = []
     for fault in error.errors(include_url=False, include_input=False)[:_FIELD_FAULTS]:
-        place = ".".join(map(str, fault["loc"]))
+        place = ".".join(str(key) for key in (part, *fault["loc"]) if key != "")
         message = fault["msg"][:1].lower() + fault["msg"][1:]
         faults.append(f"'{place}': {message}" if place else message)
     return "; ".join(faults)

@@ -10,12 +10,13 @@ Rules of this file:
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+
+from graphorch.private_files import UnusableFile, ensure_private_file, restrict_database
 
 _VERSION = 1
 # Marks the file as a cache of graphorch, so that no other database is taken for one.
@@ -113,17 +114,19 @@ class CacheStore:
                 ) from error
 
     def _connect(self) -> sqlite3.Connection:
-        # 1. The file is for its owner only, from its first byte on. Only a new file is opened here:
-        #    closing a file that SQLite has open would release SQLite's locks on it.
+        # 1. The file is for its owner only, from its first byte on.
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if not self.path.is_file():
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        # An older file may have another mode; SQLite gives the files beside it the same mode.
-        os.chmod(self.path, 0o600)
+        try:
+            file = ensure_private_file(self.path)
+        except UnusableFile as error:
+            raise CacheUnusable(
+                f"The cache cannot be used, so the model is asked: {error}"
+            ) from None
         # 2. Check whose file it is before anything is written to it.
-        db = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False)
+        db = sqlite3.connect(file, timeout=_BUSY_SECONDS, check_same_thread=False)
         try:
             self._check_identity(*db.execute(_IDENTIFY).fetchone())
+            restrict_database(file)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.executescript(_CREATE)

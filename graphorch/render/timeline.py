@@ -70,7 +70,7 @@ def timeline(bars: Sequence[Bar], *, name: str, title: str = "", theme: Theme = 
         if parent not in known:
             parent = ""
         inside.setdefault(parent, []).append(bar)
-    _place(sheet, inside, "", 0)
+    _place_all(sheet, inside)
     total = max((bar.end for bar in bars), default=0.0) or 1.0
     scale = (_WIDTH - _LEFT - _RIGHT) / total
     left_out = sum(1 for item in sheet.placed if item.lane >= _MOST)
@@ -106,12 +106,26 @@ def timeline(bars: Sequence[Bar], *, name: str, title: str = "", theme: Theme = 
     )
 
 
-def _place(sheet: _Sheet, inside: dict[str, list[Bar]], parent: str, level: int) -> None:
+def _place_all(sheet: _Sheet, inside: dict[str, list[Bar]]) -> None:
     """Place bars in lanes.
 
     Bars without children share lanes. A bar with children gets a lane of its own, with the children
-    below it.
+    below it. Levels are on a stack, since there may be more of them than Python may nest calls.
     """
+    levels = [iter(_place_level(sheet, inside, "", 0))]
+    while levels:
+        bar = next(levels[-1], None)
+        if bar is None:
+            levels.pop()
+            continue
+        level = len(levels)
+        sheet.placed.append(_Placed(bar, sheet.lanes, level - 1))
+        sheet.lanes += 1
+        levels.append(iter(_place_level(sheet, inside, bar.id, level)))
+
+
+def _place_level(sheet: _Sheet, inside: dict[str, list[Bar]], parent: str, level: int) -> list[Bar]:
+    """Place the bars of a parent that have no children; return those that have, in order."""
     bars = sorted(inside.get(parent, ()), key=lambda bar: (bar.begin, bar.end, bar.name))
     free: list[tuple[float, int]] = []
     for bar in bars:
@@ -123,11 +137,7 @@ def _place(sheet: _Sheet, inside: dict[str, list[Bar]], parent: str, level: int)
             lane, sheet.lanes = sheet.lanes, sheet.lanes + 1
             heapq.heappush(free, (bar.end, lane))
         sheet.placed.append(_Placed(bar, lane, level))
-    for bar in bars:
-        if bar.id in inside:
-            sheet.placed.append(_Placed(bar, sheet.lanes, level))
-            sheet.lanes += 1
-            _place(sheet, inside, bar.id, level + 1)
+    return [bar for bar in bars if bar.id in inside]
 
 
 def _bar(item: _Placed, scale: float, *, is_last: bool) -> str:

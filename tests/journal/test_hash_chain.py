@@ -112,11 +112,17 @@ TAMPERINGS: list[tuple[str, int | None]] = [
     ("UPDATE runs SET is_erased = 1 WHERE id = 1", None),
     ("UPDATE runs SET salt = zeroblob(16) WHERE id = 1", 1),
     ("UPDATE runs SET salt = zeroblob(99) WHERE id = 1", None),
+    ("UPDATE runs SET status = CAST(x'ff' AS TEXT) WHERE id = 1", None),
+    ("UPDATE runs SET flow = CAST(x'c3' AS TEXT) WHERE id = 1", 1),
+    ("UPDATE runs SET parent = CAST(x'ff' AS TEXT) WHERE id = 1", 1),
+    ("UPDATE runs SET tags = CAST(x'ff' AS TEXT) WHERE id = 1", None),
+    ("UPDATE records SET kind = CAST(x'ff' AS TEXT) WHERE run = 1 AND seq = 7", 7),
 ]  # fmt: skip
 
 
 def tampered(path: Path, script: str) -> None:
     raw = sqlite3.connect(path)
+    raw.text_factory = lambda data: data.decode(errors="replace")
     before = list(raw.iterdump())
     raw.executescript(script)
     assert list(raw.iterdump()) != before, (
@@ -160,8 +166,16 @@ def test_unfitting_snapshot_is_refused(tmp_path: Path, script: str) -> None:
     assert [record.body for record in log.records] == BODIES["run-1"]
 
 
-def test_list_names_damaged_run(tmp_path: Path) -> None:
-    """A list names the damaged run and shows the others."""
+@pytest.mark.parametrize(
+    "script",
+    [
+        "UPDATE runs SET status = 'succeeded' WHERE id = 1",
+        "UPDATE runs SET status = CAST(x'ff' AS TEXT) WHERE id = 1",
+        "UPDATE runs SET tags = CAST(x'c3' AS TEXT) WHERE id = 1",
+    ],
+)
+def test_list_names_damaged_run(script: str, tmp_path: Path) -> None:
+    """A list names the damaged run and shows the others, also if its text is no UTF-8."""
 
     async def listed() -> None:
         store = await SqliteStore.open(tmp_path / "runs.db")
@@ -173,7 +187,7 @@ def test_list_names_damaged_run(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(write_runs(tmp_path / "runs.db"))
-    tampered(tmp_path / "runs.db", "UPDATE runs SET status = 'succeeded' WHERE id = 1")
+    tampered(tmp_path / "runs.db", script)
     asyncio.run(listed())
 
 

@@ -52,6 +52,10 @@ def test_cache_file_is_private(tmp_path: Path) -> None:
     assert set(modes) == {0o600}
 
 
+def link_to_nothing(path: Path) -> None:
+    path.symlink_to(path.with_name("elsewhere.db"))
+
+
 def broken_file(path: Path) -> None:
     path.write_bytes(b"this is no database, and it is long enough to have a header" * 50)
 
@@ -78,7 +82,8 @@ def other_database(path: Path) -> None:
     [
         (broken_file, "not a database"),
         (newer_file, r"newer version \(format 99, this one reads 1\)"),
-        (folder, "IsADirectoryError"),
+        (folder, "is not a file but a folder"),
+        (link_to_nothing, "nothing is created through a link"),
         (other_database, "not a cache of graphorch"),
     ],
 )

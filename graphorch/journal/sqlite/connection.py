@@ -68,6 +68,8 @@ def open_connection(
         )
     except SQLITE_ERRORS as error:
         raise explain(error, path) from None
+    # Text that is not UTF-8 makes one run differ from its chain, instead of failing for all.
+    connection.text_factory = _decode
     try:
         insist(lambda: _set_up(connection, path, is_durable), lock_timeout)
     except SQLITE_ERRORS as error:
@@ -77,6 +79,10 @@ def open_connection(
         connection.close()
         raise
     return connection
+
+
+def _decode(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 def _set_up(connection: sqlite3.Connection, path: Path, is_durable: bool) -> None:

@@ -46,6 +46,13 @@ _RUN_STATUSES: Mapping[str, SpanStatus] = {
 _REQUEST_STATUSES: Mapping[str, SpanStatus] = {"ok": "ok", "cancelled": "cancelled"}
 
 
+_ID_LENGTH: Final = 16  # hexadecimal digits of the id of a span
+
+
+class _Misplaced(Exception):
+    """A record that does not fit those before it."""
+
+
 class _PendingTool(NamedTuple):
     """A tool call whose result has not been sent to the model yet."""
 
@@ -116,8 +123,12 @@ class SpanBuilder:
             self.trace.faults.append(str(error))
             return None
         handle = HANDLERS.get(cast("RecordKind", record.kind))
-        if handle is not None:
-            handle(self, body)
+        try:
+            if handle is not None:
+                handle(self, body)
+        except _Misplaced as error:
+            self.trace.faults.append(f"Run '{self.trace.run_id}', record {record.seq}: {error}")
+            return None
         return body
 
     def take_finished(self) -> list[Span]:
@@ -298,10 +309,15 @@ class SpanBuilder:
     # ---- activations and attempts --------------------------------------------------------------
     def _activation(self, body: Body, began: Any = None) -> _OpenActivation:
         """Return the activation that a record is about; the first such record opens its span."""
-        path, id_ = str(body["path"]), str(body["id"])
+        path, id_ = str(body["path"]), str(body["id"])[:_ID_LENGTH]
         activation = self._open.get(path)
-        if activation is None or activation.span.id != id_[:16]:
+        if activation is None or activation.span.id != id_:
             activation = self._by_id.get(id_)
+            # Otherwise a span could come to lie inside of itself.
+            if activation is not None and activation.span.path != path:
+                raise _Misplaced(
+                    f"it gives '{path}' the id of '{activation.span.path}'. The journal is damaged."
+                )
             if activation is None:
                 activation = self._open_activation(path, id_)
             elif activation.span.seconds is not None:
@@ -321,7 +337,7 @@ class SpanBuilder:
         role = self.flow.kind(path)
         kind = _KINDS.get(role, "node")
         level = path.count("/") + 1
-        span = Span(id_[:16], parent, kind, path, strip_index(path), node, level, 1, 0.0, role=role)
+        span = Span(id_, parent, kind, path, strip_index(path), node, level, 1, 0.0, role=role)
         span.is_copy = self.trace.seq < self._copied_until
         self.trace.spans.append(span)
         activation = self._by_id[id_] = _OpenActivation(span)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from graphorch.journal.errors import JournalDamaged, RunNotFound
+from graphorch.journal.errors import JournalDamaged, RunNotFound, StoreUnavailable
 from graphorch.journal.records import RunHead, RunQuery
 from graphorch.journal.sqlite.connection import SQLITE_ERRORS, explain, migrate, open_connection
 from graphorch.journal.sqlite.store import SqliteStore
@@ -206,7 +206,20 @@ class SpanIndex:
         try:
             yield from self._db.execute(sql, values)
         except SQLITE_ERRORS as error:
+            # The statements are ours, so what they do not understand is what they read.
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+                self._forget_everything()
+                raise StoreUnavailable(
+                    "The statistics beside the records were not what was written "
+                    f"(SQLite says: {error}), and were removed. Repeat the call: they are made "
+                    "anew of the records."
+                ) from None
             raise self._explain(error) from None
+
+    def _forget_everything(self) -> None:
+        with self._transaction():
+            self._db.execute("DELETE FROM spans")
+            self._db.execute("DELETE FROM traces")
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._db, self._explain)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.trace.analysis import statistics
@@ -142,6 +143,36 @@ def test_damaged_run_is_named(tmp_path: Path) -> None:
             caught = await index.catch_up(store)
             assert (list(caught.damaged), caught.runs) == (["a"], 1)
             assert "Run 'a', record 3" in caught.damaged["a"]
+        await store.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "UPDATE traces SET tags = '{bad'",
+        "UPDATE spans SET findings = '[1' WHERE kind = 'call'",
+        "UPDATE traces SET tags = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_altered_rows_are_made_anew(script: str, tmp_path: Path) -> None:
+    """Rows that were not written are removed with an error, and then made of the records."""
+    path = tmp_path / "runs.db"
+
+    async def main() -> None:
+        store = await SqliteStore.open(path, sync="normal")
+        await ran("a", store=store)
+        with SpanIndex.open(store) as index:
+            await index.catch_up(store)
+        with sqlite3.connect(path) as raw:
+            raw.execute(script)
+        raw.close()
+        with SpanIndex.open(store) as index:
+            with pytest.raises(StoreUnavailable, match=r"were removed\. Repeat the call"):
+                _ = [statistics.runs(index, ["team"]), statistics.findings(index)]
+            assert (await index.catch_up(store)).runs == 1
+            assert sum(row.runs for row in statistics.runs(index, ["team"])) == 1
         await store.close()
 
     asyncio.run(main())

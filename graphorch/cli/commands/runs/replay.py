@@ -6,7 +6,7 @@ import asyncio
 
 import typer
 
-from graphorch.cli.exit_codes import exit_on_error
+from graphorch.cli.exit_codes import FAILED, exit_on_error
 from graphorch.cli.flow_loader import AnyFlow, load_flow
 from graphorch.cli.journals import check_argument_order, require_journal, resolve_run_id
 from graphorch.cli.run_report import print_result, report_failure
@@ -27,7 +27,7 @@ def replay(
     Exit codes: 0 no difference, 1 it diverged or the run had failed, 2 wrong usage or journal, 3
     the graph does not build, 4 the run waits.
     """
-    with exit_on_error(debug=debug, as_json=as_json):
+    with exit_on_error(debug=debug, as_json=as_json, diverged=FAILED):
         check_argument_order("replay", flow, run)
         journal = require_journal(db)
         run_id = resolve_run_id(journal, run)
