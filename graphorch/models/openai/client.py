@@ -47,6 +47,7 @@ from graphorch.models.messages import (
 )
 from graphorch.models.openai.answer import AnswerReader, PartialAnswer
 from graphorch.models.openai.connection_pool import LoopPool
+from graphorch.models.openai.departures import leaving
 from graphorch.models.openai.dialect import Dialect, encode_messages, encode_options
 from graphorch.models.openai.errors import Endpoint, build_timeout, explain
 from graphorch.models.openai.gateways import GENERIC, Gateway
@@ -145,6 +146,9 @@ class OpenAIClient:
 
         Raises `ModelError`, see `graphorch.models.errors` for its kinds.
         """
+        leaving.set(request.departure)
+        if request.departure is not None:
+            request.departure.is_watched = True
         total = self._limits.total
         if request.timeout is not None:
             total = request.timeout

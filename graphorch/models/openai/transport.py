@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 import httpx2
 import openai
 
+from graphorch.models.budgets.charge import Departure
+from graphorch.models.openai.departures import leaving
 from graphorch.models.openai.errors import Endpoint, Malformed
 
 # Headers that a request may carry. The openai package adds others from environment variables
@@ -50,6 +52,10 @@ def open_transport(
         key = endpoint.key.get_secret_value()
         if key:
             request.headers["authorization"] = f"Bearer {key}"
+        departure = leaving.get()
+        if departure is not None:
+            assert isinstance(request.stream, httpx2.AsyncByteStream)
+            request.stream = _Watched(request.stream, departure)
 
     async def incoming(response: httpx2.Response) -> None:
         encoding = response.headers.get("content-encoding", "identity")
@@ -67,6 +73,22 @@ def open_transport(
         timeout=openai.Timeout(None, connect=connect, write=connect),
         event_hooks={"request": [outgoing], "response": [incoming]},
     )
+
+
+class _Watched(httpx2.AsyncByteStream):
+    """The body of a request, whose prompt leaves once a connection stands and not before."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, departure: Departure) -> None:
+        self._inner = inner
+        self._departure = departure
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._departure.has_left = True
+        async for part in self._inner:
+            yield part
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 class _Bounded(httpx2.AsyncByteStream):
