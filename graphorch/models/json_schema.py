@@ -15,12 +15,12 @@ _TYPE_WORDS = frozenset({"type", "$ref", "anyOf", "allOf", "oneOf", "enum", "con
 def build_response_format(schema: type[BaseModel]) -> dict[str, object]:
     """Return the `response_format` of a request, strict wherever the schema allows it.
 
+    Every key is required, since one that is missing would silently become its default.
     Source: OpenAI, "Structured outputs", 2026-11.
     """
     json_schema = schema.model_json_schema()
     is_strict = _can_be_strict(json_schema)
-    if is_strict:
-        json_schema = _make_strict(json_schema)
+    json_schema = _make_strict(json_schema) if is_strict else _require_all(json_schema)
     name = re.sub(r"[^A-Za-z0-9_-]", "_", schema.__name__)[:64]
     return {
         "type": "json_schema",
@@ -30,7 +30,8 @@ def build_response_format(schema: type[BaseModel]) -> dict[str, object]:
 
 def describe_schema(schema: type[BaseModel]) -> str:
     """Return the instruction to follow a schema, for an endpoint without structured output."""
-    described = json.dumps(schema.model_json_schema(), ensure_ascii=False, separators=(",", ":"))
+    json_schema = _require_all(schema.model_json_schema())
+    described = json.dumps(json_schema, ensure_ascii=False, separators=(",", ":"))
     return (
         "Answer with one JSON object and nothing else: no explanation, no code fence. "
         f"It must fit this JSON schema:\n{described}"
@@ -95,4 +96,26 @@ def _make_strict(node: Any) -> Any:
     if copy.get("type") == "object":
         copy["additionalProperties"] = False
         copy["required"] = list(copy.get("properties", {}))
+    return copy
+
+
+def _require_all(node: Any) -> Any:
+    """Return a copy in which every object requires all keys that it names.
+
+    Their defaults are dropped, because a required key never uses them.
+    """
+    if isinstance(node, list):
+        return [_require_all(item) for item in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    words = cast("dict[str, Any]", node)
+    copy: dict[str, Any] = {}
+    for word, value in words.items():
+        # keys of these two are names that the author chose, not words of the schema language
+        if word in ("properties", "$defs"):
+            copy[word] = {name: _require_all(field) for name, field in value.items()}
+        elif word != "default":
+            copy[word] = _require_all(value)
+    if copy.get("properties"):
+        copy["required"] = list(copy["properties"])
     return copy

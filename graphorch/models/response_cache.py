@@ -31,6 +31,7 @@ from graphorch.models.client import ModelClient, OnText, close
 from graphorch.models.errors import TimedOut
 from graphorch.models.messages import COMPLETE_REASONS, Request, Response, Usage
 from graphorch.models.response_cache_store import CacheStore, CacheUnusable
+from graphorch.models.structured_output import find_problems
 
 # These fields do not change the answer: neither is sent.
 _IRRELEVANT = frozenset({"timeout", "metadata"})
@@ -225,12 +226,7 @@ def _is_worth_keeping(answer: Response, request: Request) -> bool:
     is_complete = answer.finish_reason.casefold() in COMPLETE_REASONS
     if not is_complete or answer.tool_calls or not answer.text.strip():
         return False
-    try:
-        if request.schema is not None:
-            request.schema.model_validate_json(answer.text)
-    except ValidationError:
-        return False
-    return True
+    return request.schema is None or not find_problems(answer.text, request.schema)
 
 
 def _build_row(answer: Response) -> str:

@@ -3,19 +3,31 @@
 A model with exactly one field, a plain string, takes the text of the answer as it is: asking for
 JSON would only make the text worse. Any other model is asked for as structured output. Endpoints
 promise more than they keep, so every answer is validated here.
+
+Rules of this file:
+1. Every key was asked for, so a key that is missing is a fault, also where the field has a default.
+2. One object answers. Two that differ are a fault, unless only one of them fits.
+3. An answer that does not fit goes back once. If it lacks what a schema would have enforced, the
+   endpoint did not follow the schema, and the model is told it in words.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from graphorch.models.answer_check import list_gaps
 from graphorch.models.client import ModelClient, OnText
-from graphorch.models.errors import AnswerError
+from graphorch.models.errors import AnswerError, Empty
+from graphorch.models.json_answer import find_objects, unwrap
+from graphorch.models.json_schema import describe_schema
 from graphorch.models.messages import Message, Request, Response, Usage
+from graphorch.models.reasoning import strip_reasoning
 from graphorch.text import truncate_repr
 
 M = TypeVar("M", bound=BaseModel)
@@ -95,11 +107,11 @@ async def ask_for_value(
     if find_text_field(output) is None:
         request = replace(request, schema=output)
     first = await client.complete(request, on_text)
-    value, problems = _parse(first.text, output)
+    value, problems = _parse(_read_text(first, output), output)
     if value is not None:
         return ParsedAnswer(value, (first,))
     second = await client.complete(_build_repair(request, first, problems, output), on_text)
-    value, problems = _parse(second.text, output)
+    value, problems = _parse(_read_text(second, output), output)
     if value is not None:
         return ParsedAnswer(value, (first, second))
     raise _build_error((first, second), problems, output)
@@ -118,57 +130,124 @@ def sum_usages(responses: Sequence[Response]) -> Usage:
 
 def find_problems(text: str, output: type[BaseModel]) -> list[str]:
     """Return why a text is no instance of a model, a line for each problem; empty if it is one."""
-    return _parse(text, output)[1]
+    return [problem.text for problem in _parse(text, output)[1]]
 
 
-def _parse(text: str, output: type[M]) -> tuple[M | None, list[str]]:
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """What is wrong with an answer; `breaks_schema` if an endpoint that enforces it forbids it."""
+
+    text: str
+    breaks_schema: bool = True
+
+    @property
+    def place(self) -> str:
+        """Field that the problem is about."""
+        return self.text.partition(":")[0]
+
+
+def _read_text(response: Response, output: type[BaseModel]) -> str:
+    """Return the text of an answer. Raises `Empty` if it should be text and holds only thoughts."""
+    if find_text_field(output) is None:
+        return response.text
+    text = strip_reasoning(response.text)
+    if response.text.strip() and not text.strip():
+        raise Empty(
+            f"Model '{response.model}' gave its thoughts and no answer. Ask again, or raise "
+            "max_tokens.",
+            model=response.model,
+            retryable=True,
+            partial=response.text,
+            usage=response.usage,
+        )
+    return text
+
+
+def _parse(text: str, output: type[M]) -> tuple[M | None, list[_Problem]]:
     """Return the value, or None and the problems that keep the text from being one.
 
     Fields may come under their names as well as under their aliases.
     """
     name = find_text_field(output)
-    try:
-        if name is not None:
+    if name is not None:
+        try:
             return output.model_validate({name: text}, by_name=True, by_alias=True), []
-        return output.model_validate_json(_cut_out_object(text), by_name=True, by_alias=True), []
+        except ValidationError as error:
+            return None, _list_problems(error)
+    return _choose([_validate(item, output) for item in _find_candidates(text, output)])
+
+
+def _find_candidates(text: str, output: type[BaseModel]) -> list[str]:
+    """Return the objects that may be the answer, or what comes nearest to one."""
+    objects = find_objects(text)
+    if not objects:
+        text = strip_reasoning(text)
+        begin = text.find("{")
+        return [text[begin:] if begin >= 0 else text]
+    names = {output.__name__, output.model_config.get("title") or output.__name__}
+    fields = {name for item in output.model_fields.items() for name in (item[0], item[1].alias)}
+    wrappers = sorted(names - fields)
+    return [
+        next((inner for name in wrappers if (inner := unwrap(item, name)) is not None), item)
+        for item in objects
+    ]
+
+
+def _choose(parsed: Sequence[tuple[M | None, list[_Problem]]]) -> tuple[M | None, list[_Problem]]:
+    """Return the value if there is one, or the problems of the last object."""
+    values: list[M] = []
+    for value, _ in parsed:
+        if value is not None and value not in values:
+            values.append(value)
+    if len(values) > 1:
+        problem = f"the whole answer: it holds {len(values)} different JSON objects"
+        return None, [_Problem(f"{problem}. Give one.", breaks_schema=False)]
+    return (values[0], []) if values else (None, parsed[-1][1])
+
+
+def _validate(text: str, output: type[M]) -> tuple[M | None, list[_Problem]]:
+    try:
+        value = output.model_validate_json(text, by_name=True, by_alias=True)
     except ValidationError as error:
         return None, _list_problems(error)
+    gaps = [_Problem(f"{where}: {what}") for where, what in list_gaps(value, json.loads(text))]
+    return (None, gaps) if gaps else (value, [])
 
 
-def _cut_out_object(text: str) -> str:
-    """Return the JSON object inside a text, or the text if there is none.
-
-    Models that were asked in words like to write something around the object.
-    """
-    begin, end = text.find("{"), text.rfind("}")
-    return text[begin : end + 1] if 0 <= begin < end else text
+# What a schema does not say, or what endpoints do not enforce of it: bounds and the author's rules.
+_BEYOND_SCHEMA = re.compile(
+    r"(greater|less)_than|multiple_of|too_(short|long)|pattern_mismatch|value_error|assertion_error"
+    r"|_(past|future)$|custom"
+)
 
 
-def _list_problems(error: ValidationError) -> list[str]:
-    """Return one line for each problem: where, what, and the value that came."""
-    problems: list[str] = []
+def _list_problems(error: ValidationError) -> list[_Problem]:
+    """Return the problems of a validation: where, what, and the value that came."""
+    problems: list[_Problem] = []
     for details in error.errors(include_url=False):
         where = ".".join(str(step) for step in details["loc"]) or "the whole answer"
         problem = f"{where}: {details['msg']}"
         # a missing value cannot be shown, and broken JSON is the whole answer
         if details["type"] not in ("missing", "json_invalid"):
             problem += f" (got {truncate_repr(details['input'])})"
-        problems.append(problem)
+        problems.append(_Problem(problem, _BEYOND_SCHEMA.search(details["type"]) is None))
     return problems
 
 
 def _build_repair(
-    request: Request, response: Response, problems: Sequence[str], output: type[BaseModel]
+    request: Request, response: Response, problems: Sequence[_Problem], output: type[BaseModel]
 ) -> Request:
     """Return the request followed by the answer that did not fit and what is wrong with it."""
     form = f"the corrected JSON object of {output.__name__}"
     if find_text_field(output) is not None:
         form = "the corrected text"
-    listed = "\n".join(f"- {problem}" for problem in problems[:_MOST_PROBLEMS_FOR_MODEL])
+    listed = "\n".join(f"- {problem.text}" for problem in problems[:_MOST_PROBLEMS_FOR_MODEL])
     instruction = (
         f"Your answer does not fit what was asked for:\n{listed}\n"
         f"Answer once more with {form} and nothing else."
     )
+    if request.schema is not None and any(problem.breaks_schema for problem in problems):
+        instruction += f"\n\n{describe_schema(output)}"
     quote = response.text
     if len(quote) > _LONGEST_QUOTE:
         quote = f"{quote[:_LONGEST_QUOTE]}…"
@@ -184,14 +263,14 @@ def _build_repair(
 
 
 def _build_error(
-    responses: Sequence[Response], problems: Sequence[str], output: type[BaseModel]
+    responses: Sequence[Response], problems: Sequence[_Problem], output: type[BaseModel]
 ) -> InvalidAnswer:
     last = responses[-1]
-    shown = "; ".join(problems[:_MOST_PROBLEMS_SHOWN])
+    shown = "; ".join(problem.text for problem in problems[:_MOST_PROBLEMS_SHOWN])
     hidden = len(problems) - _MOST_PROBLEMS_SHOWN
     if hidden > 0:
         shown += f" and {hidden} more"
-    field = problems[0].partition(":")[0]
+    field = problems[0].place
     return InvalidAnswer(
         f"Model '{last.model}' was asked for {output.__name__}, and neither its answer nor its "
         f"second attempt fits: {shown}. Say in the prompt or in the field's description what "
@@ -199,5 +278,5 @@ def _build_error(
         model=last.model,
         partial=last.text,
         usage=sum_usages(responses),
-        problems=problems,
+        problems=[problem.text for problem in problems],
     )

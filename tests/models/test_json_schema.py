@@ -52,6 +52,23 @@ class Many(BaseModel):
     values: list[Any]
 
 
+class Defaulted(BaseModel):
+    default: dict[str, int] = {}
+    inner: Inner = Inner()
+
+
+def test_every_schema_requires_every_key() -> None:
+    """Require every key in words and where a schema cannot be strict, and show no defaults."""
+    strict, schema = build_schema(Defaulted)
+    assert not strict
+    assert schema["required"] == ["default", "inner"]
+    assert schema["$defs"]["Inner"]["required"] == ["kind"]
+    assert "default" not in schema["properties"]["inner"]
+    words = describe_schema(Outer)
+    assert '"required":["name","inner","items"]' in words
+    assert '"default"' not in words
+
+
 @pytest.mark.parametrize("model", [Open, Anything, Pair, Many])
 def test_unsupported_schema_is_not_strict(model: type[BaseModel]) -> None:
     """Send a schema that strict mode cannot express unchanged, and not as strict."""

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
+from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from graphorch.errors import ModelError
+from graphorch.models.errors import Empty
+from graphorch.models.json_schema import describe_schema
 from graphorch.models.messages import Message, Request, Usage
 from graphorch.models.structured_output import (
     InvalidAnswer,
     ParsedAnswer,
     ask_for_value,
+    find_problems,
     find_text_field,
 )
 from tests.models.clients import Scripted, response_of
@@ -135,6 +142,170 @@ def test_answer_may_use_names_or_aliases() -> None:
     assert ask_for(Scripted(['{"first": 1, "second": 2}']), Renamed).value.first == 1
 
 
+# ---- what was asked for -------------------------------------------------------------------------
+
+
+class Inner(BaseModel):
+    kind: str = "a"
+
+
+@dataclass
+class Point:
+    x: int = 0
+    y: int = 0
+
+
+class Judged(BaseModel):
+    """An output with a default for every field."""
+
+    score: float = 0.0
+    remark: str | None = None
+
+
+class Nested(BaseModel):
+    inner: Inner = Inner()
+    items: list[Inner] = []
+    by_name: dict[str, Inner] = {}
+    point: Point = Point()
+    hidden: SkipJsonSchema[int] = 3
+    renamed: int = Field(default=1, alias="theName")
+
+
+COMPLETE = (
+    '{"inner": {"kind": "b"}, "items": [{"kind": "c"}], "by_name": {"n": {"kind": "d"}}, '
+    '"point": {"x": 1, "y": 2}, "theName": 5}'
+)
+FINE = '{"score": 8.5, "remark": null}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"Score": 7, "Remark": "x"}',
+        f'{{"result": {FINE}}}',
+        f'{{"answer": {{"Judged": {FINE}}}}}',
+        json.dumps(Judged.model_json_schema()),
+        json.dumps({"type": "json_schema", "schema": Judged.model_json_schema()}),
+        '{"score": 7}',
+        '{"remark": "x"}',
+        '{"score": NaN, "remark": "x"}',
+        '{"score": Infinity, "remark": "x"}',
+        '{"score": -1e400, "remark": "x"}',
+        '{"score": "NaN", "remark": "x"}',
+        '{"score": "inf", "remark": "x"}',
+        f'{FINE} or {{"score": 1, "remark": null}}',
+        f"<think>{FINE}",
+    ],
+)
+def test_default_is_never_taken_silently(text: str) -> None:
+    """Ask again for an answer that lacks a key, or whose number is none, also with a default."""
+    client = Scripted([text, FINE])
+    assert ask_for(client, Judged).value == Judged(score=8.5)
+    assert len(client.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FINE,
+        f'{{"Judged": {FINE}}}',
+        f'{{"judged": {FINE}}}',
+        f"{FINE}\n{FINE}",
+        '{"score": "8.5", "remark": null, "more": 1}',
+        f"```\n{FINE}\n```",
+        f"So {{4}}: {FINE}",
+        f'{{"draft": 1}} and then {FINE}',
+        f'<think>{{"score": 1, "remark": null}}</think>{FINE}',
+        json.dumps(FINE),
+    ],
+)
+def test_whole_answer_needs_no_repair(text: str) -> None:
+    """Take an answer that holds one object with every key, whatever is around it."""
+    client = Scripted([text])
+    assert ask_for(client, Judged).value == Judged(score=8.5)
+
+
+@pytest.mark.parametrize(
+    "text, place",
+    [
+        (COMPLETE.replace('{"kind": "b"}', "{}"), "inner.kind"),
+        (COMPLETE.replace('{"kind": "c"}', "{}"), "items.0.kind"),
+        (COMPLETE.replace('{"kind": "d"}', "{}"), "by_name.n.kind"),
+        (COMPLETE.replace(', "y": 2', ""), "point.y"),
+        (COMPLETE.replace(', "theName": 5', ""), "theName"),
+    ],
+)
+def test_missing_key_is_named_by_place(text: str, place: str) -> None:
+    """Name the place of a missing key in objects, lists, mappings and dataclasses."""
+    assert find_problems(text, Nested) == [f"{place}: Field required"]
+    assert find_problems(COMPLETE, Nested) == []
+
+
+def test_number_of_any_container_is_checked() -> None:
+    """Find a number that is none in lists, tuples, sets and mappings."""
+
+    class Numbers(BaseModel):
+        many: list[float]
+        pair: tuple[float, float]
+        some: set[float]
+        named: dict[str, float]
+
+    fine = '{"many": [1], "pair": [1, 2], "some": [1], "named": {"a": 1}}'
+    assert find_problems(fine, Numbers) == []
+    places = ("many.0", "pair.0", "some.0", "named.a")
+    for place, old in zip(places, ("[1]", "[1,", '[1], "named', '"a": 1'), strict=True):
+        text = fine.replace(old, old.replace("1", "NaN"), 1)
+        if place == "some.0":
+            text = fine.replace('"some": [1]', '"some": [NaN]')
+        (problem,) = find_problems(text, Numbers)
+        assert problem == f"{place}: Input should be a finite number (got nan)"
+
+
+def test_number_of_author_may_be_infinite() -> None:
+    """Keep a number without end that the output makes of something else."""
+
+    class Limit(BaseModel):
+        limit: float
+        unit: str
+
+        @field_validator("limit", mode="before")
+        @classmethod
+        def read(cls, value: object) -> object:
+            return math.inf if value is None else value
+
+    assert find_problems('{"limit": null, "unit": "s"}', Limit) == []
+
+
+def test_value_made_by_author_is_complete() -> None:
+    """Ask for no keys of a value that its own validator makes of a text."""
+
+    class Money(BaseModel):
+        amount: int
+        currency: str = "EUR"
+
+        @model_validator(mode="before")
+        @classmethod
+        def read(cls, value: object) -> object:
+            return {"amount": int(value)} if isinstance(value, str) else value
+
+    class Bill(BaseModel):
+        total: Money
+        note: str
+
+    assert find_problems('{"total": "5", "note": ""}', Bill) == []
+    assert find_problems('{"total": {"amount": 5}, "note": ""}', Bill) == [
+        "total.currency: Field required"
+    ]
+
+
+def test_text_has_no_thoughts() -> None:
+    """Leave thoughts out of a text, and raise Empty if nothing else is there."""
+    assert ask_for(Scripted(["<think>hm</think>hello"]), Draft).value.draft == "hello"
+    with pytest.raises(Empty, match="thoughts"):
+        ask_for(Scripted(["<think>hm</think>"]), Draft)
+
+
 # ---- repair ------------------------------------------------------------------------------------
 
 
@@ -170,6 +341,23 @@ def test_unfitting_answer_is_repaired(text: str) -> None:
     client = Scripted([text, GOOD])
     assert ask_for(client, Verdict).value.score == 7
     assert len(client.asked) == 2
+
+
+def test_repair_tells_schema_in_words() -> None:
+    """Tell the schema if the answer lacks what a schema enforces, and not for a bound or a rule."""
+    client = Scripted(["{}", FINE])
+    ask_for(client, Judged)
+    assert client.asked[1].messages[-1].content == (
+        "Your answer does not fit what was asked for:\n- score: Field required\n"
+        "- remark: Field required\nAnswer once more with the corrected JSON object of Judged and "
+        f"nothing else.\n\n{describe_schema(Judged)}"
+    )
+    client = Scripted(['{"score": 11, "decision": "publish"}', GOOD])
+    ask_for(client, Verdict)
+    assert "JSON schema" not in client.asked[1].messages[-1].content
+    client = Scripted(["far too long", "short"])
+    ask_for(client, Limited)
+    assert "JSON schema" not in client.asked[1].messages[-1].content
 
 
 def test_repair_truncates_long_answer() -> None:

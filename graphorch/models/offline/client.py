@@ -121,15 +121,40 @@ def _fill_schema(source: Source, schema: type[BaseModel], most_characters: int) 
             {name: item for name, item in fields if name in required}, ensure_ascii=False
         )
         problem = _find_problem(schema, text)
+    if problem is None:
+        given = json.loads(text)
+        _write_defaults(schema.model_validate_json(text), given)
+        text = json.dumps(given, ensure_ascii=False)
+        problem = _find_problem(schema, text)
     if problem is not None:
         raise _build_error(schema, *problem)
     return text
 
 
+def _write_defaults(value: object, given: Any) -> None:
+    """Write the defaults of the fields that were left out into the JSON that was given.
+
+    An answer has to give every key that was asked for.
+    """
+    if isinstance(value, list) and isinstance(given, list):
+        for item, origin in zip(cast("list[Any]", value), cast("list[Any]", given), strict=False):
+            _write_defaults(item, origin)
+    if not isinstance(value, BaseModel) or not isinstance(given, dict):
+        return
+    fields = cast("dict[str, Any]", given)
+    defaults = value.model_dump(mode="json", exclude=value.model_fields_set)
+    for name, field in type(value).model_fields.items():
+        key = field.alias or name
+        if name in defaults:
+            fields[key] = defaults[name]
+        elif key in fields:
+            _write_defaults(getattr(value, name), fields[key])
+
+
 def _find_problem(schema: type[BaseModel], text: str) -> tuple[str, str] | None:
     """Return the first field that does not fit, and the reason."""
     try:
-        schema.model_validate_json(text)
+        schema.model_validate_json(text, by_name=True, by_alias=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         name = ".".join(str(step) for step in first["loc"]) or schema.__name__

@@ -3,7 +3,8 @@
 Rules of this file:
 1. Nothing is invented. Text comes from the text, a number from the text or from a measurement, a
    label is the closest one, a judgement follows the measured quality.
-2. A field without a value is left out if the schema allows it, and is an `Unfillable` otherwise.
+2. A field without a value is left out if the schema allows it, and is an `Unfillable` otherwise;
+   the client writes the default of what is left out.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, Optional, TypeVar, Union
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from pydantic import BaseModel, Field, HttpUrl, create_model, field_validator
 from graphorch.errors import ModelError
 from graphorch.models.messages import Message, Request
 from graphorch.models.offline.client import OfflineClient
+from graphorch.models.structured_output import find_problems
 from tests.models.offline.documents import HARBOUR
 
 M = TypeVar("M", bound=BaseModel)
@@ -269,8 +271,10 @@ def test_validator_is_checked() -> None:
 
         @field_validator("note")
         @classmethod
-        def never(cls, value: str) -> str:
-            raise ValueError("it must rhyme")
+        def refuse(cls, value: str) -> str:
+            if value:
+                raise ValueError("it must rhyme")
+            return value
 
     with pytest.raises(ModelError, match="it must rhyme"):
         fill(Picky)
@@ -430,3 +434,22 @@ def check_filled(fields: dict[str, Any], text: str) -> None:
     assert not refused or (
         text != HARBOUR and re.search("needs [0-9]+ (characters|items|entries)", refused)
     ), refused
+
+
+def test_left_out_fields_get_defaults() -> None:
+    """Write the default of every field that is left out, since an answer gives every key."""
+
+    class Part(BaseModel):
+        code: UUID | None = None
+        label: Annotated[str, Field(pattern="^Q+$")] = "Q"
+
+    class Whole(BaseModel):
+        parts: list[Part] = []
+        main: Part = Part()
+        code: UUID = UUID(int=0)
+        at: datetime = Field(default=datetime(2020, 1, 1), alias="theTime")
+
+    value = fill(Whole)
+    assert value.model_fields_set == {"parts", "main", "code", "at"}
+    assert find_problems(value.model_dump_json(by_alias=True), Whole) == []
+    assert (value.main.label, value.at.year) == ("Q", 2020)
