@@ -588,8 +588,10 @@ def test_timed_out_call_frees_connection() -> None:
 
     async def use(client: OpenAIClient, server: Server) -> None:
         with pytest.raises(TimedOut):
-            await client.complete(question(timeout=0.02))
-        await server.all_closed.wait()
+            await client.complete(question(timeout=0.2))
+        # on a busy machine the time may be over before the connection was made
+        if server.open_connections:
+            await server.all_closed.wait()
 
     with_server(never_answers, use=use)
 
