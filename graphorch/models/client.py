@@ -60,6 +60,25 @@ def unwrap(client: ModelClient) -> Iterator[ModelClient]:
         yield client
 
 
+@runtime_checkable
+class Preparable(Protocol):
+    """Client whose first call would have to load much."""
+
+    async def prepare(self) -> None:
+        """Load what calls in the running event loop need, without holding the loop up.
+
+        Preparing it twice is fine, and so is not preparing it.
+        """
+        ...
+
+
+async def prepare(client: ModelClient) -> None:
+    """Prepare a client and those that it is around, so that the time of no call pays for it."""
+    for inner in unwrap(client):
+        if isinstance(inner, Preparable):
+            await inner.prepare()
+
+
 async def close(client: ModelClient) -> None:
     """Close a client if it can be closed; the code that opened a client calls this last."""
     if isinstance(client, Closable):

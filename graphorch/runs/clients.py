@@ -6,16 +6,19 @@ pays for none of them.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from graphorch.errors import InternalError, ReplayDiverged
 from graphorch.graph.plan import Plan
-from graphorch.models.client import ModelClient, OnText, close
+from graphorch.models.client import ModelClient, OnText, close, prepare
 from graphorch.models.config.sources import FILE, PROJECT_FILE, VARIABLES
 
 if TYPE_CHECKING:
@@ -68,6 +71,10 @@ class SharedClient:
         """Return the response of the client."""
         return await self._client.complete(request, on_text)
 
+    async def prepare(self) -> None:
+        """Load what the first model call needs, before the time of any node runs."""
+        await prepare(self._client)
+
     def begin(self) -> None:
         """Count one more run that uses the client."""
         self._users += 1
@@ -98,6 +105,18 @@ class _NoModelClient:
 
 
 _NO_MODEL_CLIENT = SharedClient(_NoModelClient(), None, owned=False)
+
+
+# Modules that the client of the environment needs: a tenth of a second of loading.
+_NEEDED = ("graphorch.models.config.loader", "graphorch.models.config.router")
+
+
+async def load_modules(plan: Plan, client: ModelClient | None) -> None:
+    """Load what `share_client` needs in a thread, so that other work of the event loop goes on."""
+    if client is None and plan.can_ask:
+        for name in _NEEDED:
+            if name not in sys.modules:
+                await asyncio.to_thread(import_module, name)
 
 
 def share_client(

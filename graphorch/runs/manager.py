@@ -21,7 +21,7 @@ from graphorch.engine.scheduler import OnAmbiguous, Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, WrongOutput
 from graphorch.graph.plan import Plan
-from graphorch.runs.clients import ReplayClient, SharedClient, share_client
+from graphorch.runs.clients import ReplayClient, SharedClient, load_modules, share_client
 from graphorch.runs.options import RunOptions, build_settings, check_resources
 from graphorch.runs.registry import OpenRuns
 from graphorch.runs.result import Result, build_result, find_asker
@@ -51,6 +51,7 @@ class RunManager:
         pace: Callable[[], Awaitable[None]] | None = None,
     ) -> Result[Any, Any]:
         """Run from START to the end. `pace` is awaited between events and slows the run down."""
+        await load_modules(self._plan, options.get("client"))
         settings = self.build_settings(options)
         update = self.build_update(input)
         self.check_needs(settings)
@@ -177,6 +178,7 @@ class RunManager:
         from graphorch.runs.durable import releasing
         from graphorch.runs.fork import RerunResult, build_edit, fork
 
+        await load_modules(self._plan, options.get("client"))
         async with open_store(durable) as store:
             settings = self.build_settings(options)
             self.check_needs(settings)
@@ -213,6 +215,7 @@ class RunManager:
                 f"after={after!r} begins a new run, but run {run_id} exists already. "
                 "Pass it to run(…) instead."
             )
+        await load_modules(self._plan, options.get("client"))
         durable = options.get("durable", False)
         if durable is False:
             yield self._find_in_memory(run_id, options)
@@ -242,10 +245,21 @@ class RunManager:
             work.close()
             raise
         try:
+            await self._prepare(client, work)
             await work
         finally:
             self._open_runs.end(scheduler)
             await client.end()
+
+    async def _prepare(self, client: SharedClient, work: Coroutine[Any, Any, None]) -> None:
+        """Prepare the client of a run that may ask a model, before the time of any node runs."""
+        if not self._plan.can_ask:
+            return
+        try:
+            await client.prepare()
+        except BaseException:
+            work.close()
+            raise
 
     def _acquire(self, scheduler: Scheduler) -> SharedClient:
         """Count a run as under way, and return its client, to be ended with it."""

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from graphorch.clock import Runtime
 from graphorch.errors import InputError, did_you_mean
 from graphorch.models.budgets.budget import Account, CapReached
-from graphorch.models.client import ModelClient, OnText, close
+from graphorch.models.client import ModelClient, OnText, close, prepare
 from graphorch.models.config.accounts import AccountFactory, open_spend_store
 from graphorch.models.config.environment import merge_environment
 from graphorch.models.config.schema import (
@@ -34,7 +34,7 @@ from graphorch.models.config.validation import find_problems
 from graphorch.models.guardrails.client import GuardedClient
 from graphorch.models.messages import Request, Response
 from graphorch.models.offline.client import OfflineClient
-from graphorch.models.openai.client import OpenAIClient
+from graphorch.models.openai.client import OpenAIClient, load_package
 from graphorch.models.openai.errors import Endpoint
 from graphorch.models.openai.gateways import GATEWAYS, Connection, Gateway
 from graphorch.models.policies.call import AnswerCheck, PolicyRules
@@ -142,6 +142,13 @@ class Router:
         if response.note:
             note = f"{response.note}; {note}"
         return replace(response, note=note)
+
+    async def prepare(self) -> None:
+        """Load the package behind every endpoint, and prepare the clients that are open."""
+        if self.config.endpoints:
+            await load_package()
+        for client, _ in self._clients.values():
+            await prepare(client)
 
     async def aclose(self) -> None:
         """Close every client that was opened."""

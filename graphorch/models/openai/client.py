@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, SecretStr
@@ -166,6 +167,11 @@ class OpenAIClient:
             else:
                 return self._build_response(request, answered, dialect, sent, started_at)
         raise failure
+
+    async def prepare(self) -> None:
+        """Load the package and open the connections of the running event loop."""
+        async with self._pool.borrow():
+            pass
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; calls in flight finish first.
@@ -436,6 +442,11 @@ class OpenAIClient:
         if answer.refusal:
             return f': "{self._endpoint.clean(answer.refusal)}"'
         return f" (finish reason: {self._endpoint.clean(answer.finish_reason)})"
+
+
+async def load_package() -> None:
+    """Load the openai package in a thread: it takes half a second or more."""
+    await asyncio.to_thread(import_module, "graphorch.models.openai.transport")
 
 
 class _Listener:

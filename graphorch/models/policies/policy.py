@@ -118,6 +118,11 @@ class Policy:
         self.latency.observe(request, response)
         return response
 
+    async def prepare(self) -> None:
+        """Prepare every target."""
+        for target in self.targets:
+            await target.prepare()
+
     async def aclose(self) -> None:
         """Close every candidate."""
         for candidate in self.candidates:

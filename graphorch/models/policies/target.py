@@ -16,7 +16,7 @@ from typing import Protocol
 from graphorch.clock import Runtime
 from graphorch.errors import ModelError
 from graphorch.models.budgets.budget import Account, Amount
-from graphorch.models.client import ModelClient, OnText, close
+from graphorch.models.client import ModelClient, OnText, close, prepare
 from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Request, Response, Usage, estimate_usage
 from graphorch.models.policies.circuit_breaker import BreakerRules, CircuitBreaker, CircuitOpen
@@ -191,6 +191,10 @@ class Target:
                 terms.tally.sent += sent
         self.latency.observe(request, response)
         return response
+
+    async def prepare(self) -> None:
+        """Prepare the inner client."""
+        await prepare(self._client)
 
     async def aclose(self) -> None:
         """Close the client."""

@@ -22,7 +22,7 @@ from typing import Protocol
 from graphorch.errors import GraphorchError, InputError, ModelError
 from graphorch.models.budgets.budget import Account, Amount, Reservation
 from graphorch.models.budgets.charge import NO_CHARGE, Charge, Departure
-from graphorch.models.client import ModelClient, OnText, close
+from graphorch.models.client import ModelClient, OnText, close, prepare
 from graphorch.models.errors import AnswerError, TimedOut
 from graphorch.models.messages import Request, Response, Usage, estimate_usage
 from graphorch.models.token_count import bound_input_tokens
@@ -423,6 +423,10 @@ class MeteredClient:
     def check_payable(self, model: str, payer: Account) -> None:
         """Raise `InputError` if a call of this model has no bound in the unit of a cap."""
         self._meter.check_payable(model, payer)
+
+    async def prepare(self) -> None:
+        """Prepare the inner client."""
+        await prepare(self._client)
 
     async def aclose(self) -> None:
         """Close the inner client."""
