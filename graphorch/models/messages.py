@@ -5,7 +5,8 @@ Durations are floats of seconds, prices are floats of US dollars, sizes are toke
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast, get_args
 
@@ -15,6 +16,8 @@ from graphorch.errors import InputError, did_you_mean
 from graphorch.models.budgets.budget import Account
 from graphorch.models.budgets.charge import NO_CHARGE, Charge, Departure, Receipt
 from graphorch.models.decision import RoutingRecord
+from graphorch.models.rate_status import RateStatus
+from graphorch.models.token_estimate import estimate_tokens
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -122,7 +125,8 @@ class Request:
     node, tags) for the wrappers; it is not sent to the provider, unless the endpoint's dialect has
     a place for it. `payer` is the innermost level of the budget that the call counts at, `receipt`
     collects what its requests are charged, and `departure` says whether one has left. `tools` are
-    those that the model may ask for instead of answering.
+    those that the model may ask for instead of answering. `on_limits` is called with what the
+    endpoint says about its limits, if it says anything.
     """
 
     model: str
@@ -136,6 +140,7 @@ class Request:
     tools: tuple[ToolSpec, ...] = ()
     receipt: Receipt | None = field(default=None, compare=False, repr=False)
     departure: Departure | None = field(default=None, compare=False, repr=False)
+    on_limits: Callable[[RateStatus], None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,20 +214,19 @@ class Response:
         )
 
 
-def estimate_usage(request: Request, text: str) -> Usage:
-    """Guess the usage of an answer by the rule of thumb for English: four characters a token."""
-    characters = 0
+def estimate_input(request: Request) -> int:
+    """Guess the input tokens of a request from its texts; see `token_estimate.py`."""
+    tokens = 0.0
     for message in request.messages:
-        characters += len(message.content)
-        characters += sum(len(call.arguments) for call in message.tool_calls)
+        tokens += estimate_tokens(message.content)
+        for call in message.tool_calls:
+            tokens += estimate_tokens(call.arguments)
     for tool in request.tools:
-        characters += len(tool.description) + len(str(tool.parameters))
-    return Usage(
-        input_tokens=_divide_rounding_up(characters, 4),
-        output_tokens=_divide_rounding_up(len(text), 4),
-        is_estimated=True,
-    )
+        tokens += estimate_tokens(tool.description) + estimate_tokens(str(tool.parameters))
+    return math.ceil(tokens)
 
 
-def _divide_rounding_up(number: int, divisor: int) -> int:
-    return -(-number // divisor)
+def estimate_usage(request: Request, text: str) -> Usage:
+    """Guess the usage of an answer from the length of the texts and their scripts."""
+    output_tokens = math.ceil(estimate_tokens(text))
+    return Usage(estimate_input(request), output_tokens, is_estimated=True)

@@ -10,6 +10,7 @@ from graphorch.errors import ModelError
 from graphorch.models.client import OnText
 from graphorch.models.errors import TimedOut, Truncated, Unreadable
 from graphorch.models.messages import Message, Request, Response, Usage
+from graphorch.models.rate_status import RateStatus
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Answer:
     tokens: int = 10
     usd: float | None = None
     reports_usage: bool = True
+    limits: RateStatus | None = None
 
 
 Action = Answer | ModelError | Callable[[Request], "Answer | ModelError"]
@@ -98,6 +100,8 @@ class FakeModel:
             await asyncio.sleep(0.01)
             raise action
         await asyncio.sleep(action.first)
+        if action.limits is not None and request.on_limits is not None:
+            request.on_limits(action.limits)
         if on_text is not None:
             on_text(action.text)
         if action.per_token:

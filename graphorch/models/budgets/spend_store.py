@@ -1,10 +1,13 @@
-"""Stores that keep the spending of named levels, such as that of a day, beyond one run."""
+"""Stores that keep the spending of named levels beyond one run, and share limits of targets."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from graphorch.errors import JournalError
 from graphorch.models.budgets.ledger import NOTHING, Units
@@ -14,6 +17,25 @@ from graphorch.private_files import (
     ensure_private_file,
     restrict_database,
 )
+
+# Seconds that the clock may have been set back by; a time that lies further ahead is not believed,
+# since it would lock a target until the clock has caught up.
+_CLOCK_SKEW = 5.0
+_LONGEST_PAUSE = 120.0  # no target is paused for longer, so a pause that is longer is such a time
+
+
+class BucketRules(Protocol):
+    """Size of a bucket, and what flows in per second."""
+
+    @property
+    def capacity(self) -> float:
+        """Amount that it holds when it is full."""
+        ...
+
+    @property
+    def rate(self) -> float:
+        """Amount that flows in per second."""
+        ...
 
 
 class MemorySpend:
@@ -33,7 +55,10 @@ class MemorySpend:
 class SqliteSpend:
     """A `SpendStore` in a file that several processes of one machine may share.
 
-    The file is for its owner only. Raises `JournalError` if it cannot be used, and for the database
+    The file is for its owner only. The limits of targets and the pauses that they asked for are
+    shared there too. `now` returns seconds since the epoch, which all processes have in common.
+
+    Raises `JournalError` if it cannot be used, and for the database
     of another program or purpose, which is left as it is.
     """
 
@@ -42,6 +67,26 @@ class SqliteSpend:
     _CREATE = """
         CREATE TABLE IF NOT EXISTS spend
         (key TEXT PRIMARY KEY, usd INTEGER, tokens INTEGER, calls INTEGER) STRICT
+    """
+    # level: what was in a bucket at a time; a bucket that may be ahead of the clock is full again
+    _CREATE_BUCKETS = """
+        CREATE TABLE IF NOT EXISTS bucket (key TEXT PRIMARY KEY, level REAL, at REAL) STRICT
+    """
+    _CREATE_PAUSES = "CREATE TABLE IF NOT EXISTS pause (key TEXT PRIMARY KEY, until REAL) STRICT"
+    _TAKE = """
+        INSERT INTO bucket (key, level, at) VALUES (:key, :capacity - :amount, :now)
+        ON CONFLICT (key) DO UPDATE SET
+            level = CASE WHEN at > :now + :skew THEN :capacity
+                ELSE MIN(:capacity, level + MAX(0.0, :now - at) * :rate) END - :amount,
+            at = CASE WHEN at > :now + :skew THEN :now ELSE MAX(at, :now) END
+        RETURNING level + :amount
+    """
+    _READ_PAUSE = "SELECT until FROM pause WHERE key = ?"
+    _PAUSE = """
+        INSERT INTO pause (key, until) VALUES (:key, :until)
+        ON CONFLICT (key) DO UPDATE SET until =
+            CASE WHEN until > :now + :longest THEN :until ELSE MAX(until, :until) END
+        RETURNING until
     """
     _ADD = """
         INSERT INTO spend (key, usd, tokens, calls) VALUES (?, ?, ?, ?)
@@ -52,8 +97,9 @@ class SqliteSpend:
         RETURNING usd, tokens, calls
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, now: Callable[[], float] = time.time) -> None:
         self._path = Path(os.path.abspath(path))
+        self._now = now
         try:
             file = ensure_private_file(self._path)
         except UnusableFile as error:
@@ -75,7 +121,7 @@ class SqliteSpend:
             raise
 
     def _prepare(self, file: Path) -> None:
-        """Create the table, unless the file is the database of something else."""
+        """Create the tables, unless the file is the database of something else."""
         tables, own = self._db.execute(self._COUNT_TABLES).fetchone()
         if tables and not own:
             raise self._build_error("it is a database, but not one of spending.")
@@ -83,19 +129,50 @@ class SqliteSpend:
         self._db.execute("PRAGMA journal_mode = WAL")
         # survives a crash of the process, and no model call waits for the disk
         self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute(self._CREATE)
+        for statement in (self._CREATE, self._CREATE_BUCKETS, self._CREATE_PAUSES):
+            self._db.execute(statement)
 
     def add(self, key: str, units: Units) -> Units:
         """Add units to a key and return the new total. Raises `JournalError` if that fails."""
+        ((usd, tokens, calls),) = self._run(self._ADD, (key, *units))
+        return usd, tokens, calls
+
+    def take(self, key: str, amount: float, rules: BucketRules) -> float:
+        """Refill a bucket, take an amount, and return the level before that (see `LimitStore`)."""
+        values = {
+            "key": key,
+            "amount": float(amount),
+            "capacity": rules.capacity,
+            "rate": rules.rate,
+            "now": self._now(),
+            "skew": _CLOCK_SKEW,
+        }
+        ((level,),) = self._run(self._TAKE, values)
+        return level
+
+    def pause(self, key: str, seconds: float) -> float:
+        """Make a pause at least so long from now, and return the seconds that are left of it."""
+        now = self._now()
+        if seconds > 0:
+            values = {"key": key, "until": now + seconds, "now": now, "longest": _LONGEST_PAUSE}
+            rows = self._run(self._PAUSE, values)
+        else:
+            rows = self._run(self._READ_PAUSE, (key,))
+        left = rows[0][0] - now if rows else 0.0
+        return left if 0 < left <= _LONGEST_PAUSE else 0.0
+
+    def _run(
+        self, statement: str, values: Mapping[str, object] | Sequence[object]
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement; a failure becomes a `JournalError`."""
         try:
-            rows = self._db.execute(self._ADD, (key, *units)).fetchall()
+            rows = self._db.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise self._build_error(f"{self._find_loss()} SQLite says: {error}.") from error
         # Otherwise a day would begin anew in a file that others no longer see.
         if loss := self._find_loss():
             raise self._build_error(loss)
-        usd, tokens, calls = rows[0]
-        return usd, tokens, calls
+        return rows
 
     def _find_loss(self) -> str:
         problem = self._file.find_problem()

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from graphorch.clock import Runtime
 from graphorch.errors import InputError, did_you_mean
 from graphorch.models.budgets.budget import Account, CapReached
+from graphorch.models.budgets.spend_store import SqliteSpend
 from graphorch.models.client import ModelClient, OnText, close, prepare
 from graphorch.models.config.accounts import AccountFactory, open_spend_store
 from graphorch.models.config.environment import merge_environment
@@ -41,6 +42,7 @@ from graphorch.models.policies.call import AnswerCheck, PolicyRules
 from graphorch.models.policies.hedging import Hedge
 from graphorch.models.policies.orderings import ListedOrder
 from graphorch.models.policies.policy import Policy, cascade, cheapest, fallback, fastest, weighted
+from graphorch.models.policies.rate_bucket import SharedLimits
 from graphorch.models.policies.retry_budget import RetryRules
 from graphorch.models.policies.target import Candidate, Target, TargetRules
 from graphorch.models.pricing.metering import MeteredClient, NoPrices, PriceLookup, PricingTerms
@@ -299,7 +301,7 @@ class Router:
             self._name_target(config, endpoint_name),
             client,
             model=config.model,
-            rules=self._build_target_rules(config, endpoint, connection.gateway),
+            rules=self._build_target_rules(config, endpoint, connection),
             prices=self._build_prices(endpoint, connection.gateway),
             runtime=self._parts.runtime,
         )
@@ -312,7 +314,7 @@ class Router:
         return f"{config.model} at {endpoint_name}"
 
     def _build_target_rules(
-        self, config: TargetConfig, endpoint: EndpointConfig, gateway: Gateway
+        self, config: TargetConfig, endpoint: EndpointConfig, connection: Connection
     ) -> TargetRules:
         terms = PricingTerms(
             is_free=endpoint.free,
@@ -320,11 +322,22 @@ class Router:
             max_output=endpoint.max_output,
             reaches=tuple(config.reaches),
         )
-        rules = TargetRules(terms=terms, attempts=endpoint.attempts or gateway.attempts)
+        rules = TargetRules(
+            terms=terms,
+            shared=self._share_limits(config, connection),
+            attempts=endpoint.attempts or connection.gateway.attempts,
+        )
         limits = self.config.limits.get(config.model)
         if limits is not None:
             rules = replace(rules, limits=limits.build_limits())
         return rules
+
+    def _share_limits(self, config: TargetConfig, connection: Connection) -> SharedLimits | None:
+        """Return where the processes that keep their spending in one file share the limits too."""
+        store = self.accounts.store
+        if not isinstance(store, SqliteSpend):
+            return None
+        return SharedLimits(store, f"{connection.endpoint.base_url} {config.model}")
 
     def _build_prices(self, endpoint: EndpointConfig, gateway: Gateway) -> PriceLookup:
         if self._parts.prices is not None:

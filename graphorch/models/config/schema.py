@@ -127,7 +127,8 @@ class BudgetsConfig(_Part):
     """Budgets of a run, a node, a day and tags.
 
     The spending of a day and of a tag outlives the process in the file `kept`. It is not part of a
-    journal: one day covers the runs of many journals, and those without one.
+    journal: one day covers the runs of many journals, and those without one. Processes that name
+    one file share the limits of targets there, and the pauses that targets ask for.
     """
 
     run: BudgetConfig | None = None

@@ -357,13 +357,6 @@ def _check_budgets(config: Config) -> Iterator[Problem]:
         amounts = (budget.usd, budget.tokens, budget.calls, budget.seconds)
         if all(amount is None for amount in amounts):
             yield loc, "it limits nothing. Add usd, tokens, calls or seconds."
-    budgets = config.budgets
-    if budgets.kept is not None and budgets.day is None and not budgets.tags:
-        yield (
-            ("budgets", "kept"),
-            "nothing is kept there: it is for the spending of days and tags. "
-            "Add [budgets.day] or [budgets.tags.NAME].",
-        )
 
 
 def _list_budgets(config: Config) -> Iterator[tuple[Loc, BudgetConfig]]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +52,7 @@ from graphorch.models.openai.departures import leaving
 from graphorch.models.openai.dialect import Dialect, encode_messages, encode_options
 from graphorch.models.openai.errors import Endpoint, build_timeout, explain
 from graphorch.models.openai.gateways import GENERIC, Gateway
+from graphorch.models.openai.rate_headers import read_rate_status
 from graphorch.models.openai.usage import build_usage
 from graphorch.models.reasoning import ReasoningFilter, strip_reasoning
 
@@ -108,6 +109,14 @@ class _Answered:
     reader: AnswerReader
     cost: float | None = None
     first_text_at: float | None = None
+
+
+def _report_limits(request: Request, headers: Mapping[str, str]) -> None:
+    """Tell the limiter of the request, if it has one, what an answer says about the limits."""
+    if request.on_limits is not None:
+        status = read_rate_status(headers)
+        if status is not None:
+            request.on_limits(status)
 
 
 class OpenAIClient:
@@ -284,6 +293,7 @@ class OpenAIClient:
             **({"stream": True} if streamed else {}),
         )
         reply = await self._wait(cast("Awaitable[LegacyAPIResponse[object]]", sending), request)
+        _report_limits(request, reply.http_response.headers)
         return reply.http_response
 
     async def _read_stream(
@@ -330,6 +340,9 @@ class OpenAIClient:
         try:
             return await awaitable
         except Exception as error:
+            refusal = getattr(error, "response", None)
+            if refusal is not None:
+                _report_limits(request, refusal.headers)
             failure = explain(error, self._endpoint, request.model)
         raise failure
 

@@ -48,7 +48,7 @@ An exception that it raises ends the call.
 _MOST_PROBLEMS = 3  # of an answer that are shown
 _SHORTEST_DIFFERENCE = 1e-3  # seconds that are worth a new request, which takes longer to make
 _SLOWER_THAN_USUAL = 2.0  # times the predicted wait, which a slow target gets at least
-_LONGEST_WAIT = 300.0  # seconds of pauses in one call, which may have no deadline
+_LONGEST_WAIT = 120.0  # seconds without any answer that a call without a deadline waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +155,10 @@ class PolicyCall:
     async def _run_rounds(self) -> _Attempted | None:
         """Go through the candidates until one answers, with a pause between two rounds.
 
-        A round in which no target was asked, because all of them rest, does not count.
+        A round does not count if the targets were not asked, because all of them rest, or if they
+        refused to be asked so often.
         """
+        has_no_deadline = self._request.timeout is None
         pause = waited = 0.0
         rounds_left = self._rules.retry.rounds
         while True:
@@ -167,11 +169,15 @@ class PolicyCall:
                 return answer
             rounds_left -= self._tally.requests > requests_before or self._rules.retry.rounds == 1
             next_pause = self._pause_before_next(pause) if rounds_left > 0 else None
-            if next_pause is None or waited + next_pause > _LONGEST_WAIT:
+            if next_pause is None or (has_no_deadline and waited + next_pause > _LONGEST_WAIT):
                 return None
-            pause = next_pause
-            waited += pause
+            pause, answers = next_pause, self._count_answers()
             await self._policy.runtime.sleep(pause)
+            # While the targets answer other calls, the turn of this one will come.
+            waited = waited + pause if self._count_answers() == answers else 0.0
+
+    def _count_answers(self) -> int:
+        return sum(candidate.answers for candidate in self._policy.usable)
 
     async def _run_round(self) -> _Attempted | None:
         """Ask the usable candidates in order until one answers; return None if none does."""

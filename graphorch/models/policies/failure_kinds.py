@@ -11,6 +11,7 @@ unreachable       yes         yes     yes
 malformed         yes         yes     yes        a web page, broken JSON, a cut stream, no text
 resting           yes         yes     no         not sent: its circuit is open
 throttled         yes         yes     no         not sent: its limits leave no turn in time
+above_limit       yes         no      no         not sent: larger than the tokens of a minute
 auth              yes         no      yes        401, 403, and 400 in words that mean it
 credit            yes         no      yes        402, 412
 unknown_model     yes         no      yes        404, and 400 in words that mean it
@@ -43,7 +44,7 @@ from graphorch.models.messages import Response
 from graphorch.models.openai.error_codes import find_kind, find_prompt_fault
 from graphorch.models.openai.errors import correct_status
 from graphorch.models.policies.circuit_breaker import CircuitOpen
-from graphorch.models.policies.rate_limiter import Throttled
+from graphorch.models.policies.rate_limiter import AboveLimit, Throttled
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ CONSEQUENCES = {
     "malformed": Consequence(True, True, True),
     "resting": Consequence(True, True, False),
     "throttled": Consequence(True, True, False),
+    "above_limit": Consequence(True, False, False),
     "auth": Consequence(True, False, True),
     "credit": Consequence(True, False, True),
     "unknown_model": Consequence(True, False, True),
@@ -74,6 +76,8 @@ CONSEQUENCES = {
     "bad_request": Consequence(False, False, False),
 }
 FAILURE_KINDS = tuple(CONSEQUENCES)
+# Requests that were not sent or not worked on: they use up no attempt of a target, and no round.
+UNCOUNTED_KINDS = frozenset({"rate_limit", "resting", "throttled", "above_limit"})
 FAILOVER_KINDS = frozenset(
     kind for kind, consequence in CONSEQUENCES.items() if consequence.try_elsewhere
 )
@@ -135,6 +139,8 @@ def classify_failure(error: ModelError) -> str:
             return "resting"
         case Throttled():
             return "throttled"
+        case AboveLimit():
+            return "above_limit"
         case TimedOut():
             return "timeout"
         case Unreachable():

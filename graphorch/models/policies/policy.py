@@ -81,6 +81,11 @@ class Policy:
             hedges=HedgeAllowance(rules.hedge.share if rules.hedge else 1.0),
         )
 
+    @property
+    def answers(self) -> int:
+        """Requests that its targets have answered so far, those of all calls."""
+        return sum(target.answers for target in self.targets)
+
     def __repr__(self) -> str:
         names = [candidate.name for candidate in self.candidates]
         return f"Policy({self.name!r}, {self.order.kind}, {names})"

@@ -1,23 +1,37 @@
-"""Limits of a target: requests and tokens per minute, and calls in flight, first come first served.
+"""Limits of a target: what is configured, what its headers say, and what its refusals teach.
 
 Rules of this file:
 1. Buckets refill continuously. A call takes its turn by going into debt and waits until the debt is
    paid: the order is kept without waking anyone.
-2. No call waits for a turn that comes too late: it fails at once.
+2. No call waits for a turn that comes too late, or for one that never comes: it fails at once.
 3. A call that is cancelled or fails while it waits gives everything back; a call that used fewer
-   tokens than it took gives back the rest.
+   tokens than it took gives back the rest, and one that used more is charged for them.
+4. A refusal (429) pauses the target for as long as it asks, at most a minute, or for a pause that
+   doubles with each wave of refusals; and it narrows the calls in flight (`adaptive_window.py`).
+5. What an answer says is left of a limit holds for the calls that were sent after it, until the
+   limit is back.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
 from graphorch.clock import Runtime
 from graphorch.errors import InputError, ModelError
+from graphorch.models.policies.adaptive_window import AdaptiveWindow
+from graphorch.models.policies.rate_allowance import Allowance
+from graphorch.models.policies.rate_bucket import Bucket, SharedLimits
+from graphorch.models.rate_status import RateStatus
+
+# Seconds after which a target that asked for a longer pause is asked again: whether it still wants
+# it costs one request to find out, and a false `Retry-After` of a day would end its use.
+_LONGEST_PAUSE = 60.0
+# Pauses after refusals that ask for none, in seconds.
+_FIRST_PAUSE, _LONGEST_OWN_PAUSE = 0.5, 20.0
+_MOST_DOUBLINGS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,87 +67,89 @@ class Throttled(ModelError):
         super().__init__(message, model=model, retryable=True, retry_after=seconds)
 
 
-class _Bucket:
-    """A token bucket that may go into debt: the debt is the queue.
+class AboveLimit(ModelError):
+    """Not sent: the call alone is larger than the limit of a minute, so its turn never comes."""
 
-    A tenth of the limit may come at once, and the rest refills in a minute: no minute, wherever it
-    begins, holds more than the limit (a bucket of the whole limit would let twice as much through
-    in its first minute).
-    """
-
-    def __init__(self, per_minute: float, clock: Callable[[], float]) -> None:
-        self._capacity = max(1.0, per_minute / 10)
-        self._rate = max(per_minute - self._capacity, per_minute / 2) / 60
-        self._clock = clock
-        self._level = self._capacity
-        self._filled_at = clock()
-
-    def seconds_until(self, amount: float) -> float:
-        """Return the seconds until a turn of that size.
-
-        An amount larger than the bucket waits for a full one, and leaves it in debt.
-        """
-        now = self._clock()
-        refilled = self._level + (now - self._filled_at) * self._rate
-        self._level = min(self._capacity, refilled)
-        self._filled_at = now
-        missing = min(amount, self._capacity) - self._level
-        return max(0.0, missing / self._rate)
-
-    def take(self, amount: float) -> None:
-        """Take an amount; a negative one gives it back."""
-        self._level -= amount
+    def __init__(self, model: str, tokens: int, limit: float) -> None:
+        message = (
+            f"Model '{model}' was not asked: the call takes about {tokens:,} tokens with its "
+            f"max_tokens, and the limit is {limit:,.0f} per minute. Shorten the prompt, lower "
+            "max_tokens, or put the model into a policy with another one."
+        )
+        super().__init__(message, model=model)
 
 
 class RateLimiter:
     """Turns of the calls at one target. Mutable; `turn` is the way in and out."""
 
     def __init__(
-        self, name: str, limits: RateLimits | None = None, runtime: Runtime | None = None
+        self,
+        name: str,
+        limits: RateLimits | None = None,
+        runtime: Runtime | None = None,
+        shared: SharedLimits | None = None,
     ) -> None:
         self._name = name
-        self._limits = limits or RateLimits()
-        self._runtime = runtime or Runtime()
-        clock = self._runtime.clock
-        self._requests = None if self._limits.rpm is None else _Bucket(self._limits.rpm, clock)
-        self._tokens = None if self._limits.tpm is None else _Bucket(self._limits.tpm, clock)
+        self._limits = limits = limits or RateLimits()
+        self._runtime = runtime = runtime or Runtime()
+        self._shared = shared
+        self._requests = self._open_bucket("requests", limits.rpm)
+        self._tokens = self._open_bucket("tokens", limits.tpm)
+        # None as long as the target has said nothing about them, or refused nothing
+        self._requests_left: Allowance | None = None
+        self._tokens_left: Allowance | None = None
+        self.window: AdaptiveWindow | None = None
         self._running = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._blocked_until = 0.0
+        self._calls_sent = 0
+        self._tokens_sent = 0
+        self._followed = -1  # number of the last call whose report was taken over
 
     @property
     def counts_tokens(self) -> bool:
         """Return whether a turn needs to know its tokens."""
-        return self._tokens is not None
+        return self._tokens is not None or self._tokens_left is not None
 
     @property
     def blocked_for(self) -> float:
-        """Seconds that are left of the pause that the target asked for."""
-        return max(0.0, self._blocked_until - self._runtime.clock())
+        """Seconds until the target lets another request through, as far as it has said."""
+        pause = self._blocked_until - self._runtime.clock()
+        if self._shared is not None:
+            pause = max(pause, self._shared.store.pause(f"{self._shared.key} pause", 0.0))
+        if self._requests_left is not None:
+            pause = max(pause, self._requests_left.seconds_until(1))
+        return pause if pause > 0 else 0.0
 
     def block(self, seconds: float) -> None:
-        """Let no call through for a while (`Retry-After`); a shorter pause never shortens one."""
+        """Let no call through for a while; a shorter pause never shortens one."""
         self._blocked_until = max(self._blocked_until, self._runtime.clock() + seconds)
+        if self._shared is not None:
+            self._shared.store.pause(f"{self._shared.key} pause", seconds)
 
-    def turn(self, tokens: int, time_left: float | None) -> Turn:
-        """Return the turn of one call: `async with limiter.turn(...)`.
-
-        Entering it raises `Throttled` if it would not begin within `time_left` seconds.
-        """
-        return Turn(self, tokens, time_left)
+    def turn(self) -> Turn:
+        """Return the turn of one call: `async with limiter.turn().wait(tokens, time_left)`."""
+        return Turn(self)
 
     async def enter(self, tokens: int, time_left: float | None) -> None:
-        """Wait for a place and for the debt of the call to be paid. `turn` calls this."""
-        began = self._runtime.clock()
+        """Wait for a place and for the debt of the call to be paid. `Turn` calls this."""
+        if self._limits.tpm is not None and tokens > self._limits.tpm:
+            raise AboveLimit(self._name, tokens, self._limits.tpm)
+        deadline = None if time_left is None else self._runtime.clock() + time_left
         await self._wait_for_place()
         has_turn = False
         try:
-            left = None if time_left is None else time_left - (self._runtime.clock() - began)
-            await self._pay(tokens, left)
+            await self._pay(tokens, deadline)
             has_turn = True
         finally:
             if not has_turn:
                 self.leave()
+        if self._requests_left is not None:
+            self._requests_left.take(1)
+        if self._tokens_left is not None:
+            self._tokens_left.take(tokens)
+        self._calls_sent += 1
+        self._tokens_sent += tokens
 
     def leave(self) -> None:
         """Free the place of a call, and give it to the next one in the queue."""
@@ -144,13 +160,65 @@ class RateLimiter:
                 self._running += 1
                 waiter.set_result(None)
 
-    def give_back(self, tokens: int) -> None:
-        """Return tokens that were taken and not used."""
+    def note_answer(self, unused_tokens: int) -> None:
+        """Learn that a call was answered, and give back its unused tokens (negative: charge)."""
+        if self.window is not None:
+            self.window.note_answer(self._running)
         if self._tokens is not None:
-            self._tokens.take(-tokens)
+            self._tokens.give_back(unused_tokens)
+
+    def note_refusal(self, number: int, retry_after: float | None, tokens: int) -> None:
+        """Learn that a call was one too many: pause, and send fewer at once from now on."""
+        self.window = window = self.window or AdaptiveWindow()
+        is_new_wave = window.note_refusal(number, self._calls_sent, self._running - 1)
+        if self._tokens is not None:
+            self._tokens.give_back(tokens)
+        if retry_after:
+            if retry_after > _LONGEST_PAUSE:
+                window.collapse()
+            self.block(min(retry_after, _LONGEST_PAUSE))
+        elif is_new_wave:
+            doublings = min(window.refusals_in_a_row - 1, _MOST_DOUBLINGS)
+            pause = min(_FIRST_PAUSE * 2**doublings, _LONGEST_OWN_PAUSE)
+            self.block(pause * (0.5 + 0.5 * self._runtime.random()))
+
+    def follow(self, status: RateStatus, number: int, tokens_before: int) -> None:
+        """Take over what the answer to a call says about the limits.
+
+        `tokens_before` had been sent by the time of that call, itself included. A report that is
+        older than one that was taken over says nothing.
+        """
+        if number < self._followed:
+            return
+        self._followed = number
+        if status.requests is not None:
+            sent_since = self._calls_sent - number - 1
+            self._requests_left = self._requests_left or Allowance(self._runtime.clock)
+            self._requests_left.follow(
+                status.requests, status.requests_reset, status.requests_limit, sent_since
+            )
+        if status.tokens is not None:
+            sent_since = self._tokens_sent - tokens_before
+            self._tokens_left = self._tokens_left or Allowance(self._runtime.clock)
+            self._tokens_left.follow(
+                status.tokens, status.tokens_reset, status.tokens_limit, sent_since
+            )
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """Calls and tokens that were sent so far."""
+        return self._calls_sent, self._tokens_sent
+
+    def _open_bucket(self, name: str, per_minute: float | None) -> Bucket | None:
+        if per_minute is None:
+            return None
+        return Bucket(per_minute, self._runtime.clock, name=name, shared=self._shared)
 
     def _has_place(self) -> bool:
-        return self._limits.concurrency is None or self._running < self._limits.concurrency
+        limit, window = self._limits.concurrency, self.window
+        if window is not None and not window.has_room(self._running):
+            return False
+        return limit is None or self._running < limit
 
     async def _wait_for_place(self) -> None:
         if not self._queue and self._has_place():
@@ -161,62 +229,87 @@ class RateLimiter:
         try:
             await waiter
         except asyncio.CancelledError:
-            # Two cases: it was still in the queue, or `leave` had given it a place just before the
-            # task was cancelled, and the place must go on to the next one.
-            if waiter.cancelled():
-                self._queue.remove(waiter)
-            else:
+            # Three cases: it was still in the queue; `leave` has passed over it since; or `leave`
+            # had given it a place just before the task was cancelled, which goes to the next one.
+            if not waiter.cancelled():
                 self.leave()
+            elif waiter in self._queue:
+                self._queue.remove(waiter)
             raise
 
-    async def _pay(self, tokens: int, left: float | None) -> None:
-        """Go into debt, and wait until it is paid."""
-        requests_wait = 0.0 if self._requests is None else self._requests.seconds_until(1)
-        tokens_wait = 0.0 if self._tokens is None else self._tokens.seconds_until(tokens)
-        wait = max(requests_wait, tokens_wait, self.blocked_for)
-        if wait <= 0:
-            self._take(1, tokens)
-            return
-        if left is not None and wait >= left:
-            raise Throttled(self._name, wait, self._explain_wait(wait, requests_wait))
-        self._take(1, tokens)
+    async def _pay(self, tokens: int, deadline: float | None) -> None:
+        """Go into debt, wait until it is paid, and then until the target wants no more pause."""
+        requests_wait = 0.0 if self._requests is None else self._requests.take(1)
+        tokens_wait = 0.0 if self._tokens is None else self._tokens.take(tokens)
+        wait = requests_wait if requests_wait > tokens_wait else tokens_wait
+        is_paid = False
         try:
-            await self._runtime.sleep(wait)
-        except asyncio.CancelledError:
-            self._take(-1, -tokens)
-            raise
+            while (pause := max(wait, self._find_pause(tokens))) > 0:
+                if deadline is not None and self._runtime.clock() + pause >= deadline:
+                    reason = self._explain_wait(pause, requests_wait, tokens_wait)
+                    raise Throttled(self._name, pause, reason)
+                await self._runtime.sleep(pause)
+                wait = 0.0
+            is_paid = True
+        finally:
+            if not is_paid:
+                self._give_back(tokens)
 
-    def _take(self, requests: int, tokens: int) -> None:
+    def _find_pause(self, tokens: int) -> float:
+        if self._tokens_left is None:
+            return self.blocked_for
+        return max(self.blocked_for, self._tokens_left.seconds_until(tokens))
+
+    def _give_back(self, tokens: int) -> None:
         if self._requests is not None:
-            self._requests.take(requests)
+            self._requests.give_back(1)
         if self._tokens is not None:
-            self._tokens.take(tokens)
+            self._tokens.give_back(tokens)
 
-    def _explain_wait(self, wait: float, requests_wait: float) -> str:
+    def _explain_wait(self, wait: float, requests_wait: float, tokens_wait: float) -> str:
         if wait == requests_wait:
             return f"its {self._limits.rpm:g} requests per minute are used up"
-        if wait == self.blocked_for:
-            return "it asked for a pause"
-        return f"its {self._limits.tpm:g} tokens per minute are used up"
+        if wait == tokens_wait:
+            return f"its {self._limits.tpm:g} tokens per minute are used up"
+        return "it asked for a pause"
 
 
 class Turn:
     """Place of one call at a target, an asynchronous context manager."""
 
-    __slots__ = ("_limiter", "_time_left", "_tokens")
+    __slots__ = ("_limiter", "_number", "_time_left", "_tokens", "_tokens_before")
 
-    def __init__(self, limiter: RateLimiter, tokens: int, time_left: float | None) -> None:
+    def __init__(self, limiter: RateLimiter) -> None:
         self._limiter = limiter
-        self._tokens = tokens
-        self._time_left = time_left
+        self._tokens = self._number = self._tokens_before = 0
+        self._time_left: float | None = None
+
+    def wait(self, tokens: int, time_left: float | None) -> Turn:
+        """Return this turn for a call of so many tokens.
+
+        Entering it raises `Throttled` if it would not begin within `time_left` seconds, and
+        `AboveLimit` if it never would.
+        """
+        self._tokens, self._time_left = tokens, time_left
+        return self
 
     async def __aenter__(self) -> Turn:
         await self._limiter.enter(self._tokens, self._time_left)
+        calls, self._tokens_before = self._limiter.sent
+        self._number = calls - 1
         return self
 
     def settle(self, tokens: int) -> None:
-        """Report the tokens that were used; the rest of those taken is given back."""
-        self._limiter.give_back(max(0, self._tokens - tokens))
+        """Report an answer and its tokens: the rest is given back, more is charged."""
+        self._limiter.note_answer(self._tokens - tokens)
+
+    def refuse(self, retry_after: float | None) -> None:
+        """Report that the target refused the call as one too many."""
+        self._limiter.note_refusal(self._number, retry_after, self._tokens)
+
+    def follow(self, status: RateStatus) -> None:
+        """Report what the target says about its limits."""
+        self._limiter.follow(status, self._number, self._tokens_before)
 
     async def __aexit__(
         self,

@@ -6,7 +6,9 @@ Rules of this file:
 2. The first request to a target is free: moving on to a target that works adds no load to the one
    that failed. A request that repeats another one at the same target, and a probe of a target that
    rests, is taken from the retry budget of the policy that the call named.
-3. A failure after which a target is of no use to this call holds in every policy of the call.
+3. A request that a target refused as one too many, or that was not sent at all, does not count: the
+   limiter of the target spreads such requests over time.
+4. A failure after which a target is of no use to this call holds in every policy of the call.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from graphorch.errors import ModelError
-from graphorch.models.policies.failure_kinds import can_recover
+from graphorch.models.policies.failure_kinds import UNCOUNTED_KINDS, can_recover, classify_failure
 from graphorch.models.policies.retry_budget import RetryBudget
 
 
@@ -26,6 +28,11 @@ class Askable(Protocol):
     @property
     def attempts(self) -> int:
         """Requests that one call may send to it at most."""
+        ...
+
+    @property
+    def answers(self) -> int:
+        """Requests that it has answered so far, those of all calls."""
         ...
 
     @property
@@ -72,7 +79,7 @@ class CallTally:
 
     def may_ask(self, candidate: Askable) -> bool:
         """Return whether a request to a candidate may follow in this round."""
-        if not self.requests:
+        if not self._times_asked:
             return True
         return any(target not in self._asked_in_round for target in self._list_useful(candidate))
 
@@ -91,7 +98,7 @@ class CallTally:
         """
         if candidate not in candidate.targets:
             return True
-        is_repeat = candidate in self._times_asked
+        is_repeat = self._times_asked.get(candidate, 0) > 0
         if (is_repeat or is_probe) and not self._retries.try_take():
             self.is_out_of_budget = True
             return False
@@ -103,6 +110,9 @@ class CallTally:
     def note_failure(self, candidate: Askable, failure: ModelError) -> None:
         """Remember why a candidate did not answer."""
         self._last_failure[candidate] = failure
+        if candidate in self._times_asked and classify_failure(failure) in UNCOUNTED_KINDS:
+            self._times_asked[candidate] -= 1
+            self.requests -= 1
 
     def find_pause(self, candidate: Askable) -> float:
         """Return the seconds until the first useful target of a candidate wants to be asked again.

@@ -18,11 +18,12 @@ from graphorch.errors import ModelError
 from graphorch.models.budgets.budget import Account, Amount
 from graphorch.models.client import ModelClient, OnText, close, prepare
 from graphorch.models.errors import TimedOut
-from graphorch.models.messages import Request, Response, Usage, estimate_usage
+from graphorch.models.messages import Request, Response, Usage, estimate_input
 from graphorch.models.policies.circuit_breaker import BreakerRules, CircuitBreaker, CircuitOpen
 from graphorch.models.policies.failure_kinds import CONSEQUENCES, classify_failure
 from graphorch.models.policies.latency import LatencyModel, LatencyRules
-from graphorch.models.policies.rate_limiter import RateLimiter, RateLimits
+from graphorch.models.policies.rate_bucket import SharedLimits
+from graphorch.models.policies.rate_limiter import RateLimiter, RateLimits, Turn
 from graphorch.models.policies.tally import NO_TERMS, AskTerms
 from graphorch.models.pricing.metering import (
     CallMeter,
@@ -32,9 +33,7 @@ from graphorch.models.pricing.metering import (
     PricingTerms,
 )
 
-# Seconds after which a target that asked for a longer pause is asked again: whether it still wants
-# it costs one request to find out, and a false `Retry-After` of a day would end its use.
-_LONGEST_PAUSE = 60.0
+_EXPECTED_OUTPUT = 256  # tokens of an answer without a limit, until it is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,11 @@ class Candidate(Protocol):
     @property
     def attempts(self) -> int:
         """Requests that one call may send to it at most."""
+        ...
+
+    @property
+    def answers(self) -> int:
+        """Requests that it has answered so far, those of all calls."""
         ...
 
     @property
@@ -111,12 +115,14 @@ class TargetRules:
     """Charges and limits of one target.
 
     `attempts`: requests that one call may send to it; 1 where a gateway repeats by itself.
+    `shared`: where the processes of this machine share its limits and pauses.
     """
 
     terms: PricingTerms = field(default_factory=PricingTerms)
     limits: RateLimits = field(default_factory=RateLimits)
     breaker: BreakerRules = field(default_factory=BreakerRules)
     latency: LatencyRules = field(default_factory=LatencyRules)
+    shared: SharedLimits | None = None
     attempts: int = 2
 
 
@@ -141,9 +147,10 @@ class Target:
         self.name = name
         self.attempts = rules.attempts
         self.targets = (self,)
+        self.answers = 0
         self.latency = LatencyModel(rules.latency)
         self.breaker = CircuitBreaker(rules.breaker, clock=runtime.clock)
-        self.limiter = RateLimiter(name, rules.limits, runtime)
+        self.limiter = RateLimiter(name, rules.limits, runtime, rules.shared)
         self.meter = CallMeter(prices or NoPrices(), rules.terms)
         self._model = model
         self._client = client
@@ -169,7 +176,8 @@ class Target:
 
         An early request is sent even while the target rests, if no other probe is on its way.
         """
-        request = self._address(request)
+        turn = self.limiter.turn()
+        request = replace(request, model=self._model or request.model, on_limits=turn.follow)
         bill = self.meter.open_call(request)
         permit = self.breaker.admit(early=terms.is_early)
         if permit is None:
@@ -178,7 +186,7 @@ class Target:
         sent = 1
         self.latency.pending += 1
         try:
-            response = await self._send(bill, on_text, terms.patience)
+            response = await self._send(bill, turn, on_text, terms.patience)
             verdict, sent = True, response.attempts
         except ModelError as error:
             # A request that was not sent says nothing about the target.
@@ -189,6 +197,7 @@ class Target:
             permit.close(verdict)
             if terms.tally is not None and bill.is_sent:
                 terms.tally.sent += sent
+        self.answers += 1
         self.latency.observe(request, response)
         return response
 
@@ -225,7 +234,7 @@ class Target:
 
     def estimate_usd(self, request: Request, output_tokens: float) -> float | None:
         """Return the dollars that an answer of that length would cost; None if not known."""
-        usage = Usage(estimate_usage(request, "").input_tokens, round(output_tokens))
+        usage = Usage(estimate_input(request), round(output_tokens))
         return self.meter.cost(self._model or request.model, usage)
 
     def worst_case(self, request: Request) -> Amount:
@@ -243,7 +252,7 @@ class Target:
         return replace(request, model=self._model)
 
     async def _send(
-        self, bill: MeteredCall, on_text: OnText | None, patience: float | None
+        self, bill: MeteredCall, turn: Turn, on_text: OnText | None, patience: float | None
     ) -> Response:
         """Send a request in its turn, within its timeout and the patience of its policy."""
         timeout = bill.request.timeout
@@ -253,9 +262,15 @@ class Target:
             on_text = _lift_at_first_text(on_text, scope, timeout)
         tokens = self._count_tokens(bill.request) if self.limiter.counts_tokens else 0
         try:
-            async with scope, bill, self.limiter.turn(tokens, limit) as turn:
+            async with scope, bill, turn.wait(tokens, limit):
                 bill.is_sent = True
-                response = bill.add_price(await self._client.complete(bill.request, on_text))
+                try:
+                    answer = await self._client.complete(bill.request, on_text)
+                except ModelError as error:
+                    if classify_failure(error) == "rate_limit":
+                        turn.refuse(error.retry_after)
+                    raise
+                response = bill.add_price(answer)
                 turn.settle(response.usage.input_tokens + response.usage.output_tokens)
                 return response
         except TimeoutError:
@@ -270,10 +285,10 @@ class Target:
     def _count_tokens(self, request: Request) -> int:
         """Return the tokens to take from the limit per minute.
 
-        Providers count the limit on the output, not the output.
+        Providers count the limit on the output if there is one. Without it, more than is expected
+        is charged afterwards.
         """
-        output = request.max_tokens or self.meter.terms.max_output
-        return estimate_usage(request, "").input_tokens + output
+        return estimate_input(request) + (request.max_tokens or _EXPECTED_OUTPUT)
 
     def _learn_from_failure(self, error: ModelError) -> bool | None:
         """Return whether the target works as far as this failure shows, or None.
@@ -283,8 +298,6 @@ class Target:
         """
         kind = classify_failure(error)
         if kind == "rate_limit":
-            if error.retry_after is not None:
-                self.limiter.block(min(error.retry_after, _LONGEST_PAUSE))
             return None
         blames_target = CONSEQUENCES[kind].blames_target
         if blames_target:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from graphorch.clock import Runtime
-from graphorch.errors import JournalError
+from graphorch.errors import JournalError, ModelError
 from graphorch.models.budgets.budget import Account, Amount, Budget, CapReached
 from graphorch.models.budgets.ledger import Persistence
 from graphorch.models.budgets.spend_store import MemorySpend, SqliteSpend
+from graphorch.models.policies.rate_bucket import BucketRules, SharedLimits
+from graphorch.models.policies.rate_limiter import RateLimiter, RateLimits
+from graphorch.models.policies.target import Target, TargetRules
+from tests.models.fakes import Answer, FakeModel, request_to, status
 from tests.models.virtual import run
 
 
@@ -160,3 +167,102 @@ def test_spend_file_survives_change_of_folder(
     monkeypatch.chdir("/")
     assert store.add("day", (1, 2, 3)) == (1, 2, 3)
     store.close()
+
+
+# ---- limits of targets --------------------------------------------------------------------------
+
+
+def open_twice(path: Path, now: Callable[[], float]) -> tuple[SqliteSpend, SqliteSpend]:
+    return SqliteSpend(path / "spend.db", now=now), SqliteSpend(path / "spend.db", now=now)
+
+
+def test_processes_share_requests_per_minute(tmp_path: Path) -> None:
+    """Two processes together send no more requests in a minute than one may."""
+
+    async def main(runtime: Runtime) -> None:
+        times: list[float] = []
+        for store in open_twice(tmp_path, runtime.clock):
+            limiter = RateLimiter("m", RateLimits(rpm=60), runtime, SharedLimits(store, "m"))
+
+            async def call(limiter: RateLimiter = limiter) -> None:
+                async with limiter.turn().wait(0, None):
+                    times.append(runtime.clock())
+
+            group.extend(asyncio.ensure_future(call()) for _ in range(90))
+        await asyncio.gather(*group)
+        busiest = max(sum(start <= time < start + 60 for time in times) for start in times)
+        assert (len(times), busiest) == (180, pytest.approx(60, abs=6))
+        assert busiest <= 60
+
+    group: list[asyncio.Future[None]] = []
+    run(main)
+
+
+def test_processes_share_pauses(tmp_path: Path) -> None:
+    """A pause that one process was asked for holds for the other one."""
+
+    async def main(runtime: Runtime) -> None:
+        first, second = (
+            Target(
+                "m",
+                FakeModel(status(429, retry_after=20), Answer()),
+                rules=TargetRules(shared=SharedLimits(store, "m")),
+                runtime=runtime,
+            )
+            for store in open_twice(tmp_path, runtime.clock)
+        )
+        with pytest.raises(ModelError, match="429"):
+            await first.complete(request_to())
+        assert second.limiter.blocked_for == pytest.approx(20, abs=0.1)
+        refused = second.check_availability(request_to(), None)
+        assert refused is not None
+        assert "asked to be left alone" in refused.reason
+        await runtime.sleep(20)
+        assert (await first.complete(request_to())).text == "fine"
+
+    run(main)
+
+
+def test_unused_tokens_come_back_to_all(tmp_path: Path) -> None:
+    """Tokens that one process took and did not use are there for the other one."""
+
+    async def main(runtime: Runtime) -> None:
+        first, second = (
+            RateLimiter("m", RateLimits(tpm=6_000), runtime, SharedLimits(store, "m"))
+            for store in open_twice(tmp_path, runtime.clock)
+        )
+        async with first.turn().wait(600, None) as turn:
+            turn.settle(10)
+        async with second.turn().wait(590, None):
+            assert runtime.clock() == 0
+
+    run(main)
+
+
+@pytest.mark.parametrize("hours", [-24, -1, 1, 24])
+def test_jumping_clock_locks_no_target(tmp_path: Path, hours: float) -> None:
+    """A clock that is set back or ahead does not stop the calls for as long."""
+    now = [1_000_000.0]
+    store, other = open_twice(tmp_path, lambda: now[0])
+    rules = BucketRules.of(60)
+    for _ in range(6):
+        store.take("m", 1, rules)
+    store.pause("m", 30)
+    now[0] += hours * 3600
+    assert other.take("m", 1, rules) >= 1
+    assert other.pause("m", 0) == 0
+
+
+def test_limits_hold_between_processes(tmp_path: Path) -> None:
+    """Four processes that start at once take from one bucket, each amount once."""
+    program = (
+        "import sys\n"
+        "from graphorch.models.budgets.spend_store import SqliteSpend\n"
+        "from graphorch.models.policies.rate_bucket import BucketRules\n"
+        "store = SqliteSpend(sys.argv[1], now=lambda: 5.0)\n"
+        "print(sum(store.take('m', 1, BucketRules(100, 1)) >= 1 for _ in range(50)))\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "spend.db")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    taken = [int(process.communicate(timeout=60)[0]) for process in running]
+    assert sum(taken) == 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
@@ -17,6 +18,7 @@ from graphorch.models.config.router import Router, RouterParts
 from graphorch.models.config.schema import Config
 from graphorch.models.messages import Request, Response
 from graphorch.models.openai.gateways import Connection
+from graphorch.models.policies.failure_kinds import NotAnswered
 from tests.models.fakes import Answer, FakeModel, Flat, Table, ignore, request_to, status
 from tests.models.servers import (
     completion,
@@ -404,3 +406,25 @@ def test_endpoint_may_omit_finish_reason() -> None:
     assert asyncio.run(main({"sends_finish_reason": False})) == "hi"
     with pytest.raises(ModelError, match="malformed"):
         asyncio.run(main({"attempts": 1}))
+
+
+def test_routers_of_one_file_share_limits(tmp_path: Path) -> None:
+    """Two routers whose configuration keeps spending in one file share a pause of a target."""
+
+    async def main(runtime: Runtime) -> None:
+        config = Config.model_validate(
+            {
+                "endpoints": {"e": {"base_url": "http://127.0.0.1:1/v1"}},
+                "budgets": {"kept": str(tmp_path / "spend.db")},
+            }
+        )
+        model = FakeModel(status(429, retry_after=20), Answer())
+        parts = RouterParts(connect=lambda connection: model, runtime=runtime)
+        first, second = (Router(config, environment={}, parts=parts) for _ in range(2))
+        with pytest.raises(NotAnswered):
+            await first.complete(request_to("m", timeout=5))
+        with pytest.raises(NotAnswered, match="m was not asked: it asked to be left alone"):
+            await second.complete(request_to("m", timeout=5))
+        assert len(model.requests) == 1
+
+    run(main)

@@ -155,11 +155,6 @@ WRONG = [
     ),
     ("usd = 0.50\n", "", r":31: budgets\.run: it limits nothing"),
     ("tokens = 100_000", "", r":35: budgets\.tags\.research: it limits nothing"),
-    (
-        "[budgets.tags.research]\ntokens = 100_000",
-        '[budgets]\nkept = "spend.db"',
-        r":36: budgets\.kept: nothing is kept there",
-    ),
     ("shares = [0.5, 0.8]", "shares = []", r":39: alerts\.shares: nothing would be announced"),
     (
         'secrets = "mask"',

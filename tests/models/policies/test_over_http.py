@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Coroutine
 from typing import Any
 
+import pytest
 from pydantic import BaseModel
 
 from graphorch.models.messages import Response
@@ -14,8 +15,8 @@ from graphorch.models.openai.client import OpenAIClient
 from graphorch.models.policies.failure_kinds import NotAnswered
 from graphorch.models.policies.policy import Policy, fallback
 from graphorch.models.policies.target import Target
-from tests.models.fakes import request_to
-from tests.models.servers import Server, completion, never_answers, replies, serve
+from tests.models.fakes import ignore, request_to
+from tests.models.servers import Asked, Server, completion, never_answers, replies, serve
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -81,6 +82,80 @@ def test_hanging_server_leaves_time() -> None:
             policy = fallback("p", [connect("a", first), connect("b", second)])
             outcomes = await answer_all([policy.complete(request_to(timeout=4))])
             assert outcomes == {"second": 1}
+            await close_all(policy)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, {"code": "context_length_exceeded", "message": "no"}),
+        (400, {"code": 400, "status": "INVALID_ARGUMENT", "message": "The input token count "
+               "(1200000) exceeds the maximum number of tokens allowed (1048576)."}),
+        (400, {"message": "Input is too long for requested model.", "type": "ValidationException"}),
+        (429, {"code": "rate_limit_exceeded", "message": "Request too large for m: Limit 3"}),
+        (400, {"code": "content_filter", "message": "no",
+               "innererror": {"code": "ResponsibleAIPolicyViolation"}}),
+        (403, {"message": "Content violates usage guidelines."}),
+    ],
+)  # fmt: skip
+def test_prompt_that_one_server_refuses(status: int, error: dict[str, object]) -> None:
+    """A prompt that is too long for one model, or filtered by it, goes to the next, once."""
+
+    async def main() -> None:
+        refuses = replies({"error": error}, status=status)
+        async with serve(refuses) as first, serve(replies(completion("second"))) as second:
+            policy = fallback("p", [connect("a", first), connect("b", second)])
+            assert await answer_all([policy.complete(request_to())]) == {"second": 1}
+            assert (len(first.asked), policy.targets[0].breaker.state) == (1, "closed")
+            await close_all(policy)
+
+    run(main())
+
+
+def test_burst_meets_limited_server() -> None:
+    """A server that takes eight requests at once answers three hundred that come together."""
+
+    async def main() -> None:
+        running = 0
+
+        async def answer(asked: Asked) -> None:
+            nonlocal running
+            if running >= 8:
+                await replies({"error": {"message": "too many"}}, status=429)(asked)
+                return
+            running += 1
+            await asyncio.sleep(0.02)
+            running -= 1
+            await replies(completion("fine"))(asked)
+
+        async with serve(answer) as server:
+            policy = fallback("p", [connect("a", server)])
+            assert await answer_all([policy.complete(request_to()) for _ in range(300)]) == {
+                "fine": 300
+            }
+            await close_all(policy)
+
+    run(main())
+
+
+def test_limits_in_headers_are_followed() -> None:
+    """When a server says that nothing is left, the next request comes after its reset."""
+
+    async def main() -> None:
+        headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1.2s"}
+        times: list[float] = []
+
+        async def answer(asked: Asked) -> None:
+            times.append(asyncio.get_running_loop().time())
+            await replies(completion("fine"), headers=headers)(asked)
+
+        async with serve(answer) as server:
+            policy = fallback("p", [connect("a", server)])
+            for on_text in (None, ignore):
+                await policy.complete(request_to(), on_text)
+            assert times[1] - times[0] >= 1.1
             await close_all(policy)
 
     run(main())

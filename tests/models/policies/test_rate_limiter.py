@@ -24,7 +24,7 @@ async def starts(
     times: list[float] = []
 
     async def call() -> None:
-        async with limiter.turn(tokens, None):
+        async with limiter.turn().wait(tokens, None):
             times.append(runtime.clock())
 
     async with asyncio.TaskGroup() as group:
@@ -62,7 +62,7 @@ def test_unused_tokens_come_back() -> None:
     async def main(runtime: Runtime) -> None:
         limiter = RateLimiter("m", RateLimits(tpm=6_000), runtime)
         for _ in range(50):
-            async with limiter.turn(600, None) as turn:
+            async with limiter.turn().wait(600, None) as turn:
                 turn.settle(10)
         assert runtime.clock() < 10  # without it: 50 × 600 tokens at 90 a second
 
@@ -77,7 +77,7 @@ def test_turns_are_first_come_first_served() -> None:
         order: list[int] = []
 
         async def call(number: int) -> None:
-            async with limiter.turn(0, None):
+            async with limiter.turn().wait(0, None):
                 order.append(number)
                 await runtime.sleep(0.01)
 
@@ -98,7 +98,7 @@ def test_concurrency_holds_under_cancelling() -> None:
 
         async def call() -> None:
             nonlocal running, most, done
-            async with limiter.turn(0, None):
+            async with limiter.turn().wait(0, None):
                 running += 1
                 most = max(most, running)
                 try:
@@ -113,7 +113,7 @@ def test_concurrency_holds_under_cancelling() -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
         assert (most, running) == (3, 0)
         assert done >= 40
-        async with asyncio.timeout(0.1), limiter.turn(0, None):
+        async with asyncio.timeout(0.1), limiter.turn().wait(0, None):
             pass  # no place was lost
 
     run(main)
@@ -126,10 +126,10 @@ def test_cancelled_waiter_passes_place_on() -> None:
         limiter = RateLimiter("m", RateLimits(concurrency=1), runtime)
 
         async def call() -> None:
-            async with limiter.turn(0, None):
+            async with limiter.turn().wait(0, None):
                 pass
 
-        async with limiter.turn(0, None):
+        async with limiter.turn().wait(0, None):
             waiting = asyncio.create_task(call())
             await asyncio.sleep(0)
         waiting.cancel()  # it was given its place just now, and has not run since
@@ -145,10 +145,10 @@ def test_late_turn_is_refused_at_once() -> None:
 
     async def main(runtime: Runtime) -> None:
         limiter = RateLimiter("m", RateLimits(rpm=6), runtime)
-        async with limiter.turn(0, 5.0):
+        async with limiter.turn().wait(0, 5.0):
             pass
         with pytest.raises(Throttled, match="6 requests per minute are used up") as caught:
-            async with limiter.turn(0, 5.0):
+            async with limiter.turn().wait(0, 5.0):
                 pass
         assert runtime.clock() == 0
         assert caught.value.retry_after == pytest.approx(12)
@@ -191,3 +191,24 @@ def test_rate_limits_out_of_range(wrong: dict[str, float]) -> None:
     """Each value out of range is refused with its name."""
     with pytest.raises(InputError, match=next(iter(wrong))):
         RateLimits(**wrong)  # type: ignore[arg-type]
+
+
+def test_cancelled_queue_frees_places() -> None:
+    """Calls that are cancelled together while they wait leave the limiter as if they never came."""
+
+    async def main(runtime: Runtime) -> None:
+        limiter = RateLimiter("m", RateLimits(concurrency=1), runtime)
+
+        async def call() -> None:
+            async with limiter.turn().wait(0, None):
+                await runtime.sleep(1)
+
+        calls = [asyncio.ensure_future(call()) for _ in range(10)]
+        await asyncio.sleep(0)
+        for waiting in calls:
+            waiting.cancel()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {asyncio.CancelledError}
+        assert await starts(limiter, runtime, 1) == [0]
+
+    run(main)
