@@ -32,6 +32,7 @@ from pydantic import (
 )
 
 from graphorch.errors import GraphError, LimitReached, ModelError, Problem, did_you_mean
+from graphorch.graph.signature import inspect_callable
 from graphorch.models.client import ModelClient, OnText
 from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Message, Request, Response, ToolCall, ToolSpec
@@ -239,7 +240,7 @@ def _read_parameters(fn: Callable[..., Any], name: str, local: Mapping[str, Any]
             "import it, or define it before the tool",
         ) from None
     fields: dict[str, Any] = {}
-    for parameter in inspect.signature(fn).parameters.values():
+    for parameter in inspect_callable(fn).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise _tool_error(
                 name,

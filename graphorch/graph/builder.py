@@ -6,7 +6,6 @@ Every call is written down; mistakes become problems that `build()` reports all 
 from __future__ import annotations
 
 import enum
-import inspect
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -22,7 +21,12 @@ from graphorch.graph.edges import Label
 from graphorch.graph.node import Node
 from graphorch.graph.plan import JoinSpec, Need, Short
 from graphorch.graph.route import Fits, Of, Route, Steps
-from graphorch.graph.signature import StateFunction, pure_reads, read_return_type
+from graphorch.graph.signature import (
+    StateFunction,
+    inspect_callable,
+    pure_reads,
+    read_return_type,
+)
 from graphorch.graph.spec import ErrorSpec, GraphSpec, LoopSpec, RouteSpec, format_loop_title
 
 S = TypeVar("S", bound=BaseModel)
@@ -314,4 +318,4 @@ def _list_labels(hint: Any) -> list[Label] | None:
 
 def gather_takes_missing(gather: Callable[..., Any]) -> bool:
     """Return whether a gather function has a second parameter, for the items without a result."""
-    return len(inspect.signature(gather).parameters) == 2
+    return len(inspect_callable(gather).parameters) == 2

@@ -9,6 +9,7 @@ is the whole state.
 from __future__ import annotations
 
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -167,8 +168,22 @@ def read_hints(fn: Callable[..., object], local: Mapping[str, Any]) -> dict[str,
         ) from error
 
 
+def inspect_callable(fn: Callable[..., object]) -> inspect.Signature:
+    """Return the parameters of a function, without evaluating their annotations.
+
+    From Python 3.14 on, `inspect.signature` would do that and fail at a name that is imported for
+    type checking only.
+    """
+    options: dict[str, Any] = {}
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        options["annotation_format"] = Format.FORWARDREF
+    return inspect.signature(fn, **options)
+
+
 def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
-    parameters = list(inspect.signature(fn).parameters.values())
+    parameters = list(inspect_callable(fn).parameters.values())
     for parameter in parameters:
         if parameter.kind in (
             parameter.VAR_POSITIONAL,

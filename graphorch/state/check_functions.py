@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import dis
 import inspect
+import re
 from types import CodeType
-from typing import Any, Final
+from typing import Any, Final, cast
 
-_REBINDING: Final = frozenset({"STORE_FAST", "STORE_DEREF", "DELETE_FAST", "DELETE_DEREF"})
+# From Python 3.13 on, one instruction may use two variables: STORE_FAST_LOAD_FAST.
+_USE: Final = re.compile("(LOAD|STORE|DELETE)_(?:FAST|DEREF)")
 _LEAVING: Final = frozenset({"SWAP", "POP_EXCEPT", "NOP"})  # of an `except` block, with its result
 
 
@@ -30,7 +32,7 @@ def returns_argument(function: Any) -> bool:
     parameter = code.co_varnames[position]
     previous: dis.Instruction | None = None
     for instruction in dis.get_instructions(code):
-        if instruction.opname in _REBINDING and instruction.argval == parameter:
+        if {("STORE", parameter), ("DELETE", parameter)} & set(_list_uses(instruction)):
             return False
         if instruction.opname.startswith("RETURN") and not _returns(
             instruction, previous, parameter
@@ -52,8 +54,14 @@ def _returns(
     """Return whether a return instruction returns the parameter that was loaded just before."""
     if instruction.opname == "RETURN_GENERATOR" or instruction.is_jump_target:
         return False
-    return (
-        previous is not None
-        and previous.opname.startswith("LOAD_FAST")
-        and previous.argval == parameter
-    )
+    # A variable of a cell (LOAD_DEREF) may be bound by another function.
+    if previous is None or "DEREF" in previous.opname:
+        return False
+    return _list_uses(previous)[-1:] == [("LOAD", parameter)]
+
+
+def _list_uses(instruction: dis.Instruction) -> list[tuple[str, object]]:
+    """Return how an instruction uses local variables: (LOAD, STORE or DELETE, name), in order."""
+    actions: list[str] = _USE.findall(instruction.opname)
+    names = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+    return list(zip(actions, cast("tuple[object, ...]", names), strict=True)) if actions else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, Optional
 
@@ -13,6 +14,7 @@ from graphorch.graph.context import Context
 from graphorch.graph.signature import (
     Read,
     Signature,
+    inspect_callable,
     prompt_signature,
     pure_reads,
     read_hints,
@@ -145,3 +147,14 @@ def test_return_annotation_is_evaluated() -> None:
     """Return annotations are evaluated."""
     assert read_return_type(plain) is Draft
     assert read_hints(pair, {})["return"] == tuple[Draft, Verdict]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated at once before")
+def test_unknown_names_of_lazy_annotations_are_named() -> None:
+    """A name for type checkers alone is a problem of the graph, also where nothing quotes it."""
+    names: dict[str, Any] = {"Topic": Topic}
+    text = "def reads(seen: Unseen) -> Topic: ..."
+    exec(compile(text, "lazy", "exec", dont_inherit=True), names)
+    with pytest.raises(GraphError, match="an annotation names 'Unseen', which cannot be found"):
+        read_signature(names["reads"], {})
+    assert list(inspect_callable(names["reads"]).parameters) == ["seen"]

@@ -44,6 +44,34 @@ def rebound(value: int) -> int:
     return value
 
 
+def rebound_with_another(value: str) -> str:
+    size, value = len(value), value.strip()
+    assert size
+    return value
+
+
+def rebound_by_loop(value: str) -> str:
+    for size, value in [(1, value.strip())]:  # noqa: B007, B020
+        assert size
+    return value
+
+
+def rebound_by_match(value: Any) -> Any:
+    match value:
+        case [value, *_]:
+            pass
+    assert value
+    return value
+
+
+def measured(value: str) -> str:
+    size = len(value)
+    other = value
+    if size < len(other):
+        raise ValueError("short")
+    return value
+
+
 def sometimes(value: int) -> int | None:
     if value:
         return None
@@ -89,8 +117,9 @@ class Model(BaseModel):
         return cls
 
 
-CHECKS = (positive, asserted, number_or_not, refusing, Model.is_even, lambda value: value)
+CHECKS = (measured, positive, asserted, number_or_not, refusing, Model.is_even, lambda value: value)
 CONVERSIONS = (
+    *(rebound_with_another, rebound_by_loop, rebound_by_match),
     *(halved, rebound, sometimes, counted, hidden, generated, awaited, Model.confused),
     *(str.lower, len, functools.partial(positive), int, lambda: 3),
 )

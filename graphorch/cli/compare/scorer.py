@@ -14,6 +14,7 @@ from graphorch.cli.compare.cases import Case
 from graphorch.cli.flow_loader import load_module
 from graphorch.cli.terminal import sanitize_line
 from graphorch.errors import InputError, did_you_mean
+from graphorch.graph.signature import inspect_callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def load_scorer(reference: str) -> Scorer:
         raise InputError(
             f"--score: '{name}' is async. A score is a plain function of an input and an output."
         )
-    signature = inspect.signature(function)
+    signature = inspect_callable(function)
     if _accepts(signature, 3):
         return Scorer(name, function, takes_line=True)
     if _accepts(signature, 2):

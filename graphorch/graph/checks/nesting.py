@@ -5,7 +5,6 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
-from inspect import Parameter, signature
 from typing import Any, Union
 
 from graphorch.errors import GraphError, Problem
@@ -13,7 +12,7 @@ from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.checks.quorums import once_inside
 from graphorch.graph.options import is_count
 from graphorch.graph.plan import MapSpec, SubSpec
-from graphorch.graph.signature import read_hints
+from graphorch.graph.signature import inspect_callable, read_hints
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
@@ -154,7 +153,7 @@ def _read_return(fn: Callable[..., Any]) -> Any:
 
 def _read_parameter(fn: Callable[..., Any], position: int) -> Any:
     """Return the annotation of a parameter, or None if it has none that can be read."""
-    parameters: list[Parameter] = list(signature(fn).parameters.values())
+    parameters = list(inspect_callable(fn).parameters.values())
     if position >= len(parameters):
         return None
     return _read_hints(fn).get(parameters[position].name)
