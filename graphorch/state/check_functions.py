@@ -63,5 +63,8 @@ def _returns(
 def _list_uses(instruction: dis.Instruction) -> list[tuple[str, object]]:
     """Return how an instruction uses local variables: (LOAD, STORE or DELETE, name), in order."""
     actions: list[str] = _USE.findall(instruction.opname)
-    names = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
-    return list(zip(actions, cast("tuple[object, ...]", names), strict=True)) if actions else []
+    if not actions:
+        return []
+    value: object = instruction.argval
+    names = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+    return list(zip(actions, names, strict=True))
