@@ -172,28 +172,33 @@ def _locate_foreign_phone(text: str, start: int, end: int) -> tuple[int, int] | 
 
 
 _PHONE_WORDS = re.compile(
-    r"(?i)(?=[ptmcfwhdrsale])(?<!\w)(?:phone|telephone|tel|mobile|cell|fax|whatsapp|telefon\w*"
+    r"(?i)(?=[ptmcfwhdrsaleun])(?<!\w)(?:phone|telephone|tel|mobile|fax|whatsapp|telefon\w*"
+    r"|cell(?! ?(?:line|count|block|cultur|type|size|wall|membran|value|range))"
     r"|handy\w{0,9}|mobil\w{0,9}|durchwahl|tél|téléphone"
     r"|portable|móvil|teléfono|telefono|cellulare|fijo|call|ring|dial|text|sms|reach|anruf\w{0,5}"
-    r"|ruf\w{0,3}|erreich\w{0,5}|appele[rz]|llam\w{1,9}|chiam\w{1,9})\b"
+    r"|ruf\w{0,3}|erreich\w{0,5}|appele[rz]|llam\w{1,9}|chiam\w{1,9}|auf|unter|rufnummer"
+    r"|au|al|contact|kontakt)\b"
 )
-_WEAK_WORDS = re.compile(r"(?i)call|ring|dial|text|sms|reach|anruf|ruf|erreich|appele|llam|chiam")
-_SPOKEN_PHONE = re.compile(r"[^\d\n]{0,28}?(\(?\d(?:[ .\-/()]{0,2}\d){6,12}+)")
+_STRONG_PHONE_WORDS = re.compile(
+    r"(?i)phone|tel|mobil|cell|fax|whatsapp|handy|durchwahl|tél|portable|móvil|fijo|rufnummer"
+)
+_SPOKEN_PHONE = re.compile(r"[^\d\n]{0,28}?(\(?\d(?:[ .\-/()]{0,3}\d){6,12}+)")
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b")
 
 
 def _locate_spoken_phone(text: str, start: int, end: int) -> tuple[int, int] | None:
     """Locate a number as people of one country write it.
 
-    Any number counts behind "phone", but behind "call" only one that begins like a phone number.
+    Any number counts behind "phone", but behind "call" only one that begins like a phone number,
+    and none that counts something, as in "cell lines: 12345678 samples".
     """
     match = _SPOKEN_PHONE.match(text, end)
     if match is None or text[match.start(1) - 1] in "+.":
         return None
     if not _is_number_end(text, match.end()) or _DATE.match(match[1]):
         return None
-    is_weak_word = _WEAK_WORDS.match(text, start) is not None
-    if is_weak_word and match[1][0] not in "0(":
+    is_strong_word = _STRONG_PHONE_WORDS.match(text, start) is not None
+    if not is_strong_word and match[1][0] not in "0(":
         return None
     return match.span(1)
 
@@ -223,6 +228,13 @@ _NORTH_AMERICA = (
 )
 _FRANCE = r"0[1-9](?:([ .-])\d\d)(?:\2\d\d){3}"
 _BRITAIN = r"07\d{3} \d{3} ?\d{3}|02\d \d{4} \d{4}|01\d{3} \d{6}|01\d1 \d{3} \d{4}"
+_GERMANY = r"0[1-9]\d{1,4} ?/ ?(?:\d{5,8}|\d{2,4}(?: \d{2,4}){1,3})(?:-\d{1,4})?"
+_NETHERLANDS = r"06-\d{8}|0[1-9]\d-\d{7}|0[1-9]\d\d-\d{6}"
+_SWITZERLAND = r"0\d\d \d{3} \d\d \d\d"
+_SPAIN = r"[679]\d\d(?: \d\d){3}|9\d \d{3} \d\d \d\d"
+_NATIONAL = "|".join(
+    (_NORTH_AMERICA, _FRANCE, _BRITAIN, _GERMANY, _NETHERLANDS, _SWITZERLAND, _SPAIN)
+)
 PHONE = (
     RegexDetector(
         "phone",
@@ -231,7 +243,7 @@ PHONE = (
     ),
     RegexDetector(
         "phone",
-        re.compile(rf"(?=[(0-9])(?<![\w.+\-/])(?:{_NORTH_AMERICA}|{_FRANCE}|{_BRITAIN})(?!\d)"),
+        re.compile(rf"(?=[(0-9])(?<![\w.+\-/])(?:{_NATIONAL})(?!\d)"),
         _locate_fixed_phone,
     ),
     RegexDetector("phone", _PHONE_WORDS, _locate_spoken_phone),
@@ -245,7 +257,7 @@ US_SSN = (
 UK_NINO = (
     RegexDetector(
         "uk_nino",
-        re.compile(r"[A-Z](?<![\w-].)[A-Z] ?\d\d ?\d\d ?\d\d ?[A-D](?![\w-])"),
+        re.compile(r"[A-Za-z](?<![\w-].)[A-Za-z] ?\d\d ?\d\d ?\d\d ?[A-Da-d](?![\w-])"),
         _locate_valid(checksums.is_uk_nino),
     ),
 )
@@ -253,7 +265,7 @@ FR_NIR = (
     RegexDetector(
         "fr_nir",
         re.compile(
-            r"[1-478](?<![\w.-].)[ .-]?\d\d[ .-]?(?:0[1-9]|1[0-2]|[2-9]\d)[ .-]?(?:\d\d|2[AB])"
+            r"[1-478](?<![\w.-].)[ .-]?\d\d[ .-]?(?:0[1-9]|1[0-2]|[2-9]\d)[ .-]?(?:\d\d|2[ABab])"
             r"[ .-]?\d{3}[ .-]?\d{3}[ .-]?\d\d(?!\d)"
         ),
         _locate_valid(checksums.is_fr_nir),
@@ -263,8 +275,8 @@ ES_DNI = (
     RegexDetector(
         "es_dni",
         re.compile(
-            r"[XYZ0-9](?<![\w.-].)(?:(?<=\d)(?:\d{7}|\d\.\d{3}\.\d{3})|(?<=\D)-?\d{7})"
-            r"-?[A-HJ-NP-TV-Z](?![\w-])"
+            r"[XYZxyz0-9](?<![\w.-].)(?:(?<=\d)(?:\d{7}|\d\.\d{3}\.\d{3})|(?<=\D)-?\d{7})"
+            r"-?[A-HJ-NP-TV-Za-hj-np-tv-z](?![\w-])"
         ),
         _locate_valid(checksums.is_es_dni),
     ),

@@ -141,6 +141,12 @@ def _decode_base64(encoded: str) -> bytes:
 
 
 _AUTH = re.compile(r"[Bb](?<![A-Za-z].)(?:earer|EARER|asic|ASIC)[ \t]{1,4}(?=[A-Za-z0-9])")
+# `Authorization: token …`, `Authorization: ApiKey …`, and a header with the credential alone.
+_HEADER = re.compile(
+    r"(?i)(?=a)(?<![a-z])authorization[\"']?[ \t]{0,4}[:=][ \t]{0,4}[\"']?"
+    r"(?:(?:token|api-?key|key|digest|negotiate|aws4-hmac-sha256|splunk)[ \t]{1,4})?"
+    r"(?=[A-Za-z0-9])(?!bearer|basic)"
+)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9._~+/\-]{8,4000}+={0,2}")
 _SHORTEST_BEARER = 16
 
@@ -159,6 +165,15 @@ def _locate_auth_token(text: str, start: int, end: int) -> tuple[int, int] | Non
     return (end, end + len(token)) if is_token else None
 
 
+def _locate_header_token(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Locate the credential of an `Authorization` header of another scheme than the usual two."""
+    match = _CREDENTIAL.match(text, end)
+    if match is None:
+        return None
+    token = match[0].rstrip(".")
+    return (end, end + len(token)) if _is_bearer_token(token) else None
+
+
 def _is_bearer_token(token: str) -> bool:
     has_digit = any(character.isdigit() for character in token)
     has_letter = any(character.isalpha() for character in token)
@@ -173,34 +188,67 @@ def _decode_text(encoded: str) -> bytes:
 
 
 JWT = (RegexDetector("jwt", _JWT, _locate_jwt),)
-AUTH_TOKEN = (RegexDetector("auth_token", _AUTH, _locate_auth_token),)
+AUTH_TOKEN = (
+    RegexDetector("auth_token", _AUTH, _locate_auth_token),
+    RegexDetector("auth_token", _HEADER, _locate_header_token),
+)
 
 # ---- passwords
 
-_STRONG_WORDS = r"passw(?:or)?d|passwort|kennwort|passphrase|passcode|contraseña|mot de passe|pwd"
-_STRONG_BEGINNINGS = ("pas", "ken", "con", "mot", "pwd")
-_KEY_WORDS = (
-    r"api[_-]?key|secret[_-]?access[_-]?key|access[_-]?key|account[_-]?key"
-    r"|secret[_-]?key(?:[_-]?base)?|private[_-]?key|encryption[_-]?key|signing[_-]?key"
-    r"|client[_-]?secret|auth[_-]?token|access[_-]?token|refresh[_-]?token|bot[_-]?token"
-    r"|session[_-]?token|webhook[_-]?secret|secret|token"
+_STRONG_WORDS = (
+    r"passw(?:or)?d|passwort|kennwort|passphrase|passcode|contraseña|mot de passe|pwd"
+    r"|wachtwoord|senha|parola d'ordine|hasło|пароль|密码|パスワード"
 )
-_WORD = re.compile(rf"(?i)(?=[pkcmast])(?:(?P<strong>{_STRONG_WORDS})|{_KEY_WORDS})[\"'`\]]{{0,2}}")
+_STRONG_BEGINNINGS = tuple("pas ken con mot pw wac sen par has cla пар 密码 パス".split())
+_KEY_WORDS = (
+    r"api[ _-]?key|secret[ _-]?access[ _-]?key|access[ _-]?key|account[ _-]?key"
+    r"|secret[ _-]?key(?:[_-]?base)?|private[ _-]?key|encryption[ _-]?key|signing[ _-]?key"
+    r"|client[ _-]?secret|auth[ _-]?token|access[ _-]?token|refresh[ _-]?token|bot[ _-]?token"
+    r"|session[ _-]?token|webhook[ _-]?secret|secret|token|credentials?|clave|contrasena"
+    # `pass` and `pw` are also other words: only where a sign follows.
+    r"|(?<![A-Za-z])(?:pass|pw)(?=[\"']?[ \t]{0,4}[:=])"
+)
+_WORD = re.compile(
+    rf"(?i)(?=[pkcmastwhп密パ])(?:(?P<strong>{_STRONG_WORDS})|{_KEY_WORDS})[\"'`\]]{{0,2}}"
+)
 _SIGN = re.compile(
-    r"[ \t]{0,4}(?:(?P<sign>=>|:=|==?|:|>(?=[^<>\s]{4,100}</))"
-    r"|(?<=[ \t])(?:is|ist|est|es|lautet)(?=[ \t]))[ \t]{0,4}"
+    r"[ \t]{0,4}(?:(?P<sign>=>|:=|==?|[:：]|>(?=[^<>\s]{4,100}</))"
+    r"|(?<=[ \t])(?:is|ist|est|es|lautet|war|was|now)(?=[ \t]))[ \t]{0,4}"
 )
 # In a command line the value of an option follows without a sign.
 _FLAG = re.compile(r"(?<!\S)--[\w-]*\Z")
 _SPACE = re.compile(r"(?P<sign> )(?!-)")
 _QUOTED = re.compile(r"([\"'`])((?:(?!\1)[^\n\\]){4,100})\1")
 _BARE = re.compile(r"(?:[^\s\"'`,;<>(){}\[\]\\&]|&(?!\w{1,40}=)){6,512}+")
-_NOT_A_PASSWORD = re.compile(
-    r"(?i)<|\$|\{|%|\*{3}|x{4}|\.{3}|•|your|redacted|removed|hidden|masked|change|example$"
-    r"|placeholder|none$|null$|true$|false$|required$|optional$|undefined$|secretstr$|string$"
-    r"|os\.|env|process\.|self\.|config\.|settings\.|vault|http|[\w.]*\("
-    r"|.*(?:password|passwd|secret|token|_key)$"
+# Names and calls of code, which stand where a value would.
+_PLACES = (
+    r"os|env|environ|process|self|this|cls|config|configuration|cfg|conf|settings|secrets|vault|ctx|"
+    r"context|request|req|args|options|opts|app|params|props|data|user|state|credentials|creds"
 )
+_LONGEST_PLACEHOLDER = 128
+# The whole value is a placeholder: a password may begin like one.
+_PLACEHOLDER = re.compile(
+    r"(?i)(?:"
+    r"<[^<>]*>?|\{.*\}?|\$\{.*|\$\(.*|\$\[.*|\$[a-z_]+|\$[A-Z][A-Z0-9_]*|\$\d|\$[a-z_]\w*(?:->|\[).*"
+    r"|%\(\w+\)[sdr]|%[sdr]|%[a-z_]+%|%\{.*|[*x•.…_\-#]{3,}|@\w+@|!\w+ .*|&\w+;?"
+    r"|(?:your|my|the|some|new|old|test|dummy|sample|example|fake)"
+    r"(?:[ _-]?(?:own|secret|api|pass(?:word|phrase|code)?|pwd|token|key|value|here|goes|client|"
+    r"auth|access|private|new|old|db|admin|user|strong|long|random))*(?:[ _-]?here)?"
+    r"|(?:redacted|removed|hidden|masked|omitted|secret|unknown|empty|blank|n/a|tbd|todo|none|"
+    r"null|nil|true|false|yes|no|required|optional|undefined|default|string|str|text|bytes|password|"
+    r"secretstr|passwords?|tokens?|value)"
+    r"|change[ _-]?(?:me|it|this|that)?(?:[ _-]?(?:please|now|later|in[ _-]production))?"
+    r"|(?:place ?holder|insert|enter|put|add|replace|fill)[a-z_ -]*"
+    rf"|(?:{_PLACES})(?:\.|\[|\(|->|::?)[\w.\[\]()'\"\->:/#]*"
+    r"|vault[:/][\w:/.#-]*|https?://.*|[\w.]*\w\(.*"
+    r"|[a-z][a-z_.\- ]*(?:password|passwd|secret|token|[_-]key)"
+    r")\Z"
+)
+
+
+def _is_placeholder(value: str) -> bool:
+    """Return whether a value only stands for a secret, or fetches one from elsewhere."""
+    return len(value) <= _LONGEST_PLACEHOLDER and _PLACEHOLDER.match(value) is not None
 
 
 def _locate_password(text: str, start: int, end: int) -> tuple[int, int] | None:
@@ -215,7 +263,7 @@ def _locate_password(text: str, start: int, end: int) -> tuple[int, int] | None:
         sign = _SPACE.match(text, end)
     if sign is None or sign["sign"] == "==":
         return None
-    is_strong = text[start : start + 3].lower() in _STRONG_BEGINNINGS
+    is_strong = text[start : start + 3].lower().startswith(_STRONG_BEGINNINGS)
     # 2. A value in quotes.
     begin = sign.end()
     quoted = _QUOTED.match(text, begin)
@@ -240,7 +288,7 @@ def _is_password(value: str, *, shortest: int, needs_mix: bool) -> bool:
 
     `needs_mix`: a plain word may stand in its place, so it has to be more than a word or a number.
     """
-    if len(value) < shortest or _NOT_A_PASSWORD.match(value):
+    if len(value) < shortest or _is_placeholder(value):
         return False
     if not needs_mix:
         return True
@@ -256,12 +304,95 @@ _URL_PASSWORD = re.compile(r"(?<=[a-z0-9])://[^\s:/@\"'<>]{0,64}+:(?=[^\s/@\"'<>
 def _locate_url_password(text: str, start: int, end: int) -> tuple[int, int] | None:
     """Locate the password of `scheme://name:password@host`."""
     stop = text.index("@", end)
-    return None if _NOT_A_PASSWORD.match(text, end, stop) else (end, stop)
+    return None if _is_placeholder(text[end:stop]) else (end, stop)
+
+
+# Keys by the name of their variable: `AZURE_OPENAI_KEY=…`, `"stripeKey": "…"`.
+_NAMED_KEY = re.compile(r"(?=[Kk])(?:(?<=[A-Za-z0-9]_)[Kk](?:EY|ey)|(?<=[a-z])Key)\b[\"'`\]]{0,2}")
+_NAME = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
+_OTHER_KEYS = re.compile(
+    r"(?i)(?:primary|foreign|public|pub|sort|partition|cache|hash|index|unique|natural|surrogate|"
+    r"composite|row|object|s3|dict|map|group|join|parent|lookup|i18n|translation|message|label|"
+    r"host|site|publishable|idempotency|dedup|routing|storage|file|query|search|order|any|event|"
+    r"registry|data|field|column|item|entity|redis|shard|hot|short|react|storage|state)_?\Z"
+)
+_KEY_VALUE = re.compile(r"[A-Za-z0-9_\-+/=.~]{16,512}+")
+
+
+def _locate_named_key(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Locate the value of a variable whose name ends with `key`, unless it is another kind of key.
+
+    The value has to look like one: sixteen characters or more, with letters and digits.
+    """
+    sign = _SIGN.match(text, end)
+    name = _NAME.search(text, max(0, start - 64), start)
+    if sign is None or sign["sign"] in (None, "==") or name is None:
+        return None
+    if _OTHER_KEYS.search(name[0]):
+        return None
+    begin = sign.end() + (text[sign.end() : sign.end() + 1] in ("'", '"', "`"))
+    value = _KEY_VALUE.match(text, begin)
+    if value is None or text[value.end() : value.end() + 1] in ("(", "[", ":"):
+        return None
+    is_value = _is_password(value[0].rstrip("."), shortest=16, needs_mix=True)
+    return (begin, begin + len(value[0].rstrip("."))) if is_value else None
+
+
+_PIN = re.compile(
+    r"(?<![A-Za-z0-9_])(?:PIN|Pin|pin|Geheimzahl)(?:[ -]?(?:code|Code|number|nummer|Nummer))?[\"']?"
+    r"(?:[ \t]{0,4}[:=][ \t]{0,4}|[ \t](?:is|ist|est|es|lautet|was)[ \t]|(?<=PIN)[ \t])[\"']?"
+    r"(?=\d{4,8}(?![\w.,:/-]*\d))"
+)
+_DIGITS = re.compile(r"\d{4,8}")
+
+
+def _locate_pin(text: str, start: int, end: int) -> tuple[int, int] | None:
+    digits = _DIGITS.match(text, end)
+    return digits.span() if digits else None
+
+
+# Passwords in command lines, where the option depends on the program.
+_SWITCH = re.compile(r"(?<=[ \t])-[pPau](?=[ \t]?[^\s-])")
+_PROGRAM = re.compile(
+    r"(?<![\w-])(?:(?P<attached>mysql\w*|mariadb\w*|7za?|unrar|rar)"
+    r"|(?P<spaced>sshpass|docker login|podman login|zip|unzip|redis-cli|ftp|smbclient|ldapsearch)"
+    r"|(?P<pair>curl|wget|https?))(?![\w:])"
+)
+_ARGUMENT = re.compile(r"[\"']?([^\s\"']{4,128})")
+_SWITCHES = {"-p": ("attached", "spaced"), "-P": ("spaced",), "-a": ("spaced",), "-u": ("pair",)}
+
+
+def _locate_switch(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """Locate the password behind `-p` and the like, for programs that take one there."""
+    before = text[max(0, start - 200) : start]
+    command = before[1 + max(before.rfind(sign) for sign in "\n|;&") :]
+    programs = [match.lastgroup for match in _PROGRAM.finditer(command)]
+    kind = programs[-1] if programs else None
+    switch = text[start:end]
+    if kind not in _SWITCHES[switch]:
+        return None
+    is_attached = text[end : end + 1] not in (" ", "\t")
+    if kind == "attached" and not is_attached:
+        return None
+    argument = _ARGUMENT.match(text, end if is_attached else end + 1)
+    if argument is None:
+        return None
+    begin, stop = argument.span(1)
+    if kind == "pair":
+        name, sign, _ = argument[1].partition(":")
+        begin += len(name) + len(sign)
+        if not sign:
+            return None
+    value = text[begin:stop]
+    return (begin, stop) if _is_password(value, shortest=4, needs_mix=False) else None
 
 
 PASSWORD = (
     RegexDetector("password", _WORD, _locate_password),
     RegexDetector("password", _URL_PASSWORD, _locate_url_password),
+    RegexDetector("password", _NAMED_KEY, _locate_named_key),
+    RegexDetector("password", _PIN, _locate_pin),
+    RegexDetector("password", _SWITCH, _locate_switch),
 )
 
 # ---- strings that look random
@@ -271,7 +402,15 @@ _TOKEN = re.compile(
     r"(?![A-Za-z0-9_\-+/=.]\w)(?![A-Za-z0-9_\-+/=])"
 )
 _TURN = re.compile(r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])")
-_KNOWN_PUBLIC = re.compile(r"sha\d{1,3}-|AAAA|pk_|[0-9a-fA-F-]+$|0x|xpub|ssh-")
+_KNOWN_PUBLIC = re.compile(
+    r"sha\d{1,3}-|AAAA|pk_|Qm[1-9A-HJ-NP-Za-km-z]{44}$|[0-9a-fA-F-]+$|0x|xpub|ssh-"
+)
+# Words before values that identify something and open nothing.
+_PUBLIC_NAME = re.compile(
+    r"(?i)(?:sha-?\d{0,3}|md5|blake\w{0,3}|hash|digest|checksum|integrity|fingerprint|etag|cid|"
+    r"ssh-rsa|ssh-ed25519|public[ _-]?key|pub[ _-]?key)[\"']?[ \t]{0,3}[:=( -]?[ \t]{0,3}[\"']?\Z"
+)
+_BLOCK_LINE = re.compile(r"[A-Za-z0-9+/]{60,76}|-----(?:BEGIN|END) [A-Z0-9 ]{3,40}-----")
 _LEAST_TURNS = 0.42  # of all neighbours; a random string of 62 characters turns at 0.62
 _LEAST_ENTROPY = 0.85  # of the entropy of a random string of that length
 _ALPHABET = 62
@@ -295,10 +434,24 @@ def _locate_random(text: str, start: int, end: int) -> tuple[int, int] | None:
     highest_entropy = math.log2(min(len(token), _ALPHABET))
     if _compute_entropy(token) < _LEAST_ENTROPY * highest_entropy:
         return None
-    # 4. It is not encoded text, and not part of an address.
+    # 4. It is not encoded text, part of an address, a hash, or a line of a longer block.
     if _decode_text(token) or _is_in_address(text, start):
         return None
+    if _PUBLIC_NAME.search(text, max(0, start - 48), start) or _is_line_of_block(text, start, end):
+        return None
     return start, end
+
+
+def _is_line_of_block(text: str, start: int, end: int) -> bool:
+    """Return whether a token is a whole line between other lines of base64.
+
+    Certificates, public keys and attachments look so; private keys have a detector of their own.
+    """
+    before, after = text[max(0, start - 90) : start], text[end : end + 90]
+    if not before.endswith("\n") or (after and not after.startswith("\n")):
+        return False
+    neighbours = [*before.rstrip("\n").rsplit("\n", 1)[-1:], *after[1:].split("\n", 1)[:1]]
+    return any(_BLOCK_LINE.fullmatch(line) for line in neighbours)
 
 
 def _compute_entropy(token: str) -> float:
@@ -318,7 +471,29 @@ def _is_in_address(text: str, start: int) -> bool:
     return "://" in run or run.endswith("base64,")
 
 
-HIGH_ENTROPY = (RegexDetector("high_entropy", _TOKEN, _locate_random),)
+# 32 bytes in hexadecimal digits are a hash as often as a key: the words before decide.
+_HEX = re.compile(r"(?<![A-Za-z0-9])(?:0x)?[0-9a-fA-F]{64}(?![A-Za-z0-9])")
+_KEY_NAME = re.compile(
+    r"(?i)(?:key|secret|seed|token|credential|schlüssel|clave|clé|mnemonic|password|passwort)"
+    r"[^\n]{0,24}\Z"
+)
+_HASH_NAME = re.compile(
+    r"(?i)(?:sha|md5|hash|digest|checksum|commit|fingerprint|public|transaction|tx|block|image|"
+    r"layer|cache|etag|integrity|object|address)[^\n]{0,40}\Z"
+)
+
+
+def _locate_hex_key(text: str, start: int, end: int) -> tuple[int, int] | None:
+    before = text[max(0, start - 72) : start]
+    if _KEY_NAME.search(before) is None or _HASH_NAME.search(before) is not None:
+        return None
+    return start, end
+
+
+HIGH_ENTROPY = (
+    RegexDetector("high_entropy", _TOKEN, _locate_random),
+    RegexDetector("high_entropy", _HEX, _locate_hex_key),
+)
 
 SECRETS: dict[str, tuple[RegexDetector, ...]] = {
     "private_key": PRIVATE_KEY,
