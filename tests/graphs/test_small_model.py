@@ -117,7 +117,7 @@ def _gateway(upstream: str, mode: Mode, watched: Watched) -> ThreadingHTTPServer
     """A gateway on loopback that passes schemas on, leaves them out, or refuses them."""
 
     class Gateway(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802  (the name is given)
+        def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             schema = body.get("response_format")
             if schema is not None and mode == "refuses":
