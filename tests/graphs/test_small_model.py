@@ -35,6 +35,7 @@ import pytest
 from graphorch import RunFailed
 from graphorch.cli.flow_loader import load_flow
 from graphorch.models import OpenAIClient
+from graphorch.models.client import close
 
 GRAPHS = Path(__file__).parents[2] / "graphs"
 PYTHON = os.environ.get("SMALL_MODEL", "")
@@ -190,7 +191,7 @@ def test_workflow_ends_honestly(name: str, mode: Mode, llama: str) -> None:
         try:
             return await loaded.flow.run(loaded.sample, client=client, model="smollm2")
         finally:
-            await client.close()
+            await close(client)
 
     try:
         result = asyncio.run(run())
