@@ -100,7 +100,8 @@ class ReplayedRun:
     `calls` are the model calls that ended, and `open_calls`, by number, those that were announced
     and whose end is not recorded. `kept_answers` holds the answers of activations that have not
     committed; `in_doubt`, by path, the activations of nodes with effect `once` that began and whose
-    end is not recorded. `budget` is that of the run, by unit, as it was set last.
+    end is not recorded. `budget` is that of the run, by unit, as it was set last. `has_begun` is
+    false if no record holds the input.
     """
 
     run: Run
@@ -116,6 +117,7 @@ class ReplayedRun:
     budget: dict[str, float] | None = None
     last_seq: int = 0
     ended: float = 0.0
+    has_begun: bool = False
 
     def unfinished(self) -> list[Activation]:
         """Return the activations that are not over."""
@@ -190,7 +192,6 @@ class _Replay:
         self._replayed = replayed
         self._open: dict[str, Activation] = {}
         self._codecs = CodecCache()
-        self._has_begun = False
 
     def take(self, record: Record) -> None:
         """Apply one record."""
@@ -220,10 +221,10 @@ class _Replay:
     def _check_order(self, kind: RecordKind) -> None:
         """Raise `ReplayDiverged` unless a run begins once, and before anything else happens."""
         if kind == "started":
-            if self._has_begun:
+            if self._replayed.has_begun:
                 raise ReplayDiverged("the run begins for a second time.")
-            self._has_begun = True
-        elif not self._has_begun and kind not in _BEFORE_BEGIN:
+            self._replayed.has_begun = True
+        elif not self._replayed.has_begun and kind not in _BEFORE_BEGIN:
             raise ReplayDiverged("the run has not begun at this point.")
 
     def _take_body(self, kind: RecordKind, body: Any) -> None:

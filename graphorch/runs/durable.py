@@ -22,6 +22,7 @@ from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, JournalError, Unstorable
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
+from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.record_kinds import FORMAT, StartedOptions
 from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
@@ -114,6 +115,7 @@ async def reopen(
         migrated = check_log(log, plan)
         _require_resumable(log)
         replayed = rebuild(plan, settings.run_id, migrated.records, adopted=migrated.adopted)
+        check_outcome(log.head, replayed)
         settings = _continue_settings(settings, replayed, log, on_failure)
         is_final = log.head.status in FINAL_STATUSES
         last_seq = log.head.last_seq
@@ -263,6 +265,8 @@ async def rebuild_run(
     log = await store.load(run_id)
     migrated = check_log(log, plan)
     replayed = rebuild(plan, run_id, migrated.records, until=until, adopted=migrated.adopted)
+    if until is None:
+        check_outcome(log.head, replayed)
     return log.head, replayed
 
 
@@ -285,6 +289,21 @@ def check_log(log: RunLog, plan: Plan) -> MigratedLog:
             f"The content of run {head.run_id} was erased; only its hashes are left."
         )
     return migrate_records(log, plan)
+
+
+def check_outcome(head: RunHead, replayed: ReplayedRun) -> None:
+    """Raise `JournalDamaged` unless all records of a run lead to what its head says.
+
+    The head of a run that is not over may lag behind: it changes when the run comes to rest.
+    """
+    status = replayed.run.status
+    if head.last_seq and not replayed.has_begun:
+        problem = "no record holds the input that it began with."
+    elif head.status in FINAL_STATUSES and status != head.status:
+        problem = f"its head says that it is {head.status}, its records that it is {status}."
+    else:
+        return
+    raise JournalDamaged(f"Run '{head.run_id}'", problem)
 
 
 # ---- the next turn -------------------------------------------------------------------------------

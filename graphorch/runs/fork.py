@@ -31,7 +31,13 @@ from graphorch.graph.plan import Plan
 from graphorch.journal.record_kinds import FORMAT
 from graphorch.journal.records import NewRun, Record, RunHead
 from graphorch.journal.store import Store
-from graphorch.runs.durable import check_log, describe_budget, open_stored_budget, releasing
+from graphorch.runs.durable import (
+    check_log,
+    check_outcome,
+    describe_budget,
+    open_stored_budget,
+    releasing,
+)
 from graphorch.runs.result import Result
 
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
@@ -76,6 +82,7 @@ async def fork(
     log = await store.load(run_id)
     migrated = check_log(log, plan)
     old = rebuild(plan, run_id, migrated.records, adopted=migrated.adopted)
+    check_outcome(log.head, old)
     change = find_activation(old.run, start)
     gone, around = find_affected(old.run, change)
     settings = _guard_effects(settings, old.run, gone, effects)

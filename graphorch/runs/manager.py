@@ -155,12 +155,13 @@ class RunManager:
     async def replay(self, run_id: str, durable: Durable) -> Result[Any, Any]:
         """Replay a run from its journal: pure functions are called again, nodes and models not."""
         from graphorch.engine.replay import verify
-        from graphorch.runs.durable import check_log
+        from graphorch.runs.durable import check_log, check_outcome
 
         async with open_store(durable) as store:
             log = await store.load(run_id)
             migrated = check_log(log, self._plan)
             replayed = verify(self._plan, run_id, migrated.records, adopted=migrated.adopted)
+            check_outcome(log.head, replayed)
             settings = RunSettings(client=ReplayClient(), run_id=run_id)
             return build_result(Scheduler.from_records(self._plan, settings, replayed, None))
 

@@ -49,6 +49,7 @@ from tests.journal.test_record_kinds import (
     State,
     ask_model,
     fail_step,
+    finish_golden,
     log_step,
     resume_failed,
     run_to_failure,
@@ -179,12 +180,14 @@ _SMALL: dict[str, tuple[Callable[[], AnyFlow], Callable[[MemoryStore], Awaitable
     "refused": (refused, _write_refused),
     "skips": (skips, _write_skips),
     "resumed": (FLOWS["failed"], resume_failed),
+    "budgeted": (FLOWS["finished"], finish_golden),
 }
 
 
 _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "refused": _refusing_options,
     "resumed": _golden_options,
+    "budgeted": _golden_options,
 }
 
 

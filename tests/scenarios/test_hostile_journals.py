@@ -172,6 +172,28 @@ def test_places_inside_of_values_are_altered() -> None:
     ]  # fmt: skip
 
 
+# ---- head and records ----------------------------------------------------------------------------
+@pytest.mark.parametrize("reader", ["replay", "resume", "why", "cancel by flow"])
+@pytest.mark.parametrize(
+    ("name", "status", "kept", "message"),
+    [
+        ("finished", "succeeded", slice(3), "its head says that it is succeeded, its records"),
+        ("waiting", "succeeded", slice(None), "its records that it is waiting"),
+        ("crashed", "partial", slice(None), "its records that it is running"),
+        ("fork", "running", slice(1), "no record holds the input that it began with"),
+    ],
+)
+def test_head_that_records_do_not_lead_to_is_damage(
+    reader: str, name: str, status: str, kept: slice, message: str
+) -> None:
+    """A run is over only if its records say so; a reader never believes the head alone."""
+    case = find_case(name)
+    head = replace(case.log.head, status=status)
+    error = run_virtual(read(reader, replace(case, log=RunLog(head, case.log.records[kept]))))
+    assert isinstance(error, JournalDamaged)
+    assert message in str(error)
+
+
 # ---- statistics over many runs -------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("field", "value"),
