@@ -26,6 +26,7 @@ from graphorch.models.openai.usage import Bill
 from graphorch.models.openai.wire import (
     Choice,
     Completion,
+    ToolCallDelta,
     describe_mismatch,
     find_field,
     read_index,
@@ -72,11 +73,13 @@ class PartialAnswer:
         self.left_out.update(others)
         if refusal or message.refusal:
             self.refusals.append(refusal or message.refusal or "")
-        if message.tool_calls:
-            if choice.delta is None:
-                self.calls.add_whole(message.tool_calls)
-            else:
-                self.calls.add_pieces(message.tool_calls)
+        calls = message.tool_calls or []
+        if message.function_call is not None:
+            calls = [*calls, ToolCallDelta(function=message.function_call)]
+        if calls and choice.delta is None:
+            self.calls.add_whole(calls)
+        elif calls:
+            self.calls.add_pieces(calls)
         piece = self._halves.add(text) if text else ""
         if piece:
             self._pieces.append(piece)
@@ -220,6 +223,5 @@ def _brings_more(choice: Choice) -> bool:
     message = choice.delta or choice.message
     if message is None:
         return False
-    return bool(
-        message.reasoning_content or message.reasoning or message.tool_calls or message.refusal
-    )
+    thinks = message.reasoning_content or message.reasoning
+    return bool(thinks or message.tool_calls or message.function_call or message.refusal)

@@ -27,6 +27,9 @@ class ContentPart(_Wire):
     refusal: str | None = None
 
 
+# Types of parts that are no part of the answer.
+_THOUGHTS = frozenset({"thinking", "reasoning", "redacted_thinking", "summary_text"})
+
 Content: TypeAlias = str | list[ContentPart | str] | ContentPart | None
 
 
@@ -53,11 +56,13 @@ class ChoiceMessage(_Wire):
     """Words of the model: all of them (`message`) or the next piece (`delta`).
 
     Its thoughts come in a field of their own, under two names; they are no part of the answer.
+    `function_call` is the older form of a tool call.
     """
 
     content: Content = None
     refusal: str | None = None
     tool_calls: list[ToolCallDelta] | None = None
+    function_call: CalledFunction | None = None
     reasoning_content: object = None
     reasoning: object = None
 
@@ -79,7 +84,7 @@ class Completion(_Wire):
 
 
 def read_text(content: Content) -> tuple[str, str, Iterable[str]]:
-    """Return the text of a content, its refusal, and the types of parts that are neither."""
+    """Return the text of a content, its refusal, and the types of other parts but thoughts."""
     if content is None or isinstance(content, str):
         return content or "", "", ()
     parts = [content] if isinstance(content, ContentPart) else content
@@ -93,7 +98,7 @@ def read_text(content: Content) -> tuple[str, str, Iterable[str]]:
             refusals.append(part.refusal)
         elif part.type in ("text", "output_text"):
             texts.append(part.text or "")
-        else:
+        elif part.type not in _THOUGHTS:
             others.append(part.type)
     return "".join(texts), "".join(refusals), others
 

@@ -174,8 +174,12 @@ def test_first_choice_counts() -> None:
 
 
 def test_odd_parts_are_noted() -> None:
-    """Say which parts of an answer were left out."""
-    parts = [{"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": "x"}}]
+    """Say which parts of an answer were left out; thoughts are none of it."""
+    parts = [
+        {"type": "reasoning", "text": "hm"},
+        {"type": "text", "text": "see"},
+        {"type": "image_url", "image_url": {"url": "x"}},
+    ]
     response = ask(replies(completion(parts)))
     assert response.text == "see"
     assert response.note == "parts of the answer that are not text were left out: image_url"
@@ -420,3 +424,21 @@ def test_entries_of_message_are_calls() -> None:
         ToolCall(id="call_1", name="b", arguments='{"x": 1}'),
         ToolCall(id="call_2", name="b", arguments='{"x": 1}'),
     )
+
+
+def test_function_call_is_tool_call() -> None:
+    """Take a call in its older form for a tool call, whole and streamed."""
+    request = question(tools=(TOOL,))
+    older = {"function_call": {"name": "water", "arguments": LONDON}}
+    whole = ask(replies(completion(None, "function_call", **older)), request=request)
+    pieces = [
+        {"name": "water", "arguments": ""},
+        {"arguments": LONDON[:5]},
+        {"arguments": LONDON[5:]},
+    ]
+    events = [event(chunk(function_call=item)) for item in pieces]
+    last = event(chunk(None, "function_call"))
+    streamed = ask(streams([*events, last]), request=request, streamed=True)
+    for response in (whole, streamed):
+        (called,) = response.tool_calls
+        assert (called.name, called.arguments) == ("water", LONDON)
