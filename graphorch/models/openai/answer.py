@@ -136,6 +136,8 @@ class AnswerReader:
         """Check the whole answer, and return its text if none of it was returned before."""
         if not self._answers:
             self._raise_if_not_protocol()
+        if self._decoder.has_lost_text:
+            raise Malformed("its stream holds a choice outside of an event")
         answer = self.answer
         answer.finish()
         return answer.text if self._answers and 0 not in self._answers else ""
@@ -151,10 +153,10 @@ class AnswerReader:
             self._take_circumstances(fields)
             if fields.get("choices"):
                 return self._take_choices(fields)
-        elif find_error(event.text, name=event.name):
-            raise Reported(event.text if value is None else value)
+        elif (error := find_error(value or event.text, name=event.name)) is not None:
+            raise Reported(error)
         elif event.name in USUAL_EVENTS:
-            if event.is_json and not isinstance(value, str | None):
+            if event.is_json and value and not isinstance(value, str | int | float):
                 raise self._mismatch(f"{type(value).__name__} instead of an object")
             if not event.is_json and event.text[0] in '{["':
                 raise self._mismatch("")

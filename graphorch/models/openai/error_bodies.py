@@ -3,7 +3,8 @@
 Shapes in use: OpenAI's `{"error": {"message", "code"}}`; vLLM's `{"object": "error", "message"}`;
 FastAPI's `{"detail"}`; Baidu's `{"error_code", "error_msg"}`; DashScope's `{"code", "message"}`;
 MiniMax' `{"base_resp": {"status_code", "status_msg"}}`; OpenRouter's error in a choice, and the
-provider's own words in its `metadata.raw`; Gemini's `{"promptFeedback": {"blockReason"}}`.
+provider's own words in its `metadata.raw`; Gemini's `{"promptFeedback": {"blockReason"}}`, and its
+errors in a list.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ def find_error(body: object, *, name: str = "", is_whole: bool = False) -> objec
 
     `name` is that of the event that brought it. In a whole body, a message is an error.
     """
+    if isinstance(body, list):
+        items = _list(cast("object", body))
+        errors = [find_error(item, name=name, is_whole=is_whole) for item in items]
+        return next((error for error in errors if error is not None), None)
     if not isinstance(body, dict):
         return body if _is_error_name(name) else None
     fields = cast("dict[str, Any]", body)
@@ -111,6 +116,9 @@ def _quote(fields: dict[str, object]) -> str:
 
 def read_codes(body: object, depth: int = _DEEPEST) -> frozenset[str]:
     """Return the codes and types in an error body, in lower case without separators."""
+    if isinstance(body, list):
+        items = _list(cast("object", body))[:5] if depth else []
+        return frozenset(code for item in items for code in read_codes(item, depth - 1))
     if not isinstance(body, dict) or not depth:
         return frozenset()
     fields = cast("dict[str, object]", body)

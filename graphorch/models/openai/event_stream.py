@@ -9,17 +9,20 @@ read here, by what it looks like; the content type is not asked.
 Rules of this file:
 1. The events do not depend on how the bytes are cut into pieces, and cost linear time.
 2. A data line that follows a complete document begins a new event.
-3. A line that begins with `{` is a document, or the beginning of one, even without `data:`.
+3. A line that begins with `{` or `[{` is a document, or the beginning of one, even without `data:`.
 4. Nothing counts after `[DONE]`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# A data line with something before it that cannot be seen, or in other letters.
+_ODD_DATA = re.compile(rb"(?:[\s\x00]|\xef\xbb\xbf)*data:", re.IGNORECASE)
 _END = "[DONE]"
 # Characters of a text that is no event which an error may show.
 _LONGEST_STRAY = 4_000
@@ -42,7 +45,7 @@ class EventDecoder:
     """Decodes one answer; feed it the bytes as they come, then call `finish`.
 
     `is_done` is whether the answer said that nothing follows. `stray` is the beginning of the text
-    that belongs to no event, such as a web page.
+    that belongs to no event, such as a web page, and `has_lost_text` whether it held a choice.
     """
 
     __slots__ = (
@@ -52,6 +55,7 @@ class EventDecoder:
         "_lines",
         "_name",
         "_parts",
+        "has_lost_text",
         "is_done",
         "stray",
     )
@@ -65,6 +69,7 @@ class EventDecoder:
         self._document: list[str] = []  # lines of a document that came without `data:`
         self.is_done = False
         self.stray = ""
+        self.has_lost_text = False
 
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that end within these bytes.
@@ -114,12 +119,14 @@ class EventDecoder:
         elif not line:
             self._end_event(events)
         # 2. A document without `data:`.
-        elif line.lstrip().startswith(b"{"):
+        elif line.lstrip().startswith((b"{", b"[{")) or line.strip() == b"[":
             self._end_event(events)
             self._take_document(line.decode(), events)
         # 3. The other fields, comments, and what is no field at all.
         elif line.startswith(b"event:"):
             self._name = line[6:].decode().strip()
+        elif (odd := _ODD_DATA.match(line)) is not None:
+            self._take_data(line[odd.end() :].decode(), events)
         elif not line.startswith((b":", b"id:", b"retry:")):
             self._keep_stray(line)
 
@@ -159,6 +166,7 @@ class EventDecoder:
             events.append(event)
 
     def _keep_stray(self, line: bytes) -> None:
+        self.has_lost_text = self.has_lost_text or b'"choices"' in line
         if len(self.stray) < _LONGEST_STRAY:
             self.stray += line[:_LONGEST_STRAY].decode("utf-8", "replace") + "\n"
 

@@ -65,6 +65,8 @@ AROUND: dict[str, list[object]] = {
     "null": ["null", HI, STOP],
     "ping": [{"type": "ping"}, HI, STOP],
     "named ping": [b"event: ping\ndata: {}\n\n", b"event: ping\ndata: alive\n\n", HI, STOP],
+    "other pings": [b"data: 1\n\n", b"data: []\n\n", b"data: true\n\n", HI, STOP],
+    "odd data lines": [b"\x00 Data: " + event(HI)[6:], b"\xef\xbb\xbf" + event(STOP)],
     "words": [b"data: keep-alive\n\n", HI, STOP],
     "a status with a message": [{"type": "status", "message": "searching"}, HI, STOP],
     "progress of a tool": [
@@ -121,7 +123,7 @@ def test_stream_reads_odd_events(name: str) -> None:
 @given(st.sampled_from(sorted(AROUND)), st.lists(st.integers(0, 1_500), max_size=12))
 def test_answer_does_not_depend_on_cuts(name: str, places: list[int]) -> None:
     """Read the same text and usage wherever the bytes of a stream are cut."""
-    data = b"".join([*encode(AROUND[name]), DONE])
+    data = b"".join([*encode(AROUND[name]), b"\n", DONE])
 
     def read(cuts: list[int]) -> tuple[str, str, object]:
         reader = AnswerReader(is_whole=False)
@@ -230,6 +232,7 @@ ERRORS: dict[str, object] = {
     "MiniMax": {"choices": None, "base_resp": {"status_code": 1004, "status_msg": LONG}},
     "a type": {"type": "error", "error": {"type": "invalid_request_error", "message": LONG}},
     "errors": {"success": False, "errors": [{"code": 7000, "message": LONG}]},
+    "Gemini's list": [{"error": {"code": 400, "message": LONG, "status": "INVALID_ARGUMENT"}}],
     "an unknown shape": {"object": "error", "because": {"of": LONG}},
 }
 
@@ -269,6 +272,14 @@ def test_stream_without_answer_quotes_rest(events: list[object]) -> None:
     failure = expect_failure(streams(encode(events)), streamed=True)
     assert type(failure) is Unreadable
     assert "service starting" in str(failure)
+
+
+def test_choice_outside_of_event_is_unreadable() -> None:
+    """Raise for a part of the answer that comes in no event, since its text is lost."""
+    events = [event(chunk("h")), b"date: " + event(chunk("i"))[6:], event(STOP)]
+    failure = expect_failure(streams(events), streamed=True)
+    assert type(failure) is Unreadable
+    assert "outside of an event" in str(failure)
 
 
 # ---- finish reasons ----------------------------------------------------------------------------

@@ -91,9 +91,10 @@ CODES: list[tuple[int, object, type[ModelError]]] = [
 @pytest.mark.parametrize("status, error, kind", CODES)
 def test_error_code_tells_kind(status: int, error: object, kind: type[ModelError]) -> None:
     """Tell from code and words that a prompt is too long, or was refused by a filter."""
-    failure = expect_failure(replies({"error": error}, status))
-    assert type(failure) is kind
-    assert failure.status == status
+    for body in ({"error": error}, [{"error": error}]):
+        failure = expect_failure(replies(body, status))
+        assert type(failure) is kind
+        assert failure.status == status
     # a policy asks its next target then
     expected = {ContextOverflow: "context_overflow", Refused: "filtered"}
     assert kind not in expected or classify_failure(failure) == expected[kind]
