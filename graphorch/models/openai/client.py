@@ -9,6 +9,7 @@ Rules of this file, each with a test against a server that breaks it:
 - every wait has a limit, and the whole call has a limit that keep-alive drips cannot outlast;
 - an answer counts only if it is well-formed, has text, and ends with a finish reason that means
   that it is complete; an endpoint that sends none can be used by saying so;
+- the key is hidden in the answer, whatever its encoding, since answers are stored;
 - everything else is a `ModelError` without the key in it, raised outside of the `except` block so
   that it drags no request along;
 - nothing heavy is loaded on the event loop.
@@ -20,7 +21,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -43,6 +44,7 @@ from graphorch.models.messages import (
     COMPLETE_REASONS,
     Request,
     Response,
+    ToolCall,
     Usage,
     estimate_usage,
 )
@@ -362,7 +364,7 @@ class OpenAIClient:
         cost = reader.bill.read_usd()
         if cost is None:
             cost = answered.cost
-        text = strip_reasoning(answer.text)
+        text = self._endpoint.mask.hide(strip_reasoning(answer.text))
         failure = self._find_flaw(request, answer, text, usage)
         if failure is not None:
             failure.usd = cost
@@ -383,8 +385,12 @@ class OpenAIClient:
             seconds=self._clock() - started_at,
             first_token_seconds=first_token_seconds,
             note="; ".join(note for note in notes if note),
-            tool_calls=calls if request.tools else (),
+            tool_calls=self._hide_key(calls) if request.tools else (),
         )
+
+    def _hide_key(self, calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
+        hide = self._endpoint.mask.hide
+        return tuple(replace(call, arguments=hide(call.arguments)) for call in calls)
 
     def _note_oddities(self, answer: PartialAnswer) -> list[str]:
         """Return the notes about an answer that is not quite as it should be."""

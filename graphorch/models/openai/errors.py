@@ -3,7 +3,7 @@
 Rules of this file:
 - a message names the host of the endpoint and nothing else of its URL;
 - text of the endpoint is quoted, cut, and cleaned of control characters;
-- the key is removed from all of it;
+- the key is removed from all of it, in every common encoding (`key_mask.py`);
 - the original exception is not kept as a cause, because it holds the request with its key and the
   endpoint's own words, which may repeat the key.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ from graphorch.models.errors import (
 from graphorch.models.openai.addresses import NO_KEY, find_plaintext_problem, find_url_problem
 from graphorch.models.openai.error_bodies import extract_text, read_codes
 from graphorch.models.openai.error_codes import find_kind, find_prompt_fault, find_status
+from graphorch.models.openai.key_mask import KeyMask
 from graphorch.text import truncate
 
 if TYPE_CHECKING:
@@ -71,8 +72,11 @@ class Endpoint:
 
     base_url: str
     key: SecretStr
+    # Hides the key in what the endpoint says.
+    mask: KeyMask = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "mask", KeyMask(self.key.get_secret_value()))
         problem = find_url_problem(self.base_url)
         if problem:
             raise InputError(
@@ -105,10 +109,8 @@ class Endpoint:
 
         It is one line without control characters and without the key, at most 300 characters.
         """
-        # the key goes first: a cut or a replaced character could hide it from the search
-        secret = self.key.get_secret_value()
-        if secret:
-            text = text.replace(secret, "[key]")
+        # The key goes first: a cut or a replaced character could hide it from the search.
+        text = self.mask.hide(text)
         words = _UNPRINTABLE.sub(" ", text[:_LONGEST_READ]).split()
         return truncate(" ".join(words), _LONGEST_SHOWN)
 
@@ -281,7 +283,7 @@ def build_unreadable(endpoint: Endpoint, model: str, what: str, *, partial: str 
         "page or a proxy.",
         model=model,
         retryable=True,
-        partial=partial,
+        partial=endpoint.mask.hide(partial),
     )
 
 
