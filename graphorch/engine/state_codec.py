@@ -1,6 +1,7 @@
 """Encode values of the state as plain JSON and back, by the types that the running flow declares.
 
-What is stored never chooses a type. A value is checked when it is written: it is read back at once
+What is stored chooses neither code nor a class of the user: a field without a type holds plain data
+of Python from a closed list. A value is checked when it is written: it is read back at once
 and has to be identical, so nothing is stored that could not be restored.
 """
 
@@ -75,8 +76,8 @@ class PlanCodec:
                 value, notes = written.value, {} if notes is None else notes
                 if written.notes:
                     notes[field.name] = dict(written.notes)
-                measured = measure_json(value, self._levels)
-                if measured < 0:
+                measured = written.size
+                if not written.is_bounded and measure_json(value, self._levels) < 0:
                     raise self._build_unmeasured(field, value)
             values[field.name] = value
             size += measured
@@ -238,6 +239,7 @@ def is_plain_type(annotation: Any) -> bool:
 
 
 _type_of: Callable[[object], type] = type
+_ONLY_TEXT: Final = {str}
 _LONG: Final = 100_000  # characters of a text that is worth measuring exactly
 _MOST_PER_CHARACTER: Final = 6  # bytes: an escape such as \u0000
 
@@ -261,13 +263,17 @@ def measure_json(value: Any, levels: int) -> int:
         return _measure_all(cast("list[Any]", value), levels - 1)
     if kind is dict and levels:
         entries = cast("dict[Any, Any]", value)
-        if not all(type(key) is str for key in entries):
-            return -1
-        return _measure_all([*entries, *entries.values()], levels - 1)
+        keys = _measure_all(list(entries), 0) if set(map(type, entries)) <= _ONLY_TEXT else -1
+        items = _measure_all(list(entries.values()), levels - 1) if keys >= 0 else -1
+        return keys + items if items >= 0 else -1
     return -1
 
 
 def _measure_all(values: list[Any], levels: int) -> int:
+    kinds = set(map(type, values))
+    if kinds == _ONLY_TEXT:
+        size = _measure_text("".join(values))
+        return size + 4 * len(values) + 2 if size >= 0 else -1
     total = 2
     for value in values:
         size = measure_json(value, levels)

@@ -17,8 +17,9 @@ Rules of this file:
 from __future__ import annotations
 
 import copyreg
+import datetime
 import enum
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, Final, cast
 
@@ -28,6 +29,7 @@ Json = dict[str, Any]
 
 _type_of: Callable[[object], type] = type
 _ATOMS: Final = frozenset({str, bytes, int, bool, type(None), complex})
+_CLOCKS: Final = frozenset({datetime.datetime, datetime.time})
 _REFERENCES: Final = (type, FunctionType, BuiltinFunctionType)
 _ALIAS: Final = "__orig_class__"  # how a generic class was written where it was called
 _PROTOCOL: Final = 4  # of `__reduce_ex__`
@@ -43,9 +45,47 @@ def is_identical(before: Any, after: Any) -> bool:
     Objects that cannot be described are asked for their `==`.
     """
     try:
-        return describe(before) == describe(after)
+        return _is_same(before, after)
     except Indescribable:
-        return type(before) is type(after) and _is_equal(before, after)
+        return _type_of(before) is _type_of(after) and _is_equal(before, after)
+
+
+def _is_same(before: Any, after: Any) -> bool:
+    """Fast path of comparing two descriptions: common types are compared part by part."""
+    kind = _type_of(before)
+    if kind is not _type_of(after):
+        return False
+    if kind in _ATOMS:
+        return before == after
+    if kind is list or kind is tuple:
+        return _are_same(before, after)
+    if kind is dict:
+        keys, other_keys = list(before), list(after)
+        return _are_same(keys, other_keys) and _are_same(before.values(), after.values())
+    if kind is set and len(kinds := set(map(type, before))) <= 1 and kinds <= _ATOMS:
+        return before == after and kinds == set(map(type, after))
+    if kind in _CLOCKS:
+        same_clock = before.replace(tzinfo=None) == after.replace(tzinfo=None)
+        return same_clock and before.fold == after.fold and _is_same_zone(before, after)
+    if issubclass(kind, BaseModel):
+        if before.__pydantic_fields_set__ != after.__pydantic_fields_set__:
+            return False
+        return _is_same(list_parts(before), list_parts(after))
+    return describe(before) == describe(after)
+
+
+def _are_same(before: Collection[Any], after: Collection[Any]) -> bool:
+    """Compare items in their order: types first, all at once."""
+    kinds = list(map(type, before))
+    if kinds != list(map(type, after)):
+        return False
+    if _ATOMS.issuperset(kinds):
+        return list(before) == list(after)
+    return all(map(_is_same, before, after))
+
+
+def _is_same_zone(before: Any, after: Any) -> bool:
+    return before.tzinfo is after.tzinfo or describe(before.tzinfo) == describe(after.tzinfo)
 
 
 def describe(value: Any) -> Hashable:
@@ -91,9 +131,12 @@ def _describe_all(values: Iterable[Any], within: tuple[int, ...]) -> tuple[Hasha
 
 def list_parts(model: BaseModel) -> dict[str, Any]:
     """Return the fields of a model by name, with extra and private ones."""
-    fields = type(model).model_fields
-    values = {name: value for name, value in model.__dict__.items() if name in fields}
-    return {**values, **(model.__pydantic_extra__ or {}), **(model.__pydantic_private__ or {})}
+    values: dict[str, Any] = model.__dict__  # pyright: ignore[reportAssignmentType]
+    fields = type(model).__pydantic_fields__
+    if values.keys() != fields.keys():  # a cached property is there, or a field is not
+        values = {name: value for name, value in values.items() if name in fields}
+    extra, private = model.__pydantic_extra__, model.__pydantic_private__
+    return {**values, **(extra or {}), **(private or {})} if extra or private else values
 
 
 def _describe_object(value: Any, within: tuple[int, ...]) -> Hashable:

@@ -6,26 +6,29 @@ validator that converts runs again on what it has converted. The schema of a fie
 changed, part by part, into one that keeps these things and calls no function of the user. Whether
 that was enough is not a matter of theory: whoever writes a value reads it back at once and compares
 (see `identity`).
-
-Times are written as RFC 9557 has it: `2026-03-28T12:00:00+01:00[Europe/Berlin]`. What counts there
-is the clock and the zone: if the rules of a zone change, the hour stays and the offset does not.
 """
 
 from __future__ import annotations
 
 import datetime
-import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
+from graphorch.state.free_values import FreeValues, Unnamed
+from graphorch.state.zoned_times import read_time, write_time
+
 Json = dict[str, Any]
 
 _LEAVES: Final = frozenset(
-    {"metadata", "default", "expected", "members", "function", "cls", "config", "discriminator"}
+    "metadata default expected members function cls config discriminator return_schema "
+    "json_schema_input_schema".split()
 )
+_BARE: Final[dict[str, type]] = {
+    "dict": dict, "list": list, "set": set, "frozenset": frozenset, "deque": deque
+}  # fmt: skip
 _BY_NAME: Final = frozenset({"fields", "choices"})  # schemas by names that the user chose
 _FIELDS: Final = frozenset({"model-field", "dataclass-field", "typed-dict-field"})
 _FUNCTIONS: Final = frozenset({"function-after", "function-before", "function-wrap"})
@@ -40,13 +43,14 @@ _CONFIG: Final = {"ser_json_inf_nan": "strings", "strict": False}
 
 
 class StorageSchema:
-    """Adapts core schemas. `drops_functions` tells whether functions of the user were left out.
+    """Adapts core schemas of a model. `drops_functions` tells whether functions of the user were left out.
 
     With `reveals`, serializers of the user are left out as well, and secrets are written in clear:
     for a pipe between two processes of one program, never for a file.
     """
 
-    def __init__(self, *, reveals: bool = False) -> None:
+    def __init__(self, model: type[BaseModel], *, reveals: bool = False) -> None:
+        self._free = FreeValues(model)
         self._reveals = reveals
         self.drops_functions = False
 
@@ -65,7 +69,7 @@ class StorageSchema:
             return self._adapt_inner({"schema": {"type": "any"}, **mapping})
         adapted = {key: self._adapt_entry(key, value) for key, value in mapping.items()}
         adapted.pop("strict", None)
-        self._adapt_part(kind, adapted)
+        self._adapt_part(mapping, adapted)
         return adapted
 
     def _adapt_entry(self, key: str, value: Any) -> Any:
@@ -92,8 +96,9 @@ class StorageSchema:
         self._adapt_serialization(adapted)
         return adapted
 
-    def _adapt_part(self, kind: Any, adapted: Json) -> None:
-        """Change one part of a schema in place, by its kind."""
+    def _adapt_part(self, schema: Json, adapted: Json) -> None:
+        """Change one part of a schema in place, by its kind; `schema` is what it was."""
+        kind = schema.get("type")
         if kind in _FIELDS:
             for key in _OUTWARD:
                 adapted.pop(key, None)
@@ -103,12 +108,30 @@ class StorageSchema:
             self._adapt_model(adapted)
         elif kind == "dataclass":
             adapted.pop("post_init", None)
-        elif kind in _CARRIERS and "serialization" not in adapted:
+        elif "serialization" in adapted:
+            pass  # a function writes it
+        elif kind == "any" or _is_bare(schema):
+            expected = _BARE.get(str(kind), object)
+            _carry(adapted, self._read_free(expected), self._write_free)
+        elif kind in _CARRIERS:
             read, write = _CARRIERS[kind]
             _carry(adapted, read, write)
         if kind in ("model", "dataclass", "typed-dict") and "config" in adapted:
             adapted["config"] = self.adapt_config(adapted["config"])
         self._adapt_serialization(adapted)
+
+    def _write_free(self, value: Any, handler: Callable[[Any], Any]) -> Any:
+        try:
+            return self._free.write(value)
+        except Unnamed:
+            return handler(value)
+
+    def _read_free(self, expected: type) -> Callable[..., Any]:
+        def read(value: Any, handler: Callable[[Any], Any]) -> Any:
+            read = self._free.read(value)
+            return read if isinstance(read, expected) else handler(read)
+
+        return read
 
     def _adapt_model(self, adapted: Json) -> None:
         """Leave out what a model does at the end of each validation, except for private fields."""
@@ -138,6 +161,14 @@ def _is_of_user(function: Any) -> bool:
     return not module.startswith(_OWN_MODULES)
 
 
+def _is_bare(schema: Json) -> bool:
+    """Return whether a schema is that of a container which does not say what it holds."""
+    inner = [
+        schema[key] for key in ("keys_schema", "values_schema", "items_schema") if key in schema
+    ]
+    return schema.get("type") in _BARE and all(part == {"type": "any"} for part in inner)
+
+
 def _reveal(secret: Any) -> Any:
     return secret.get_secret_value()
 
@@ -162,68 +193,17 @@ def _carry(schema: Json, read: Callable[..., Any], write: Callable[..., Any]) ->
     }
 
 
-_SUFFIX: Final = re.compile(r"(?P<clock>.*?)(?:\[(?P<zone>[^\]=]+)\])?(?P<fold>\[_fold=1\])?")
-
-
 def _write_time(value: Any, handler: Callable[[Any], Any]) -> Any:
-    """Write a time with its zone, and with the second of two equal hours, as RFC 9557 has it."""
-    text = handler(value)
-    if not isinstance(value, datetime.datetime | datetime.time):
-        return text  # another member of a union
-    zone = _name_zone(value.tzinfo)
-    suffix = f"[{zone}]" if zone else ""
-    suffix += "[_fold=1]" if value.fold else ""
-    return f"{_without_seconds(value).isoformat()}{suffix}" if suffix else text
-
-
-def _without_seconds(value: datetime.datetime | datetime.time) -> Any:
-    """Return a time whose offset has no seconds, which pydantic cannot read; zones once had."""
-    offset = value.utcoffset()
-    if offset is None:
-        return value
-    minutes = datetime.timedelta(minutes=round(offset.total_seconds() / 60))
-    return value.replace(tzinfo=datetime.timezone(minutes))
-
-
-def _name_zone(zone: datetime.tzinfo | None) -> str:
-    """Return the name that leads back to a zone; empty if the offset says it all, or none does."""
-    from zoneinfo import ZoneInfo
-
-    if type(zone) is ZoneInfo:
-        return zone.key or ""
-    if type(zone) is datetime.timezone:
-        # pydantic reads a bare offset as a type of its own.
-        return datetime.time(tzinfo=zone).isoformat()[len("00:00:00") :]
-    return ""
+    is_time = isinstance(value, datetime.datetime | datetime.time)
+    if is_time and (value.tzinfo is not None or value.fold):
+        zoned = write_time(value)
+        if zoned.endswith("]"):
+            return zoned
+    return handler(value)  # a time without a zone, or another member of a union
 
 
 def _read_time(value: Any, handler: Callable[[Any], Any]) -> Any:
-    """Read a time that `_write_time` wrote. Raises `ValueError` for a zone that is not known."""
-    if not isinstance(value, str) or not value.endswith("]"):
-        return handler(value)
-    match = _SUFFIX.fullmatch(value)
-    if match is None:
-        return handler(value)
-    read = handler(match["clock"])
-    fold = 1 if match["fold"] else 0
-    if match["zone"] is None:
-        return read.replace(fold=fold)
-    return read.replace(tzinfo=_find_zone(match["zone"]), fold=fold)
-
-
-def _find_zone(name: str) -> datetime.tzinfo:
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    if name[0] in "+-":
-        offset = datetime.time.fromisoformat(f"00:00:00{name}").utcoffset()
-        assert offset is not None
-        return datetime.timezone(offset)
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, OSError) as error:
-        raise ValueError(
-            f"the time zone '{name}' is not known here; install the package tzdata"
-        ) from error
+    return read_time(value, handler) if isinstance(value, str) else handler(value)
 
 
 def _write_deque(value: Any, handler: Callable[[Any], Any]) -> Any:

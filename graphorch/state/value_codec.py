@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -30,7 +31,7 @@ from pydantic_core import SchemaError, SchemaSerializer, SchemaValidator
 
 from graphorch.state.identity import is_identical, list_parts
 from graphorch.state.storage_schema import StorageSchema
-from graphorch.state.validators import read_field_schemas
+from graphorch.state.validators import calls_functions, read_field_schemas
 from graphorch.text import truncate_repr
 
 Json = dict[str, Any]
@@ -41,6 +42,8 @@ Notes = Mapping[str, Any]
 """
 
 _LONGEST_VALUE: Final = 120  # characters of a value in a message
+_MANY_DIGITS: Final = re.compile(rb"\d{1000}")
+_LEAVES: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _set = object.__setattr__
 _VALIDATED: Final[Notes] = {"validated": True}
 
@@ -56,10 +59,16 @@ class Lossy(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A value as plain JSON, and the notes that are needed to read it; usually there are none."""
+    """A value as plain JSON, and the notes that are needed to read it; usually there are none.
+
+    `size` is its length as JSON in bytes. `is_bounded` says that its type bounds how deep it nests,
+    and that it holds no number of a thousand digits.
+    """
 
     value: Any
     notes: Notes
+    size: int
+    is_bounded: bool
 
 
 class ValueCodec:
@@ -70,7 +79,7 @@ class ValueCodec:
 
     def __init__(self, model: type[BaseModel], name: str, *, reveals: bool = False) -> None:
         self._model, self._name = model, name
-        storage = StorageSchema(reveals=reveals)
+        storage = StorageSchema(model, reveals=reveals)
         self._typed = _build_form(model, name, storage)
         self._has_functions = storage.drops_functions
         self._own: _Form | None = None  # made when it is needed, which is rare
@@ -115,6 +124,8 @@ class _Form:
         model_schema = {"type": "model", "cls": model, "schema": body, "config": config}
         definitions = rest["definitions"]
         self._model, self._name = model, name
+        self._has_models = bool(definitions) or _holds(inner, "model")
+        self._is_recursive = bool(definitions) or calls_functions(inner)
         self._prefix = f'{{"{name}":'.encode()
         self._serializer = SchemaSerializer(
             _define(model_schema, definitions), config, _use_prebuilt=False
@@ -131,13 +142,12 @@ class _Form:
             raise Lossy(f"it does not come back: {reason}") from error
         except Exception as error:  # functions of the user may raise anything
             raise Lossy(_format_reason(error)) from error
-        if not is_identical(value, restored):
-            unset = _list_unset(value, restored)
-            _take_unset(restored, unset)
+        if unset := self._take_unset(value, restored):
             notes = {**notes, "unset": unset}
-            if not unset or not is_identical(value, restored):
-                raise _build_lossy(value, restored)
-        return Written(json.loads(text), notes)
+        if not is_identical(value, restored):
+            raise _build_lossy(value, restored)
+        is_bounded = not self._is_recursive and _MANY_DIGITS.search(text) is None
+        return Written(json.loads(text), notes, len(text), is_bounded)
 
     def read(self, text: str, notes: Notes) -> Any:
         """Return the value of a text, as its notes say."""
@@ -145,6 +155,14 @@ class _Form:
         if "unset" in notes:
             _take_unset(value, notes["unset"])
         return value
+
+    def _take_unset(self, value: Any, restored: Any) -> list[list[Any]]:
+        """Make fields that are not set in a value unset in the restored one; return which."""
+        if not self._has_models:
+            return []
+        unset = _list_unset(value, restored)
+        _take_unset(restored, unset)
+        return unset
 
     def _dump(self, value: Any) -> bytes:
         instance = object.__new__(self._model)
@@ -218,6 +236,16 @@ def _restore_serializer(schema: Json, model: type[BaseModel], name: str) -> Json
     return {**schema, "serialization": written}
 
 
+def _holds(schema: Any, kind: str) -> bool:
+    """Return whether a part of a core schema is of a kind."""
+    if isinstance(schema, dict):
+        mapping = cast(Json, schema)
+        return mapping.get("type") == kind or any(_holds(part, kind) for part in mapping.values())
+    return isinstance(schema, list | tuple) and any(
+        _holds(part, kind) for part in cast("list[Any]", schema)
+    )
+
+
 def _format_reason(error: Exception) -> str:
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
@@ -254,7 +282,7 @@ def _list_unset(value: Any, restored: Any) -> list[list[Any]]:
 
 def _take_unset(value: Any, unset: Any) -> None:
     """Make fields count as not set in nested models. Raises `ValueError` if that is not possible."""
-    models: list[Any] = list(_list_models(value))
+    models: list[Any] = _list_models(value)
     try:
         for names, numbers in unset:
             for number in numbers:
@@ -263,9 +291,19 @@ def _take_unset(value: Any, unset: Any) -> None:
         raise ValueError(f"its notes do not fit: {truncate_repr(unset)}") from error
 
 
-def _list_models(value: Any) -> Iterator[BaseModel]:
-    """Yield the models in a value, in an order that depends on its content alone."""
-    return (part for part in _list_parts(value) if isinstance(part, BaseModel))
+def _list_models(value: Any) -> list[BaseModel]:
+    """Return the models in a value, in an order that depends on its content alone."""
+    models: list[BaseModel] = []
+    _collect_models(value, models)
+    return models
+
+
+def _collect_models(value: Any, models: list[BaseModel]) -> None:
+    if isinstance(value, BaseModel):
+        models.append(value)
+    for part in _list_inner(value):
+        if type(part) not in _LEAVES:
+            _collect_models(part, models)
 
 
 def _list_parts(value: Any) -> Iterator[Any]:

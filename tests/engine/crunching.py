@@ -61,6 +61,7 @@ class Luggage(BaseModel):
     recent: deque[int] = deque([1], maxlen=1)
     counts: Counter[str] = Counter("aab")
     level: Level = Level.LOW
+    free: dict[str, Any] = {"level": Level.LOW, "pair": (1, {2}), "counts": Counter("a")}
     cents: Annotated[int, BeforeValidator(lambda value: round(value * 100))] = 1999
     masked: Annotated[str, PlainSerializer(lambda value: "***")] = "card"
     user_id: int = Field(default=7, alias="userId", exclude=True)
@@ -197,7 +198,7 @@ def wrong(n: Number) -> Square:
 
 @process
 def lossy(n: Number) -> Blob:
-    return Blob(anything=(1, 2))
+    return Blob(anything=Number(n=1))
 
 
 @process

@@ -6,7 +6,6 @@ import datetime
 import enum
 import json
 import math
-from collections import Counter
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -58,6 +57,7 @@ class State(BaseModel):
     odd: dict[tuple[int, int], str] = {}
     data: bytes = b""
     free: Any = None
+    bare: dict = {}  # type: ignore[type-arg]
     thing: Thing | None = None
     renamed: int = Field(0, alias="Renamed")
 
@@ -82,7 +82,7 @@ def roundtrip(name: str, value: Any) -> Any:
         ("text", "ünï\n\t\u2028"), ("log", ["a", "b"]), ("kind", "b"),
         ("maybe", None), ("maybe", "x"), ("color", Color.RED), ("day", datetime.date(2024, 2, 29)),
         ("pair", (1, "a")), ("point", Point(x=1, names={"a"})), ("table", {"k": [Point(x=2)]}),
-        ("data", b"text"), ("data", b"\xff"), ("free", {"a": [1, None, True]}), ("renamed", 4),
+        ("data", b"text"), ("data", b"\xff"), ("free", {"a": [1, None, True]}), ("free", (1, Color.RED)), ("renamed", 4),
         ("ratio", math.inf), ("thing", None),
     ],
 )  # fmt: skip
@@ -113,15 +113,11 @@ def test_codec_restores_any_json(value: Any) -> None:
 @pytest.mark.parametrize(
     "name, value, why",
     [
-        ("free", (1, 2), "it comes back as [1, 2]"),
-        ("free", {1: 2}, "it comes back as {'1': 2}"),
-        ("free", Color.RED, "it comes back as 'red'"),
+        ("free", Point(x=1), "it comes back as {'x': 1, 'names': []}"),
         ("point", Wide(x=1, y=2), "it comes back as Point(x=1, names=set())"),
         ("odd", {(1, 2): "a"}, "it does not come back: "),
-        ("free", math.nan, "it comes back as 'NaN'"),
-        ("free", Counter("a"), "it comes back as {'a': 1}"),
         ("text", "\ud800", ""),
-        ("free", Thing(), "Unable to serialize unknown type"),
+        ("free", Thing(), "Error serializing to JSON: "),
         ("thing", Thing(), "Unable to serialize unknown type"),
     ],
 )
@@ -139,7 +135,7 @@ def test_encode_refuses_lossy_value(name: str, value: Any, why: str) -> None:
 
 def test_encode_error_truncates_value() -> None:
     with pytest.raises(Unstorable) as caught:
-        roundtrip("free", ("x" * 1000,))
+        roundtrip("text", "x" * 1000 + "\ud800")
     assert len(str(caught.value)) < 400
 
 
@@ -223,6 +219,15 @@ def test_deep_value_names_field(name: str, make: Any) -> None:
     assert SMALL.encode({index: value}).values == {"free": value}
     with pytest.raises(Unstorable, match=r"^'free' = .* nests deeper than 6 levels\. Keep large"):
         SMALL.encode({index: make(value)})
+
+
+def test_deep_value_of_bare_type_names_field() -> None:
+    """A container that does not say what it holds is measured as well."""
+    value: dict[str, Any] = {}
+    for _ in range(7):
+        value = {"a": value}
+    with pytest.raises(Unstorable, match=r"^'bare' = .* nests deeper than 6 levels"):
+        SMALL.encode({SCHEMA.by_name["bare"].index: value})
 
 
 def test_huge_integer_names_field() -> None:
