@@ -96,6 +96,18 @@ def format_usd(usd: float, decimals: int = 4) -> str:
     return f"${usd:,.{decimals}f}"
 
 
+def format_cost(usd: float, unpriced: int, decimals: int = 4) -> str:
+    """Return what is known of a cost; `unpriced` counts what belongs to it and has no known price.
+
+    A cost of which nothing is known is `price unknown`, never an amount.
+    """
+    if not unpriced:
+        return format_usd(usd, decimals)
+    if not usd:
+        return "price unknown"
+    return f"{format_usd(usd, decimals)} and calls of unknown price"
+
+
 def format_seconds(seconds: float) -> str:
     """Return a duration as `1.25 s`."""
     return f"{seconds:,.2f} s"

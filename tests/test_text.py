@@ -8,6 +8,7 @@ from graphorch.text import (
     KIND,
     clean,
     explain_error,
+    format_cost,
     format_error,
     format_seconds,
     format_usd,
@@ -126,3 +127,17 @@ def test_name_is_visible_line(text: object, is_valid: bool) -> None:
 )  # fmt: skip
 def test_run_id_never_leads_elsewhere(text: object, is_valid: bool) -> None:
     assert is_run_id(text) == is_valid
+
+
+@pytest.mark.parametrize(
+    "usd, unpriced, text",
+    [
+        (0.0, 0, "$0.0000"),
+        (0.5, 0, "$0.5000"),
+        (0.0, 1, "price unknown"),
+        (0.5, 2, "$0.5000 and calls of unknown price"),
+    ],
+)
+def test_unknown_cost_is_no_amount(usd: float, unpriced: int, text: str) -> None:
+    """A cost of which nothing is known is not shown as an amount."""
+    assert format_cost(usd, unpriced) == text

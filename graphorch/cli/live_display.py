@@ -8,10 +8,10 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
-from graphorch.cli.progress import NodeProgress, Progress, format_cost, format_usage
+from graphorch.cli.progress import NodeProgress, Progress, format_usage
 from graphorch.cli.terminal import print_status, sanitize_line
 from graphorch.engine import events
-from graphorch.text import format_seconds, format_usd
+from graphorch.text import format_cost, format_seconds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,8 +74,10 @@ def format_event(event: events.RunEvent) -> str:
 
 def _format_call(event: events.ModelCalled) -> str:
     tokens = event.input_tokens + event.output_tokens
-    price = "price unknown" if event.usd_source == "none" else format_usd(event.usd)
+    price = format_cost(event.usd, int(event.usd_source == "none"))
     remark = f"; {sanitize_line(event.note, 200)}" if event.note else ""
+    if event.error:
+        remark += f"; no answer: {sanitize_line(event.error, 200)}"
     return (
         f"{sanitize_line(event.path)} asked {sanitize_line(event.model)}: "
         f"{tokens:,} tokens, {price}, {format_seconds(event.seconds)}{remark}"
@@ -138,7 +140,7 @@ def build_table(progress: Progress, width: int, height: int) -> RenderableType:
         Text("total", "bold"),
         Text(""),
         Text(f"{progress.seconds:.1f} s"),
-        Text(f"{total.tokens:,} tokens, {format_cost(total)}", "bold"),
+        Text(f"{total.tokens:,} tokens, {format_cost(total.usd, total.unpriced)}", "bold"),
     )
     return table
 

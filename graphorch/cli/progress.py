@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from graphorch.engine import events
-from graphorch.text import format_usd, plural
+from graphorch.text import format_cost, plural
 
 _TAIL_LENGTH = 200  # characters of a model's answer that are kept for showing
 
@@ -31,7 +31,7 @@ class NodeProgress:
     calls: int = 0
     tokens: int = 0
     usd: float = 0.0
-    has_unknown_price: bool = False
+    unpriced: int = 0
     tail: str = ""
 
 
@@ -87,7 +87,7 @@ class Progress:
             calls=sum(row.calls for row in rows),
             tokens=sum(row.tokens for row in rows),
             usd=sum(row.usd for row in rows),
-            has_unknown_price=any(row.has_unknown_price for row in rows),
+            unpriced=sum(row.unpriced for row in rows),
         )
 
     def _row(self, path: str) -> NodeProgress:
@@ -97,17 +97,12 @@ class Progress:
         row.calls += 1
         row.tokens += event.input_tokens + event.output_tokens
         row.usd += event.usd
-        row.has_unknown_price |= event.usd_source == "none"
+        row.unpriced += event.usd_source == "none"
 
 
 def format_usage(row: NodeProgress) -> str:
     """Return calls, tokens and dollars in words; nothing for a node that called no model."""
     if not row.calls:
         return ""
-    return f"{plural(row.calls, 'call')}, {row.tokens:,} tokens, {format_cost(row)}"
-
-
-def format_cost(row: NodeProgress) -> str:
-    """Return the dollars of a row, with a remark if the price of some call is unknown."""
-    remark = " and calls of unknown price" if row.has_unknown_price else ""
-    return f"{format_usd(row.usd)}{remark}"
+    cost = format_cost(row.usd, row.unpriced)
+    return f"{plural(row.calls, 'call')}, {row.tokens:,} tokens, {cost}"

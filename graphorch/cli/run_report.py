@@ -25,7 +25,7 @@ from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, NodeError, RunFailed
 from graphorch.models.structured_output import find_text_field
 from graphorch.runs.result import Question, Result
-from graphorch.text import format_seconds, format_usd, plural
+from graphorch.text import format_cost, format_seconds, plural
 
 
 def print_result(
@@ -139,7 +139,7 @@ def _print_summary(flow: AnyFlow, result: Result[Any, Any]) -> None:
         plural(len(result.steps), "step"),
         plural(usage["calls"], "model call"),
         f"{tokens:,} tokens",
-        f"{format_usd(result.cost)}; run {result.run_id}",
+        f"{format_cost(result.cost, result.unpriced)}; run {result.run_id}",
     ]
     print_status(", ".join(figures))
 
@@ -186,6 +186,7 @@ def report_interrupt(
                 "run_id": run_id,
                 "output": None,
                 "cost": total.usd,
+                "unpriced": total.unpriced,
             }
             print_output(to_json_line(report))
     elif any(isinstance(error, NodeError) for error in failure.exceptions):
@@ -204,6 +205,7 @@ def _describe_run(flow: AnyFlow, report: RunReport) -> dict[str, Any]:
         "flow": flow.name,
         "run_id": report.run_id,
         "cost": report.usd,
+        "unpriced": report.unpriced,
         "usage": report.usage,
         "seconds": report.ended - report.began,
         "notes": [asdict(note) for note in report.notes],

@@ -27,6 +27,14 @@ def align_columns(
     return lines
 
 
+def format_amount(usd: float, unpriced: int) -> str:
+    """Return the dollars in a cell: `0.0120`, `unknown`, or `0.0120+?` if a part is not known."""
+    if unpriced and not usd:
+        return "unknown"
+    amount = f"{usd:.6f}" if 0 < usd < 0.01 else f"{usd:.4f}"
+    return f"{amount}+?" if unpriced else amount
+
+
 def format_small_usd(value: float) -> str:
     """Return dollars with as many digits as the amount needs, `?` for infinity."""
     if math.isinf(value):

@@ -44,6 +44,7 @@ from graphorch.errors import InputError
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan
 from graphorch.journal.records import Record
+from graphorch.models.budgets.charge import Charge, sum_charges
 from graphorch.models.client import ModelClient
 from graphorch.runs.clients import SharedClient
 from graphorch.runs.fork import Effects, fork
@@ -113,6 +114,11 @@ class Controller:
         self._lock = asyncio.Lock()
         self._is_pausing = False
         self._observers: list[Callable[[], None]] = []
+
+    @property
+    def spent(self) -> Charge:
+        """What the session was charged, also for steps that were taken back since."""
+        return sum_charges(self._recording.charges)
 
     # ---- begin and end ---------------------------------------------------------------------------
     async def begin(self, update: Update) -> None:

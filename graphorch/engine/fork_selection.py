@@ -146,7 +146,7 @@ class Difference:
     """Difference of a changed run from the old one.
 
     `fields` holds (old, new) by field; `ran` what the new run ran itself; `usd` and `seconds` are
-    new minus old.
+    new minus old. `unpriced` counts the requests of both whose dollars are not known.
     """
 
     old_run: str
@@ -156,6 +156,7 @@ class Difference:
     only_new: tuple[str, ...]
     ran: tuple[str, ...]
     usd: float
+    unpriced: int
     seconds: float
 
     def __str__(self) -> str:
@@ -167,7 +168,10 @@ class Difference:
             old_value = truncate_repr(before, _LONGEST_VALUE)
             new_value = truncate_repr(now, _LONGEST_VALUE)
             lines.append(f"  {name}: {old_value} → {new_value}")
-        lines.append(f"  cost {self.usd:+.4f} $, time {self.seconds:+.2f} s")
+        cost = f"{self.usd:+.4f} $"
+        if self.unpriced:
+            cost = f"{cost} and calls of unknown price" if self.usd else "unknown"
+        lines.append(f"  cost {cost}, time {self.seconds:+.2f} s")
         return "\n".join(lines)
 
 
@@ -188,6 +192,7 @@ def compare_runs(old: RunReport, new: RunReport, copied: set[str]) -> Difference
         only_new=tuple(_subtract(new_paths, old_paths)),
         ran=tuple(activation.path for activation in new_ran),
         usd=_sum_usd(new) - _sum_usd(old),
+        unpriced=sum(call.charge.unpriced for _, call in (*old.calls, *new.calls)),
         seconds=_sum_seconds(new_ran) - _sum_seconds(old_ran),
     )
 

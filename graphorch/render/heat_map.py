@@ -15,7 +15,7 @@ from typing import Literal
 from graphorch.errors import InputError, did_you_mean
 from graphorch.render.layout.engine import Engine, layout
 from graphorch.render.picture.model import Picture
-from graphorch.render.picture.overlay import Mark, Overlay, format_seconds, format_usd
+from graphorch.render.picture.overlay import Mark, Overlay, format_cost, format_seconds, format_usd
 from graphorch.render.svg.document import draw
 from graphorch.render.svg.theme import Theme
 
@@ -29,13 +29,17 @@ _PLAIN_ID = re.compile(r'["\\<>&]')
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """Figures of one box: dollars, seconds, share of failed visits, and number of visits."""
+    """Figures of one box: dollars, seconds, share of failed visits, and number of visits.
+
+    `unpriced` calls have dollars that are not known, and not part of `usd`.
+    """
 
     visits: int = 0
     usd: float = 0.0
     p50: float | None = None
     p95: float | None = None
     error_rate: float = 0.0
+    unpriced: int = 0
 
 
 def heat_map(
@@ -170,8 +174,8 @@ def _shown(value: float, by: Measure) -> str:
 def _note(heat: Heat, by: Measure) -> str:
     """Return the figures as text, that of the measure first."""
     parts: dict[Measure, str] = {"visits": f"{heat.visits} ×"}
-    if heat.usd:
-        parts["cost"] = format_usd(heat.usd)
+    if heat.usd or heat.unpriced:
+        parts["cost"] = format_cost(heat.usd, heat.unpriced)
     if heat.p50 is not None:
         parts["p50"] = f"P50 {format_seconds(heat.p50)}"
     if heat.p95 is not None:

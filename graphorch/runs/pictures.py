@@ -105,4 +105,5 @@ def _add_to_mark(mark: Mark | None, step: ActivationReport) -> Mark:
         seconds=(mark.seconds or 0.0) + step.seconds,
         tokens=mark.tokens + step.input_tokens + step.output_tokens,
         usd=mark.usd + step.usd,
+        unpriced=mark.unpriced + step.unpriced,
     )

@@ -17,7 +17,7 @@ from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.node import Node
 from graphorch.runs.failures import build_run_failed
 from graphorch.statuses import SUCCESS_STATUSES
-from graphorch.text import format_seconds, format_usd, plural
+from graphorch.text import format_cost, format_seconds, plural
 
 if TYPE_CHECKING:
     from graphorch.render.layout.engine import Engine
@@ -140,7 +140,8 @@ class Result(Generic[Out, State]):
 
     def __repr__(self) -> str:
         calls = plural(self.usage["calls"], "model call")
-        figures = f"{calls}, {format_usd(self.cost)}, {format_seconds(self.seconds)}"
+        cost = format_cost(self.cost, self.unpriced)
+        figures = f"{calls}, {cost}, {format_seconds(self.seconds)}"
         return f"<{self.status} run {self.run_id} of {self.record.run.plan.name}: {figures}>"
 
     def _final_version(self) -> Any:

@@ -6,6 +6,7 @@ Cases alternate which flow runs first, so that neither always finds warmer cache
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,9 +98,10 @@ async def _run_case(case: Case, index: int, side: Side, scorer: Scorer | None) -
     else:
         if result.status != "waiting":
             score = scorer.rate(case, index, result.output) if scorer is not None else None
-            return CaseRun(result.seconds, result.cost, score)
+            return CaseRun(result.seconds, _read_cost(result.record), score)
         question = sanitize_line(result.questions[0].text)
-        run = CaseRun(result.seconds, result.cost, error=f"it waits for people: {question}")
+        cost = _read_cost(result.record)
+        run = CaseRun(result.seconds, cost, error=f"it waits for people: {question}")
     print_status(f"line {case.line}, {side.letter}: {sanitize_line(run.error, 200)}")
     return run
 
@@ -109,8 +111,13 @@ def _describe_failure(error: RunFailed) -> CaseRun:
     reason = "; ".join(reasons) or error.message
     report = error.run
     if isinstance(report, RunReport):
-        return CaseRun(report.ended - report.began, report.usd, error=reason)
+        return CaseRun(report.ended - report.began, _read_cost(report), error=reason)
     return CaseRun(error=reason)
+
+
+def _read_cost(report: RunReport) -> float:
+    """Return the dollars of a run; NaN if a part of them is not known."""
+    return math.nan if report.unpriced else report.usd
 
 
 def _format_failure(failure: Exception) -> str:

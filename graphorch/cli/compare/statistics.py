@@ -23,7 +23,10 @@ Verdict: TypeAlias = Literal["A is better", "B is better", "no difference shown"
 
 @dataclass(frozen=True, slots=True)
 class CaseRun:
-    """Run of one case: seconds, dollars, its score if there is one, and its error or ""."""
+    """Run of one case: seconds, dollars, its score if there is one, and its error or "".
+
+    The dollars are NaN if a part of them is not known.
+    """
 
     seconds: float = 0.0
     usd: float = 0.0

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from graphorch.cli.tables import align_columns
+from graphorch.cli.tables import align_columns, format_amount
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
 from graphorch.trace.analysis.statistics import Table
 
@@ -30,6 +30,7 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("TOKENS IN", "input_tokens"),
         ("OUT", "output_tokens"),
         ("USD", "usd"),
+        ("UNPRICED", "unpriced"),
         ("P50 S", "latency_p50"),
         ("P90", "latency_p90"),
         ("P99", "latency_p99"),
@@ -64,6 +65,7 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("CALLS", "calls"),
         ("TOKENS", "tokens"),
         ("USD", "usd"),
+        ("UNPRICED", "unpriced"),
         ("OF BUDGET", "budget_used"),
         ("P50 S", "latency_p50"),
         ("P90", "latency_p90"),
@@ -85,7 +87,17 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 # values whose change a comparison shows
-_COMPARED = ("calls", "visits", "runs", "count", "rounds", "usd", "latency_p50", "latency_p90")
+_COMPARED = (
+    "calls",
+    "visits",
+    "runs",
+    "count",
+    "rounds",
+    "usd",
+    "unpriced",
+    "latency_p50",
+    "latency_p90",
+)
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -178,7 +190,7 @@ def _format_cell(row: Row, name: str) -> str:
     if value is None or (name.endswith("_p99") and _count_values(row, name) < _MIN_FOR_P99):
         return "–"
     if name.startswith("usd"):
-        return f"{value:.6f}" if 0 < value < 0.01 else f"{value:.4f}"
+        return format_amount(value, row.get(f"unpriced{name[3:]}") or 0)
     if name == "budget_used":
         return f"{value:.0%}"
     if isinstance(value, float):

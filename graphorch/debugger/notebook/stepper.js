@@ -18,6 +18,7 @@ function h(tag, attributes = {}, ...children) {
 
 const seconds = (value) => (value < 0.9995 ? `${Math.round(value * 1000)} ms` : value < 100 ? `${value.toFixed(1)} s` : `${Math.round(value / 60)} min`);
 const dollars = (value) => (value >= 0.01 ? `$${value.toFixed(3)}` : value >= 0.0001 ? `$${value.toFixed(4)}` : "<$0.0001");
+const cost = (entry) => (entry.unpriced ? (entry.usd ? `${dollars(entry.usd)} and calls of unknown price` : "price unknown") : dollars(entry.usd));
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 
 class Panel {
@@ -105,7 +106,7 @@ class Panel {
     this.status.replaceChildren(h("b", { class: `gs-chip gs-${view.status}` }, view.status), ` ${[where, why].filter(Boolean).join(" · ")}`);
     const figures = [plural(steps, "step")];
     if (view.tokens) figures.push(plural(view.tokens, "token"));
-    if (view.usd) figures.push(dollars(view.usd));
+    if (view.usd || view.unpriced) figures.push(cost(view));
     this.figures.textContent = figures.join(" · ");
     this.notice.textContent = view.notice;
     this.notice.hidden = !view.notice;
@@ -302,7 +303,7 @@ class Panel {
     const depth = entry.path.split("/").length - 1;
     const facts = [entry.kind === "done" ? "" : entry.kind, entry.how === "ran" ? "" : entry.how, entry.attempts > 1 ? `${entry.attempts} attempts` : ""];
     if (entry.tokens) facts.push(`${entry.tokens} tok`);
-    if (entry.usd) facts.push(dollars(entry.usd));
+    if (entry.usd || entry.unpriced) facts.push(cost(entry));
     const bar = h("span", { class: "gs-length", style: `width:${Math.round((entry.seconds / longest) * 50)}px` });
     return h(
       "li",
@@ -371,9 +372,9 @@ class Panel {
     const words = [];
     if (call.error === "") {
       words.push(`${call.input} tokens in${call.cached ? ` (${call.cached} cached)` : ""}, ${call.output} out${call.estimated ? ", estimated" : ""}`);
-      words.push(call.priced === "none" ? "price unknown" : call.usd ? `${dollars(call.usd)} (${call.priced})` : call.priced, seconds(call.seconds));
+      words.push(call.unpriced ? cost(call) : call.usd ? `${dollars(call.usd)} (${call.priced})` : call.priced, seconds(call.seconds));
       if (call.note) words.push(call.note);
-    }
+    } else if (call.usd || call.unpriced) words.push(cost(call));
     const said = (role, text, kind = "") => h("div", { class: `gs-message ${kind}` }, h("span", { class: "gs-role" }, role), h("pre", {}, text));
     return h(
       "div",

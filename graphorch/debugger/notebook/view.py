@@ -57,7 +57,7 @@ def build_panel(
 
 def build_view(session: Session[Any, Any]) -> Json:
     """Return where a session stands. Call it on the background loop."""
-    history = session.history
+    history, spent = session.history, session.controller.spent
     first = max(0, len(history) - _MAX_LISTED)
     last = history[-1] if history else None
     passing = session.controller.stepped.passing
@@ -78,8 +78,9 @@ def build_view(session: Session[Any, Any]) -> Json:
         "inside": _describe_scope(session, last),
         "breakpoints": [_describe_breakpoint(session, item) for item in session.breakpoints],
         "pins": {path: _describe_pin(value) for path, value in session.pins.items()},
-        "usd": sum(step.usd for step in history),
-        "tokens": sum(step.tokens for step in history),
+        "usd": spent.usd,
+        "unpriced": spent.unpriced,
+        "tokens": spent.tokens,
     }
 
 
@@ -153,6 +154,7 @@ def _summarize_step(step: DebugStep) -> Json:
         "attempts": step.attempts,
         "tokens": step.tokens,
         "usd": step.usd,
+        "unpriced": step.unpriced,
         "asked": len(step.calls),
         "error": _cut(step.error),
     }
@@ -163,13 +165,15 @@ def _describe_call(call: RecordedCall) -> Json:
         {"role": message.role, "text": _cut(message.content or _list_tools(message.tool_calls))}
         for message in call.messages
     ]
-    response = call.response
+    response, charge = call.response, call.charge
     if response is None:
         return {
             "model": call.model,
             "messages": messages,
             "answer": "",
             "error": _cut(call.error),
+            "usd": charge.usd,
+            "unpriced": charge.unpriced,
             "decision": "",
         }
     usage = response.usage
@@ -182,7 +186,8 @@ def _describe_call(call: RecordedCall) -> Json:
         "output": usage.output_tokens,
         "cached": usage.cached_tokens,
         "estimated": usage.is_estimated,
-        "usd": response.usd,
+        "usd": charge.usd,
+        "unpriced": charge.unpriced,
         "priced": response.usd_source,
         "seconds": response.seconds,
         "note": response.note,

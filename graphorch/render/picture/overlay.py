@@ -13,13 +13,17 @@ Status = Literal["done", "running", "waiting", "failed", "not_reached"]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Status of a box in a run, and sums over its visits; `note` replaces these as second line."""
+    """Status of a box in a run, and sums over its visits; `note` replaces these as second line.
+
+    `unpriced` requests have dollars that are not known, and not part of `usd`.
+    """
 
     status: Status
     visits: int = 0
     seconds: float | None = None
     tokens: int = 0
     usd: float = 0.0
+    unpriced: int = 0
     note: str = ""
 
 
@@ -80,8 +84,8 @@ def second_line(mark: Mark) -> str:
         parts.append(format_seconds(mark.seconds))
     if mark.tokens:
         parts.append(f"{format_count(mark.tokens)} tok")
-    if mark.usd:
-        parts.append(format_usd(mark.usd))
+    if mark.usd or mark.unpriced:
+        parts.append(format_cost(mark.usd, mark.unpriced))
     return " · ".join(parts) or mark.status
 
 
@@ -105,6 +109,13 @@ def format_count(count: int) -> str:
             digits = 1 if scaled < 9.95 else 0
             return f"{scaled:.{digits}f}{unit}"
     return str(count)
+
+
+def format_cost(usd: float, unpriced: int) -> str:
+    """Return dollars, and a question mark for what is not known of them: `$0.011 + ?`."""
+    if not unpriced:
+        return format_usd(usd)
+    return f"{format_usd(usd)} + ?" if usd else "$ ?"
 
 
 def format_usd(usd: float) -> str:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from graphorch.render.picture.model import Box, Group, Line
 from graphorch.render.picture.overlay import (
     Mark,
+    format_cost,
     format_count,
     format_seconds,
-    format_usd,
     second_line,
 )
 from graphorch.render.picture.text_width import shorten, to_one_line, width
@@ -93,8 +93,8 @@ def fitting_detail(box: Box, mark: Mark, box_width: float) -> str:
             calls = f"{mark.visits}×"
         if mark.seconds is not None:
             seconds = format_seconds(mark.seconds)
-        if mark.usd:
-            usd = format_usd(mark.usd)
+        if mark.usd or mark.unpriced:
+            usd = format_cost(mark.usd, mark.unpriced)
         if mark.tokens:
             tokens = f"{format_count(mark.tokens)} tok"
         for parts in (

@@ -15,9 +15,9 @@ from graphorch.core.tree import Activation, Scope, Status
 from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.edges import START_INDEX, Edge
 from graphorch.statuses import HALTED_STATUSES
-from graphorch.text import format_error, join_limited
+from graphorch.text import format_cost, format_error, join_limited
 from graphorch.trace.conversation.turns import Turn
-from graphorch.trace.spans.model import Span, Trace, strip_index
+from graphorch.trace.spans.model import Span, Trace, shorten_activation_id, strip_index
 from graphorch.trace.spans.redaction import Redaction
 
 _MOST = 12  # items of a list
@@ -38,7 +38,6 @@ _PRICE_SOURCES = {
     "reported": "reported by the endpoint",
     "table": "by the price list",
     "free": "free of charge",
-    "none": "the price is not known",
     "": "no bill",
 }
 
@@ -240,7 +239,8 @@ def explain_run(run: Run, trace: Trace, redaction: Redaction) -> Reasons:
     reasons.cost = _list_costs(calls)
     if trace.budget:
         share = sum(call.usd for call in calls) / trace.budget
-        reasons.cost.append(f"{share:.0%} of its budget of ${trace.budget:g}")
+        least = "at least " if any(call.is_unpriced for call in calls) else ""
+        reasons.cost.append(f"{least}{share:.0%} of its budget of ${trace.budget:g}")
     return reasons
 
 
@@ -280,7 +280,7 @@ def _belongs_to(span: Span, activation: Activation, trace: Trace) -> bool:
     """Return whether a span belongs to this activation, and not to another one of its path."""
     if span.path != activation.path:
         return False
-    node = activation.id[:16]
+    node = shorten_activation_id(activation.id)
     if node in (span.id, span.parent):
         return True
     return any(other.id == span.parent and other.parent == node for other in trace.spans)
@@ -354,12 +354,17 @@ def _list_costs(calls: Sequence[Span]) -> list[str]:
     if len(calls) > _MOST:
         lines.append(f"and {len(calls) - _MOST} more calls")
     if len(calls) > 1:
-        lines.append(f"${sum(span.usd for span in calls):.6f} in all")
+        unpriced = sum(span.is_unpriced for span in calls)
+        cost = format_cost(sum(span.usd for span in calls), unpriced, decimals=6)
+        lines.append(f"{cost} in all")
     return lines
 
 
 def _describe_cost(span: Span) -> str:
     source = _PRICE_SOURCES.get(span.usd_source, span.usd_source)
+    cost = format_cost(span.usd, int(span.is_unpriced), decimals=6)
+    has_source = not span.is_unpriced and (span.usd_source or not span.usd)
+    price = f"{cost} ({source})" if has_source else cost
     tokens = f"{span.input_tokens} + {span.output_tokens} tokens"
     cached = f", {span.cached_tokens} of them cached" if span.cached_tokens else ""
     extras = [
@@ -376,7 +381,7 @@ def _describe_cost(span: Span) -> str:
     if span.error:
         extras.append(f"failed: {span.error}")
     bracket = f" ({', '.join(extras)})" if extras else ""
-    return f"{span.model}: ${span.usd:.6f} ({source}) for {tokens}{cached}{bracket}"
+    return f"{span.model}: {price} for {tokens}{cached}{bracket}"
 
 
 def _format_failure(activation: Activation) -> str:

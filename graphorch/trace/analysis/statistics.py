@@ -50,8 +50,8 @@ class Calls:
     """Model calls of one group.
 
     `failed` calls got no answer; `requests` were sent, of which `failed_requests` failed, also if
-    the call then got its answer elsewhere. `unpriced` calls have an unknown price, and count as 0
-    dollars.
+    the call then got its answer elsewhere. `unpriced` calls have dollars that are not known, and
+    not part of `usd`.
     """
 
     key: Key
@@ -113,6 +113,7 @@ class Runs:
     """Runs of one group.
 
     `budget_used` is the share spent of the dollars in `budget`, of the runs that had one.
+    `unpriced` calls have dollars that are not known, and not part of `usd`.
     """
 
     key: Key
@@ -122,6 +123,7 @@ class Runs:
     waiting: int
     running: int
     usd: float
+    unpriced: int
     tokens: int
     calls: int
     budget: float
@@ -343,12 +345,15 @@ def runs(
             sum(status IN ('succeeded', 'partial')),
             sum(status IN ('failed', 'stopped', 'crashed', 'cancelled')),
             sum(status = 'waiting'), sum(status = 'running'), total(usd),
-            coalesce(sum(tokens), 0), coalesce(sum(calls), 0), total(budget),
+            coalesce(sum(unpriced), 0), coalesce(sum(tokens), 0), coalesce(sum(calls), 0),
+            total(budget),
             total(CASE WHEN budget IS NOT NULL THEN usd END)
         FROM (
-            SELECT {question.groups}, t.status, t.budget, spent.usd, spent.tokens, spent.calls
+            SELECT {question.groups}, t.status, t.budget, spent.usd, spent.unpriced, spent.tokens,
+                spent.calls
             FROM traces t LEFT JOIN (
                 SELECT s.run, total(s.usd) AS usd, count(*) AS calls,
+                    sum(s.usd_source = 'none') AS unpriced,
                     sum(s.input_tokens + s.output_tokens) AS tokens
                 FROM spans s WHERE s.kind = 'call' AND {_COUNTED} GROUP BY s.run
             ) spent ON spent.run = t.id

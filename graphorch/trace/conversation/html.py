@@ -70,7 +70,7 @@ def _format_turn(turn: Turn) -> str:
 
 def _list_facts(turn: Turn) -> list[str]:
     facts = [turn.kind, turn.note]
-    if turn.kind == "calls":
+    if turn.kind == "calls" or turn.is_charged_failure:
         tokens = f"{turn.input_tokens}+{turn.output_tokens} tokens"
         facts += [f"{turn.seconds or 0.0:.3g} s", tokens, turn.price]
     return [fact for fact in facts if fact]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from graphorch.text import truncate_counted
+from graphorch.text import format_cost, truncate_counted
 from graphorch.trace.conversation.turns import Turn, TurnKind
 from graphorch.trace.spans.model import Trace, sum_calls
 
@@ -53,9 +53,10 @@ def format_headline(trace: Trace) -> str:
     seconds = f"{trace.seconds:.2f} s" if trace.seconds is not None else "no time yet"
     reason = f" ({trace.reason})" if trace.reason not in ("", trace.status) else ""
     tokens = sums["input_tokens"] + sums["output_tokens"]
+    cost = format_cost(sums["usd"], sums["unpriced"], decimals=6)
     return (
         f"run {trace.run_id} of '{trace.flow}': {trace.status}{reason}, {seconds}, "
-        f"{sums['calls']} model calls, {tokens:,} tokens, ${sums['usd']:.6f}"
+        f"{sums['calls']} model calls, {tokens:,} tokens, {cost}"
     )
 
 
@@ -145,7 +146,7 @@ def _format_verb(turn: Turn) -> str:
 
 def _format_cost(turn: Turn) -> str:
     seconds = turn.seconds or 0.0
-    if turn.kind == "calls":
+    if turn.kind == "calls" or turn.is_charged_failure:
         tokens = f"{turn.input_tokens}+{turn.output_tokens} tokens"
         return f"{_format_time(seconds)}, {tokens}, {turn.price}"
     if turn.kind in ("writes", "unanswered") and seconds:

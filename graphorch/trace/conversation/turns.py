@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from graphorch.text import format_cost
+
 TurnKind: TypeAlias = Literal[
     "input",
     "enters",
@@ -73,6 +75,11 @@ class Turn:
         return self.kind in ("calls", "unanswered")
 
     @property
+    def is_charged_failure(self) -> bool:
+        """Return whether a model call got no answer and may have cost something all the same."""
+        return self.kind == "unanswered" and bool(self.usd or self.usd_source == "none")
+
+    @property
     def price(self) -> str:
         """Dollars of a model call as text."""
-        return "price unknown" if self.usd_source == "none" else f"${self.usd:.6f}"
+        return format_cost(self.usd, int(self.usd_source == "none"), decimals=6)

@@ -278,7 +278,7 @@ def _list_call_attributes(span: Span) -> Json:
         c.OUTPUT_TOKENS: span.output_tokens,
         c.CACHED_TOKENS: span.cached_tokens,
         c.FIRST_TOKEN: span.first_token,
-        c.COST: span.usd,
+        c.COST: None if span.is_unpriced and not span.usd else span.usd,
         c.COST_SOURCE: span.usd_source or None,
         c.POLICY: span.policy or None,
         c.ENDPOINT: span.endpoint or None,

@@ -80,6 +80,11 @@ class Span:
         """Return whether this is a model call that this run paid for."""
         return self.kind == "call" and not self.is_copy
 
+    @property
+    def is_unpriced(self) -> bool:
+        """Return whether dollars of it are not known, and so not part of `usd`."""
+        return self.usd_source == "none"
+
 
 @dataclass(slots=True)
 class Trace:
@@ -114,13 +119,17 @@ class Trace:
 
 
 def sum_calls(trace: Trace) -> dict[str, Any]:
-    """Return calls, tokens and dollars of a run, without those taken over from another run."""
+    """Return calls, tokens and dollars of a run, without those taken over from another run.
+
+    `unpriced` calls have dollars that are not known, and not part of `usd`.
+    """
     calls = trace.paid_calls
     return {
         "calls": len(calls),
         "input_tokens": sum(call.input_tokens for call in calls),
         "output_tokens": sum(call.output_tokens for call in calls),
         "usd": sum(call.usd for call in calls),
+        "unpriced": sum(call.is_unpriced for call in calls),
     }
 
 
@@ -157,6 +166,11 @@ def parse_remote_parent(tags: Mapping[str, str]) -> tuple[str, str]:
     if not all(set(part) <= _HEX_DIGITS for part in parts):
         return "", ""
     return trace, span
+
+
+def shorten_activation_id(activation: str) -> str:
+    """Return the id of the span of an activation."""
+    return activation[:16]
 
 
 def strip_index(path: str) -> str:

@@ -126,14 +126,15 @@ def draw_heat_map(reference: str, request: HeatRequest, db: str) -> str:
 
 def measure_steps(index: SpanIndex, selection: Selection) -> dict[str, Heat]:
     """Return the figures of every step in a selection."""
-    usd = {row.key[0]: row.usd for row in statistics.calls(index, ["step"], selection)}
+    calls = {row.key[0]: row for row in statistics.calls(index, ["step"], selection)}
     return {
         row.key[0]: Heat(
             row.visits - row.skipped - row.cancelled,
-            usd.get(row.key[0], 0.0),
+            cost.usd if (cost := calls.get(row.key[0])) is not None else 0.0,
             row.latency.p50,
             row.latency.p95,
             row.error_rate,
+            cost.unpriced if cost is not None else 0,
         )
         for row in statistics.steps(index, ["step"], selection)
     }

@@ -6,6 +6,7 @@ its kind declares is named and left out.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, cast
@@ -24,12 +25,14 @@ from graphorch.cli.journals import query_store, require_journal, resolve_run_id
 from graphorch.cli.json_output import to_json_line
 from graphorch.cli.run_request import JournalFile
 from graphorch.cli.shared_options import AsJson, Db, Debug, RunId
-from graphorch.cli.tables import align_columns
+from graphorch.cli.tables import align_columns, format_amount
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
 from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.record_reader import read_body
-from graphorch.journal.records import Record, RunHead, RunLog
+from graphorch.journal.records import RunHead, RunLog
+from graphorch.trace.spans.builder import build_trace
+from graphorch.trace.spans.model import shorten_activation_id
 
 _HEADINGS = ("STEP", "STATUS", "ATTEMPTS", "SECONDS", "CALLS", "TOKENS", "USD")
 
@@ -70,7 +73,10 @@ def show(
 
 @dataclass(slots=True)
 class StepRow:
-    """An activation: its status so far, and what its model calls used."""
+    """An activation: its status so far, and what its model calls used, failed ones too.
+
+    `unpriced` calls have an unknown price, and are not part of `usd`.
+    """
 
     path: str
     activation: str
@@ -81,6 +87,7 @@ class StepRow:
     calls: int = 0
     tokens: int = 0
     usd: float = 0.0
+    unpriced: int = 0
     question: str = ""
     error: str = ""
     notes: list[str] = field(default_factory=list[str])
@@ -95,7 +102,7 @@ def print_records(journal: JournalFile, run_id: str) -> None:
 def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
     """Print a run, for people or as one object. Raises `JournalError`."""
     log = query_store(journal, lambda store: store.load(run_id))
-    rows, faults = build_step_rows(run_id, log.records)
+    rows, faults = build_step_rows(log)
     for fault in faults:
         print_status(f"note: left out: {sanitize_line(fault, 400)}")
     questions = _list_questions(log.head, rows)
@@ -121,24 +128,25 @@ def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
 
 
 # ---- steps ---------------------------------------------------------------------------------------
-def build_step_rows(run_id: str, records: Sequence[Record]) -> tuple[list[StepRow], list[str]]:
+def build_step_rows(log: RunLog) -> tuple[list[StepRow], list[str]]:
     """Return the activations of a run in the order in which records first name them.
 
     Also returns what is wrong with records that had to be left out.
     """
     rows: dict[str, StepRow] = {}
     faults: list[str] = []
-    for record in records:
+    for record in log.records:
         if record.is_erased:
             continue
         try:
-            body = read_body(run_id, record)
+            body = read_body(log.head.run_id, record)
         except JournalDamaged as error:
             faults.append(str(error))
             continue
         if "id" in body:
             row = rows.setdefault(body["id"], StepRow(body["path"], body["id"]))
             _apply(row, cast("RecordKind", record.kind), body)
+    _add_calls(log, list(rows.values()))
     return list(rows.values()), faults
 
 
@@ -146,9 +154,7 @@ def _apply(row: StepRow, kind: RecordKind, body: Mapping[str, Any]) -> None:
     """Take a record of an activation into account."""
     row.status = _STATUS_AFTER.get(kind, row.status)
     row.began = row.began or body.get("began", 0.0)
-    if kind == "call":
-        _add_call(row, body["response"])
-    elif kind == "commit":
+    if kind == "commit":
         row.notes = list(body.get("notes", ()))
     elif kind == "asked":
         row.question = body["text"]
@@ -162,11 +168,19 @@ def _apply(row: StepRow, kind: RecordKind, body: Mapping[str, Any]) -> None:
         row.ended = body["at"]
 
 
-def _add_call(row: StepRow, response: Mapping[str, Any]) -> None:
-    usage = response["usage"]
-    row.calls += 1
-    row.usd += response["usd"]
-    row.tokens += usage["input_tokens"] + usage["output_tokens"]
+def _add_calls(log: RunLog, rows: Sequence[StepRow]) -> None:
+    """Add the model calls that the run paid for to the rows of their activations."""
+    trace = build_trace(log.head, log.records, time.time())
+    parents = {span.id: span.parent for span in trace.spans}
+    by_activation = {shorten_activation_id(row.activation): row for row in rows}
+    for call in trace.paid_calls:
+        # a call lies in an attempt, and that in its activation
+        row = by_activation.get(parents.get(call.parent, ""))
+        if row is not None:
+            row.calls += 1
+            row.tokens += call.input_tokens + call.output_tokens
+            row.usd += call.usd
+            row.unpriced += call.is_unpriced
 
 
 def _list_questions(head: RunHead, rows: Sequence[StepRow]) -> list[dict[str, str]]:
@@ -209,7 +223,8 @@ def _format_cells(row: StepRow) -> tuple[str, ...]:
     seconds = f"{row.ended - row.began:.2f}" if row.ended and row.began else ""
     used = ("", "", "")
     if row.calls:
-        used = (str(row.calls), f"{row.tokens:,}", f"{row.usd:.4f}")
+        cost = format_amount(row.usd, row.unpriced)
+        used = (str(row.calls), f"{row.tokens:,}", cost)
     return (sanitize_line(row.path), row.status, str(row.attempts), seconds, *used)
 
 
