@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from graphorch.errors import NodeError as NodeError
     from graphorch.errors import Problem as Problem
     from graphorch.errors import QuorumNotMet as QuorumNotMet
+    from graphorch.errors import ReducerFailed as ReducerFailed
     from graphorch.errors import Rejected as Rejected
     from graphorch.errors import ReplayDiverged as ReplayDiverged
     from graphorch.errors import RunFailed as RunFailed
@@ -97,7 +98,8 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         "errors": (
             "Ambiguous BudgetExceeded Expired GraphError GraphorchError InputError InternalError "
             "JournalError LimitReached LoopExhausted ModelError NodeError Problem QuorumNotMet "
-            "Rejected ReplayDiverged RunFailed TooManyItems Unassigned WriteConflict WrongOutput"
+            "ReducerFailed Rejected ReplayDiverged RunFailed TooManyItems Unassigned WriteConflict "
+            "WrongOutput"
         ),
         "flow.flow": "Flow",
         "flow.graph": "Graph",

@@ -137,6 +137,10 @@ class WriteConflict(GraphorchError):
     """
 
 
+class ReducerFailed(GraphorchError):
+    """A reducer that raised, or returned what is not of the type of its field."""
+
+
 class QuorumNotMet(GraphorchError):
     """A join or map with `need=k` that fewer than k branches can still reach."""
 

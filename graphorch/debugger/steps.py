@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -9,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
 from graphorch.engine.attempts.model_calls import RecordedCall
-from graphorch.errors import Unassigned
+from graphorch.errors import ReducerFailed, Unassigned
 from graphorch.state.slices import Field
 from graphorch.state.version import UNSET
 from graphorch.text import format_error
@@ -150,7 +151,8 @@ def _pair(field: Field, before: Any, written: Any, activation: Activation) -> tu
     new = written
     # A reducer folds what was written into the value; at depth 0 the input is the value itself.
     if field.reduce is not None and old is not UNSET and activation.depth:
-        new = field.reduce(_copy(field, old), _copy(field, written))
+        with contextlib.suppress(ReducerFailed):  # a reader of the field will fail with it
+            new = field.fold_one(_copy(field, old), _copy(field, written))
     return (None if old is UNSET else _copy(field, old)), _copy(field, new)
 
 
@@ -164,5 +166,5 @@ def _read_stored(field: Field, activation: Activation) -> Any:
     assert activation.version is not None
     try:
         return field.stored(activation.version)
-    except Unassigned:
+    except (Unassigned, ReducerFailed):
         return UNSET

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from graphorch.graph.plan import Plan, Step
 from graphorch.graph.schema_identity import build_schema, strip_names
+from graphorch.state.reducers import find_reducer, name_reducer
 
 FORMAT = 3
 """The format of the records that runs are written in, and of the description of their graph."""
@@ -162,18 +163,10 @@ def _writes(plan: Plan, step: Step, format: int) -> list[type[BaseModel]]:
 
 
 def _reducers(plan: Plan) -> dict[str, str]:
+    reducers = {field.name: find_reducer(field.info) for field in plan.schema.fields}
     return {
-        field.name: _name_reducer(field.info)
-        for field in plan.schema.fields
-        if field.reduce is not None
+        name: name_reducer(reducer) for name, reducer in reducers.items() if reducer is not None
     }
-
-
-def _name_reducer(info: Any) -> str:
-    candidates = (
-        item for item in info.metadata if callable(item) and hasattr(item, "__qualname__")
-    )
-    return next((reducer.__qualname__ for reducer in candidates), "")
 
 
 def _edges(plan: Plan, format: int) -> list[list[Any]]:

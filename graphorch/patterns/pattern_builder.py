@@ -26,7 +26,7 @@ from graphorch.graph.signature import Read, Signature, StateFunction
 from graphorch.graph.spec import ErrorSpec, FallbackSpec, LoopSpec, RouteSpec
 from graphorch.models.errors import AnswerError
 from graphorch.models.messages import Message, to_messages
-from graphorch.state.slices import find_reducer
+from graphorch.state.reducers import find_reducer
 
 _HIDDEN_NODE = NodeSettings(isolation="inline", asks_models=False)
 

@@ -313,7 +313,7 @@ async def build_next_turn(store: Store, plan: Plan, after: str, given: Update) -
     The remembered fields as they were at the end of that run, and the given input. Given fields
     win; a field with a reducer folds its given value into the remembered one. All of it becomes
     the input of the new run, so that it can be replayed without the earlier one. Raises
-    `InputError` if there is nothing to follow, and `JournalError`.
+    `InputError` if there is nothing to follow, `ReducerFailed`, and `JournalError`.
     """
     if not plan.remember:
         raise InputError(
@@ -322,9 +322,9 @@ async def build_next_turn(store: Store, plan: Plan, after: str, given: Update) -
         )
     update = await _read_remembered(store, plan, after)
     for index, value in given.items():
-        reduce = plan.schema.fields[index].reduce
-        if reduce is not None and index in update:
-            value = reduce(update[index], value)
+        field = plan.schema.fields[index]
+        if field.reduce is not None and index in update:
+            value = field.fold_one(update[index], value)
         update[index] = value
     return update
 

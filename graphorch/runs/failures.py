@@ -36,6 +36,16 @@ def build_run_failed(scheduler: Scheduler) -> RunFailed:
     return RunFailed(message, errors, run.run_id, run.reason, scheduler.report)
 
 
+def build_unreadable(scheduler: Scheduler, errors: list[Exception]) -> RunFailed:
+    """Return the error of a run that reached END with fields that cannot be folded.
+
+    Nothing has to run again: with a mended reducer, `resume` returns the result.
+    """
+    run = scheduler.run
+    message = f"Run {run.run_id} of flow '{run.plan.name}' reached END, but its state is unreadable"
+    return RunFailed(message, errors, run.run_id, "failed", scheduler.report)
+
+
 def _build_limit_error(limit: str) -> LimitReached:
     return LimitReached(
         f"The run was stopped: {_LIMITS.get(limit, limit)}. "

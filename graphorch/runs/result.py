@@ -13,9 +13,9 @@ from graphorch.core.tree import Activation
 from graphorch.engine.human_input import PendingQuestion
 from graphorch.engine.report import ActivationReport, CallReport, Note, RunReport
 from graphorch.engine.scheduler import Scheduler
-from graphorch.errors import InputError, did_you_mean
+from graphorch.errors import InputError, ReducerFailed, did_you_mean
 from graphorch.graph.node import Node
-from graphorch.runs.failures import build_run_failed
+from graphorch.runs.failures import build_run_failed, build_unreadable
 from graphorch.statuses import SUCCESS_STATUSES
 from graphorch.text import format_cost, format_seconds, plural
 
@@ -158,9 +158,28 @@ class Result(Generic[Out, State]):
 def build_result(scheduler: Scheduler) -> Result[Any, Any]:
     """Return the result of a run that succeeded or waits. Raises `RunFailed` for any other."""
     status = scheduler.run.status
-    if status in SUCCESS_STATUSES or status == "waiting":
+    if status in SUCCESS_STATUSES:
+        # The last writes of a field may meet at END alone, where no node reads them.
+        if failures := _fold_everything(scheduler):
+            raise build_unreadable(scheduler, failures)
+        return Result(scheduler)
+    if status == "waiting":
         return Result(scheduler)
     raise build_run_failed(scheduler)
+
+
+def _fold_everything(scheduler: Scheduler) -> list[Exception]:
+    """Return the errors of reducers that cannot fold the state at the end."""
+    run, errors = scheduler.run, list[Exception]()
+    version = run.root.output
+    if version is None:
+        return errors
+    for index in run.root.reducers:
+        try:
+            run.plan.schema.fields[index].stored(version)
+        except ReducerFailed as error:
+            errors.append(error)
+    return errors
 
 
 def find_asker(scheduler: Scheduler, question: object) -> Activation:

@@ -11,16 +11,21 @@ Rule 3: an update costs as much as the fields that it sets, not as much as the s
 
 from __future__ import annotations
 
-import inspect
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from graphorch.errors import GraphorchError, Unassigned, WrongOutput, did_you_mean
+from graphorch.errors import GraphorchError, ReducerFailed, Unassigned, WrongOutput, did_you_mean
 from graphorch.state.copiers import Copier, compile_copier, compile_maker, copy_by_value
-from graphorch.state.reducers import bulk_reducers, trusted_reducers
+from graphorch.state.reducers import (
+    AppendedList,
+    find_bulk_reducer,
+    find_reducer,
+    is_trusted,
+    name_reducer,
+)
 from graphorch.state.validators import Validator, field_validators, whole_validator
 from graphorch.state.version import UNSET, FoldedField, Version
 from graphorch.text import truncate_repr
@@ -83,8 +88,8 @@ class Field:
         # returns a valid value that shares nothing mutable with the given one
         self.validate = self._compile_validate(validator)
         reducer = find_reducer(info)
-        self.reduce = _guard_arguments(reducer, self.copy)
-        self.reduce_all = bulk_reducers().get(reducer)
+        self.reduce = self._guard_reducer(reducer, validator) if reducer is not None else None
+        self.reduce_all = find_bulk_reducer(reducer, info.annotation)
         # What a journal needs of a field, made by the first durable run: whether its values are
         # JSON as they are, and what writes and reads those that are not.
         self.is_plain: bool | None = None
@@ -128,38 +133,81 @@ class Field:
         except Exception as error:
             raise Uncopyable(self.name, error) from error
 
+    def _guard_reducer(self, reducer: Reducer, validator: Validator) -> Reducer:
+        """Return a reducer of a user that is given copies, and whose results are validated.
+
+        It may change its arguments, and such a change must not show in another branch.
+        """
+        if is_trusted(reducer):
+            return reducer
+        copy, check = self.copy_value, validator.check
+        return lambda old, new: check(reducer(copy(old), copy(new)))
+
     def stored(self, version: Version) -> Any:
-        """Return the value as the version holds it (not to be handed out), or `UNSET`."""
+        """Return the value as the version holds it (not to be handed out), or `UNSET`.
+
+        Raises `ReducerFailed`.
+        """
         entry = version.get(self.index)
         if isinstance(entry, tuple):
             return entry[1]
         if isinstance(entry, FoldedField):
-            assert self.reduce is not None
-            return entry.read(self.default, self.reduce, self.reduce_all)
+            value = self._fold(entry)
+            return value.to_list() if isinstance(value, AppendedList) else value
         return UNSET
 
     def value(self, version: Version) -> Any:
-        """Return the value to hand out: a copy of the stored one, the default, or `UNSET`."""
-        stored = self.stored(version)
-        if stored is UNSET:
+        """Return the value to hand out: a copy of the stored one, the default, or `UNSET`.
+
+        Raises `ReducerFailed` or `Uncopyable`.
+        """
+        entry = version.get(self.index)
+        if isinstance(entry, tuple):
+            return self.copy_value(entry[1])
+        if entry is None:
             return self.default()
-        return self.copy_value(stored)
+        value = self._fold(entry)
+        if not isinstance(value, AppendedList):
+            return self.copy_value(value)
+        items = value.to_list()  # a copy already, but of the list alone
+        return items if self.copy is list else self.copy_value(items)
 
+    def _fold(self, entry: FoldedField) -> Any:
+        assert self.reduce is not None
+        try:
+            return entry.read(self.default, self.reduce, self.reduce_all)
+        except Exception as error:
+            writers = dict.fromkeys(write.by for write in entry.history.list_after(0))
+            raise self._describe_failure(list(writers), error) from error
 
-def find_reducer(info: FieldInfo) -> Reducer | None:
-    """Return the reducer of a field: the first plain function in its `Annotated` metadata."""
-    functions = [item for item in info.metadata if inspect.isroutine(item)]
-    return functions[0] if functions else None
+    def fold_one(self, old: Any, new: Any) -> Any:
+        """Return one write folded into a value. Raises `ReducerFailed`."""
+        assert self.reduce is not None
+        try:
+            return self.reduce(old, new)
+        except Exception as error:
+            raise self._describe_failure([], error) from error
 
+    def _describe_failure(self, writers: list[str], error: Exception) -> ReducerFailed:
+        reducer = find_reducer(self.info)
+        assert reducer is not None
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            what = f"returned {_format_value(first['input'])}: {first['msg']}"
+        else:
+            what = f"raised {type(error).__name__}: {error}"
+        start = f", beginning with the default {truncate_repr(self.constant, 40)}"
+        written = f" written by {_join_names(writers)}" if writers else ""
+        return ReducerFailed(
+            f"The reducer '{name_reducer(reducer)}' of field '{self.name}' {what}. It folded "
+            f"values{written}{start}. It is called with the value so far and one write, and "
+            "returns both as one value of the field's type."
+        )
 
-def _guard_arguments(reduce: Reducer | None, copy: Copier | None) -> Reducer | None:
-    """Return a reducer that passes copies to one of a user.
-
-    It may change its arguments, and such a change must not show in another branch.
-    """
-    if reduce is None or copy is None or reduce in trusted_reducers():
-        return reduce
-    return lambda old, new: reduce(copy(old), copy(new))
+    def _format_default(self) -> str:
+        return (
+            truncate_repr(self.info.default, 40) if self.constant is not UNSET else "of a factory"
+        )
 
 
 class Reader(Generic[M]):
@@ -478,7 +526,7 @@ def _format_declaration(info: FieldInfo) -> str:
         parts = [getattr(info.annotation, "__name__", None) or str(info.annotation)]
     reducer = find_reducer(info)
     if reducer is not None:
-        parts.append(f" folded by {getattr(reducer, '__name__', reducer)}")
+        parts.append(f" folded by {name_reducer(reducer)}")
     if info.default_factory is not None:
         parts.append(" with a default factory")
     elif not info.is_required():
@@ -499,6 +547,12 @@ def _invalid_value(model: type[BaseModel], error: ValidationError, *place: str) 
     where = ".".join(str(part) for part in (*place, *first["loc"]))
     value = _format_value(first["input"])
     return WrongOutput(f"It returned {model.__name__} with '{where}' = {value}: {first['msg']}.")
+
+
+def _join_names(names: list[str], limit: int = 6) -> str:
+    """Return quoted names for a sentence; a long list is cut short."""
+    shown = ", ".join(f"'{name}'" for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
 def _format_value(value: object) -> str:

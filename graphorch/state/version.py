@@ -22,9 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from graphorch.errors import InternalError, WriteConflict
-
-Order: TypeAlias = int
-"""Canonical order: depth * WIDTH + declaration index of the node; the input comes first."""
+from graphorch.state.history import History, Order, Write, unite_branches, unite_histories
 
 WIDTH = 1 << 32  # more nodes than a graph can have
 
@@ -41,43 +39,15 @@ keeps earlier values alive, which costs nothing: the history of the run does so 
 """
 
 
-class HistoryEntry:
-    """One write in the history of a reducer field.
-
-    A history is a linked list that grows at its end; all who saw its beginning share that.
-    """
-
-    __slots__ = ("length", "order", "previous", "source", "update")
-
-    def __init__(
-        self,
-        previous: HistoryEntry | None,
-        order: Order,
-        update: Any,
-        source: HistoryEntry | None = None,
-    ) -> None:
-        self.previous = previous
-        self.order = order
-        self.update = update
-        self.length: int = previous.length + 1 if previous is not None else 1
-        # the first entry of this write, if it stands here again in another history
-        self.source = source
-
-    @property
-    def write(self) -> HistoryEntry:
-        """Identity of the write, equal in every history."""
-        return self.source if self.source is not None else self
-
-
 class FoldedField:
     """Entry of a reducer field: a history, and the nearest earlier fold to continue from."""
 
-    __slots__ = ("head", "parent", "value")
+    __slots__ = ("history", "parent", "value")
 
-    def __init__(self, head: HistoryEntry, parent: FoldedField | None, value: Any = UNSET) -> None:
-        self.head = head
+    def __init__(self, history: History, parent: FoldedField | None) -> None:
+        self.history = history
         self.parent = parent
-        self.value = value
+        self.value: Any = UNSET
 
     def read(
         self,
@@ -96,22 +66,22 @@ class FoldedField:
         while fold is not None and fold.value is UNSET:
             pending.append(fold)
             fold = fold.parent
-        value, known = (fold.value, fold.head) if fold is not None else (seed(), None)
+        value, known = (fold.value, fold.history.size) if fold is not None else (seed(), 0)
         # 2. Continue from there: through each fold on the way, or to this one at once.
         for fold in reversed(pending) if reduce_all is None else pending[:1]:
             updates: list[Any] = []
-            for link in _list_between(known, fold.head):
-                if value is UNSET or link.order < WIDTH:  # the input replaces the default
-                    value, updates = link.update, []
+            for write in fold.history.list_after(known):
+                if value is UNSET or write.order < WIDTH:  # the input replaces the default
+                    value, updates = write.update, []
                 else:
-                    updates.append(link.update)
+                    updates.append(write.update)
             if updates:
                 if reduce_all is None:
                     value = functools.reduce(reduce, updates, value)
                 else:
                     value = reduce_all(value, updates)
             # The earlier fold is not needed any more, and may be freed.
-            fold.value, fold.parent, known = value, None, fold.head
+            fold.value, fold.parent, known = value, None, fold.history.size
         return value
 
 
@@ -144,17 +114,17 @@ class Version:
             return
         for field, value in update.items():
             if field in reducers:
-                self.fold(field, value, order)
+                self.fold(field, value, order, by)
             else:
                 own[field] = (own.get(field) or base.get(field), value, order, by)
 
-    def fold(self, field: int, update: Any, order: Order) -> None:
+    def fold(self, field: int, update: Any, order: Order, by: str) -> None:
         """Add one write to a reducer field."""
-        old = self.get(field)
+        old, write = self.get(field), Write(order, update, by)
         if isinstance(old, FoldedField):
-            self.own[field] = FoldedField(HistoryEntry(old.head, order, update), old)
+            self.own[field] = FoldedField(History(old.history, write), old)
         else:
-            self.own[field] = FoldedField(HistoryEntry(None, order, update), None)
+            self.own[field] = FoldedField(History(None, write), None)
 
     def split(self, count: int) -> list[Version]:
         """Return `count` versions that have seen this one, which is used up, and not each other."""
@@ -193,8 +163,8 @@ def unite(versions: Sequence[Version]) -> Version:
     -----
     Commutative, associative and idempotent. With one base it takes time proportional to what the
     versions wrote since the fork, else to all their fields. A plain field with several writes costs
-    its chain back to the earliest of them; a reducer field costs the history since the last entry
-    that all share, and sorting that.
+    its chain back to the earliest of them; a reducer field costs what the histories differ in,
+    times the logarithm of their length.
     """
     if len(versions) == 1:
         return versions[0]
@@ -234,6 +204,13 @@ def _unite_field(field: int, entries: list[Entry], known: list[dict[int, Entry]]
         )
     folds = [entry for entry in entries if isinstance(entry, FoldedField)]
     bases = [entry for layer in known if isinstance(entry := layer.get(field), FoldedField)]
+    if len(known) == 1:
+        base = bases[0] if bases else None
+        history = unite_branches(
+            base.history if base is not None else None, [fold.history for fold in folds]
+        )
+        if history is not None:
+            return FoldedField(history, base)
     return _unite_folds(folds, [*bases, *folds])
 
 
@@ -259,64 +236,13 @@ def _find_last_write(writes: list[FieldWrite]) -> FieldWrite:
 
 
 def _unite_folds(folds: list[FoldedField], known: list[FoldedField]) -> FoldedField:
-    """Return one history with the writes of all; it continues the longest fold that they share."""
-    # 1. Find the last entry that all histories share, and the writes behind it in any of them.
-    common: HistoryEntry | None = folds[0].head
-    extra: dict[HistoryEntry, HistoryEntry] = {}
-    for fold in folds[1:]:
-        common = _find_common(common, fold.head, extra)
-    # 2. Shared entries that come after the earliest of these in canonical order move behind it too.
-    floor = min((link.order for link in extra), default=None)
-    while common is not None and floor is not None and common.order > floor:
-        extra[common.write] = common
-        common = common.previous
-    # 3. Append them to what is left of the shared history, in canonical order.
-    parent = _find_longest_known(known, common)
-    head = common
-    for link in sorted(extra.values(), key=lambda link: link.order):
-        head = HistoryEntry(head, link.order, link.update, link.write)
-    if head is None:
-        raise InternalError(
-            "A reducer field has an empty history. Please report this as a bug of graphorch."
-        )
-    # 4. If nothing was appended and that history has a fold already, it is the result.
-    return parent if parent is not None and parent.head is head else FoldedField(head, parent)
-
-
-def _find_common(
-    left: HistoryEntry | None, right: HistoryEntry | None, extra: dict[HistoryEntry, HistoryEntry]
-) -> HistoryEntry | None:
-    """Return the last entry that both histories share; put later writes into `extra`, once."""
-    # Step back on the longer side: entries that both share have the same length on both.
-    while left is not right:
-        if right is None or (left is not None and left.length >= right.length):
-            assert left is not None
-            extra[left.write], left = left, left.previous
-        else:
-            extra[right.write], right = right, right.previous
-    return left
-
-
-def _find_longest_known(
-    known: list[FoldedField], common: HistoryEntry | None
-) -> FoldedField | None:
-    """Return the known fold with the longest history that is a beginning of `common`."""
-    heads = {fold.head: fold for fold in known}
-    shortest = min((head.length for head in heads), default=0)
-    link = common
-    while link is not None and link.length >= shortest:
-        fold = heads.get(link)
-        if fold is not None:
-            return fold
-        link = link.previous
-    return None
-
-
-def _list_between(start: HistoryEntry | None, end: HistoryEntry | None) -> list[HistoryEntry]:
-    """Return the entries after `start` up to `end`, oldest first."""
-    links: list[HistoryEntry] = []
-    while end is not start and end is not None:
-        links.append(end)
-        end = end.previous
-    links.reverse()
-    return links
+    """Return one history with the writes of all; it continues the longest fold that begins it."""
+    history = functools.reduce(unite_histories, [fold.history for fold in folds])
+    parent: FoldedField | None = None
+    for fold in known:
+        is_longer = parent is None or fold.history.size > parent.history.size
+        if is_longer and history.begins_with(fold.history):
+            parent = fold
+    if parent is not None and parent.history.size == history.size:
+        return parent
+    return FoldedField(history, parent)

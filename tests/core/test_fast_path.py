@@ -136,12 +136,8 @@ def describe_version(version: Version | None) -> Any:
         if not isinstance(entry, FoldedField):
             fields[field] = entry[1:]
             continue
-        history: list[Any] = []
-        mark = entry.head
-        while mark is not None:
-            history.append((mark.order, mark.update))
-            mark = mark.previous
-        fields[field] = history
+        writes = entry.history.list_after(0)
+        fields[field] = [(write.order, write.update, write.by) for write in writes]
     return fields
 
 

@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
+import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
+import annotated_types
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SkipValidation,
+    create_model,
+)
+from typing_extensions import deprecated
 
 import graphorch
-from graphorch.state import reducers
 from graphorch.state.reducers import (
+    AppendedList,
     add,
     append,
-    bulk_reducers,
+    find_bulk_reducer,
+    find_reducer,
+    is_async,
+    is_trusted,
     last,
+    list_reducers,
     maximum,
     merge,
     minimum,
-    trusted_reducers,
+    name_reducer,
+    takes_two,
     union,
 )
 
@@ -84,7 +99,7 @@ def test_reducer_keeps_its_arguments(
 
 
 @given(
-    st.sampled_from(list(bulk_reducers())).flatmap(
+    st.sampled_from([append, union, merge]).flatmap(
         lambda reduce: st.tuples(st.just(reduce), VALUES[reduce], st.lists(VALUES[reduce]))
     )
 )
@@ -94,7 +109,10 @@ def test_bulk_reducer_equals_single_folds(
     """Folding many at once is folding one after the other."""
     reduce, old, new = drawn
     before = copy.deepcopy((old, new))
-    folded, one_by_one = bulk_reducers()[reduce](old, new), functools.reduce(reduce, new, old)
+    reduce_all = find_bulk_reducer(reduce, list)
+    assert reduce_all is not None
+    folded, one_by_one = reduce_all(old, new), functools.reduce(reduce, new, old)
+    folded = folded.to_list() if isinstance(folded, AppendedList) else folded
     assert folded == one_by_one
     assert list(folded) == list(one_by_one) or isinstance(folded, set)
     assert (old, new) == before
@@ -120,12 +138,103 @@ def test_merge_keeps_order_of_keys() -> None:
     assert list(merge({"b": 1, "a": 1}, {"c": 2, "b": 2})) == ["b", "a", "c"]
 
 
-def test_trusted_reducers_are_the_public_ones() -> None:
-    """All of them are trusted public and nothing else is."""
-    here = {
-        function_type
-        for name, function_type in inspect.getmembers(reducers, inspect.isfunction)
-        if function_type not in (trusted_reducers, bulk_reducers) and not name.startswith("_")
-    }
-    assert trusted_reducers() == here == set(VALUES)
+def test_public_reducers_are_trusted() -> None:
+    """The reducers of the package, and those of the standard library, need no copies."""
+    trusted = (*VALUES, operator.add, operator.or_, max, min)
+    assert all(is_trusted(reducer) for reducer in trusted)
     assert all(getattr(graphorch, item.__name__) is item for item in VALUES)
+    assert not is_trusted(operator.iadd)
+
+
+# ---- lists that grow -----------------------------------------------------------------------------
+@given(st.lists(st.tuples(st.integers(0, 9), st.lists(st.integers(), max_size=3)), max_size=12))
+def test_appended_lists_share_no_ends(drawn: list[tuple[int, list[int]]]) -> None:
+    """Lists that go on from the same beginning do not see what the others append."""
+    extend = find_bulk_reducer(append, list[int])
+    assert extend is not None
+    made: list[tuple[Any, list[int]]] = [(extend([], []), [])]
+    for index, items in drawn:
+        start, expected = made[index % len(made)]
+        made.append((extend(start, [items]), expected + items))
+    assert [appended.to_list() for appended, _ in made] == [expected for _, expected in made]
+
+
+def test_appended_list_is_not_copied() -> None:
+    """A list that goes on at its end is the same list, so that appending costs what is appended."""
+    extend = find_bulk_reducer(operator.add, list[int])
+    assert extend is not None
+    first = extend([1], [[2]])
+    assert extend(first, [[3]]).items is first.items
+    assert extend(first, [[4]]).items is not first.items
+    assert find_bulk_reducer(add, int) is None
+
+
+# ---- reducers of fields --------------------------------------------------------------------------
+class Joiner:
+    """A callable object, which cannot be hashed."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    def __call__(self, old: list[int], new: list[int]) -> list[int]:
+        return old + new
+
+
+def joined(old: list[int], new: list[int], separator: int) -> list[int]:
+    return [*old, separator, *new]
+
+
+async def late(old: list[int], new: list[int]) -> list[int]:
+    return old + new
+
+
+def info_of(annotation: Any) -> Any:
+    model: Any = create_model("Model", field=(annotation, ...))
+    return model.model_fields["field"]
+
+
+@pytest.mark.parametrize(
+    "reducer, name",
+    [
+        (joined, "joined"),
+        (functools.partial(joined, separator=0), "joined"),
+        (functools.partial(functools.partial(joined), separator=0), "joined"),
+        (Joiner(), "Joiner"),
+        (Joiner().__call__, "Joiner.__call__"),
+        (operator.add, "add"),
+        (max, "max"),
+    ],
+    ids=str,
+)
+def test_callable_in_annotation_is_reducer(reducer: Callable[..., Any], name: str) -> None:
+    """A function, a partial and a callable object are reducers."""
+    info = info_of(Annotated[list[int], Field(max_length=9), reducer])
+    assert list_reducers(info) == [reducer] or find_reducer(info) is reducer
+    assert name_reducer(reducer) == name
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        *(AfterValidator(len), BeforeValidator(len), PlainSerializer(len), Field(gt=1)),
+        *(annotated_types.Not(bool), deprecated("old"), SkipValidation, int, "text"),
+    ],
+    ids=str,
+)
+def test_description_is_no_reducer(metadata: Any) -> None:
+    """What describes a field for pydantic and others is no reducer."""
+    assert find_reducer(info_of(Annotated[int, metadata])) is None
+
+
+def test_functions_are_known_by_signature() -> None:
+    """A function tells whether it takes two values, and whether it has to be awaited."""
+    assert takes_two(max)
+    assert takes_two(Joiner())
+    assert not takes_two(joined)
+    assert not takes_two(functools.partial(joined, 1, 2, 3))
+    assert is_async(late)
+    assert is_async(functools.partial(late))
+    assert not is_async(joined)
+    assert not is_async(Joiner())

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from graphorch.errors import Unassigned, WrongOutput
-from graphorch.state.reducers import append
+from graphorch.errors import ReducerFailed, Unassigned, WrongOutput
+from graphorch.state.reducers import add, append
 from graphorch.state.slices import AnyWriter, Schema, ValueReader, ValueWriter
 from graphorch.state.version import Version
 from tests.state.orders import order_of
@@ -143,7 +143,7 @@ def test_reader_cannot_change_fold() -> None:
     """The next write is added to the stored fold, not to the copy that a reader changed."""
     version = version_of(log=["a"])
     SCHEMA.reader(Log).read(version).log.append("leak")
-    version.fold(SCHEMA.by_name["log"].index, ["b"], order_of(9, 0))
+    version.fold(SCHEMA.by_name["log"].index, ["b"], order_of(9, 0), "n")
     assert SCHEMA.reader(Log).read(version).log == ["a", "b"]
 
 
@@ -491,15 +491,55 @@ def test_reducer_that_changes_arguments() -> None:
 
     schema = Schema(Greedy)
     root = Version({}, {})
-    root.fold(0, ["root"], order_of(1, 0))
+    root.fold(0, ["root"], order_of(1, 0), "n")
     schema.reader(Greedy).read(root)
     left, right = root.split(2)
     update = schema.writer(Greedy).update(Greedy(log=["left"]))
-    left.fold(0, update[0], order_of(2, 0))
-    right.fold(0, ["right"], order_of(2, 1))
+    left.fold(0, update[0], order_of(2, 0), "n")
+    right.fold(0, ["right"], order_of(2, 1), "n")
     assert schema.reader(Greedy).read(left).log == ["root", "left"]
     assert schema.reader(Greedy).read(right).log == ["root", "right"]
     assert update[0] == ["left"]
+
+
+def test_failing_reducer_names_field_and_writers() -> None:
+    """A reducer that raises, or returns another type, is named with its field and the writers."""
+
+    class Failing(BaseModel):
+        nothing: Annotated[list[str] | None, add] = None
+        typed: Annotated[list[str], lambda old, new: None] = []
+
+    schema, version = Schema(Failing), Version({}, {})
+    version.take({0: ["a"], 1: ["a"]}, frozenset({0, 1}), order_of(1, 0), "first")
+    version.take({1: ["b"]}, frozenset({0, 1}), order_of(2, 0), "second")
+    for name, what in {
+        "nothing": r"'add' of field 'nothing' raised TypeError: .* written by 'first', "
+        r"beginning with the default None",
+        "typed": r"'.*<lambda>' of field 'typed' returned NoneType None: Input should be a valid "
+        r"list\. .* written by 'first', 'second'",
+    }.items():
+        for _ in range(2):
+            with pytest.raises(ReducerFailed, match=f"The reducer {what}"):
+                schema.by_name[name].value(version)
+
+
+def test_list_of_rounds_is_isolated() -> None:
+    """Each round of a loop reads a list of its own, although the stored one only grows."""
+    version, reader = Version({}, {}), SCHEMA.reader(Log)
+    reads: list[list[str]] = []
+    for depth in range(1, 5):
+        version.take(
+            {SCHEMA.by_name["log"].index: [str(depth)]},
+            frozenset({SCHEMA.by_name["log"].index}),
+            order_of(depth, 0),
+            "n",
+        )
+        left, version = version.split(2)
+        reads.append(reader.read(version).log)
+        reads[-1].append("leak")
+        left.fold(SCHEMA.by_name["log"].index, ["left"], order_of(depth, 1), "n")
+        assert reader.read(left).log[-1] == "left"
+    assert reads[-1] == ["1", "2", "3", "4", "leak"]
 
 
 # ---- whole slices as values, and slices that nobody knows before ---------------------------------

@@ -206,7 +206,7 @@ def branches(draw: st.DrawFn) -> list[Version]:
     for index, version in enumerate(made):
         for depth in range(2, 2 + draw(st.integers(0, 3))):
             version.fold(
-                draw(st.sampled_from(FOLDED)), [f"{index}.{depth}"], order_of(depth, index)
+                draw(st.sampled_from(FOLDED)), [f"{index}.{depth}"], order_of(depth, index), "n"
             )
             if draw(st.booleans()):
                 value_of(version, 2)
@@ -250,7 +250,7 @@ def test_fork_isolates_branches() -> None:
     root.take({0: "root"}, frozenset(), order_of(1, 0), "root")
     left, right = root.split(2)
     left.take({0: "left"}, frozenset(), order_of(2, 1), "left")
-    left.fold(2, ["left"], order_of(2, 1))
+    left.fold(2, ["left"], order_of(2, 1), "n")
     assert (value_of(left, 0), value_of(right, 0)) == ("left", "root")
     assert value_of(right, 2) is UNSET
 
@@ -302,21 +302,21 @@ def test_unite_takes_over_sole_write() -> None:
 def test_unite_counts_shared_history_once() -> None:
     """A shared beginning of a history counts once."""
     root = Version({}, {})
-    root.fold(2, ["root"], order_of(1, 0))
+    root.fold(2, ["root"], order_of(1, 0), "n")
     left, right = root.split(2)
-    left.fold(2, ["left"], order_of(2, 1))
-    right.fold(2, ["right"], order_of(2, 0))
+    left.fold(2, ["left"], order_of(2, 1), "n")
+    right.fold(2, ["right"], order_of(2, 0), "n")
     assert value_of(unite([left, right]), 2) == ["root", "right", "left"]
 
 
 def test_input_replaces_default() -> None:
     """The input replaces the default of a reducer field and later writes are added."""
     version = Version({}, {})
-    version.fold(3, ["input"], order_of(0, 0))
-    version.fold(3, ["more"], order_of(1, 0))
+    version.fold(3, ["input"], order_of(0, 0), "n")
+    version.fold(3, ["more"], order_of(1, 0), "n")
     assert value_of(version, 3) == ["input", "more"]
     other = Version({}, {})
-    other.fold(3, ["more"], order_of(1, 0))
+    other.fold(3, ["more"], order_of(1, 0), "n")
     assert value_of(other, 3) == ["seed", "more"]
 
 
@@ -331,7 +331,7 @@ def test_fold_is_continued() -> None:
 
     version = Version({}, {})
     for depth in range(1, 101):
-        version.fold(2, [str(depth)], order_of(depth, 0))
+        version.fold(2, [str(depth)], order_of(depth, 0), "n")
         entry = version.get(2)
         assert isinstance(entry, FoldedField)
         assert len(entry.read(lambda: UNSET, counting)) == depth
@@ -342,5 +342,5 @@ def test_long_history_folds_without_recursion() -> None:
     """Branches that were never read fold a long history without recursion."""
     version = Version({}, {})
     for depth in range(1, 2001):
-        version.fold(2, [""], order_of(depth, 0))
+        version.fold(2, [""], order_of(depth, 0), "n")
     assert len(value_of(version, 2)) == 2000

@@ -17,7 +17,7 @@ from graphorch.graph.payloads import Failure
 from graphorch.graph.plan import JoinSpec
 from graphorch.graph.signature import StateFunction
 from graphorch.graph.spec import GraphSpec, format_loop_title
-from graphorch.state.slices import find_reducer
+from graphorch.state.reducers import find_reducer
 
 LONG_PATH = 12  # nodes of a path that a problem names
 

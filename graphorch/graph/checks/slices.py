@@ -9,11 +9,12 @@ from pydantic.errors import PydanticUndefinedAnnotation
 
 from graphorch.errors import Problem, did_you_mean
 from graphorch.graph.checks.checked_graph import CheckedGraph
+from graphorch.state.reducers import is_async, list_reducers, name_reducer, takes_two
 from graphorch.state.slices import Schema
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`STATE_ANNOTATION`, `SLICE_PRIVATE`, `SLICE_MISSING`, and `SLICE_DIFFERS` once per slice."""
+    """`STATE_ANNOTATION`, `SLICE_PRIVATE`, `REDUCER`, `SLICE_MISSING`, and `SLICE_DIFFERS`."""
     state = graph.spec.state
     try:
         schema = Schema(state, graph.spec.memory)
@@ -23,6 +24,7 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
         yield Problem("STATE_ANNOTATION", f"state {state.__name__}", what, fix)
         return
     yield from _check_private_attributes(state)
+    yield from _check_reducers(schema)
     compared: set[type[BaseModel]] = {state, *graph.spec.memory}
     for where, verb, model in _collect_uses(graph):
         if model not in compared and not issubclass(state, model):
@@ -55,6 +57,23 @@ def _check_private_attributes(state: type[BaseModel]) -> Iterator[Problem]:
             "to the run as `resources=`"
         )
         yield Problem("SLICE_PRIVATE", f"state {state.__name__}", what, fix)
+
+
+def _check_reducers(schema: Schema) -> Iterator[Problem]:
+    """Refuse a reducer that cannot be called with two values, and a second one of a field."""
+    for field in schema.fields:
+        reducers = list_reducers(field.info)
+        names = [f"'{name_reducer(reducer)}'" for reducer in reducers]
+        where, fix = f"field '{field.name}'", "a reducer is a plain function (old, new) -> folded"
+        if len(reducers) > 1:
+            what = f"it has {len(reducers)} reducers: {', '.join(names)}"
+            yield Problem("REDUCER", where, what, "name one of them in the annotation")
+        for reducer, name in zip(reducers, names, strict=True):
+            if not takes_two(reducer):
+                what = f"its reducer {name} cannot be called with two values"
+                yield Problem("REDUCER", where, what, fix)
+            elif is_async(reducer):
+                yield Problem("REDUCER", where, f"its reducer {name} is async", fix)
 
 
 def _collect_uses(graph: CheckedGraph) -> Iterator[tuple[str, str, type[BaseModel]]]:

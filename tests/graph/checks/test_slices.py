@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Annotated
+
 from pydantic import BaseModel, PrivateAttr
 
 from graphorch.graph.node import node
@@ -169,4 +172,38 @@ def test_private_attribute_is_refused() -> None:
         "node would see\n"
         "    fix: make it a field, put it into a model that is the value of a field, or hand the "
         "object to the run as `resources=`"
+    ]
+
+
+def three(old: int, new: int, factor: int) -> int:
+    return old + new * factor
+
+
+async def later(old: int, new: int) -> int:
+    return old + new
+
+
+def test_wrong_reducers_are_refused() -> None:
+    """A reducer that cannot fold two values is refused, and so is a second one."""
+
+    class Folded(BaseModel):
+        wrong: Annotated[int, three] = 0
+        partial: Annotated[int, functools.partial(three, factor=2)] = 0
+        waiting: Annotated[int, later] = 0
+        double: Annotated[int, max, min] = 0
+
+    class Whole(Topic, Folded): ...
+
+    @node
+    def use(topic: Topic) -> Folded:
+        return Folded()
+
+    sketch = Sketch(Whole)
+    sketch.chain(use)
+    fix = "\n    fix: a reducer is a plain function (old, new) -> folded"
+    assert list_problems(sketch) == [
+        f"REDUCER at field 'wrong': its reducer 'three' cannot be called with two values{fix}",
+        f"REDUCER at field 'waiting': its reducer 'later' is async{fix}",
+        "REDUCER at field 'double': it has 2 reducers: 'max', 'min'\n"
+        "    fix: name one of them in the annotation",
     ]
