@@ -124,9 +124,9 @@ def find_bulk_reducer(
 # ---- reducers of fields --------------------------------------------------------------------------
 # Callable objects of these packages describe a field in an annotation, and are no reducers.
 _DESCRIBING = frozenset({"annotated_types", "pydantic", "pydantic_core", "typing_extensions"})
-_TRUSTED = (
+_TRUSTED: tuple[Callable[..., Any], ...] = (
     *(append, add, union, merge, maximum, minimum, last),
-    *(operator.add, operator.or_, operator.and_, operator.mul, max, min),
+    *(operator.add, operator.mul, max, min),
 )
 
 

@@ -11,9 +11,9 @@ Rule 3: an update costs as much as the fields that it sets, not as much as the s
 
 from __future__ import annotations
 
-import pickle
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -495,18 +495,29 @@ def _is_changed(field: Field, output: BaseModel, version: Version) -> bool:
     return before is not UNSET and not _is_equal(output.__dict__.get(field.name), before)
 
 
-def _is_equal(left: object, right: object) -> bool:
+def _is_equal(left: Any, right: Any) -> bool:
     """Return whether two values are equal; arrays and tables, whose `==` is no bool, by content."""
-    try:
+    with contextlib.suppress(Exception):
         answer = left == right
-    except Exception:
-        answer = None  # some types refuse to be compared
-    if isinstance(answer, bool):
-        return answer
-    try:
-        return pickle.dumps(left) == pickle.dumps(right)
-    except Exception:
-        return False  # in doubt a value has changed
+        if isinstance(answer, bool):
+            return answer
+    with contextlib.suppress(Exception):
+        return type(left) is type(right) and _has_equal_parts(left, right)
+    return False  # in doubt a value has changed
+
+
+def _has_equal_parts(left: Any, right: Any) -> bool:
+    """Compare the parts of two values: entries, items, or what a copy would be made of."""
+    if isinstance(left, BaseModel):
+        left, right = left.__dict__, right.__dict__
+    if isinstance(left, dict):
+        entries, others = cast("dict[Any, Any]", left), cast("dict[Any, Any]", right)
+        same_keys = entries.keys() == others.keys()
+        return same_keys and all(_is_equal(entries[key], others[key]) for key in entries)
+    if not isinstance(left, list | tuple):
+        left, right = left.__reduce_ex__(4), right.__reduce_ex__(4)
+    items, others = cast("Sequence[Any]", left), cast("Sequence[Any]", right)
+    return len(items) == len(others) and all(map(_is_equal, items, others))
 
 
 def _is_equal_declaration(left: FieldInfo, right: FieldInfo) -> bool:
