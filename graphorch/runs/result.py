@@ -160,7 +160,8 @@ def build_result(scheduler: Scheduler) -> Result[Any, Any]:
     status = scheduler.run.status
     if status in SUCCESS_STATUSES:
         # The last writes of a field may meet at END alone, where no node reads them.
-        if failures := _fold_everything(scheduler):
+        has_reducers = scheduler.run.root.reducers
+        if has_reducers and (failures := _fold_everything(scheduler)):
             raise build_unreadable(scheduler, failures)
         return Result(scheduler)
     if status == "waiting":
