@@ -5,6 +5,7 @@ ModelError              the endpoint refused (see `status`), or sent something o
 ├── TimedOut            a limit on the time of the call was reached; `limit` names it
 ├── SchemaRefused       the endpoint does not take the schema of a structured output
 ├── ContextOverflow     the prompt is too long for this model; one with a larger context may take it
+├── NoUsableAnswer      every model that was asked answered, and no answer can be used
 └── AnswerError         a model answered, but the answer cannot be used; it was probably charged for
     ├── Truncated       cut off, by `max_tokens` or because the stream ended without its last event
     ├── Refused         the provider's filter or the model itself declined the prompt or the answer
@@ -64,6 +65,10 @@ class AnswerError(ModelError):
         self.partial = partial
         self.usage = usage
         super().__init__(message, model=model, retryable=retryable, status=status)
+
+
+class NoUsableAnswer(ModelError):
+    """Every model that was asked for one call answered, and no answer can be used."""
 
 
 class Truncated(AnswerError):

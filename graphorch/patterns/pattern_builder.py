@@ -24,7 +24,7 @@ from graphorch.graph.node import Node
 from graphorch.graph.options import NodeBudget, NodeSettings
 from graphorch.graph.signature import Read, Signature, StateFunction
 from graphorch.graph.spec import ErrorSpec, FallbackSpec, LoopSpec, RouteSpec
-from graphorch.models.errors import AnswerError
+from graphorch.models.errors import AnswerError, NoUsableAnswer
 from graphorch.models.messages import Message, to_messages
 from graphorch.state.reducers import find_reducer
 
@@ -238,7 +238,7 @@ class PatternBuilder:
         """
         code, what, fix = warning
         problem = Problem(code, f"node '{source}'", what, fix, "warning")
-        errors = (ErrorSpec(source, handler, (AnswerError,)),)
+        errors = (ErrorSpec(source, handler, (AnswerError, NoUsableAnswer)),)
         edges = tuple((handler, target) for target in targets)
         self.spec.fallbacks.append(FallbackSpec((handler, *nodes), errors, edges, problem))
 

@@ -29,6 +29,7 @@ from graphorch.models.policies.failure_kinds import (
     InvalidOutput,
     NotAnswered,
     RejectedAnswer,
+    build_not_answered,
     build_rejection,
     classify_failure,
 )
@@ -475,7 +476,7 @@ class PolicyCall:
             "add a target of another provider, give the call more time, or wait."
         )
         failures = tuple(self._failures)
-        error = NotAnswered(message, model=name, failures=failures, decision=decision)
+        error = build_not_answered(message, model=name, failures=failures, decision=decision)
         error.usd = self._lost_usd() or None
         return error
 

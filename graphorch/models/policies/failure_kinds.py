@@ -33,6 +33,7 @@ from graphorch.models.errors import (
     AnswerError,
     ContextOverflow,
     Empty,
+    NoUsableAnswer,
     Refused,
     SchemaRefused,
     TimedOut,
@@ -123,6 +124,19 @@ class NotAnswered(ModelError):
             status=failures[-1].status if failures else None,
             retry_after=min(waits, default=None),
         )
+
+
+class NoneUsable(NotAnswered, NoUsableAnswer):
+    """Targets of a policy answered, and none of their answers can be used."""
+
+
+def build_not_answered(
+    message: str, *, model: str, failures: tuple[ModelError, ...], decision: RoutingRecord
+) -> NotAnswered:
+    """Return the error of a policy without an answer; it says whether there were unusable ones."""
+    were_answers = [isinstance(failure, AnswerError | NoUsableAnswer) for failure in failures]
+    kind = NoneUsable if were_answers and all(were_answers) else NotAnswered
+    return kind(message, model=model, failures=failures, decision=decision)
 
 
 def can_recover(error: ModelError) -> bool:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 
 from graphorch.errors import ModelError
+from graphorch.models.decision import RoutingRecord
+from graphorch.models.errors import Empty, NoUsableAnswer, TimedOut
 from graphorch.models.policies.failure_kinds import (
     CONSEQUENCES,
     FAILURE_KINDS,
+    NoneUsable,
+    NotAnswered,
+    build_not_answered,
     can_recover,
     classify_failure,
 )
@@ -119,3 +124,18 @@ def test_table_of_kinds_is_that_of_docstring() -> None:
         for kind, item in CONSEQUENCES.items()
     }
     assert tuple(listed) == FAILURE_KINDS
+
+
+def test_answers_that_cannot_be_used_have_their_error() -> None:
+    """A policy without an answer says whether it had answers that could not be used."""
+    empty = Empty("nothing", model="a", retryable=True)
+    late = TimedOut("late", model="b", limit="total")
+    record = RoutingRecord("p", "fallback", (), (), "")
+
+    def build(*failures: ModelError) -> NotAnswered:
+        return build_not_answered("no answer", model="p", failures=failures, decision=record)
+
+    assert isinstance(build(empty), NoneUsable)
+    assert isinstance(build(empty, build(empty, empty)), NoUsableAnswer)
+    for failures in ((), (late,), (empty, late), (empty, build(late))):
+        assert type(build(*failures)) is NotAnswered
