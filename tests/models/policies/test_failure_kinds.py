@@ -130,7 +130,7 @@ def test_answers_that_cannot_be_used_have_their_error() -> None:
     """A policy without an answer says whether it had answers that could not be used."""
     empty = Empty("nothing", model="a", retryable=True)
     late = TimedOut("late", model="b", limit="total")
-    record = RoutingRecord("p", "fallback", (), (), "")
+    record = RoutingRecord(policy="p", kind="fallback", candidates=(), attempts=())
 
     def build(*failures: ModelError) -> NotAnswered:
         return build_not_answered("no answer", model="p", failures=failures, decision=record)
