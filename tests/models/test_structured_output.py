@@ -6,16 +6,19 @@ import asyncio
 import json
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import pytest
-from pydantic import BaseModel, Field, field_validator, model_validator
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, create_model, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from graphorch.errors import ModelError
 from graphorch.models.errors import Empty
 from graphorch.models.json_schema import describe_schema
 from graphorch.models.messages import Message, Request, Usage
+from graphorch.models.openai.client import OpenAIClient
 from graphorch.models.structured_output import (
     InvalidAnswer,
     ParsedAnswer,
@@ -24,6 +27,8 @@ from graphorch.models.structured_output import (
     find_text_field,
 )
 from tests.models.clients import Scripted, response_of
+from tests.models.openai.calls import question, with_server
+from tests.models.servers import Server, completion, replies
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -306,6 +311,42 @@ def test_text_has_no_thoughts() -> None:
         ask_for(Scripted(["<think>hm</think>"]), Draft)
 
 
+FIELDS: dict[str, tuple[object, object]] = {
+    "flag": (bool, True),
+    "count": (int, 3),
+    "score": (float, 0.5),
+    "title": (str, "a {brace} and a \n line"),
+    "tags": (list[str], ["x"]),
+    "inner": (Inner, {"kind": "b"}),
+    "maybe": (int | None, None),
+}
+
+
+@given(
+    st.lists(st.sampled_from(sorted(FIELDS)), min_size=2, unique=True),
+    st.text(alphabet="ab .,\n", max_size=20),
+    st.sampled_from(["{}", "```json\n{}\n```", "<think>{{}}</think>\n{}", '{{"Drawn": {}}}']),
+    st.data(),
+)
+def test_every_key_is_asked_for(
+    names: list[str], prose: str, form: str, data: st.DataObject
+) -> None:
+    """Read any whole object in any form, and name any key that is taken out of it."""
+    fields: dict[str, Any] = {name: (FIELDS[name][0], FIELDS[name][1]) for name in names}
+    drawn = create_model("Drawn", **fields)
+    values = {name: FIELDS[name][1] for name in names}
+
+    def write(content: dict[str, object]) -> str:
+        # thoughts are in front of everything else
+        before = "" if "think" in form else prose
+        return before + form.format(json.dumps(content)) + prose
+
+    assert find_problems(write(values), drawn) == []
+    lost = data.draw(st.sampled_from(names))
+    rest = {name: value for name, value in values.items() if name != lost}
+    assert find_problems(write(rest), drawn) == [f"{lost}: Field required"]
+
+
 # ---- repair ------------------------------------------------------------------------------------
 
 
@@ -358,6 +399,32 @@ def test_repair_tells_schema_in_words() -> None:
     client = Scripted(["far too long", "short"])
     ask_for(client, Limited)
     assert "JSON schema" not in client.asked[1].messages[-1].content
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("refuses", [False, True])
+def test_endpoint_without_schemas_is_told_in_words(streamed: bool, refuses: bool) -> None:
+    """Tell the schema in words where an endpoint refuses it, and where it ignores it."""
+    prose = "<think>{x}</think>I would say 8.5."
+    answers = [completion(prose), completion(f"```json\n{FINE}\n```")]
+    handlers = [replies(answer) for answer in answers]
+    if refuses:
+        handlers.insert(0, replies({"error": {"message": "no response_format"}}, 400))
+
+    async def use(client: OpenAIClient, server: Server) -> tuple[Judged, list[Any]]:
+        on_text = [].append if streamed else None
+        answer = await ask_for_value(client, question(), Judged, on_text)
+        return answer.value, server.bodies
+
+    value, bodies = with_server(*handlers, use=use)
+    assert value == Judged(score=8.5)
+    words = json.dumps(describe_schema(Judged))[1:-1]
+    told = [words in json.dumps(body["messages"]) for body in bodies]
+    assert told == ([False, True, True] if refuses else [False, True])
+    assert ["response_format" in body for body in bodies] == (
+        [True, False, False] if refuses else [True, True]
+    )
+    assert "{x}" not in json.dumps(bodies)
 
 
 def test_repair_truncates_long_answer() -> None:

@@ -35,6 +35,7 @@ from tests.models.openai.calls import (
     with_server,
 )
 from tests.models.servers import (
+    Asked,
     Handler,
     Server,
     chunk,
@@ -609,6 +610,43 @@ def test_connection_is_reused_and_closed() -> None:
         await client.complete(question())  # it opens again on demand
 
     with_server(replies(completion()), use=use)
+
+
+def test_streams_share_one_connection() -> None:
+    """Use a connection again after a stream, whatever follows its end."""
+
+    async def use(client: OpenAIClient, server: Server) -> tuple[int, int]:
+        for _ in range(3):
+            await client.complete(question(), [].append)
+        return len(server.asked), server.open_connections
+
+    after = [*pieces_of("x"), event("more"), b"data: {broken\n\n"]
+    assert with_server(streams(pieces_of("x")), streams(after), use=use) == (3, 1)
+
+
+def test_silence_before_first_word_is_allowed() -> None:
+    """Wait for the first word as long as the call may take, also after an event without one."""
+
+    async def thinks(asked: Asked) -> None:
+        begun = event(chunk("", role="assistant"))
+        await asked.send(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+            b"transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(begun), begun)
+        )
+        await asyncio.sleep(0.3)
+        for entry in pieces_of("hi"):
+            await asked.send(b"%x\r\n%s\r\n" % (len(entry), entry))
+        await asked.send(b"0\r\n\r\n")
+
+    limits = replace(ROOMY, between_tokens=0.1)
+    assert ask(thinks, streamed=True, limits=limits).text == "hi"
+
+
+def test_silence_after_finish_reason_is_short() -> None:
+    """Return a complete answer although its stream does not end."""
+    events = [event(chunk("hi")), event(chunk(None, "stop"))]
+    limits = replace(ROOMY, between_tokens=0.05)
+    assert ask(streams(events, then="stall"), streamed=True, limits=limits).text == "hi"
 
 
 def test_closing_awaits_running_call() -> None:
