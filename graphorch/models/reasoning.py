@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import re
 
-# Opening and closing marks: the usual tags, and those of Magistral, Kimi and Seed.
+# Opening and closing marks: the usual tags, and those of Magistral, Command, OpenThinker and Kimi.
 _TAGS = ("think", "thinking", "thought", "thoughts", "reasoning", "reflection", "seed:think")
 _MARKS = (
     *((f"<{tag}>", f"</{tag}>") for tag in _TAGS),
     ("[think]", "[/think]"),
+    ("<|start_thinking|>", "<|end_thinking|>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("◁think▷", "◁/think▷"),
 )
 # gpt-oss: the channels of its format, of which only the last one is the answer.

@@ -23,6 +23,7 @@ THOUGHTS = [
     "<think>a</think>\n<think>b</think>answer",
     "[THINK]hm[/THINK]answer",
     "◁think▷hm◁/think▷answer",
+    "<|START_THINKING|>hm<|END_THINKING|>answer",
 ]
 CLOSED_ONLY = ["hm</think>answer", "so 2+2\nis 4\n</think>\n\nanswer", "hm[/THINK]answer"]
 CHANNELS = [

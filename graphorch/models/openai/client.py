@@ -170,7 +170,8 @@ class OpenAIClient:
             scope = asyncio.timeout(max(total, 0))
             try:
                 async with scope:
-                    answered, dialect, sent = await self._ask(api, request, on_text)
+                    asking = self._ask(api, request, on_text, scope)
+                    answered, dialect, sent = await asking
             except TimeoutError:
                 if not scope.expired():
                     raise
@@ -217,7 +218,11 @@ class OpenAIClient:
         return api
 
     async def _ask(
-        self, api: openai.AsyncOpenAI, request: Request, on_text: OnText | None
+        self,
+        api: openai.AsyncOpenAI,
+        request: Request,
+        on_text: OnText | None,
+        whole_call: asyncio.Timeout,
     ) -> tuple[_Answered, Dialect, int]:
         """Return the answer, the dialect that it took, and how many requests were sent."""
         known = (request.model, request.schema)
@@ -229,7 +234,7 @@ class OpenAIClient:
                 if on_text is None:
                     answered = await self._fetch_whole(api, request, dialect)
                 else:
-                    answered = await self._fetch_stream(api, request, dialect, on_text)
+                    answered = await self._fetch_stream(api, request, dialect, on_text, whole_call)
             except ModelError as failure:
                 adapted = dialect.adapt_to(failure, request)
                 if adapted is None:
@@ -249,20 +254,25 @@ class OpenAIClient:
         return _Answered(reader, self._gateway.read_cost(reply.headers))
 
     async def _fetch_stream(
-        self, api: openai.AsyncOpenAI, request: Request, dialect: Dialect, on_text: OnText
+        self,
+        api: openai.AsyncOpenAI,
+        request: Request,
+        dialect: Dialect,
+        on_text: OnText,
+        whole_call: asyncio.Timeout,
     ) -> _Answered:
         reader = AnswerReader(is_whole=False)
-        patience = asyncio.timeout(self._limits.first_token)
+        patience = _Patience(self._limits, whole_call)
         listener = _Listener(on_text, self._clock)
         try:
-            async with patience:
+            async with patience.scope:
                 reply = await self._send(api, request, dialect, streamed=True)
                 try:
                     await self._read_stream(request, reply, reader, listener, patience)
                 finally:
                     await reply.aclose()
         except TimeoutError:
-            if not patience.expired():
+            if not patience.scope.expired():
                 raise
             failure = self._build_timeout(request, reader)
         else:
@@ -304,10 +314,9 @@ class OpenAIClient:
         reply: httpx2.Response,
         reader: AnswerReader,
         listener: _Listener,
-        patience: asyncio.Timeout,
+        patience: _Patience,
     ) -> None:
         """Read a stream to its end. After the finish reason, a broken connection is the end too."""
-        loop = asyncio.get_running_loop()
         try:
             async with aclosing(reply.aiter_raw()) as parts:
                 while (data := await self._wait(anext(parts, None), request)) is not None:
@@ -318,10 +327,7 @@ class OpenAIClient:
                         break
                     # comments and pings keep a connection alive, but they are no progress
                     if reader.events > seen and reader.has_begun:
-                        limit = self._limits.between_tokens
-                        if reader.is_finished:
-                            limit = min(limit, _AFTERMATH)
-                        patience.reschedule(loop.time() + limit)
+                        patience.renew(is_finished=reader.is_finished)
             listener.take(self._take(request, reader, reader.end))
         except (Unreachable, Unreadable):
             if not reader.is_finished:
@@ -466,6 +472,27 @@ class OpenAIClient:
 async def load_package() -> None:
     """Load the openai package in a thread: it takes half a second or more."""
     await asyncio.to_thread(import_module, "graphorch.models.openai.transport")
+
+
+class _Patience:
+    """Limit on the time up to the next progress of a stream."""
+
+    def __init__(self, limits: CallLimits, whole_call: asyncio.Timeout) -> None:
+        self._between = limits.between_tokens
+        self._whole_call = whole_call
+        self._loop = asyncio.get_running_loop()
+        self.scope = asyncio.timeout(limits.first_token)
+
+    def renew(self, *, is_finished: bool) -> None:
+        """Begin anew after some progress; after the finish reason, wait for half of what is left.
+
+        An answer that is complete must not be lost because its stream does not end.
+        """
+        now, limit = self._loop.time(), self._between
+        if is_finished:
+            end = self._whole_call.when() or now
+            limit = min(limit, _AFTERMATH, max(0.0, end - now) / 2)
+        self.scope.reschedule(now + limit)
 
 
 class _Listener:

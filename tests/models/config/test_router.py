@@ -21,6 +21,7 @@ from graphorch.models.openai.gateways import Connection
 from graphorch.models.policies.failure_kinds import NotAnswered
 from tests.models.fakes import Answer, FakeModel, Flat, Table, ignore, request_to, status
 from tests.models.servers import (
+    Handler,
     completion,
     hangs_up,
     never_answers,
@@ -428,3 +429,43 @@ def test_routers_of_one_file_share_limits(tmp_path: Path) -> None:
         assert len(model.requests) == 1
 
     run(main)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        replies({"error": {"code": "content_filter", "message": "no"}}, 400),
+        replies({"error": {"code": "context_length_exceeded", "message": "no"}}, 400),
+        replies([{"error": {"message": "The input token count (9) exceeds the maximum"}}], 400),
+        replies({"message": "Input is too long for requested model."}, 400),
+        replies({"choices": None, "error": {"code": 502, "message": "no"}}),
+        replies({"object": "error", "message": "maximum context length is 9", "code": 400}),
+        replies(completion("", "content_filter")),
+        replies(completion("<think>hm</think>")),
+        replies(completion("half", None)),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_fallback_follows_what_endpoint_says(first: Handler, streamed: bool) -> None:
+    """Go on to the next endpoint from every failure that it may not have, in any words."""
+
+    async def main() -> tuple[str, int]:
+        async with serve(first) as one, serve(replies(completion("hi"))) as two:
+            policy = {
+                "kind": "fallback",
+                "targets": [{"model": "m", "endpoint": "one"}, {"model": "m", "endpoint": "two"}],
+            }
+            endpoints = {
+                "one": {"base_url": one.url, "attempts": 1},
+                "two": {"base_url": two.url},
+            }
+            config = Config.model_validate({"endpoints": endpoints, "policies": {"p": policy}})
+            client = Router(config, environment={})
+            try:
+                on_text = [].append if streamed else None
+                response = await client.complete(request_to("policy/p"), on_text)
+                return response.text, len(one.asked)
+            finally:
+                await client.aclose()
+
+    assert asyncio.run(main()) == ("hi", 1)

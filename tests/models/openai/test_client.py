@@ -644,9 +644,10 @@ def test_silence_before_first_word_is_allowed() -> None:
 
 def test_silence_after_finish_reason_is_short() -> None:
     """Return a complete answer although its stream does not end."""
-    events = [event(chunk("hi")), event(chunk(None, "stop"))]
+    endless = streams([event(chunk("hi")), event(chunk(None, "stop"))], then="stall")
     limits = replace(ROOMY, between_tokens=0.05)
-    assert ask(streams(events, then="stall"), streamed=True, limits=limits).text == "hi"
+    assert ask(endless, streamed=True, limits=limits).text == "hi"
+    assert ask(endless, streamed=True, request=question(timeout=1.0)).text == "hi"
 
 
 def test_closing_awaits_running_call() -> None:
