@@ -6,8 +6,6 @@ the node writes. A function without a body (`...`) leaves the prompt to `build_d
 
 from __future__ import annotations
 
-import inspect
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +15,11 @@ from pydantic import BaseModel
 
 from graphorch.agents.default_prompt import build_default_prompt
 from graphorch.agents.tools import ROUNDS, Tool, build_tools
+from graphorch.callables import get_name, never_runs
 from graphorch.errors import GraphError, Problem, WrongOutput
 from graphorch.graph.context import Context
 from graphorch.graph.node import Node1, Node2, Node3, Node4, choose_node_class
-from graphorch.graph.options import NodeOptions, options_from
+from graphorch.graph.options import NodeOptions, is_count, is_number, options_from
 from graphorch.graph.signature import prompt_signature
 from graphorch.models.messages import Prompt
 from graphorch.models.structured_output import accepts_any_text
@@ -111,7 +110,7 @@ class AgentDecorator(Generic[W]):
 
         Raises `GraphError` if its signature or an option is wrong.
         """
-        name = self._options.get("name") or getattr(prompt, "__name__", "")
+        name = self._options.get("name") or get_name(prompt)
         call = self._call(prompt)
         caller = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
         signature = prompt_signature(prompt, self._output, caller)
@@ -162,22 +161,27 @@ def _check_call(name: str, call: AgentCall[Any]) -> list[Problem]:
     """Return all problems of an agent beside its signature and the options of every node."""
     where = f"node '{name}'"
     problems: list[Problem] = []
-    if inspect.iscoroutinefunction(call.prompt):
+    if never_runs(call.prompt):
         fix = (
             "make it a plain function; what waits belongs in a @node before it, or in a @node that "
             "calls ctx.complete()"
         )
-        problems.append(Problem("NODE_SIGNATURE", where, "its prompt function is async", fix))
-    if not call.model.strip():
+        problems.append(
+            Problem("NODE_SIGNATURE", where, "its prompt function is async or a generator", fix)
+        )
+    if not isinstance(call.model, str) or not call.model.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
         what = f"model={call.model!r} names no model"
         fix = 'name one, or leave it out for "default"'
         problems.append(Problem("NODE_OPTION", where, what, fix))
-    if call.max_tokens is not None and call.max_tokens < 1:
-        what = f"max_tokens={call.max_tokens} leaves no room"
+    if not isinstance(call.instructions, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        what = f"instructions={call.instructions!r:.80} is not a text"
+        problems.append(Problem("NODE_OPTION", where, what, "give the system message as a str"))
+    if call.max_tokens is not None and not is_count(call.max_tokens):
+        what = f"max_tokens={call.max_tokens!r:.80} leaves no room"
         problems.append(Problem("NODE_OPTION", where, what, "give a number of tokens from 1"))
     temperature = call.temperature
-    if temperature is not None and not (math.isfinite(temperature) and temperature >= 0):
-        what = f"temperature={temperature} is not a temperature"
+    if temperature is not None and not (is_number(temperature) and temperature >= 0):
+        what = f"temperature={temperature!r:.80} is not a temperature"
         fix = "give a number from 0, or leave it out"
         problems.append(Problem("NODE_OPTION", where, what, fix))
     return problems

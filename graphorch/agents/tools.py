@@ -189,6 +189,9 @@ def build_tools(
     `local` holds names for annotations beside the globals of the functions. Raises `GraphError`
     with code `TOOL`, all problems at once.
     """
+    if not isinstance(functions, Sequence) or isinstance(functions, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        what = f"tools={functions!r:.80} is not a list of functions"
+        raise GraphError("tools", [Problem("TOOL", "tools", what, "give a list: tools=[look_up]")])
     tools: list[Tool] = []
     problems: list[Problem] = []
     for fn in functions:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
+from graphorch.callables import discard, is_unfinished
 from graphorch.core.events import Event, NodeFailed, NodeSkipped, NodeSucceeded, PersonAsked, Routed
 from graphorch.core.tree import Activation
 from graphorch.engine import events
@@ -27,18 +28,25 @@ class Observers:
         """Hand an event to every observer."""
         for observer in tuple(self._observers):
             try:
-                observer(event)
+                result: object = observer(event)
             # The border to the user's watchers.
             except BaseException as error:
                 if as_failure(error) is None:
                     raise
-                self._observers.remove(observer)
-                warnings.warn(
-                    f"a watcher of run {self._run_id} raised {type(error).__name__}: {error}; "
-                    "it gets no further events",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+                self._drop(observer, f"raised {type(error).__name__}: {error}")
+                continue
+            # Nothing awaits what a watcher returns, so it has not done what it should.
+            if result is not None and is_unfinished(result):
+                discard(result)
+                self._drop(observer, f"returned a {type(result).__name__}, which nobody awaits")
+
+    def _drop(self, observer: Observer, why: str) -> None:
+        self._observers.remove(observer)
+        warnings.warn(
+            f"a watcher of run {self._run_id} {why}; it gets no further events",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def to_run_event(event: Event) -> RunEvent | None:

@@ -17,6 +17,7 @@ from graphorch.engine.event_log import EventLog
 from graphorch.engine.events import RunEvent
 from graphorch.engine.report import RunReport
 from graphorch.engine.settings import RunSettings
+from graphorch.errors import InputError
 
 if TYPE_CHECKING:
     from graphorch.engine.calls.kept_answers import KeptAnswers
@@ -66,7 +67,13 @@ class RunServices:
         """Take the time from the running event loop from here on."""
         self.loop = asyncio.get_running_loop()
         self.time = self.loop.time
-        self.epoch = self.settings.clock() - self.time()
+        try:
+            self.epoch = self.settings.clock() - self.time()
+        except TypeError as error:
+            raise InputError(
+                "The clock of the run has to return the seconds since the epoch as a number. "
+                "Write clock=time.time, or leave it out."
+            ) from error
 
     def now(self) -> float:
         """Return seconds since the epoch, advancing with the event loop's time."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from graphorch.clock import Clock, system_clock
 from graphorch.core.events import Update
 from graphorch.core.state import OnFailure
 from graphorch.engine.node_cache import NodeCache
 from graphorch.errors import InputError
+from graphorch.graph.options import is_count, is_number
 
 if TYPE_CHECKING:
     from graphorch.engine.events import Observer
@@ -38,11 +38,19 @@ class Limits:
     grace: float | None = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("activations", "seconds", "concurrency", "grace"):
-            value: float | None = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
+        for name in ("seconds", "grace"):
+            value: object = getattr(self, name)
+            if value is not None and not (is_number(value) and cast(float, value) > 0):
                 raise InputError(
-                    f"Limits({name}={value!r}): a limit is a number above 0. Leave it out for none."
+                    f"Limits({name}={value!r:.80}): a limit is a number above 0. "
+                    "Leave it out for none."
+                )
+        for name in ("activations", "concurrency"):
+            value = getattr(self, name)
+            if value is not None and not is_count(value):
+                raise InputError(
+                    f"Limits({name}={value!r:.80}): this limit is a whole number from 1 on. "
+                    "Leave it out for none."
                 )
 
 

@@ -18,7 +18,7 @@ from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
 from graphorch.runs.background_loop import background_loop
 from graphorch.runs.manager import RunManager
-from graphorch.runs.options import ForkOptions, RunOptions
+from graphorch.runs.options import ForkOptions, RunOptions, check_options
 from graphorch.runs.result import Question, Result
 
 if TYPE_CHECKING:
@@ -85,8 +85,9 @@ class Flow(Generic[In, Out, State]):
         """
         from graphorch.engine.observers import EventQueue
 
+        check_options(options)
         queue = EventQueue()
-        watched: RunOptions = {**options, "watch": (*options.get("watch", ()), queue.put)}
+        watched: RunOptions = {**options, "watch": (*(options.get("watch") or ()), queue.put)}
         task = asyncio.create_task(self._runs.run(input, watched, queue.wait_for_room))
         task.add_done_callback(lambda _: queue.close())
         try:
@@ -225,7 +226,13 @@ class Flow(Generic[In, Out, State]):
         from graphorch.flow.tariff import build_tariff
         from graphorch.graph.estimate.estimator import estimate
         from graphorch.models.config.loader import find_config
+        from graphorch.models.config.schema import Config
 
+        if config is not None and not isinstance(config, Config):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(
+                f"config={config!r:.80} is not a configuration. "
+                'Write config=read_config("graphorch.toml").'
+            )
         tariff = build_tariff(config or find_config(Path.cwd()), os.environ)
         return estimate(self.plan, tariff=tariff, assumed=assumed, model=model)
 

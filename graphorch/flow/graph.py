@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
@@ -29,9 +28,10 @@ from graphorch.flow.flow import Flow
 from graphorch.flow.pattern_methods import PatternMethods
 from graphorch.graph.builder import gather_takes_missing
 from graphorch.graph.node import Ask, Node, Node1, NodeKind
+from graphorch.graph.options import is_number
 from graphorch.graph.plan import AskSpec, MapSpec, Migration, OnItemError, SubSpec
 from graphorch.graph.route import Fits, Of, Route
-from graphorch.graph.signature import Signature, read_return_type
+from graphorch.graph.signature import Signature, check_plain, read_return_type
 
 if TYPE_CHECKING:
     from graphorch.graph.payloads import Missing
@@ -115,6 +115,15 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         output: Any = None,
         remember: Sequence[Any] = (),
     ) -> None:
+        if not isinstance(remember, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise _build_refusal(
+                name,
+                "NOT_A_MODEL",
+                f"remember of graph '{name}'",
+                remember,
+                "list of slices",
+                "give a list: remember=[History]",
+            )
         for role, given in (
             ("state", state),
             ("input", input or state),
@@ -169,6 +178,8 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
                 "node or a flow",
                 "decorate the worker with @node or @agent, or give a built flow",
             )
+        check_plain(gather, f"gather of map '{name}'")
+        _check_name(self.name, "map", name)
         item, result, worker, plan = _describe_worker(work)
         spec = MapSpec(
             item=item,
@@ -203,6 +214,8 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
                 "flow",
                 "give what build() of the inner graph returns",
             )
+        check_plain(leave, f"leave of sub '{name}'")
+        _check_name(self.name, "sub", name)
         self.spec.subs[name] = SubSpec(flow.plan, self.make_function(enter, f"sub '{name}'"), leave)
         return self._add_inner(Node1[S, W], name, "sub", leave)
 
@@ -216,7 +229,8 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         `on_error(…, when=Expired)`.
         """
         _check_model(self.name, f"answer of ask '{name}'", answer)
-        if expires is not None and not (math.isfinite(expires) and expires > 0):
+        _check_name(self.name, "ask", name)
+        if expires is not None and not (is_number(expires) and expires > 0):
             self.add_problem(
                 "ASK_EXPIRES",
                 f"ask '{name}'",
@@ -242,21 +256,23 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         activations keep their ids.
         """
         where = f"migration from '{from_}'"
-        if not re.fullmatch(r"[0-9a-f]{32}", from_):
+        check_plain(change, where)
+        if not isinstance(from_, str) or not re.fullmatch(r"[0-9a-f]{32}", from_):  # pyright: ignore[reportUnnecessaryIsInstance]
             self.add_problem(
                 "MIGRATION_FROM",
                 where,
                 "it is not a fingerprint",
                 "give the 32 hexadecimal digits that `graphorch runs show` prints",
             )
-        if from_ in self.spec.migrations:
+        elif from_ in self.spec.migrations:
             self.add_problem(
                 "MIGRATION_FROM",
                 where,
                 "it is declared twice",
                 "declare one function for each fingerprint",
             )
-        self.spec.migrations[from_] = change
+        else:
+            self.spec.migrations[from_] = change
         return self
 
     def build(self) -> Flow[I, O, S]:
@@ -296,6 +312,14 @@ def _check_model(graph: str, where: str, given: object) -> None:
             given,
             "pydantic model",
             "give a class that derives from BaseModel",
+        )
+
+
+def _check_name(graph: str, method: str, name: object) -> None:
+    """Raise `GraphError` at once for a name that is no text: nothing could be kept under it."""
+    if not isinstance(name, str):
+        raise _build_refusal(
+            graph, "NODE_NAME", f"{method}()", name, "name", "give a text first, such as 'team'"
         )
 
 

@@ -28,6 +28,7 @@ from typing import (
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
+from graphorch.callables import get_name
 from graphorch.errors import GraphError, Problem
 from graphorch.graph.context import Context
 from graphorch.graph.options import NodeOptions, NodeSettings, options_from
@@ -274,7 +275,7 @@ class NodeDecorator:
         """
         if fn is None:
             return NodeDecorator(cast(NodeOptions, {**self._options, **options}))
-        name = self._options.get("name") or getattr(fn, "__name__", "")
+        name = self._options.get("name") or get_name(fn)
         signature = read_signature(fn, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]  (slices defined beside the function)
         return choose_node_class(signature)(
             fn, signature, name=name, options=options_from(name, self._options)

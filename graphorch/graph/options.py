@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
 
@@ -38,7 +38,9 @@ class Retry:
                 "Give a whole number from 1 on, the first attempt included."
             )
         given: Any = self.on
-        types = (given,) if isinstance(given, type) else tuple(given)
+        types: tuple[Any, ...] = (given,)
+        if isinstance(given, Iterable) and not isinstance(given, type):
+            types = tuple(cast("Iterable[Any]", given))
         if not types or not all(
             isinstance(item, type) and issubclass(item, Exception) for item in types
         ):
@@ -52,7 +54,7 @@ class Retry:
             ("factor", self.factor, 1.0),
             ("longest", self.longest, self.first),
         ):
-            if not _is_number(value) or value < least:
+            if not is_number(value) or value < least:
                 raise InputError(
                     f"Retry({name}={value!r}) is not possible. "
                     f"Give a finite number from {least:g} on."
@@ -74,7 +76,7 @@ class Cache:
     ttl: float
 
     def __post_init__(self) -> None:
-        if not _is_number(self.ttl) or self.ttl <= 0:
+        if not is_number(self.ttl) or self.ttl <= 0:
             raise InputError(
                 f"Cache(ttl={self.ttl!r}) is not possible. "
                 "Give the seconds for which a result stays valid."
@@ -170,7 +172,8 @@ class _Rule:
     fix: str
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return whether a value is a finite number; True and False are none here."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -180,7 +183,7 @@ def is_count(value: Any) -> bool:
 
 
 def _is_time(value: Any) -> bool:
-    return value is None or (_is_number(value) and value > 0)
+    return value is None or (is_number(value) and value > 0)
 
 
 def _choice(*allowed: str) -> _Rule:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Literal, LiteralString, TypeAlias, overload
 
@@ -50,7 +50,10 @@ class Route(Generic[S, Labels, Done, Seen]):
     ) -> Route[S, Labels, Done | L, Seen | L]: ...
     def when(self, label: Any, to: Any) -> Any:
         """Lead this label to one node, or to several that start side by side."""
-        self._spec.cases.append((label, self._add_nodes(to)))
+        # A label of another kind, even one that cannot be a key, is compared by its text: a check
+        # reports it as one that the selector never returns.
+        key = label if isinstance(label, Hashable) else repr(label)
+        self._spec.cases.append((key, self._add_nodes(to)))
         return self
 
     def otherwise(self: Route[S, U, Any, U], to: Steps[S]) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Union
 
 from pydantic import BaseModel
 
+from graphorch.callables import find_annotated, get_name, is_async, never_runs
 from graphorch.errors import GraphError, Problem
 from graphorch.graph.context import Context
 
@@ -89,7 +90,7 @@ def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signa
             "give it a parameter annotated with a pydantic model that the state inherits from",
         )
     writes, may_skip = _writes(fn, hints.get("return", inspect.Parameter.empty))
-    return Signature(reads, writes, context, resources, may_skip, inspect.iscoroutinefunction(fn))
+    return Signature(reads, writes, context, resources, may_skip, is_async(fn))
 
 
 def prompt_signature(
@@ -123,6 +124,7 @@ def pure_reads(fn: Callable[..., object], where: str) -> tuple[Read, ...]:
 
     Raises `GraphError` with code `PURE_SIGNATURE`.
     """
+    check_plain(fn, where)
     hints = read_hints(fn, {})
     reads = tuple(
         Read(None)
@@ -130,23 +132,23 @@ def pure_reads(fn: Callable[..., object], where: str) -> tuple[Read, ...]:
         else _read(fn, parameter, hints)
         for parameter in _parameters(fn)
     )
-    if (
-        inspect.iscoroutinefunction(fn)
-        or not 1 <= len(reads) <= 3
-        or any(read.optional for read in reads)
-    ):
-        raise GraphError(
-            _find_name(fn),
-            [
-                Problem(
-                    "PURE_SIGNATURE",
-                    where,
-                    f"'{_find_name(fn)}' must be a plain function of one to three slices",
-                    "drop async, other parameters and `| None`",
-                )
-            ],
-        )
+    if not 1 <= len(reads) <= 3 or any(read.optional for read in reads):
+        what = f"'{_find_name(fn)}' must be a plain function of one to three slices"
+        fix = "drop other parameters and `| None`"
+        raise GraphError(_find_name(fn), [Problem("PURE_SIGNATURE", where, what, fix)])
     return reads
+
+
+def check_plain(fn: object, where: str) -> None:
+    """Raise `GraphError` with code `PURE_SIGNATURE` unless a call of this runs a function."""
+    if not callable(fn):
+        what, fix = f"{fn!r:.80} is not a function", "give a plain function"
+    elif never_runs(fn):
+        what = f"'{get_name(fn)}' must be a plain function, but it is async or a generator"
+        fix = "drop async and yield; what waits belongs in a node before it"
+    else:
+        return
+    raise GraphError(where, [Problem("PURE_SIGNATURE", where, what, fix)])
 
 
 def read_return_type(fn: Callable[..., object]) -> Any:
@@ -157,10 +159,15 @@ def read_return_type(fn: Callable[..., object]) -> Any:
 def read_hints(fn: Callable[..., object], local: Mapping[str, Any]) -> dict[str, Any]:
     """Return the evaluated annotations of a function.
 
-    Raises `GraphError` with code `NODE_SIGNATURE` for a name that cannot be found.
+    Raises `GraphError` with code `NODE_SIGNATURE` for a name that cannot be found, and for what is
+    not a function.
     """
+    if not callable(fn):
+        raise _signature_error(
+            fn, f"{fn!r:.80} is not a function", "give a function with annotated parameters"
+        )
     try:
-        return typing.get_type_hints(fn, localns=dict(local), include_extras=True)
+        return typing.get_type_hints(find_annotated(fn), localns=dict(local), include_extras=True)
     except NameError as error:
         what = f"an annotation names '{error.name}', which cannot be found"
         raise _signature_error(
@@ -172,14 +179,18 @@ def inspect_callable(fn: Callable[..., object]) -> inspect.Signature:
     """Return the parameters of a function, without evaluating their annotations.
 
     From Python 3.14 on, `inspect.signature` would do that and fail at a name that is imported for
-    type checking only.
+    type checking only. Raises `GraphError` for a builtin whose parameters are not known.
     """
     options: dict[str, Any] = {}
     if sys.version_info >= (3, 14):
         from annotationlib import Format
 
         options["annotation_format"] = Format.FORWARDREF
-    return inspect.signature(fn, **options)
+    try:
+        return inspect.signature(fn, **options)
+    except ValueError:
+        what, fix = "its parameters are not known", "give a function that is defined with `def`"
+        raise _signature_error(fn, what, fix) from None
 
 
 def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
@@ -271,7 +282,7 @@ def _format_hint(hint: Any) -> str:
 
 
 def _find_name(fn: Callable[..., object]) -> str:
-    return getattr(fn, "__name__", repr(fn))
+    return get_name(fn) if callable(fn) else f"{fn!r:.80}"
 
 
 def _signature_error(fn: Callable[..., object], what: str, fix: str) -> GraphError:

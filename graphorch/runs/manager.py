@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
@@ -22,7 +22,13 @@ from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, WrongOutput
 from graphorch.graph.plan import Plan
 from graphorch.runs.clients import ReplayClient, SharedClient, load_modules, share_client
-from graphorch.runs.options import RunOptions, build_settings, check_resources
+from graphorch.runs.options import (
+    RunOptions,
+    build_settings,
+    check_choice,
+    check_options,
+    check_resources,
+)
 from graphorch.runs.registry import OpenRuns
 from graphorch.runs.result import Result, build_result, find_asker
 from graphorch.runs.stores import open_store
@@ -79,6 +85,7 @@ class RunManager:
 
     def build_settings(self, options: RunOptions) -> RunSettings:
         """Return the checked settings of a run. Raises `InputError`."""
+        check_options(options)
         client = share_client(self._plan, options.get("client"), options.get("budget"))
         return build_settings(self._plan, options, client, self._cache)
 
@@ -124,6 +131,7 @@ class RunManager:
         self, run_id: str, ambiguous: OnAmbiguous, options: RunOptions
     ) -> Result[Any, Any]:
         """Resume a run, or return the result of one that has succeeded meanwhile."""
+        check_choice("ambiguous", ambiguous, get_args(OnAmbiguous))
         async with self._reopen(run_id, options) as scheduler:
             if scheduler.run.status not in SUCCESS_STATUSES:
                 self.check_needs(scheduler.settings)
@@ -177,8 +185,10 @@ class RunManager:
     ) -> RerunResult[Any, Any]:
         """Run a fork in which the activation at `start` runs again, or gives `output` instead."""
         from graphorch.runs.durable import releasing
-        from graphorch.runs.fork import RerunResult, build_edit, fork
+        from graphorch.runs.fork import Effects, RerunResult, build_edit, fork
 
+        check_options(RunOptions(model=model))
+        check_choice("effects", effects, get_args(Effects))
         await load_modules(self._plan, options.get("client"))
         async with open_store(durable) as store:
             settings = self.build_settings(options)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypedDict, cast
 
+from graphorch.callables import get_name, never_runs
 from graphorch.clock import Clock, system_clock
 from graphorch.core.state import OnFailure
 from graphorch.engine.node_cache import NodeCache
@@ -79,43 +80,42 @@ _NAMES = RunOptions.__optional_keys__
 def build_settings(
     plan: Plan, options: RunOptions, client: SharedClient, cache: NodeCache
 ) -> RunSettings:
-    """Return the checked settings of a run.
+    """Return the settings of a run.
 
-    Raises `InputError` for an option that does not exist or does not fit.
+    The options were checked by `check_options`.
     """
-    for name, value in options.items():
-        _check_option(name, value)
-    on_failure = options.get("on_failure", "drain")
-    if on_failure not in _POLICIES:
-        hint = did_you_mean(str(on_failure), _POLICIES)
-        raise InputError(f"on_failure={on_failure!r} is not possible. {hint}")
-    run_id = options.get("run_id")
-    if run_id is not None and not is_run_id(run_id):
-        raise InputError(f"run_id={run_id!r:.80} is not an id. {RUN_ID_RULE}")
     tags = dict(given) if (given := options.get("tags")) else _NO_TAGS
-    _check_tags(tags)
     return RunSettings(
         client=client,
-        run_id=run_id or os.urandom(16).hex(),
+        run_id=options.get("run_id") or os.urandom(16).hex(),
         limits=options.get("limits") or _NO_LIMITS,
         account=client.account(plan.name, options.get("budget"), tags),
         has_own_budget=options.get("budget") is not None,
         open_account=client.account,
         resources=options.get("resources"),
-        model=options.get("model", ""),
+        model=options.get("model") or "",
         tags=tags,
-        on_failure=on_failure,
-        watchers=tuple(options.get("watch", ())),
-        clock=options.get("clock", system_clock),
+        on_failure=options.get("on_failure") or "drain",
+        watchers=tuple(options.get("watch") or ()),
+        clock=options.get("clock") or system_clock,
         cache=cache,
     )
 
 
-def _check_option(name: str, value: object) -> None:
-    if name not in _NAMES:
-        raise InputError(f"run() has no option '{name}'. {did_you_mean(name, _NAMES)}")
-    if value is None:
-        return
+def check_options(options: RunOptions) -> None:
+    """Raise `InputError` for an option that does not exist or does not fit.
+
+    None is the same as leaving an option out.
+    """
+    for name, value in options.items():
+        if name not in _NAMES:
+            raise InputError(f"run() has no option '{name}'. {did_you_mean(name, _NAMES)}")
+        if value is not None:
+            check = _CHECKS.get(name, _check_type)
+            check(name, value)
+
+
+def _check_type(name: str, value: object) -> None:
     expected, example = _expect(name)
     if not isinstance(value, expected):
         raise InputError(
@@ -123,12 +123,61 @@ def _check_option(name: str, value: object) -> None:
         )
 
 
-def _check_tags(tags: Mapping[str, str]) -> None:
-    """Raise `InputError` for a tag that a journal could not hold, also where there is none."""
-    for name, value in tags.items():
-        if not is_name(name) or not is_name(value):
+def check_choice(option: str, value: object, allowed: Sequence[str]) -> None:
+    """Raise `InputError` unless an option has one of its values."""
+    if value not in allowed:
+        hint = did_you_mean(str(value), allowed)
+        raise InputError(f"{option}={value!r:.80} is not possible. {hint}")
+
+
+def _check_policy(option: str, value: object) -> None:
+    check_choice(option, value, _POLICIES)
+
+
+def _check_run_id(option: str, value: object) -> None:
+    if not is_run_id(value):
+        raise InputError(f"{option}={value!r:.80} is not an id. {RUN_ID_RULE}")
+
+
+def _check_watchers(option: str, value: object) -> None:
+    example = f"Write {option}=[function], with functions that take an event."
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise InputError(f"{option} has to be a list of functions, got {value!r:.80}. {example}")
+    for watcher in cast("Sequence[object]", value):
+        if not callable(watcher):
+            raise InputError(f"{option} holds {watcher!r:.80}, which is no function. {example}")
+        if never_runs(watcher):
             raise InputError(
-                f"tags={{{name!r:.80}: {value!r:.80}}} is not a tag: both are texts. {NAME_RULE}"
+                f"{option} holds '{get_name(watcher)}', which is async or a generator. A run calls "
+                "its watchers and does not wait for them: give a plain function, which may start a "
+                "task, or read the events by `async for event in flow.stream(…)`."
+            )
+
+
+def _check_client(option: str, value: object) -> None:
+    if not callable(getattr(value, "complete", None)):
+        hint = ' A model is chosen by model="vendor/model".' if isinstance(value, str) else ""
+        raise InputError(
+            f"{option} has to be a model client, an object with an async method `complete`, such "
+            f"as OpenAIClient(…) or a policy; got {value!r:.80}.{hint}"
+        )
+
+
+def _check_clock(option: str, value: object) -> None:
+    if not callable(value) or never_runs(value):
+        raise InputError(
+            f"{option} has to be a plain function that returns the seconds since the epoch, such "
+            f"as time.time; got {value!r:.80}."
+        )
+
+
+def _check_tags(option: str, value: object) -> None:
+    """Raise `InputError` for a tag that a journal could not hold, also where there is none."""
+    _check_type(option, value)
+    for name, text in cast("Mapping[object, object]", value).items():
+        if not is_name(name) or not is_name(text):
+            raise InputError(
+                f"tags={{{name!r:.80}: {text!r:.80}}} is not a tag: both are texts. {NAME_RULE}"
             )
 
 
@@ -140,6 +189,16 @@ def _expect(name: str) -> tuple[type, str]:
     from graphorch.models.budgets.budget import Budget
 
     return Budget, "Budget(usd=0.50)"
+
+
+_CHECKS: dict[str, Callable[[str, object], None]] = {
+    "on_failure": _check_policy,
+    "run_id": _check_run_id,
+    "watch": _check_watchers,
+    "client": _check_client,
+    "clock": _check_clock,
+    "tags": _check_tags,
+}
 
 
 def check_resources(plan: Plan, resources: object) -> None:

@@ -75,18 +75,23 @@ class NodeInvoker:
             try:
                 async with scope:
                     if options.hedge_after is None:
-                        return await self._invoke(activation, arguments)
-                    return await call_hedged(
-                        # Bound again for each hedge: two calls must not share mutable slices.
-                        lambda: self._invoke(
-                            activation, self._build_arguments(activation, deadline)
-                        ),
-                        options.hedge_after,
-                    )
-            except TimeoutError as error:
+                        output = await self._invoke(activation, arguments)
+                    else:
+                        output = await call_hedged(
+                            # Bound again for each hedge: two calls must not share mutable slices.
+                            lambda: self._invoke(
+                                activation, self._build_arguments(activation, deadline)
+                            ),
+                            options.hedge_after,
+                        )
+            except Exception as error:
                 if not scope.expired():
                     raise
                 raise NodeTimedOut(_explain_timeout(activation)) from error
+            # A function that swallows its cancellation is late all the same.
+            if scope.expired():
+                raise NodeTimedOut(_explain_timeout(activation))
+            return output
 
     def _build_arguments(
         self, activation: Activation, deadline: float | None, given: list[Any] | None = None

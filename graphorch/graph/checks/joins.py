@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from graphorch.errors import Problem
 from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.edges import START_INDEX, Edge
+from graphorch.graph.options import is_count
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
@@ -40,12 +41,12 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
             )
         elif need == "all":
             yield from _check_all(graph, node, where)
-        elif not isinstance(need, str) and (isinstance(need, bool) or not 1 <= need <= len(edges)):
+        elif not isinstance(need, str) and not (is_count(need) and need <= len(edges)):
             count = f"{len(edges)} edge{'s lead' if len(edges) != 1 else ' leads'}"
             yield Problem(
                 "JOIN_NEED",
                 where,
-                f"need={need} is out of range: {count} to it",
+                f"need={need!r} is out of range: {count} to it",
                 f"give a number from 1 to {max(len(edges), 1)}",
             )
 

@@ -153,7 +153,10 @@ def _read_return(fn: Callable[..., Any]) -> Any:
 
 def _read_parameter(fn: Callable[..., Any], position: int) -> Any:
     """Return the annotation of a parameter, or None if it has none that can be read."""
-    parameters = list(inspect_callable(fn).parameters.values())
+    try:
+        parameters = list(inspect_callable(fn).parameters.values())
+    except GraphError:
+        return None
     if position >= len(parameters):
         return None
     return _read_hints(fn).get(parameters[position].name)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, cast
 
 from graphorch.errors import InputError
+from graphorch.graph.options import is_number
 from graphorch.models.messages import Usage
 
 Figure: TypeAlias = Literal["calls", "tokens", "dollars", "seconds"]
@@ -103,8 +103,8 @@ class Assumed:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value: float = getattr(self, field.name)
-            if not (math.isfinite(value) and value >= 0):
+            value: object = getattr(self, field.name)
+            if not (is_number(value) and cast(float, value) >= 0):
                 raise InputError(
                     f"Assumed({field.name}={value!r}) is not possible. "
                     "Give a finite number from 0 on."

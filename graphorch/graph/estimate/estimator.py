@@ -17,6 +17,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from graphorch.errors import InputError
 from graphorch.graph.analysis import Analysis
 from graphorch.graph.estimate.amounts import Amounts, Assumed, Gap, Tariff
 from graphorch.graph.estimate.demand import Demand, compute_demand, no_tariff
@@ -96,6 +97,10 @@ def estimate(
 
     `tariff` prices the calls of a model; `model` replaces the model of every agent.
     """
+    if assumed is not None and not isinstance(assumed, Assumed):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(
+            f"assumed={assumed!r:.80} is not possible. Write assumed=Assumed(share=0.5)."
+        )
     return _Estimator(tariff, assumed or Assumed(), model).estimate(plan)
 
 

@@ -47,7 +47,7 @@ class Budget:
         wrong = [
             f"{unit}={value!r}"
             for unit, value in self.amounts()
-            if value is not None and not 0 <= value < math.inf
+            if value is not None and not _is_amount(value)
         ]
         if wrong:
             raise InputError(
@@ -63,6 +63,11 @@ class Budget:
             ("calls", self.calls),
             ("seconds", self.seconds),
         )
+
+
+def _is_amount(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,17 @@
-"""Hedges: the first attempt that succeeds counts, and neither is left running."""
+"""Hedges: the first success counts, and neither is left running. Timeouts count if swallowed."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from graphorch.engine.invocation.invoker import call_hedged
+from graphorch import Graph, Retry, RunFailed, node
+from graphorch.engine.invocation.invoker import NodeTimedOut, call_hedged
 from graphorch.testing.virtual_clock import run_virtual
 
 
@@ -100,3 +103,73 @@ def test_cancelled_hedge_cancels_calls(when: float, running: int) -> None:
 
     run_virtual(main())
     assert attempts.ended == ["cancelled"] * running
+
+
+class Count(BaseModel):
+    n: int = 0
+
+
+class Log(BaseModel):
+    log: str = ""
+
+
+class State(Count, Log): ...
+
+
+@pytest.mark.parametrize("hedge_after", [None, 1.0])
+@pytest.mark.parametrize("limit", ["timeout", "deadline"])
+@pytest.mark.parametrize("end", ["return", "raise", "wait"])
+def test_swallowed_timeout_counts(limit: str, end: str, hedge_after: float | None) -> None:
+    """A node that swallows its cancellation is late, whatever it returns or raises afterwards."""
+    options: dict[str, Any] = {limit: 5.0}
+    if hedge_after is not None:
+        options["hedge_after"] = hedge_after
+
+    @node(**options)
+    async def slow(count: Count) -> Log:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if end == "raise":
+                raise ValueError("cleaning up failed") from None
+            if end == "wait":
+                await asyncio.sleep(3)
+        return Log(log="late")
+
+    flow = Graph("slow", State, input=Count, output=Log).chain(slow).build()
+    with pytest.raises(RunFailed) as failed:
+        run_virtual(flow.run(Count()))
+    error = failed.value.exceptions[0].__cause__
+    assert isinstance(error, NodeTimedOut)
+    assert f"longer than {limit}=5 s" in str(error)
+
+
+def test_swallowed_timeout_is_retried() -> None:
+    """An attempt that swallowed its timeout counts as failed, and the next one is made."""
+    attempts: list[int] = []
+
+    @node(timeout=5, retry=Retry(2, on=(TimeoutError,), first=1))
+    async def slow(count: Count) -> Log:
+        attempts.append(1)
+        if len(attempts) == 1:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+        return Log(log=f"attempt {len(attempts)}")
+
+    flow = Graph("slow", State, input=Count, output=Log).chain(slow).build()
+    assert run_virtual(flow.run(Count())).output.log == "attempt 2"
+
+
+def test_timeout_inside_node_is_its_own() -> None:
+    """A `TimeoutError` that a node raises in time is no timeout of the node."""
+
+    @node(timeout=5)
+    async def inner(count: Count) -> Log:
+        async with asyncio.timeout(1):
+            await asyncio.sleep(60)
+        return Log()
+
+    flow = Graph("inner", State, input=Count, output=Log).chain(inner).build()
+    with pytest.raises(RunFailed) as failed:
+        run_virtual(flow.run(Count()))
+    assert type(failed.value.exceptions[0].__cause__) is TimeoutError
