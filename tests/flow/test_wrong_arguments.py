@@ -49,7 +49,8 @@ def holds(item: Item) -> bool:
 
 
 def make(**options: Any) -> Graph[Any, Any, Any]:
-    return Graph(**{"name": "g", "state": State, "input": Item, "output": Text} | options)
+    given: dict[str, Any] = {"name": "g", "state": State, "input": Item, "output": Text} | options
+    return Graph(**given)
 
 
 INNER = make().chain(write).build()
@@ -91,7 +92,7 @@ def join_with(**options: Any) -> None:
 
 
 def error_with(**options: Any) -> None:
-    given = {"source": write, "handler": write.named("rescue")} | options
+    given: dict[str, Any] = {"source": write, "handler": write.named("rescue")} | options
     graph = make().chain(write)
     graph.on_error(given.pop("source"), given.pop("handler"), **given).build()
 
@@ -113,7 +114,8 @@ def agent_with(**options: Any) -> None:
     def prompt(item: Item) -> str:
         return ""
 
-    make().chain(agent(**{"output": Text} | options)(prompt)).build()
+    given: dict[str, Any] = {"output": Text} | options
+    make().chain(agent(**given)(prompt)).build()
 
 
 def graph_with(**options: Any) -> None:

@@ -104,14 +104,15 @@ class Waiting:
 )
 def test_wrong_option_is_refused(option: str, value: object, message: str) -> None:
     """Each entrance of a run refuses a wrong option, before anything runs."""
-    flow, options = FLOWS["chain"](), {option: value}
+    flow: Any = FLOWS["chain"]()
+    options: Any = {option: value}
 
     async def stream() -> None:
         async for _ in flow.stream(flow.plan.input(), **options):
             pytest.fail("it ran")
 
     for enter in (
-        lambda: build(options),  # pyright: ignore[reportArgumentType]
+        lambda: build(options),
         lambda: flow.run_sync(flow.plan.input(), **options),
         lambda: asyncio.run(stream()),
     ):
