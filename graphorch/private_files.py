@@ -103,16 +103,18 @@ class OpenedFile:
 
     A program that has a file open does not notice that it was deleted, or that its path names
     another file by now: it writes on into a file that nobody will find. A file that `shrinks` may
-    do so; any other one that does was cut off or overwritten.
+    do so; any other one that does was cut off or overwritten. `modified` is the time of its last
+    change in nanoseconds, as of the last look at it.
     """
 
-    __slots__ = ("_device", "_inode", "_path", "_shrinks", "_size")
+    __slots__ = ("_device", "_inode", "_path", "_shrinks", "_size", "modified")
 
     def __init__(self, path: Path, *, shrinks: bool = False) -> None:
         status = os.stat(path)
         self._path = os.fspath(path)
         self._device, self._inode, self._size = status.st_dev, status.st_ino, status.st_size
         self._shrinks = shrinks
+        self.modified = status.st_mtime_ns
 
     def find_problem(self) -> str:
         """Return what happened to the file, as the end of a sentence about it; "" if it is there.
@@ -127,5 +129,5 @@ class OpenedFile:
             return "was replaced by another file"
         if status.st_size < self._size and not self._shrinks:
             return "was cut off or overwritten"
-        self._size = status.st_size
+        self._size, self.modified = status.st_size, status.st_mtime_ns
         return ""

@@ -11,16 +11,19 @@ Theory of operation:
    thread, which moves the log first.
 4. Every commit is followed by a look at the paths of the file and its log (`OpenedFile`): SQLite
    writes on into a file that was deleted or replaced, and nothing of that would ever be read.
+   A file that was overwritten in place is still the same one. But only moving the log writes to
+   it, so after any other change of the file its pages are checked (`_verify`) before a commit.
 5. SQLite itself would move the log at 4,000 pages, in the middle of any commit. So the log stays
    bounded even if the room was estimated wrongly, or if several processes fill it.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +37,11 @@ from graphorch.journal.sqlite.wal import LogFile
 from graphorch.journal.tables import Tables
 from graphorch.private_files import OpenedFile
 
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 ROOM = 3000  # pages of the log between two checkpoints
 AT_ONCE = 64 * 1024  # bytes; writing more would hold up the event loop
 _PAGE = 4096
+_LARGEST_CHECKED = 16 * 1024 * 1024  # bytes; checking a larger file would hold up commits
 _PAGES = 4  # of a commit beside its content: the run's row, the index, half-full pages
 
 
@@ -58,10 +63,12 @@ class Committer:
         self._path = path
         self._db = connection
         self._tables = SqliteTables(connection)
+        self._file = OpenedFile(name)
         self._files = {
-            str(name): OpenedFile(name),
+            str(name): self._file,
             f"{path}-wal": OpenedFile(Path(f"{path}-wal"), shrinks=True),
         }
+        self._verified = self._file.modified  # when the pages of the file were last known to fit
         self._log = LogFile(path) if waits_for_disk else None
         self._lock_timeout = lock_timeout
         self._mutex = threading.Lock()
@@ -76,6 +83,9 @@ class Committer:
         """
         # It would wait for a checkpoint, for the disk, or hold up the event loop by its size …
         if self._room <= 0 or self._log is not None or size > AT_ONCE:
+            return False
+        # … or if the file has to be checked …
+        if self._file.find_problem() or self._file.modified != self._verified:
             return False
         # … or for a batch on the thread.
         if not self._mutex.acquire(blocking=False):
@@ -92,6 +102,11 @@ class Committer:
         So an operation never fails because of another one. Waits as long as it takes.
         """
         with self._mutex:
+            loss = self.find_loss()
+            if loss is None and self._file.modified != self._verified:
+                loss = self._verify()
+            if loss is not None:
+                return [Done(error=loss) for _ in operations]
             self._make_room()
             return self._commit_batch(operations)
 
@@ -100,11 +115,30 @@ class Committer:
         for path, file in self._files.items():
             problem = file.find_problem()
             if problem:
-                return StoreReplaced(
-                    f"The journal '{path}' {problem} while it was open. What was written to it "
-                    "since then is lost, so the run cannot go on. Put the file back, or begin "
-                    "the run again; never delete a journal or its '-wal' file under a run."
-                )
+                return _build_loss(path, problem)
+        return None
+
+    def _verify(self) -> StoreReplaced | None:
+        """Check the pages of a file that another connection, or another program, wrote to.
+
+        With a connection of its own, since the pages that this one remembers are as they were.
+        """
+        modified = self._file.modified
+        path = str(self._path)
+        try:
+            if os.path.getsize(path) <= _LARGEST_CHECKED:
+                fresh = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)
+                with closing(fresh):
+                    fault = fresh.execute(statements.CHECK_ALL_PAGES).fetchone()[0]
+                if fault != "ok":
+                    return _build_loss(path, "was overwritten")
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+                return _build_loss(path, "was overwritten")
+            return None  # it is busy, and checked before the next commit
+        except OSError:
+            return self.find_loss()
+        self._verified = modified
         return None
 
     def explain(self, error: Exception) -> Exception:
@@ -188,6 +222,8 @@ class Committer:
                     self._room = ROOM
                     if self._log is not None:
                         self._log.start_over()
+                if not self._file.find_problem():
+                    self._verified = self._file.modified
 
     def _count_pages(self, commits: int) -> None:
         """Subtract the most pages that these commits wrote; those of a batch share pages."""
@@ -200,6 +236,14 @@ class Committer:
         """Roll back, and forget cached rows, which may hold what was never stored."""
         roll_back(self._db)
         self._tables.forget()
+
+
+def _build_loss(path: str, problem: str) -> StoreReplaced:
+    return StoreReplaced(
+        f"The journal '{path}' {problem} while it was open. What was written to it since then is "
+        "lost, so the run cannot go on. Put the file back, or begin the run again; never delete, "
+        "move or overwrite a journal or its '-wal' file under a run."
+    )
 
 
 def attempt(operation: Operation, tables: Tables) -> Done:

@@ -27,6 +27,7 @@ ONLY_READ = "PRAGMA query_only = ON"
 GET_PAGE_SIZE = "PRAGMA page_size"
 DO_NOT_WAIT = "PRAGMA busy_timeout = 0"
 MOVE_THE_LOG = "PRAGMA wal_checkpoint(PASSIVE)"
+CHECK_ALL_PAGES = "PRAGMA integrity_check(1)"
 EMPTY_THE_LOG = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 # Steps from each format of the file to the next one; format 0 is an empty file.

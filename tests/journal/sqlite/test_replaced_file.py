@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from pydantic import BaseModel
 
-from graphorch import Graph, node
+from graphorch import Graph, JournalError, node
 from graphorch.journal.errors import RunNotFound, StoreReplaced
 from graphorch.journal.records import NewRun, RunQuery
 from graphorch.journal.sqlite.store import SqliteStore
@@ -110,6 +112,67 @@ def test_overwritten_file_is_noticed(tmp_path: Path) -> None:
         path.write_bytes(b"")
         with pytest.raises(StoreReplaced, match="was cut off or overwritten"):
             await store.create(NewRun("run-1", "flow", "f", 1))
+
+    asyncio.run(main())
+
+
+async def _write_runs(path: Path, prefix: str, count: int) -> None:
+    store = await SqliteStore.open(path, sync="normal")
+    for number in range(count):
+        run_id = f"{prefix}-{number}"
+        await store.create(NewRun(run_id, "flow", "f", 1))
+        lease = await store.claim(run_id, "me", ttl=60)
+        bodies = [prefix * 50] * 20
+        await store.append(lease, entries(*bodies), expected_last_seq=0, status="succeeded")
+        await store.release(lease)
+    await store.close()
+
+
+@pytest.mark.parametrize("sync", ["full", "normal"])
+@pytest.mark.parametrize("others", [60, 200])
+def test_journal_copied_over_is_noticed(
+    others: int, sync: Literal["full", "normal"], tmp_path: Path
+) -> None:
+    """Another journal that is copied over the file in place does not fit what is remembered."""
+    path, other = tmp_path / "runs.db", tmp_path / "other.db"
+
+    async def main() -> None:
+        await _write_runs(path, "mine", 30)
+        await _write_runs(other, "other", others)
+        store = await SqliteStore.open(path, sync=sync)
+        await store.create(NewRun("run-1", "flow", "f", 1))
+        lease = await store.claim("run-1", "me", ttl=60)
+        shutil.copyfile(other, path)
+        with pytest.raises(StoreReplaced, match=r"was (cut off or )?overwritten"):
+            await store.append(lease, entries("a"), expected_last_seq=0)
+        with suppress(JournalError):
+            await store.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("sync", ["full", "normal"])
+def test_checkpoint_of_other_process_is_no_loss(
+    sync: Literal["full", "normal"], tmp_path: Path
+) -> None:
+    """Another connection that moves the log into the file changes it without harm."""
+    path = tmp_path / "runs.db"
+
+    async def main() -> None:
+        store = await SqliteStore.open(path, sync=sync)
+        await store.create(NewRun("run-1", "flow", "f", 1))
+        lease = await store.claim("run-1", "me", ttl=60)
+        for last in range(5):
+            with sqlite3.connect(path) as raw:
+                raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            raw.close()
+            await store.append(lease, entries("a" * 9_000, after=last), expected_last_seq=last)
+        assert store.is_in_place()
+        await store.create(NewRun("run-2", "flow", "f", 1))
+        await store.release(lease)
+        await store.erase("run-2")  # moves the log as well
+        await store.create(NewRun("run-3", "flow", "f", 1))
+        await store.close()
 
     asyncio.run(main())
 
