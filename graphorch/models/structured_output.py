@@ -6,6 +6,7 @@ promise more than they keep, so every answer is validated here.
 
 Rules of this file:
 1. Every key was asked for, so a key that is missing is a fault, also where the field has a default.
+   A field that is none of the model's business is hidden from it with pydantic's `SkipJsonSchema`.
 2. One object answers. Two that differ are a fault, unless only one of them fits.
 3. An answer that does not fit goes back once. If it lacks what a schema would have enforced, the
    endpoint did not follow the schema, and the model is told it in words.
@@ -207,10 +208,17 @@ def _choose(parsed: Sequence[tuple[M | None, list[_Problem]]]) -> tuple[M | None
 
 def _validate(text: str, output: type[M]) -> tuple[M | None, list[_Problem]]:
     try:
+        given = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        given = None  # what is wrong with it, pydantic says better
+    except ValueError:
+        # Python neither reads nor shows such a number.
+        return None, [_Problem("the whole answer: it holds a number with thousands of digits")]
+    try:
         value = output.model_validate_json(text, by_name=True, by_alias=True)
     except ValidationError as error:
         return None, _list_problems(error)
-    gaps = [_Problem(f"{where}: {what}") for where, what in list_gaps(value, json.loads(text))]
+    gaps = [_Problem(f"{where}: {what}") for where, what in list_gaps(value, given)]
     return (None, gaps) if gaps else (value, [])
 
 

@@ -282,6 +282,14 @@ def test_number_of_author_may_be_infinite() -> None:
     assert find_problems('{"limit": null, "unit": "s"}', Limit) == []
 
 
+def test_endless_number_is_a_fault() -> None:
+    """Name a number that Python cannot show, instead of failing over it."""
+    digits = "9" * 5_000
+    (problem,) = find_problems(f'{{"score": {digits}, "remark": null}}', Judged)
+    assert problem == "the whole answer: it holds a number with thousands of digits"
+    assert find_problems('{"a":' * 3_000 + "1" + "}" * 3_000, Judged)
+
+
 def test_value_made_by_author_is_complete() -> None:
     """Ask for no keys of a value that its own validator makes of a text."""
 

@@ -363,7 +363,7 @@ class OpenAIClient:
         started_at: float,
     ) -> Response:
         reader, answer = answered.reader, answered.reader.answer
-        earlier = sum(len(message.tool_calls) for message in request.messages)
+        earlier = [call.id for message in request.messages for call in message.tool_calls]
         calls = self._take(request, reader, partial(answer.calls.build_calls, earlier))
         written = answer.text + answer.refusal + "".join(call.arguments for call in calls)
         usage, usage_note = build_usage(reader.bill, request, written)

@@ -350,7 +350,7 @@ def build_reported_error(body: Any, endpoint: Endpoint, model: str) -> ModelErro
     failure = _build_failure(
         f"Model '{model}': {endpoint.host} reported an error inside its answer: "
         f'"{text}". {meaning.fix}',
-        fault,
+        fault or ("schema" if status in (400, 422) and _SCHEMA_WORDS.search(words) else ""),
         model=model,
         retryable=meaning.retryable,
         status=status,

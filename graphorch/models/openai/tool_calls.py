@@ -14,8 +14,9 @@ another id in every piece, or none. So:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from graphorch.models.messages import ToolCall
 from graphorch.models.openai.surrogates import join_halves
@@ -62,21 +63,23 @@ class ToolCallAssembler:
             else:
                 self._continue(call, delta)
 
-    def build_calls(self, numbered_from: int) -> tuple[ToolCall, ...]:
+    def build_calls(self, earlier: Collection[str]) -> tuple[ToolCall, ...]:
         """Return the calls in the order of their places.
 
-        A call without an id, or with one that an earlier call has, gets one with a number from
-        `numbered_from` on. Raises `ValueError` for half a character.
+        A call without an id, or with one that an `earlier` call of the conversation has, gets a
+        number for one. Raises `ValueError` for half a character.
         """
         calls: list[ToolCall] = []
-        seen: set[str] = set()
-        for number, call in enumerate(sorted(self._calls, key=lambda call: call.place)):
-            identifier = call.id if call.id not in seen else ""
-            identifier = identifier or f"call_{numbered_from + number}"
-            seen.add(identifier)
+        taken = set(earlier)
+        for call in sorted(self._calls, key=lambda call: call.place):
+            identifier = join_halves(call.id)
+            if not identifier or identifier in taken:
+                numbers = count(len(taken))
+                identifier = next(free for n in numbers if (free := f"call_{n}") not in taken)
+            taken.add(identifier)
             calls.append(
                 ToolCall(
-                    id=join_halves(identifier),
+                    id=identifier,
                     name=join_halves(call.name),
                     arguments=join_halves("".join(call.arguments)),
                 )

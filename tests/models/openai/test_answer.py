@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from graphorch.errors import ModelError
 from graphorch.models.errors import ContextOverflow, Refused, Truncated, Unreadable
-from graphorch.models.messages import Response, ToolCall
+from graphorch.models.messages import Message, Response, ToolCall
 from graphorch.models.openai.answer import AnswerReader
 from graphorch.models.openai.client import OpenAIClient
 from tests.models.openai.calls import KEY, TOOL, ask, call, expect_failure, question, with_server
@@ -435,6 +436,25 @@ def test_entries_of_message_are_calls() -> None:
         ToolCall(id="call_1", name="b", arguments='{"x": 1}'),
         ToolCall(id="call_2", name="b", arguments='{"x": 1}'),
     )
+
+
+def test_ids_are_unique_in_conversation() -> None:
+    """Give a call another id if one of an earlier round has it, or if it has none."""
+    messages = (
+        Message(content="hi"),
+        Message(
+            role="assistant",
+            content="",
+            tool_calls=(
+                ToolCall(id="a", name="water", arguments="{}"),
+                ToolCall(id="call_2", name="water", arguments="{}"),
+            ),
+        ),
+    )
+    request = replace(question(tools=(TOOL,)), messages=messages)
+    entries = [call("x", id="a"), call("y", id="b"), call("z", id=None)]
+    response = ask(replies(completion(None, tool_calls=entries)), request=request)
+    assert [item.id for item in response.tool_calls] == ["call_3", "b", "call_4"]
 
 
 def test_function_call_is_tool_call() -> None:

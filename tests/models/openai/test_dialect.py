@@ -48,6 +48,15 @@ def test_dialect_is_learned_once() -> None:
     assert ["max_completion_tokens" in body for body in server.bodies] == [False, True, True]
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_refusal_inside_answer_is_learned(streamed: bool) -> None:
+    """Adapt to a refusal that comes with status 200 as to any other."""
+    refusal = {"error": {"code": 400, "message": "response_format is not supported"}}
+    handlers = [replies(refusal), replies(completion('{"score": 1}'))]
+    response = ask(*handlers, request=question(schema=Score), streamed=streamed)
+    assert (response.text, response.attempts) == ('{"score": 1}', 2)
+
+
 def test_dialect_describes_schema_in_words() -> None:
     """Describe the schema in words if the endpoint takes no schemas."""
 
