@@ -20,7 +20,7 @@ _MARKS = (
     ("◁think▷", "◁/think▷"),
 )
 # gpt-oss: the channels of its format, of which only the last one is the answer.
-_FINAL_CHANNEL = re.compile(r"<\|channel\|>final(?:<\|[a-z]+\|>[^<]*)*?<\|message\|>")
+_FINAL_CHANNEL = re.compile(r"<\|channel\|>final\s*(?:<\|[a-z]+\|>[^<]*)*?<\|message\|>")
 _CHANNEL_MARK = re.compile(r"<\|(?:end|return|start|channel|message|call)\|>")
 
 _QUOTES = "`'\"“”‘’"

@@ -29,6 +29,7 @@ CLOSED_ONLY = ["hm</think>answer", "so 2+2\nis 4\n</think>\n\nanswer", "hm[/THIN
 CHANNELS = [
     "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>answer",
     "<|channel|>final<|message|>answer<|return|>",
+    "<|channel|>final <|constrain|>json<|message|>answer",
 ]
 PLAIN = [
     "answer",
