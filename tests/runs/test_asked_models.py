@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,3 +146,14 @@ def test_resumed_run_is_checked_too() -> None:
         assert result.status == "succeeded"
 
     asyncio.run(main())
+
+
+def test_listed_price_covers_budget() -> None:
+    """A budget in dollars over a listed model needs nothing but the default install."""
+    fake = FakeModel()
+    router = build_router({"endpoints": PLAIN}, fake)
+    flow = build_flow("openai/gpt-5-mini", "openai/gpt-5-mini")
+    result = run_virtual(flow.run(Topic(), client=router, budget=Budget(usd=1)))
+    assert 0 < result.cost < 1
+    project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text())
+    assert any(name.startswith("genai-prices") for name in project["project"]["dependencies"])

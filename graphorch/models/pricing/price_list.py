@@ -39,7 +39,7 @@ _HALF_HOURS_OF_A_DAY = 48
 
 
 class ListPrices:
-    """List prices by model name; there are none if the package is not installed."""
+    """List prices by model name."""
 
     def __init__(self) -> None:
         self._providers: dict[str, Provider] | None = None
@@ -63,10 +63,8 @@ class ListPrices:
 
 def _load_providers() -> dict[str, Provider]:
     """Return the data of the package by provider: no network, no file outside of the package."""
-    try:
-        from genai_prices.data import providers
-    except ImportError:
-        return {}
+    from genai_prices.data import providers
+
     return {provider.id: provider for provider in providers}
 
 

@@ -41,9 +41,8 @@ class Prices:
 
     `own` maps such names to a `Tariff` (or a dictionary of its fields) and goes before the list
     prices. `markup` is the fraction that the gateway adds to list prices (0.05 for 5 %); your own
-    prices are taken as what you pay. `list_prices=False` uses `own` only. The list prices need the
-    package `genai-prices` (`pip install graphorch[prices]`); without it only `own` is known. `now`
-    returns the time, for prices that start on a date or depend on the hour.
+    prices are taken as what you pay. `list_prices=False` uses `own` only. `now` returns the time,
+    for prices that start on a date or depend on the hour.
 
     Raises `InputError` for a price or a markup that makes no sense, with all wrong lines at once.
     """
