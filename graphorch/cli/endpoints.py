@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from graphorch.cli.journals import query_store
+from graphorch.cli.run_request import JournalFile
 from graphorch.cli.terminal import print_status, sanitize_line
 from graphorch.graph.plan import Plan
 from graphorch.models.config.loader import LoadedConfig, load_config, load_config_file
 from graphorch.models.config.router import Router
 from graphorch.runs.asked_models import list_models
 from graphorch.runs.clients import SharedClient, share_router
+from graphorch.runs.durable import read_model
 
 _EMBEDDED = (
     "note: no model endpoint is configured (OPENAI_BASE_URL, OPENAI_API_KEY), so the "
@@ -55,6 +58,14 @@ def _describe_endpoint(router: Router, name: str) -> str:
     endpoint = router.config.endpoints[name]
     key = f"key in {endpoint.key_env}" if endpoint.key_env else "no key"
     return f"{sanitize_line(name)} {sanitize_line(endpoint.base_url, 200)} ({sanitize_line(key)})"
+
+
+def list_models_of_run(journal: JournalFile, run_id: str, plan: Plan, model: str) -> list[str]:
+    """Return the names that a stored run asks for from here on; `model` replaces all of them."""
+    if not plan.can_ask:
+        return []
+    log = query_store(journal, lambda store: store.load(run_id))
+    return list_models(plan, model or read_model(log))
 
 
 def list_all_models(plans: Iterable[Plan], model: str = "") -> list[str]:

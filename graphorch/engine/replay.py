@@ -100,8 +100,9 @@ class ReplayedRun:
     `calls` are the model calls that ended, and `open_calls`, by number, those that were announced
     and whose end is not recorded. `kept_answers` holds the answers of activations that have not
     committed; `in_doubt`, by path, the activations of nodes with effect `once` that began and whose
-    end is not recorded. `budget` is that of the run, by unit, as it was set last. `has_begun` is
-    false if no record holds the input.
+    end is not recorded. `budget` is that of the run, by unit, as it was set last; `model` replaces
+    the model of all agents, and `models` that at single paths. `has_begun` is false if no record
+    holds the input.
     """
 
     run: Run
@@ -115,6 +116,8 @@ class ReplayedRun:
         default_factory=dict[Activation, tuple[str, ...]]
     )
     budget: dict[str, float] | None = None
+    model: str = ""
+    models: dict[str, str] = field(default_factory=dict[str, str])
     last_seq: int = 0
     ended: float = 0.0
     has_begun: bool = False
@@ -295,11 +298,13 @@ class _Replay:
         self._replayed.budget = body.get("budget")
         if "rules" in body:
             self.on_rules(body["rules"])
+        self._replayed.model = body.get("model", "")
         codec = self._codecs.of(self._plan)
         return RunStarted(codec.decode(body["input"], body.get("restore")), body["at"])
 
     def on_forked(self, body: ForkedBody) -> None:
         self._adopted = self._copied = max(self._adopted, 1 + body["copied"])
+        self._replayed.models = body.get("models", {})
 
     def on_commit(self, body: CommitBody) -> Event:
         activation = self.find_open(body)
@@ -424,6 +429,7 @@ class _Replay:
 
     def on_rules(self, body: RulesBody) -> None:
         """Give the core the settings that it decided by from here on."""
+        self._replayed.model = body.get("model", self._replayed.model)
         run, limit = self._replayed.run, body["activations"]
         run.activations_left = UNLIMITED if limit is None else max(0, limit - run.started)
         run.on_failure = body["on_failure"]

@@ -104,15 +104,19 @@ class RunJournal:
         self,
         activations: int | None,
         on_failure: OnFailure,
+        *,
         budget: dict[str, float] | None = None,
+        model: str = "",
     ) -> None:
         """Buffer that the core, and so a replay, decides by other settings from here on.
 
-        With a new budget, the run has that from here on too.
+        A new budget holds from here on too, and so does a new model of all agents.
         """
         body: RulesBody = {"activations": activations, "on_failure": on_failure}
         if budget is not None:
             body["budget"] = budget
+        if model:
+            body["model"] = model
         self._add("rules", body)
 
     def buffer_starting(self, activation: Activation) -> None:

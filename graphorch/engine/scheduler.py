@@ -63,6 +63,7 @@ class Scheduler:
         "_in_grace",
         "_log",
         "_pool",
+        "_recorded_model",
         "_services",
         "_timers",
         "_uses_fast_paths",
@@ -110,6 +111,8 @@ class Scheduler:
         self._attempts = AttemptRunner(self._services, gate, in_doubt)
         self._dispatcher = Dispatcher(self._services, self._attempts)
         self._pool = TaskPool(self._services, self._attempts, self._dispatcher, pace)
+        # of all agents, as the journal has it
+        self._recorded_model = settings.model if replayed is None else replayed.model
         self._uses_fast_paths = uses_fast_paths  # only tests turn them off
         self._timers: Sequence[asyncio.TimerHandle] = ()
         self.is_under_way = False  # something of the run is running
@@ -255,7 +258,7 @@ class Scheduler:
         """Record the budget, by unit, that the run has from here on."""
         if self.journal is not None:
             limits, on_failure = self.settings.limits, self.settings.on_failure
-            self.journal.buffer_rules(limits.activations, on_failure, budget)
+            self.journal.buffer_rules(limits.activations, on_failure, budget=budget)
 
     def _set_rules(self) -> None:
         """Give the core the settings that it decides by, and record them if they are new."""
@@ -263,8 +266,10 @@ class Scheduler:
         limit, on_failure = settings.limits.activations, settings.on_failure
         had_no_limit = run.activations_left > UNLIMITED // 2
         is_unchanged = limit is None and had_no_limit and run.on_failure == on_failure
-        if self.journal is not None and not is_unchanged:
-            self.journal.buffer_rules(limit, on_failure)
+        new_model = "" if settings.model == self._recorded_model else settings.model
+        if self.journal is not None and (new_model or not is_unchanged):
+            self.journal.buffer_rules(limit, on_failure, model=new_model)
+        self._recorded_model = settings.model
         run.activations_left = UNLIMITED if limit is None else max(0, limit - run.started)
         run.on_failure = on_failure
 

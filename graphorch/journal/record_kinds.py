@@ -59,24 +59,28 @@ RECORD_KINDS: Final[frozenset[str]] = frozenset(get_args(RecordKind))
 class RulesBody(TypedDict):
     """From here on the run decides under another limit, or handles failures differently.
 
-    `budget` is there if the run was resumed with a new one: what it may spend in all, by unit.
+    `budget` is there if the run was resumed with a new one: what it may spend in all, by unit;
+    `model` if it was resumed with another one for all agents.
     """
 
     activations: Count | None
     on_failure: Literal["drain", "cancel", "isolate"]
     budget: NotRequired[dict[str, float]]
+    model: NotRequired[str]
 
 
 class StartedOptions(TypedDict):
     """Options of a run that its first record keeps.
 
     `after` is the id of the run that the run follows in a conversation; `rules` are there unless
-    they are the default; `budget` holds what the run itself may spend, by unit.
+    they are the default; `budget` holds what the run itself may spend, by unit; `model` replaces
+    the model of every agent.
     """
 
     after: NotRequired[str]
     rules: NotRequired[RulesBody]
     budget: NotRequired[dict[str, float]]
+    model: NotRequired[str]
 
 
 class StartedBody(StartedOptions):
@@ -91,8 +95,13 @@ class StartedBody(StartedOptions):
     flow: dict[str, Any]
 
 
-ForkedBody = TypedDict("ForkedBody", {"from": str, "at": str, "copied": Count})
-"""The next `copied` records were copied from run `from`; `at` is the path that runs anew."""
+ForkedBody = TypedDict(
+    "ForkedBody", {"from": str, "at": str, "copied": Count, "models": NotRequired[dict[str, str]]}
+)
+"""The next `copied` records were copied from run `from`; `at` is the path that runs anew.
+
+`models` are those that single paths ask instead of theirs.
+"""
 
 
 class ActivationBody(TypedDict):

@@ -40,11 +40,9 @@ class AskedModels:
             return
         for asked in self._listed:
             self._check(client, asked, settings)
-
-    def check_model(self, model: str, settings: RunSettings) -> None:
-        """Raise `InputError` unless a model that takes the place of another one can be called."""
-        if isinstance(settings.client, SharedClient):
-            settings.client.check_call(model, settings.account)
+        # A model that one node asks instead of its own, in a rerun.
+        for model in settings.models.values():
+            client.check_call(model, settings.account)
 
     def _check(self, client: SharedClient, asked: AskedModel, settings: RunSettings) -> None:
         payer = settings.account

@@ -73,7 +73,8 @@ async def releasing(journal: RunJournal | None) -> AsyncGenerator[None]:
 def _describe_start(settings: RunSettings, after: str) -> StartedOptions:
     """Return what the first record holds beside the input.
 
-    The turn that the run follows, the rules of the core, and the budget; each if there is one.
+    The turn that the run follows, the rules of the core, the budget, and the model of all agents;
+    each if there is one.
     """
     body: StartedOptions = {}
     if after:
@@ -83,6 +84,8 @@ def _describe_start(settings: RunSettings, after: str) -> StartedOptions:
         body["rules"] = {"activations": activations, "on_failure": on_failure}
     if (budget := describe_budget(settings)) is not None:
         body["budget"] = budget
+    if settings.model:
+        body["model"] = settings.model
     return body
 
 
@@ -103,9 +106,9 @@ async def reopen(
 ) -> Scheduler:
     """Return a scheduler of a stored run; a run that is over is only read, without a lease.
 
-    A limit on activations, a budget and the handling of failures stay as they were unless new
-    ones are given; they count what was done. Raises `JournalError` and `ReplayDiverged`, and
-    `InputError` if the run was cancelled or never begun.
+    A limit on activations, a budget, the model and the handling of failures stay as they were
+    unless new ones are given; limits count what was done. Raises `JournalError` and
+    `ReplayDiverged`, and `InputError` if the run was cancelled or never begun.
     """
     from graphorch.engine.replay import rebuild
 
@@ -174,8 +177,14 @@ def merge_settings(
         account.count_earlier(
             sum_charges(call.charge for call in scheduler.report.paid_calls).booked
         )
-    on_failure = on_failure or before.on_failure
-    return replace(settings, limits=limits, account=account, on_failure=on_failure)
+    return replace(
+        settings,
+        limits=limits,
+        account=account,
+        model=settings.model or before.model,
+        models=before.models,
+        on_failure=on_failure or before.on_failure,
+    )
 
 
 def _continue_settings(
@@ -187,8 +196,14 @@ def _continue_settings(
     if limits.activations is None and is_limited:
         limits = replace(limits, activations=run.activations_left + run.started)
     # The tags of the run decide which budgets of the configuration it counts at.
-    tags = {**log.head.tags, **settings.tags}
-    settings = replace(settings, limits=limits, tags=tags, on_failure=on_failure or run.on_failure)
+    settings = replace(
+        settings,
+        limits=limits,
+        tags={**log.head.tags, **settings.tags},
+        model=settings.model or replayed.model,
+        models=replayed.models,
+        on_failure=on_failure or run.on_failure,
+    )
     settings = open_stored_budget(settings, run.plan, replayed.budget)
     if settings.account is not None:
         settings.account.count_earlier(replayed.sum_paid())
@@ -304,6 +319,15 @@ def check_outcome(head: RunHead, replayed: ReplayedRun) -> None:
     else:
         return
     raise JournalDamaged(f"Run '{head.run_id}'", problem)
+
+
+def read_model(log: RunLog) -> str:
+    """Return the model that replaces that of every agent in a stored run, empty if none does."""
+    model = ""
+    for record in log.records:
+        if record.kind in ("started", "rules"):
+            model = str(record.body.get("model", model))
+    return model
 
 
 # ---- the next turn -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeAlias
 
@@ -71,12 +72,26 @@ class ForkedRun:
         return compare_runs(self.old, self.scheduler.report, self.copied)
 
 
+def _accept(settings: RunSettings) -> None:
+    """Accept the settings of a run that is not run yet."""
+
+
 async def fork(
-    store: Store, plan: Plan, run_id: str, start: str, settings: RunSettings, effects: Effects
+    store: Store,
+    plan: Plan,
+    run_id: str,
+    start: str,
+    settings: RunSettings,
+    effects: Effects,
+    *,
+    model: str = "",
+    check: Callable[[RunSettings], None] = _accept,
 ) -> ForkedRun:
     """Create a new run that is the old one up to `start`, which runs again there.
 
-    Raises `InputError` and `JournalError`.
+    There it asks `model`, if one is given; everywhere else the models of the old run. `check` gets
+    the settings of the new run before anything is stored. Raises what it raises, `InputError` and
+    `JournalError`.
     """
     # 1. Read the old run, and find what the change makes invalid.
     log = await store.load(run_id)
@@ -88,10 +103,15 @@ async def fork(
     settings = _guard_effects(settings, old.run, gone, effects)
     # Without a budget of its own it gets that of the old run, for what it pays itself.
     settings = open_stored_budget(settings, plan, old.budget)
+    models = {**old.models, change.path: model} if model else old.models
+    settings = replace(settings, model=old.model, models=models)
+    check(settings)
 
     # 2. Store the new run: one record that names its origin, and those that stay true.
     copies = select_records(migrated.records, gone, around, describe_budget(settings))
-    origin = {"from": run_id, "at": change.path, "copied": len(copies)}
+    origin: dict[str, Any] = {"from": run_id, "at": change.path, "copied": len(copies)}
+    if models:
+        origin["models"] = models
     records = [Record(1, "forked", origin), *copies]
     journal = await _create_run(store, plan, settings, log.head, records)
 

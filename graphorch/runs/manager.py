@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
@@ -73,7 +72,6 @@ class RunManager:
             return build_result(scheduler)
         from graphorch.runs.durable import begin, build_next_turn, releasing
 
-        check_resources(self._plan, settings.resources)  # before the run is created
         async with open_store(durable) as store:
             if after:
                 update = await build_next_turn(store, self._plan, after, update)
@@ -92,15 +90,13 @@ class RunManager:
     def check_needs(self, settings: RunSettings) -> None:
         """Raise `InputError` unless a run has all that its nodes need: resources and models."""
         check_resources(self._plan, settings.resources)
-        if self._plan.can_ask:
-            self._find_asked_models().check(settings)
-
-    def _find_asked_models(self) -> AskedModels:
+        if not self._plan.can_ask:
+            return
         if self._asked_models is None:
             from graphorch.runs.asked_models import AskedModels
 
             self._asked_models = AskedModels(self._plan)
-        return self._asked_models
+        self._asked_models.check(settings)
 
     def build_update(self, input: object) -> Update:
         """Return the input of a run as the first update of its state. Raises `InputError`."""
@@ -192,13 +188,17 @@ class RunManager:
         await load_modules(self._plan, options.get("client"))
         async with open_store(durable) as store:
             settings = self.build_settings(options)
-            self.check_needs(settings)
-            if model:
-                self._find_asked_models().check_model(model, settings)
-            forked = await fork(store, self._plan, run_id, start, settings, effects)
+            forked = await fork(
+                store,
+                self._plan,
+                run_id,
+                start,
+                settings,
+                effects,
+                model=model,
+                check=self.check_needs,
+            )
             scheduler, change = forked.scheduler, forked.change
-            if model:
-                scheduler.settings = replace(scheduler.settings, models={change.path: model})
             async with releasing(scheduler.journal):
                 if output is not None:
                     scheduler.edit(change, build_edit(change, output))

@@ -27,6 +27,11 @@ def test_command_is_quoted_for_shell() -> None:
         == "graphorch answer 'my flow.py' id 'a b' '{}' --db 'my runs.sqlite'"
     )
     assert RunRequest(flow="a.py").format_command("resume", "id") == "graphorch resume a.py id"
+    request = RunRequest(flow="a.py", model="house/large", config="my models.toml")
+    assert (
+        request.format_command("resume", "id")
+        == "graphorch resume a.py id --model house/large --config 'my models.toml'"
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from graphorch.cli.answer_parser import parse_answer
-from graphorch.cli.endpoints import list_all_models, open_endpoints
+from graphorch.cli.endpoints import list_models_of_run, open_endpoints
 from graphorch.cli.execution import RunCoroutine, execute
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
@@ -81,7 +81,7 @@ def answer(
         journal = require_journal(db)
         run_id = resolve_run_id(journal, run)
         resumed = load_flow(flow).flow
-        models = list_all_models([resumed.plan], model)
+        models = list_models_of_run(journal, run_id, resumed.plan, model)
         client = open_endpoints(config, resumed.plan, models=models)
         asked = query_store(
             journal, lambda store: find_question(store, resumed.plan, run_id, question)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, ValidationError
 
-from graphorch.cli.endpoints import list_all_models, open_endpoints
+from graphorch.cli.endpoints import list_models_of_run, open_endpoints
 from graphorch.cli.execution import execute
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import AnyFlow, load_flow
@@ -96,7 +96,8 @@ def rerun(
         journal = require_journal(db)
         run_id = resolve_run_id(journal, run)
         rerun_flow = load_flow(flow).flow
-        models = [*list_all_models([rerun_flow.plan]), *([model] if model else [])]
+        models = list_models_of_run(journal, run_id, rerun_flow.plan, "")
+        models += [model] if model else []
         client = open_endpoints(config, rerun_flow.plan, models=models)
         request = RunRequest(
             output_format=choose_output_format(as_json=as_json, as_events=False),

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from graphorch.cli.endpoints import list_all_models, open_endpoints
+from graphorch.cli.endpoints import list_models_of_run, open_endpoints
 from graphorch.cli.execution import RunCoroutine, execute
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
@@ -68,7 +68,7 @@ def resume(
         journal = require_journal(db)
         run_id = resolve_run_id(journal, run)
         resumed = load_flow(flow).flow
-        models = list_all_models([resumed.plan], model)
+        models = list_models_of_run(journal, run_id, resumed.plan, model)
         client = open_endpoints(config, resumed.plan, models=models)
         request = RunRequest(
             output_format=choose_output_format(as_json=as_json, as_events=as_events),

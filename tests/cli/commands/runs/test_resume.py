@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from tests.cli.flows import (
     run_json,
     start_waiting_run,
 )
-from tests.cli.shell import FLOW, Shell, start_program
+from tests.cli.shell import FLOW, Shell, run_program, start_program
+from tests.models.servers import pieces_of, replies, serve, streams
 
 
 def test_failed_run_resumes_where_it_stopped(shell: Shell) -> None:
@@ -156,3 +158,47 @@ def test_run_is_found_by_prefix_or_last(shell: Shell) -> None:
     )
     # for good, so by the whole id only
     assert shell("runs", "erase", "last", "--db", "r.sqlite").code == 2
+
+
+def test_resumed_run_keeps_model_and_endpoint(shell: Shell) -> None:
+    """The printed command names model and configuration; without them the model is still kept."""
+    shell.write(
+        "asks.py",
+        """
+@agent(output=Draft, model="house/small")
+def ask_one(topic: Topic) -> str:
+    return topic.topic
+flow = Graph("asking", Essay, input=Topic, output=Draft).chain(ask_one).build()
+""",
+    )
+
+    async def main() -> None:
+        refused = replies({"error": {"message": "no"}}, 400)
+        async with serve(refused, refused, streams(pieces_of("Done."))) as server:
+            config = f'''
+[endpoints.main]
+base_url = "http://127.0.0.1:9/v1"
+[endpoints.big]
+base_url = "{server.url}"
+[policies.big]
+kind = "fallback"
+rounds = 1
+targets = [{{ model = "house/big", endpoint = "big" }}]
+'''
+            (shell.here / "my models.toml").write_text(config)
+            run = ("run", "asks.py", "--topic", "tides", "--db", "r.sqlite")
+            given = ("--config", "my models.toml")
+            ended = await run_program(*run, "--model", "policy/big", *given, here=shell.here)
+            assert ended.code == 1
+            command = ended.err.partition("Resume with: graphorch ")[2]
+            assert "--model policy/big --config 'my models.toml'" in command
+            for arguments in (
+                shlex.split(command),
+                ("resume", "asks.py", "last", *given, *run[-2:]),
+            ):
+                ended = await run_program(*arguments, here=shell.here)
+                assert ended.err.startswith(f"endpoint: big {server.url} (no key)\n")
+            assert (ended.code, ended.out) == (0, "Done.\n")
+            assert [body["model"] for body in server.bodies] == ["house/big"] * 3
+
+    asyncio.run(main())
