@@ -57,7 +57,7 @@ def clean(text: str, longest: int = LONGEST_TEXT) -> str:
 
 def name_error(error: BaseException) -> str:
     """Return the name of the class of an exception, or of the one that it stands for."""
-    return getattr(error, KIND, "") or type(error).__name__
+    return clean(getattr(error, KIND, "") or type(error).__name__, LONGEST_NAME)
 
 
 def explain_error(error: BaseException) -> str:

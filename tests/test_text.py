@@ -102,6 +102,11 @@ def test_error_stands_for_another_class() -> None:
     assert (name_error(error), format_error(error)) == ("TooSmall", "TooSmall: x")
 
 
+def test_long_name_of_class_is_cut() -> None:
+    error = type("X" * 300, (Exception,), {})("x")
+    assert name_error(error) == "X" * 200 + "… (100 more characters)"
+
+
 def test_long_error_is_cut() -> None:
     assert explain_error(ValueError("x" * 10_005)) == "x" * 10_000 + "… (5 more characters)"
 

@@ -113,9 +113,7 @@ class DebugRecorder:
         if activation.is_over:
             self._values_before.pop(activation, None)
         failure = activation.failure if isinstance(activation.failure, Exception) else None
-        error = str(activation.failure or "")
-        if failure is not None:
-            error = format_error(failure)
+        error = str(activation.failure or "") if failure is None else format_error(failure)
         seconds = 0.0
         if activation.ended_at and activation.started_at:
             seconds = max(0.0, activation.ended_at - activation.started_at)

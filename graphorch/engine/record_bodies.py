@@ -151,7 +151,7 @@ class RecordEncoder:
             "at": event.at,
             "began": event.activation.started_at,
             "attempt": event.attempt,
-            "error": clean(name_error(error)),
+            "error": name_error(error),
             "message": explain_error(error),
             "retry_after": event.retry_after,
             "handler": event.handler,
@@ -199,7 +199,10 @@ class RecordEncoder:
     ) -> CallBody:
         """Return the body of a call that a model answered. Raises `Unstorable`."""
         body = encode_call(activation, key, response, call)
-        require_storable(body["response"], f"The answer of model '{response.model}'", self._limits)
+        subject = f"The answer of model '{response.model}'"
+        require_storable(
+            body["response"], subject, "Ask again, or ask another model.", self._limits
+        )
         return body
 
     def encode_moment(self, event: GraceExpired | Resumed) -> MomentBody:

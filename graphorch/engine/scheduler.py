@@ -45,6 +45,7 @@ from graphorch.engine.task_pool import Backpressure, TaskPool
 from graphorch.errors import Expired, InputError, JournalError, Unstorable
 from graphorch.graph.plan import Plan
 from graphorch.statuses import RunStatus
+from graphorch.text import clean
 
 if TYPE_CHECKING:
     from graphorch.engine.replay import ReplayedRun
@@ -230,7 +231,7 @@ class Scheduler:
 
         Must be called on the run's loop.
         """
-        event = StopRequested(reason, status, now, self._services.now())
+        event = StopRequested(clean(reason), status, now, self._services.now())
         self._pool.spawn_when_durable(self._dispatcher.dispatch(event))
 
     def request_stop(self, reason: str, *, now: bool) -> None:

@@ -112,7 +112,7 @@ class PlanCodec:
 
     def _build_unmeasured(self, field: Field, value: Any) -> Unstorable:
         reason = _find_fault(value, self._limits) or "it is no plain JSON"
-        return _build_unstorable(field, value, reason, _FIX_SIZE)
+        return _build_unstorable(field, value, reason, _choose_fix(reason, _FIX))
 
     # ---- reading ---------------------------------------------------------------------------------
     def decode(self, stored: object, notes: object = None) -> Update:
@@ -193,11 +193,19 @@ class CodecCache:
         return entry[1]
 
 
-def require_storable(value: Any, subject: str, limits: BodyLimits) -> None:
-    """Raise `Unstorable`, which names the subject, if a record cannot hold a value."""
+def require_storable(value: Any, subject: str, fix: str, limits: BodyLimits) -> None:
+    """Raise `Unstorable`, which names the subject, if a record cannot hold a value.
+
+    `fix` is what to do about it, unless it is too large.
+    """
     size = measure_json(value, limits.max_depth - _ENVELOPE)
     if not 0 <= size <= _compute_room(limits) and (fault := _find_fault(value, limits)):
-        raise Unstorable(f"{subject} cannot be kept in the journal: {fault}. {_FIX_SIZE}")
+        fix = _choose_fix(fault, fix)
+        raise Unstorable(f"{subject} cannot be kept in the journal: {fault}. {fix}")
+
+
+def _choose_fix(reason: str, otherwise: str) -> str:
+    return _FIX_SIZE if "bytes as JSON" in reason or "nests deeper" in reason else otherwise
 
 
 def _compute_room(limits: BodyLimits) -> int:
@@ -210,7 +218,7 @@ def _find_fault(value: Any, limits: BodyLimits) -> str:
     try:
         dump(value, BodyLimits(_compute_room(limits), limits.max_depth - _ENVELOPE))
     except InvalidRecord as error:
-        return str(error).split(". ", 1)[0]
+        return str(error).split(". ", 1)[0].replace("The body", "it").replace("body.", "its ")
     return ""
 
 

@@ -72,9 +72,10 @@ def _build_error(activation: Activation) -> Exception:
             f"at {activation.path}, activation {activation.id}, attempt {activation.attempt}"
         )
         return cause
-    reason = str(cause or "it was interrupted")
     if isinstance(cause, BaseException):
         reason = format_error(cause)
+    else:
+        reason = str(cause or "it was interrupted")
     name = activation.step.name
     error = NodeError(
         f"Node '{name}' failed: {reason}",

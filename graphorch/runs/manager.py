@@ -27,6 +27,7 @@ from graphorch.runs.options import (
     check_choice,
     check_options,
     check_resources,
+    check_run_id,
 )
 from graphorch.runs.registry import OpenRuns
 from graphorch.runs.result import Result, build_result, find_asker
@@ -136,6 +137,7 @@ class RunManager:
 
     def stop(self, run_id: str, *, now: bool, reason: str) -> None:
         """Ask an open run of this process to stop."""
+        check_run_id("run_id", run_id)
         self._open_runs.find(run_id).request_stop(reason, now=now)
 
     async def cancel(self, run_id: str, durable: Durable) -> None:
@@ -158,6 +160,7 @@ class RunManager:
     # ---- a run that is read, or changed in a copy ------------------------------------------------
     async def replay(self, run_id: str, durable: Durable) -> Result[Any, Any]:
         """Replay a run from its journal: pure functions are called again, nodes and models not."""
+        check_run_id("run_id", run_id)
         from graphorch.engine.replay import verify
         from graphorch.runs.durable import check_log, check_outcome
 
@@ -180,6 +183,7 @@ class RunManager:
         options: RunOptions,
     ) -> RerunResult[Any, Any]:
         """Run a fork in which the activation at `start` runs again, or gives `output` instead."""
+        check_run_id("run_id", run_id)
         from graphorch.runs.durable import releasing
         from graphorch.runs.fork import Effects, RerunResult, build_edit, fork
 
@@ -207,6 +211,7 @@ class RunManager:
 
     async def fork(self, run_id: str, start: str, durable: Durable, options: RunOptions) -> str:
         """Copy a run up to `start` into a new one that is stopped there; return its id."""
+        check_run_id("run_id", run_id)
         from graphorch.runs.durable import releasing
         from graphorch.runs.fork import fork
 
@@ -221,6 +226,7 @@ class RunManager:
     @asynccontextmanager
     async def _reopen(self, run_id: str, options: RunOptions) -> AsyncGenerator[Scheduler]:
         """Yield the scheduler of an existing run: the one in memory, or one of its records."""
+        check_run_id("run_id", run_id)
         if after := options.get("after"):
             raise InputError(
                 f"after={after!r} begins a new run, but run {run_id} exists already. "

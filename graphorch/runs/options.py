@@ -134,7 +134,8 @@ def _check_policy(option: str, value: object) -> None:
     check_choice(option, value, _POLICIES)
 
 
-def _check_run_id(option: str, value: object) -> None:
+def check_run_id(option: str, value: object) -> None:
+    """Raise `InputError` unless a value is the id of a run, in memory as in a journal."""
     if not is_run_id(value):
         raise InputError(f"{option}={value!r:.80} is not an id. {RUN_ID_RULE}")
 
@@ -193,7 +194,7 @@ def _expect(name: str) -> tuple[type, str]:
 
 _CHECKS: dict[str, Callable[[str, object], None]] = {
     "on_failure": _check_policy,
-    "run_id": _check_run_id,
+    "run_id": check_run_id,
     "watch": _check_watchers,
     "client": _check_client,
     "clock": _check_clock,

@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from graphorch.engine.scheduler import Scheduler
 from graphorch.errors import InputError, did_you_mean
 from graphorch.statuses import RESUMABLE_STATUSES
-from graphorch.text import RUN_ID_RULE, is_run_id, plural
+from graphorch.text import plural
 
 MAX_KEPT = 256  # runs that ended without success; the oldest is dropped first
 _MAX_DROPPED = 10_000  # ids of dropped runs that are remembered, for the message
@@ -55,8 +55,6 @@ class OpenRuns:
 
     def find(self, run_id: str) -> Scheduler:
         """Return the open run of an id. Raises `InputError` if there is none."""
-        if not is_run_id(run_id):
-            raise InputError(f"{run_id!r:.80} is not the id of a run. {RUN_ID_RULE}")
         for runs in (self._under_way, self._waiting, self._ended):
             if run_id in runs:
                 return runs[run_id]

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
+from pydantic import SecretBytes, SecretStr
 from pydantic_core import TzInfo
 
 from graphorch.state.zoned_times import read_time, write_time
@@ -41,9 +42,13 @@ class _Kind(NamedTuple):
 
 
 class FreeValues:
-    """Writes and reads values of any type, for the fields of one model."""
+    """Writes and reads values of any type, for the fields of one model.
 
-    def __init__(self, model: type) -> None:
+    With `reveals`, secrets are written in clear.
+    """
+
+    def __init__(self, model: type, *, reveals: bool = False) -> None:
+        self._secrets = {"SecretStr": SecretStr, "SecretBytes": SecretBytes} if reveals else {}
         names = {base.__module__ for base in model.__mro__}
         self._modules = [sys.modules[name] for name in sorted(names) if name in sys.modules]
 
@@ -65,6 +70,8 @@ class FreeValues:
             return self._write_container(kind, value)
         if kind.__name__ in _ATOMS and _ATOM_TYPES[kind.__name__] is kind:
             return self._tag(kind.__name__, _ATOMS[kind.__name__].write(value))
+        if self._secrets.get(kind.__name__) is kind:
+            return self._tag(kind.__name__, self.write(value.get_secret_value()))
         if isinstance(value, enum.Enum) and self._find_enum(kind.__qualname__) is kind:
             return self._tag("enum", [kind.__qualname__, self.write(value.value)])
         raise Unnamed(f"a {kind.__qualname__} has no word in JSON")
@@ -111,6 +118,8 @@ class FreeValues:
             return deque(map(self.read, content[0]), maxlen=content[1])
         if kind in _ATOMS:
             return _ATOMS[kind].read(content)
+        if kind in self._secrets:
+            return self._secrets[kind](self.read(content))
         make: Any = _CONTAINER_NAMES[kind]
         if issubclass(make, dict):
             entries = {self.read(key): self.read(item) for key, item in content}

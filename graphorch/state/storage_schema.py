@@ -50,7 +50,7 @@ class StorageSchema:
     """
 
     def __init__(self, model: type[BaseModel], *, reveals: bool = False) -> None:
-        self._free = FreeValues(model)
+        self._free = FreeValues(model, reveals=reveals)
         self._reveals = reveals
         self.drops_functions = False
 

@@ -78,7 +78,7 @@ class ValueCodec:
     """
 
     def __init__(self, model: type[BaseModel], name: str, *, reveals: bool = False) -> None:
-        self._model, self._name = model, name
+        self._model, self._name, self._reveals = model, name, reveals
         storage = StorageSchema(model, reveals=reveals)
         self._typed = _build_form(model, name, storage)
         self._has_functions = storage.drops_functions
@@ -94,7 +94,8 @@ class ValueCodec:
             try:
                 return self._find_own().write(value, _VALIDATED)
             except Lossy as other:
-                raise _name_cause(value, other if self._has_functions else error) from None
+                cause = other if self._has_functions else error
+                raise (cause if self._reveals else _name_secret(value, cause)) from None
 
     def read(self, value: Any, notes: Notes) -> Any:
         """Return the value that was written.
@@ -256,10 +257,12 @@ def _build_lossy(value: Any, restored: Any) -> Lossy:
     if text == truncate_repr(value, _LONGEST_VALUE):
         # The text alone would not show the difference.
         text = f"another {type(restored).__name__} with the text {text}"
+    if any(model.__pydantic_private__ for model in _list_models(value)):
+        text += ", and private attributes of models are not carried"
     return Lossy(f"it comes back as {text}")
 
 
-def _name_cause(value: Any, error: Lossy) -> Lossy:
+def _name_secret(value: Any, error: Lossy) -> Lossy:
     """Return an error that says it if a secret, which is never written in clear, is the cause."""
     if not any(isinstance(part, Secret | SecretStr | SecretBytes) for part in _list_parts(value)):
         return error

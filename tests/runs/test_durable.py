@@ -392,6 +392,42 @@ def test_failed_run_names_class_after_resume(tmp_path: Path) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("is_durable", [False, True])
+def test_error_without_text_fails_run(tmp_path: Path, is_durable: bool) -> None:
+    """An exception whose text raises is named by its class, and no other error hides it."""
+
+    @node
+    def fail(q: Question) -> Answer:
+        raise Wordless
+
+    flow = Graph("odd", State, input=Question, output=Answer).chain(fail).build()
+    durable = tmp_path / "runs.sqlite" if is_durable else False
+    expected = r"Node 'fail' failed: Wordless: \(its message cannot be shown: ValueError\)"
+    run(fails(flow.run(Question(), durable=durable), expected))
+
+
+def test_odd_reason_stops_run(tmp_path: Path) -> None:
+    """The reason of a stop is escaped and cut, and the run can be resumed."""
+    is_stopped: list[bool] = []
+
+    @node
+    async def wait(q: Question) -> Answer:
+        if not is_stopped:
+            is_stopped.append(True)
+            flow.stop("r", reason="half \ud83d" + "x" * 2**24, now=True)
+            await asyncio.sleep(60)
+        return Answer(answer="fine")
+
+    flow = Graph("odd", State, input=Question, output=Answer).chain(wait).build()
+
+    async def main() -> None:
+        path = tmp_path / "runs.sqlite"
+        await fails(flow.run(Question(), durable=path, run_id="r"), r"was stopped \(half \\ud83dx")
+        assert (await flow.resume("r", durable=path)).output.answer == "fine"
+
+    run(main())
+
+
 def test_odd_question_is_escaped_and_cut(tmp_path: Path) -> None:
     """A question for people is put in a form that a journal and a terminal can hold."""
     graph = Graph("asking", State, input=Question, output=Answer)

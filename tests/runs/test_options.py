@@ -19,6 +19,9 @@ from graphorch.runs.options import RunOptions
 from tests.scenarios.flows import FLOWS
 
 
+class Answer(BaseModel): ...
+
+
 def build(options: RunOptions) -> RunSettings:
     """Return the settings of a run of a small flow."""
     return RunManager(FLOWS["chain"]().plan).build_settings(options)
@@ -50,6 +53,26 @@ def test_wrong_tags_are_refused(tags: dict[str, str]) -> None:
         InputError, match=r"is not a tag: both are texts\. Use one line of 1 to 200"
     ):
         build({"tags": tags})
+
+
+@pytest.mark.parametrize("durable", [False, True])
+@pytest.mark.parametrize("run_id", ["../r", "", "a b", 5, None, ["r"], "half\udcff"])
+def test_wrong_run_id_is_refused_by_all_calls(run_id: Any, durable: bool) -> None:
+    """Whatever is asked about a run, its id is checked first, and by the same rule."""
+    flow = FLOWS["chain"]()
+    calls = [
+        flow.resume(run_id, durable=durable),
+        flow.answer(run_id, "ask", Answer()),
+        flow.cancel(run_id, durable=durable),
+        flow.replay(run_id),
+        flow.fork(run_id, start="look"),
+        flow.rerun(run_id, start="look"),
+    ]
+    for call in calls:
+        with pytest.raises(InputError, match=r"is not an id\. Use up to 200 letters, digits"):
+            asyncio.run(call)
+    with pytest.raises(InputError, match="is not an id"):
+        flow.stop(run_id)
 
 
 def test_longest_run_id_is_taken() -> None:
@@ -154,16 +177,6 @@ def test_wrong_limit_is_refused(name: str, value: Any) -> None:
 def test_wrong_budget_is_refused(unit: str, value: Any) -> None:
     with pytest.raises(InputError, match=rf"Budget\({unit}="):
         Budget(**{unit: value})
-
-
-@pytest.mark.parametrize("run_id", [5, None, ["r"], "a/b", ""])
-def test_wrong_id_of_open_run_is_refused(run_id: Any) -> None:
-    flow = plain_flow()
-    for call in (flow.resume(run_id), flow.cancel(run_id), flow.answer(run_id, "q", Limits())):  # pyright: ignore[reportArgumentType, reportCallIssue]
-        with pytest.raises(InputError, match=r"is not (the id of a run|an id)\. Use up to 200"):
-            asyncio.run(call)
-    with pytest.raises(InputError, match=r"is not the id of a run\. Use up to 200"):
-        flow.stop(run_id)
 
 
 def test_choices_of_resume_and_rerun_are_checked(tmp_path: Path) -> None:

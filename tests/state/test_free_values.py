@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic_core import TzInfo
 
 from graphorch.state.free_values import FreeValues, Unnamed
@@ -116,11 +116,6 @@ def test_any_nesting_comes_back(value: Any) -> None:
     assert is_identical(FREE.read(json.loads(text)), value)
 
 
-class Local:
-    class Hidden(enum.Enum):
-        A = 1
-
-
 def make_enum() -> Any:
     class Inside(enum.Enum):
         A = 1
@@ -132,6 +127,18 @@ def make_enum() -> Any:
 def test_other_value_has_no_word(value: Any) -> None:
     with pytest.raises(Unnamed, match="has no word in JSON"):
         FREE.write({"a": [value]})
+
+
+@pytest.mark.parametrize("secret", [SecretStr("key"), SecretBytes(b"\xff")])
+def test_secret_has_word_in_pipe_only(secret: Any) -> None:
+    """A secret goes to a worker process, and is not written to a file."""
+    pipe = FreeValues(Holder, reveals=True)
+    written = pipe.write({"a": secret})
+    assert is_identical(pipe.read(json.loads(json.dumps(written))), {"a": secret})
+    with pytest.raises(Unnamed):
+        FREE.write(secret)
+    with pytest.raises(ValueError, match="KeyError"):
+        FREE.read(written)
 
 
 @pytest.mark.parametrize(

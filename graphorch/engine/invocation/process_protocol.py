@@ -21,7 +21,7 @@ from graphorch.errors import GraphorchError
 from graphorch.state.copiers import compile_maker
 from graphorch.state.identity import is_identical
 from graphorch.state.value_codec import Lossy, ValueCodec, Written
-from graphorch.text import KIND, clean, truncate_repr
+from graphorch.text import KIND, clean, explain_error, truncate_repr
 
 M = TypeVar("M", bound=BaseModel)
 Known = dict[tuple[str, str], type[Exception]]
@@ -133,6 +133,7 @@ def encode_error(error: BaseException, aliases: dict[str, str]) -> dict[str, Any
     return {
         "kind": type(error).__name__,
         "message": _format_message(error),
+        "text": explain_error(error),
         "parts": [encode_error(part, aliases) for part in parts],
         "heading": arguments[0] if parts and _is_plain(arguments[0]) else "",
         "lineage": lineage,
@@ -166,7 +167,7 @@ def decode_error(story: dict[str, Any], declared: Iterable[type[BaseException]])
 
 def _rebuild_error(story: dict[str, Any], known: Known) -> Exception:
     parts = [_rebuild_error(part, known) for part in story["parts"]]
-    error = _rebuild_nearest(story, parts, known) or ProcessError(story["message"])
+    error = _rebuild_nearest(story, parts, known) or ProcessError(story["text"])
     if type(error).__name__ != story["kind"]:
         vars(error)[KIND] = story["kind"]
     return error
