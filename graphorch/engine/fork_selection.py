@@ -40,6 +40,8 @@ DROPPED_KINDS: Final[frozenset[RecordKind]] = frozenset(
 )
 """Kinds of records that concern the old run only."""
 
+_CALL_KINDS: Final[frozenset[RecordKind]] = frozenset({"sending", "call", "unanswered"})
+
 _LONGEST_VALUE: Final = 120  # characters of a value in a difference
 
 
@@ -105,11 +107,29 @@ def select_records(
     `gone` and `around` are the ids that `find_affected` returns, `budget` is that of the new run.
     """
     copies: list[Record] = []
+    begun_anew = _find_retries(records)
     for record in records:
-        if _stays_true(record, gone, around):
+        is_outdated = record.kind in _CALL_KINDS and record.seq < begun_anew.get(
+            record.body["id"], 0
+        )
+        if not is_outdated and _stays_true(record, gone, around):
             body = _adapt_body(record.kind, record.body, budget)
             copies.append(Record(len(copies) + 2, record.kind, body))
     return copies
+
+
+def _find_retries(records: Sequence[Record]) -> dict[str, int]:
+    """Return the number of the last retry of each activation that has not ended.
+
+    The fork attempts it again, and serves it what its last attempt was answered.
+    """
+    retries: dict[str, int] = {}
+    for record in records:
+        if record.kind == "retry":
+            retries[record.body["id"]] = record.seq
+        elif record.kind == "commit":
+            retries.pop(record.body["id"], None)
+    return retries
 
 
 def _stays_true(record: Record, gone: set[str], around: set[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Literal, TypeVar
 
+from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.records import (
@@ -34,6 +35,10 @@ class FaultyStore:
         self._store = store
         self._fault: Fault = fault
         self._n = n
+
+    @property
+    def limits(self) -> BodyLimits:
+        return self._store.limits
 
     async def _call(self, call: Awaitable[T]) -> T:
         self.calls += 1

@@ -114,10 +114,11 @@ class OpenBill(Protocol):
         """Leave the bill to a meter that is nearer to the endpoint."""
         ...
 
-    async def begin_repeat(self, failure: BaseException) -> None:
-        """Settle the request that failed, and reserve for the next one.
+    async def begin_repeat(self, failure: BaseException | None) -> None:
+        """Settle the request before, and reserve for the next one.
 
-        Raises `CapReached` if that does not fit.
+        `failure` is what became of it; None if that is not known. Raises `CapReached` if the next
+        one does not fit.
         """
         ...
 

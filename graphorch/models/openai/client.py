@@ -159,8 +159,11 @@ class OpenAIClient:
         Raises `ModelError`, see `graphorch.models.errors` for its kinds.
         """
         leaving.set(request.departure)
-        if request.departure is not None:
-            request.departure.is_watched = True
+        if (departure := request.departure) is not None:
+            if departure.has_left and departure.bill is not None:
+                # a client of the user's repeats by itself: each of its requests is paid
+                await departure.bill.begin_repeat(None)
+            departure.is_watched = True
         total = self._limits.total
         if request.timeout is not None:
             total = request.timeout

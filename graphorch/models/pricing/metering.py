@@ -236,10 +236,11 @@ class MeteredCall:
 
     def hand_over(self) -> None:
         """Leave the bill to a meter that is nearer to the endpoint."""
-        self._close(NO_CHARGE)
+        if self._is_open:
+            self._close(NO_CHARGE)
 
-    async def begin_repeat(self, failure: BaseException) -> None:
-        """Settle the request that failed, and reserve for the next one."""
+    async def begin_repeat(self, failure: BaseException | None) -> None:
+        """Settle the request before, and reserve for the next one."""
         if self._is_open:
             charge = self._find_charge(failure)
             self._lost_usd += charge.usd
@@ -265,7 +266,7 @@ class MeteredCall:
         usd = None
         if response.usd_source != "none":
             usd = response.usd - self._lost_usd if self._lost_usd else response.usd
-        if response.attempts:
+        if response.attempts or usd:
             self._charge = self._build_charge(response.usage, usd)
         else:
             # Nothing was sent: the answer is from a cache.

@@ -293,7 +293,9 @@ class SpanBuilder:
         activation, span = self._open_call(body)
         self._end_tools(activation, body)
         usage: Body = body["usage"] or {}
-        span.status, span.error, span.message = "failed", str(body["error"]), str(body["message"])
+        error = str(body["error"])
+        span.status = "cancelled" if error == "cancelled" else "failed"
+        span.error, span.message = error, str(body["message"])
         span.model = str(body["model"])
         span.began = float(body["began"])
         span.seconds = float(body["at"]) - span.began

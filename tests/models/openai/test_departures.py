@@ -126,7 +126,7 @@ def test_sent_prompts_cost_the_worst(handler: Any) -> None:
 
     async def main() -> None:
         async with serve(handler) as server:
-            account = await fail(server.url)
+            account = await fail(server.url, limits=CallLimits(total=2.0))
         assert account.spent.calls == 1
         assert account.spent.usd > 1
         assert account.report().estimated == account.spent.usd
