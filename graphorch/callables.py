@@ -52,9 +52,22 @@ def find_annotated(function: object) -> Any:
     return inner if call is None else call
 
 
+def get_doc(function: object) -> str:
+    """Return the docstring of a callable; that of `__call__`, else of the class, for an object."""
+    inner = _unwrap(function)
+    call = _find_call(inner)
+    if call is None:
+        return inspect.getdoc(inner) or ""
+    # Not `getdoc`, which would inherit "Call self as a function."
+    return inspect.cleandoc(call.__doc__ or type(inner).__doc__ or "")
+
+
 def get_name(function: object) -> str:
     """Return the name of a callable for a message; that of the class for an object."""
-    inner: Any = _unwrap(function)
+    own: object = getattr(function, "__name__", None)
+    if own:
+        return str(own)
+    inner = _unwrap(function)
     return str(getattr(inner, "__name__", type(inner).__name__))
 
 
@@ -64,7 +77,7 @@ def _unwrap(function: object) -> object:
     return function
 
 
-def _find_call(function: object) -> object:
+def _find_call(function: object) -> Any:
     """Return the `__call__` of an object's class; None for a function or a class."""
     if inspect.isroutine(function) or inspect.isclass(function):
         return None

@@ -78,6 +78,19 @@ class ThreadPool:
             self._idle += 1
 
 
+async def run_in_thread(fn: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns, which runs in a thread of its own.
+
+    Unlike `asyncio.to_thread`, as many calls as there are run at once, and the end of the program
+    does not wait for one that hangs.
+    """
+    threads = ThreadPool(limit=1)
+    try:
+        return await threads.call(fn, *arguments)
+    finally:
+        threads.close()
+
+
 def _call(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     try:
         return call(), None

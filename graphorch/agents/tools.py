@@ -12,7 +12,6 @@ Texts that begin with "Error:" are read by models: they are part of stored reque
 from __future__ import annotations
 
 import asyncio
-import inspect
 import re
 import time
 import typing
@@ -26,25 +25,33 @@ from pydantic import (
     ConfigDict,
     Field,
     PydanticUserError,
-    TypeAdapter,
     ValidationError,
     create_model,
 )
 
-from graphorch.errors import GraphError, LimitReached, ModelError, Problem, did_you_mean
+from graphorch.agents.tool_results import collect_items, finish, write_result
+from graphorch.callables import find_annotated, get_doc, get_name, is_async
+from graphorch.errors import (
+    GraphError,
+    LimitReached,
+    ModelError,
+    Problem,
+    as_failure,
+    did_you_mean,
+)
 from graphorch.graph.signature import inspect_callable
 from graphorch.models.client import ModelClient, OnText
 from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Message, Request, Response, ToolCall, ToolSpec
 from graphorch.models.structured_output import sum_usages
 from graphorch.models.tool_arguments import read_object
-from graphorch.text import truncate_counted
+from graphorch.text import format_error, truncate_counted
+from graphorch.threads import run_in_thread
 
 ROUNDS = 8
 """Number of times that a model may call tools before it has to answer."""
 
 _LONGEST = 20_000  # characters of a result
-_JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 class TooManyToolRounds(ModelError):
@@ -78,16 +85,52 @@ class Tool:
             )
         fields = type(arguments).model_fields.items()
         values = {str(info.alias): getattr(arguments, name) for name, info in fields}
+        outcome = await self._call(values)
+        if isinstance(outcome, _Raised):
+            return _cut(f"Error: '{self.spec.name}' raised {format_error(outcome.error)}")
         try:
-            if inspect.iscoroutinefunction(self.fn):
-                result = await self.fn(**values)
-            else:
-                result = await asyncio.to_thread(self.fn, **values)
-        except LimitReached:
+            return _cut(write_result(outcome))
+        except ValueError as error:
+            return f"Error: the result of '{self.spec.name}' cannot be written as JSON: {error}"
+
+    async def _call(self, values: Mapping[str, Any]) -> object:
+        """Return what the function returns, or what it raised."""
+        task = asyncio.current_task()
+        cancellations = task.cancelling() if task is not None else 0
+        try:
+            if is_async(self.fn):
+                return await finish(self.fn(**values))
+            return await finish(await run_in_thread(_run, self.fn, values))
+        # The border to the user's code, as around a node.
+        except BaseException as error:
+            if task is not None and task.cancelling() > cancellations:
+                raise
+            failure = as_failure(error)
+            if failure is None:
+                raise
+            if isinstance(failure, LimitReached):
+                raise
+            return _Raised(failure)
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """What a function raised, kept as a value: a future cannot hold every exception."""
+
+    error: Exception
+
+
+def _run(fn: Callable[..., Any], values: Mapping[str, Any]) -> object:
+    """Call a function, in a thread, and run a generator that it returns to its end there."""
+    try:
+        return collect_items(fn(**values))
+    except LimitReached:
+        raise
+    except BaseException as error:
+        failure = as_failure(error)
+        if failure is None:
             raise
-        except Exception as error:  # the border to the user's code, as around a node
-            return _cut(f"Error: '{self.spec.name}' raised {type(error).__name__}: {error}")
-        return _cut(_as_text(result))
+        return _Raised(failure)
 
 
 class ToolClient:
@@ -159,9 +202,10 @@ class ToolClient:
             # A TimeoutError that is not this scope's comes from outside.
             if not scope.expired():
                 raise
-        else:
+        # A tool that swallows its cancellation is late all the same.
+        if not scope.expired():
             return results
-        name = calls[len(results)].name
+        name = calls[min(len(results), len(calls) - 1)].name
         raise TimedOut(
             f"The tool '{name}' did not return within the {request.timeout:g} s of the request. "
             "Give the call more time, or make the tool faster.",
@@ -211,7 +255,10 @@ def build_tools(
 
 def _build_tool(fn: Callable[..., Any], local: Mapping[str, Any]) -> Tool:
     """Return the tool of a function. Raises `GraphError`."""
-    name = getattr(fn, "__name__", "")
+    if not callable(fn):
+        what = f"{fn!r:.80} is not a function"
+        raise _tool_error(f"{fn!r:.80}", what, "give a function with annotated parameters")
+    name = _find_tool_name(fn)
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise _tool_error(
             name,
@@ -228,14 +275,20 @@ def _build_tool(fn: Callable[..., Any], local: Mapping[str, Any]) -> Tool:
             f"its parameters have no JSON schema ({type(error).__name__})",
             "use types that JSON can express",
         ) from None
-    spec = ToolSpec(name=name, description=inspect.getdoc(fn) or "", parameters=schema)
+    spec = ToolSpec(name=name, description=get_doc(fn), parameters=schema)
     return Tool(fn, spec, arguments)
+
+
+def _find_tool_name(fn: Callable[..., Any]) -> str:
+    """Return the name of a function; of an object without one its class in the same spelling."""
+    name = get_name(fn)
+    return name if hasattr(fn, "__name__") else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def _read_parameters(fn: Callable[..., Any], name: str, local: Mapping[str, Any]) -> dict[str, Any]:
     """Return a field of a model for each parameter of a function. Raises `GraphError`."""
     try:
-        hints = typing.get_type_hints(fn, localns=dict(local), include_extras=True)
+        hints = typing.get_type_hints(find_annotated(fn), localns=dict(local), include_extras=True)
     except NameError as error:
         raise _tool_error(
             name,
@@ -270,12 +323,6 @@ def _list_faults(error: ValidationError) -> str:
         place = ".".join(map(str, details["loc"])) or "arguments"
         faults.append(f"{place}: {details['msg']}")
     return "; ".join(faults)
-
-
-def _as_text(result: object) -> str:
-    if isinstance(result, str):
-        return result
-    return _JSON.dump_json(result, fallback=str).decode("utf-8", "replace")
 
 
 def _cut(text: str) -> str:

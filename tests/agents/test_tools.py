@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
+import sys
 import threading
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -224,6 +227,146 @@ def test_blocking_tool_runs_in_thread() -> None:
     assert where != [threading.get_ident()]
 
 
+def test_many_tools_block_at_once() -> None:
+    """As many agents as there are wait for their tools at once: none waits for a free thread."""
+    barrier = threading.Barrier(60)
+
+    def meet() -> str:
+        barrier.wait(20)
+        return "met"
+
+    async def main() -> list[Response]:
+        clients = [ToolClient(Model([("meet", "")], "x"), [meet]) for _ in range(60)]
+        request = Request("m", (Message(content="?"),))
+        return await asyncio.gather(*(client.complete(request) for client in clients))
+
+    assert len(asyncio.run(main())) == 60
+
+
+def test_hanging_tool_does_not_hold_the_program() -> None:
+    """The loop ends after the timeout, although the thread of the tool still runs."""
+    release, ended = threading.Event(), threading.Event()
+
+    def hang() -> str:
+        release.wait(30)
+        ended.set()
+        return ""
+
+    with pytest.raises(TimedOut, match="The tool 'hang' did not return"):
+        run(Model([("hang", "")], "x"), hang, timeout=0.02)
+    assert not ended.is_set()
+    release.set()
+    assert ended.wait(10)
+
+
+@pytest.mark.parametrize("swallows_last", [False, True])
+def test_swallowed_timeout_of_tool_counts(swallows_last: bool) -> None:
+    """A tool that swallows its cancellation is late all the same, the last one of a round too."""
+
+    async def slow() -> str:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+        return "late"
+
+    calls = [("water", '{"harbour": "a"}'), ("slow", "")] if swallows_last else [("slow", "")]
+    with pytest.raises(TimedOut, match="The tool 'slow' did not return"):
+        run(Model(calls, "x"), water, slow, timeout=0.05)
+
+
+def stop_iteration() -> str:
+    return next(iter([]))
+
+
+def exit_program() -> str:
+    sys.exit(3)
+
+
+def interrupt() -> str:
+    raise KeyboardInterrupt
+
+
+def cancel() -> str:
+    raise asyncio.CancelledError
+
+
+async def cancel_async() -> str:
+    raise asyncio.CancelledError
+
+
+async def exit_async() -> str:
+    sys.exit(3)
+
+
+class _Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no message")
+
+
+def mute() -> str:
+    raise _Mute
+
+
+def endless_error() -> str:
+    raise ValueError("half \ud83d" + "x" * 50_000)
+
+
+@pytest.mark.parametrize(
+    ("tool", "told"),
+    [
+        (stop_iteration, "StopIteration"),
+        (exit_program, "ExitRefused: It called sys.exit(3), which would end"),
+        (exit_async, "ExitRefused: It called sys.exit(3), which would end"),
+        (interrupt, "ExitRefused: It raised KeyboardInterrupt, but nobody pressed"),
+        (cancel, "StrayCancellation: It raised CancelledError although it was not"),
+        (cancel_async, "StrayCancellation: It raised CancelledError although it was not"),
+        (mute, "_Mute: (its message cannot be shown: RuntimeError)"),
+        (endless_error, "ValueError: half \\ud83dxxx"),
+    ],
+)
+def test_model_reads_whatever_tool_raises(tool: Callable[..., Any], told: str) -> None:
+    """Every exception goes to the model as a text that a request can carry, and the run goes on."""
+    model = Model([(tool.__name__, "")], "done")
+    assert run(model, tool).text == "done"
+    assert model.results[0].startswith(f"Error: '{tool.__name__}' raised {told}")
+    assert len(model.results[0].encode()) < 25_000
+
+
+def test_impossible_result_is_told() -> None:
+    """A result that cannot be written is an error for the model, not for the run."""
+
+    def cyclic() -> object:
+        found: list[object] = []
+        found.append(found)
+        return found
+
+    model = Model([("cyclic", "")], "done")
+    assert run(model, cyclic).text == "done"
+    assert model.results[0].startswith("Error: the result of 'cyclic' cannot be written as JSON: ")
+
+
+def test_cancelled_call_cancels_tool() -> None:
+    """A call that is cancelled while a tool runs ends as cancelled, and so does the tool."""
+    ended: list[str] = []
+
+    async def wait() -> str:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended.append("cancelled")
+        return ""
+
+    async def main() -> None:
+        client = ToolClient(Model([("wait", "")], "x"), [wait])
+        task = asyncio.create_task(client.complete(Request("m", (Message(content="?"),))))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert ended == ["cancelled"]
+
+
 def test_long_result_is_cut() -> None:
     """A very long result is cut, and its end says so."""
 
@@ -258,6 +401,57 @@ def test_spec_follows_signature_and_docstring() -> None:
     assert tool.spec.parameters["additionalProperties"] is False
     assert tool("Northcliff") == water("Northcliff")
     assert build_tools([tool]) == (tool,)
+
+
+class HarbourBook:
+    """Looks a harbour up."""
+
+    def __call__(self, harbour: str) -> str:
+        return f"called {harbour}"
+
+    async def look_up(self, harbour: str) -> str:
+        """Look a harbour up."""
+        return f"method {harbour}"
+
+
+class Answering:
+    async def __call__(self, harbour: str) -> str:
+        """Answer about a harbour."""
+        return f"answered {harbour}"
+
+
+def deepest(depth: int, harbour: str) -> str:
+    """Return the deepest place."""
+    return f"{depth} at {harbour}"
+
+
+def wrapped(harbour: str) -> Any:
+    """Return a coroutine, as a plain wrapper around an async function does."""
+    return HarbourBook().look_up(harbour)
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "description", "result"),
+    [
+        (HarbourBook(), "harbour_book", "Looks a harbour up.", "called a"),
+        (HarbourBook().look_up, "look_up", "Look a harbour up.", "method a"),
+        (functools.partial(HarbourBook().look_up), "look_up", "Look a harbour up.", "method a"),
+        (Answering(), "answering", "Answer about a harbour.", "answered a"),
+        (functools.partial(deepest, 3), "deepest", "Return the deepest place.", "3 at a"),
+        (wrapped, "wrapped", "Return a coroutine, as a plain", "method a"),
+    ],
+)
+def test_any_callable_is_a_tool(
+    tool: Callable[..., Any], name: str, description: str, result: str
+) -> None:
+    """Methods, partials and objects are tools, async or not, with their own description."""
+    (built,) = build_tools([tool])
+    assert built.spec.name == name
+    assert built.spec.description.startswith(description)
+    assert list(built.spec.parameters["properties"]) == ["harbour"]
+    model = Model([(name, '{"harbour": "a"}')], "done")
+    run(model, tool)
+    assert model.results == [result]
 
 
 def test_local_types_are_resolved() -> None:
