@@ -35,12 +35,25 @@ def write_result(result: object) -> str:
 
 def _write_with_care(result: object) -> str:
     """Return JSON with bytes in base64 and half surrogate pairs escaped."""
+    options: dict[str, Any] = {"fallback": _write_unknown, "bytes_mode": "base64"}
     try:
-        plain = to_jsonable_python(result, fallback=_write_unknown, bytes_mode="base64")
+        try:
+            plain = to_jsonable_python(result, **options)
+        except UnicodeEncodeError:  # of a key
+            plain = to_jsonable_python(_clean_keys(result), **options)
         return json.dumps(plain)
     except Exception as error:
         reason = clean(str(error), 200) if isinstance(error, ValueError) else type(error).__name__
         raise ValueError(reason) from None
+
+
+def _clean_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        items = cast("dict[Any, Any]", value).items()
+        return {clean(k) if isinstance(k, str) else k: _clean_keys(item) for k, item in items}
+    if isinstance(value, list | tuple):
+        return [_clean_keys(item) for item in cast("list[Any]", value)]
+    return value
 
 
 def _write_unknown(value: Any) -> str:

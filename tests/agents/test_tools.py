@@ -448,7 +448,8 @@ def test_any_callable_is_a_tool(
     (built,) = build_tools([tool])
     assert built.spec.name == name
     assert built.spec.description.startswith(description)
-    assert list(built.spec.parameters["properties"]) == ["harbour"]
+    properties: Any = built.spec.parameters["properties"]
+    assert list(properties) == ["harbour"]
     model = Model([(name, '{"harbour": "a"}')], "done")
     run(model, tool)
     assert model.results == [result]
