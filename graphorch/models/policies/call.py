@@ -289,8 +289,11 @@ class PolicyCall:
         is_limited = not limits or self._rules.attempt_timeout is not None
         if is_limited or self._find_backup(others) is None:
             return patience
-        predicted = candidate.latency.predict_wait(self._request, is_streamed=bool(self._on_text))
-        share = max(min(limits) / 2, _SLOWER_THAN_USUAL * (predicted or 0.0))
+        share = min(limits) / 2
+        if not candidate.latency.is_surely_below(share / _SLOWER_THAN_USUAL):
+            is_streamed = self._on_text is not None
+            predicted = candidate.latency.predict_wait(self._request, is_streamed=is_streamed)
+            share = max(share, _SLOWER_THAN_USUAL * (predicted or 0.0))
         return min(*limits, share)
 
     def _attempt_time(self) -> float | None:
@@ -376,7 +379,7 @@ class PolicyCall:
         if flaw is not None:
             self._discarded.append(answer)
             return self._pass_on_failure(candidate, flaw)
-        self._policy.order.observe(request, response)
+        self._policy.order.observe(request, candidate, response)
         return answer
 
     def _limit_time(self, request: Request) -> Request:

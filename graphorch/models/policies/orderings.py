@@ -12,15 +12,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from graphorch.errors import InputError
-from graphorch.models.messages import Request, Response
+from graphorch.models.messages import Request, Response, Usage, estimate_input
 from graphorch.models.policies.latency import LatencyRules, OutputLengthModel
+from graphorch.models.policies.prompt_prefixes import PromptPrefixes
 from graphorch.models.policies.target import Candidate
 
 STICKY_KEY = "sticky_key"
 """Entry of `Request.metadata` that keeps calls with equal values at one target of `weighted`."""
 
 _HASH_BYTES = 6  # 48 bits, which a float holds exactly
-_MUCH_SLOWER = 4  # times the best; from there on a target is tried again less often
+_COUNT_WEIGHT = 0.3  # part of a new observation of tokens
+_LEAST_REPEATED = 0.1  # part of a prompt; less than a block is not cached anyway
+_FEW = 3  # answers of a target; one of so few may be far from the usual
+_UNRELIABLE = 0.5  # share of failures above which a target is no better than the next one
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,8 @@ class Ordering(Protocol):
         """Return every candidate, the first to ask first."""
         ...
 
-    def observe(self, request: Request, response: Response) -> None:
-        """Learn from an answer."""
+    def observe(self, request: Request, candidate: Candidate, response: Response) -> None:
+        """Learn from an answer of a candidate."""
         ...
 
 
@@ -67,7 +71,7 @@ class ListedOrder:
         """Return the candidates as they are listed."""
         return [Ranked(candidate, float(place)) for place, candidate in enumerate(candidates)]
 
-    def observe(self, request: Request, response: Response) -> None:
+    def observe(self, request: Request, candidate: Candidate, response: Response) -> None:
         """Do nothing: a list has nothing to learn."""
 
 
@@ -108,21 +112,26 @@ class WeightedOrder:
             drawn.append(Ranked(candidate, -math.log(1 - number) / weight))
         return sorted(drawn, key=_sort_key)
 
-    def observe(self, request: Request, response: Response) -> None:
+    def observe(self, request: Request, candidate: Candidate, response: Response) -> None:
         """Do nothing: weights are fixed."""
 
 
 class CheapestFirst:
     """Order by the price of the request at hand, in dollars, which is the score.
 
-    Candidates below the quality floor are left out; an unknown price comes last.
+    Candidates below the quality floor are left out; an unknown price comes last. What repeats an
+    earlier prompt counts as cached, also at a candidate that has not been asked: it would be cached
+    there after one call. How often it then is, and how many tokens a candidate makes of a text, is
+    learnt from its answers.
 
     Raises `InputError` if the floor leaves no candidate.
     """
 
     kind = "cheapest"
 
-    def __init__(self, qualities: Sequence[float], floor: float) -> None:
+    def __init__(
+        self, qualities: Sequence[float], floor: float, clock: Callable[[], float]
+    ) -> None:
         if qualities and max(qualities) < floor:
             raise InputError(
                 f"The quality floor {floor:g} leaves no target: the best has {max(qualities):g}. "
@@ -130,7 +139,10 @@ class CheapestFirst:
             )
         self._qualities = tuple(qualities)
         self._floor = floor
+        self._clock = clock
         self._lengths = OutputLengthModel(LatencyRules())
+        self._prompts = PromptPrefixes(clock)
+        self._counts: dict[str, _TokenCounts] = {}
 
     def find_exclusion(self, place: int) -> str:
         """Return why a candidate is below the quality floor, or ""."""
@@ -141,24 +153,72 @@ class CheapestFirst:
 
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
         """Return the candidates by their price for an answer of the expected length."""
-        tokens = self._lengths.predict(request)
-        priced = [
-            Ranked(candidate, candidate.estimate_usd(request, tokens), self.find_exclusion(place))
-            for place, candidate in enumerate(candidates)
-        ]
+        output, repeated = self._lengths.predict(request), self._prompts.measure(request)
+        priced: list[Ranked] = []
+        for place, candidate in enumerate(candidates):
+            usage = self._find_counts(candidate).predict(request, output, repeated)
+            usd = candidate.estimate_usd(request, usage)
+            priced.append(Ranked(candidate, usd, self.find_exclusion(place)))
+        self._prompts.remember(request)
         return sorted(priced, key=_sort_key)
 
-    def observe(self, request: Request, response: Response) -> None:
-        """Learn how long answers are."""
+    def observe(self, request: Request, candidate: Candidate, response: Response) -> None:
+        """Learn how long answers are, and how a candidate counts and caches prompts."""
         self._lengths.observe(request, response)
+        self._find_counts(candidate).observe(request, response)
+
+    def _find_counts(self, candidate: Candidate) -> _TokenCounts:
+        return self._counts.setdefault(candidate.name, _TokenCounts(self._clock))
+
+
+class _TokenCounts:
+    """Input tokens of one candidate, learnt from what it reports."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._sent = PromptPrefixes(clock)
+        # By tokens per character, since a tokenizer may be good at one script only: what was
+        # reported as a part of the guess.
+        self._scale: dict[int, float] = {}
+        # Part of what was sent there before that its cache had; at first all, so that it is tried.
+        self._cached = 1.0
+
+    def predict(self, request: Request, output_tokens: float, repeated: float) -> Usage:
+        """Return the expected usage, if such a part of the prompt repeats an earlier one."""
+        guess = estimate_input(request)
+        tokens = guess * self._scale.get(_find_density(request, guess), 1.0)
+        cached = tokens * repeated * self._cached
+        return Usage(round(tokens), round(output_tokens), round(cached))
+
+    def observe(self, request: Request, response: Response) -> None:
+        """Learn from the usage of an answer, if it was reported."""
+        repeated = self._sent.measure(request)
+        self._sent.remember(request)
+        usage, guess = response.usage, estimate_input(request)
+        if usage.is_estimated or not guess or not usage.input_tokens:
+            return
+        density, ratio = _find_density(request, guess), usage.input_tokens / guess
+        known = self._scale.get(density, ratio)
+        self._scale[density] = known + _COUNT_WEIGHT * (ratio - known)
+        if repeated > _LEAST_REPEATED:
+            hit = min(1.0, usage.cached_tokens / (usage.input_tokens * repeated))
+            self._cached += _COUNT_WEIGHT * (hit - self._cached)
+
+
+def _find_density(request: Request, tokens: int) -> int:
+    """Return the tokens per character of a prompt as a class, which tells scripts apart."""
+    characters = sum(len(message.content) for message in request.messages)
+    return round(4 * tokens / max(1, characters))
 
 
 class FastestFirst:
-    """Order by the predicted time to the whole answer, with the calls in flight counted in.
+    """Order by the expected seconds of the call, which are the score.
 
-    The score is the predicted seconds times the load factor of `latency.py`. One candidate is
-    moved to the front: one that was not asked for long, so that a target that has become faster is
-    noticed; or any of those about as good as the best, so that calls do not herd to one of them.
+    They are the predicted time of an answer under the present load, and for the share of requests
+    that fail, the time until the failure and that of the best other candidate. One candidate may be
+    moved to the front:
+    1. one that nothing is known about, or whose latest answers were faster than all before;
+    2. one that was not asked for long, so that a target that has become faster is noticed;
+    3. one of those about as good as the best, so that calls do not herd to one of them.
     """
 
     kind = "fastest"
@@ -176,63 +236,82 @@ class FastestFirst:
         return ""
 
     def rank(self, request: Request, candidates: Sequence[Candidate]) -> list[Ranked]:
-        """Return the candidates by their predicted time, with one of them moved to the front."""
+        """Return the candidates by their expected time, with one of them moved to the front."""
         self._calls += 1
-        loaded = self._predict_loads(request, candidates)
-        loaded.sort(key=lambda pair: pair[0])
-        front = self._choose_front(loaded)
-        loaded.insert(0, loaded.pop(front))
-        ranking = [ranked for _, ranked in loaded]
+        timed = self._predict(request, candidates)
+        timed.sort(key=lambda pair: pair[0])
+        front = self._choose_front(request, timed)
+        timed.insert(0, timed.pop(front))
+        ranking = [ranked for _, ranked in timed]
         self._asked_at[ranking[0].candidate.name] = self._calls
         return ranking
 
-    def observe(self, request: Request, response: Response) -> None:
+    def observe(self, request: Request, candidate: Candidate, response: Response) -> None:
         """Learn how long answers are."""
         self._lengths.observe(request, response)
 
-    def _predict_loads(
+    def _predict(
         self, request: Request, candidates: Sequence[Candidate]
     ) -> list[tuple[float, Ranked]]:
-        """Return each candidate with its load: predicted seconds times its load factor.
+        """Return each candidate with its expected seconds.
 
-        A candidate that nothing is known about has a load of 0, so that it is asked first; while
-        the call that finds out is in flight, it counts like the mean of the known ones.
+        One that nothing is known about has 0, so that it is asked first; while the calls that find
+        out are in flight, it counts like the mean of the known ones for each of them.
         """
-        tokens = self._lengths.predict(request)
+        tokens = 0.0
+        if self._rules.aim == "answer":
+            tokens = self._lengths.predict(request)
         times = [candidate.latency.predict(request, tokens) for candidate in candidates]
         known = [seconds for seconds in times if seconds is not None]
         typical = sum(known) / len(known) if known else 1.0
-        loaded: list[tuple[float, Ranked]] = []
+        timed: list[tuple[float, Ranked]] = []
         for seconds, candidate in zip(times, candidates, strict=True):
-            factor = candidate.latency.load_factor
-            if seconds is not None:
-                load = seconds * factor
-                loaded.append((load, Ranked(candidate, load)))
-            else:
-                is_being_tried = factor > 1
-                load = typical * factor if is_being_tried else 0.0
-                loaded.append((load, Ranked(candidate, None)))
-        return loaded
+            model = candidate.latency
+            if seconds is None:
+                timed.append((typical * model.pending, Ranked(candidate, None)))
+                continue
+            others = [time for time in known if time is not seconds]
+            instead = model.failure_seconds + min(others, default=seconds)
+            expected = seconds + model.failure_share * (instead - seconds)
+            if model.failure_share > _UNRELIABLE:
+                expected = max(expected, instead)
+            timed.append((expected, Ranked(candidate, expected)))
+        return timed
 
-    def _choose_front(self, loaded: Sequence[tuple[float, Ranked]]) -> int:
-        """Return the index of the candidate to ask first, of candidates sorted by load."""
-        best = loaded[0][0]
-        # A load of 0 is a candidate that nothing is known about: it goes first in any case.
-        if best:
-            overdue = [self._calls_overdue(pair, best, len(loaded)) for pair in loaded[1:]]
+    def _choose_front(self, request: Request, timed: Sequence[tuple[float, Ranked]]) -> int:
+        """Return the index of the candidate to ask first, of candidates sorted by their time."""
+        best, first = timed[0]
+        # A candidate that nothing is known about is in front if nobody is finding out yet.
+        if first.score is None and best == 0:
+            return 0
+        for place, (_, ranked) in enumerate(timed):
+            model = ranked.candidate.latency
+            if model.looks_changed(request) and not model.pending:
+                return place
+        if best > 0:
+            overdue = [self._calls_overdue(request, pair, best, len(timed)) for pair in timed[1:]]
             if overdue and max(overdue) >= 0:
                 return 1 + overdue.index(max(overdue))
-        equals = sum(load <= best * (1 + self._rules.near) for load, _ in loaded)
+        equals = sum(time <= best * (1 + self._rules.near) for time, _ in timed)
         return int(self._random() * equals)
 
-    def _calls_overdue(self, pair: tuple[float, Ranked], best: float, width: int) -> float:
+    def _calls_overdue(
+        self, request: Request, pair: tuple[float, Ranked], best: float, width: int
+    ) -> float:
         """Return for how many calls a candidate should have been tried again; negative: not yet.
 
-        One that is more than four times slower than the best is tried less often, in proportion.
+        What it takes longer than the best, spread over the calls between, stays within the effort.
+        While little is known about a candidate, it may be twice as much; and a fourth if its
+        answers may take very long, since few of them are enough to be felt.
         """
-        load, ranked = pair
-        slowness = max(1.0, load / (_MUCH_SLOWER * best))
-        interval = self._rules.explore * (width - 1) * slowness
+        time, ranked = pair
+        effort = self._rules.effort
+        if ranked.candidate.latency.count(request) < _FEW:
+            effort *= 2
+        elif ranked.candidate.latency.has_stragglers(request):
+            effort /= 4
+        extra = (time / best - 1) * (width - 1) / effort
+        interval = max(self._rules.explore * (width - 1), extra)
         return self._calls - self._asked_at.get(ranked.candidate.name, 0) - interval
 
 

@@ -28,7 +28,7 @@ from graphorch.clock import Runtime
 from graphorch.errors import InputError, ModelError
 from graphorch.models.budgets.budget import Account, Amount
 from graphorch.models.client import OnText
-from graphorch.models.messages import Request, Response
+from graphorch.models.messages import Request, Response, Usage
 from graphorch.models.policies.call import AnswerCheck, PolicyCall, PolicyRules, PolicyState
 from graphorch.models.policies.hedging import HedgeAllowance
 from graphorch.models.policies.latency import LatencyModel, LatencyRules
@@ -65,7 +65,7 @@ class Policy:
         self.name = name
         self.order = order
         self.candidates = tuple(candidates)
-        self.latency = LatencyModel()
+        self.latency = LatencyModel(runtime.clock)
         usable = [c for place, c in enumerate(candidates) if not order.find_exclusion(place)]
         # a target that is reached along two ways counts once
         self.targets = tuple(dict.fromkeys(t for c in usable for t in c.targets))
@@ -112,15 +112,15 @@ class Policy:
         With the tally of a call it goes through its candidates once. What it takes is learnt for
         the order of the other policy.
         """
-        self.latency.pending += 1
+        call = self.latency.begin()
         try:
             response = await PolicyCall(self._state, request, on_text, terms).run()
+            self.latency.observe(request, response, call)
         except ModelError:
-            self.latency.observe_failure()
+            self.latency.observe_failure(call)
             raise
         finally:
-            self.latency.pending -= 1
-        self.latency.observe(request, response)
+            self.latency.end(call)
         return response
 
     async def prepare(self) -> None:
@@ -146,10 +146,10 @@ class Policy:
                 first = unavailability
         return first
 
-    def estimate_usd(self, request: Request, output_tokens: float) -> float | None:
+    def estimate_usd(self, request: Request, usage: Usage) -> float | None:
         """Return the dollars of such an answer at the first candidate whose price is known."""
         for candidate in self.candidates:
-            usd = candidate.estimate_usd(request, output_tokens)
+            usd = candidate.estimate_usd(request, usage)
             if usd is not None:
                 return usd
         return None
@@ -234,7 +234,8 @@ def cheapest(
 
     Quality is on any scale of yours; candidates below the floor are left out.
     """
-    order = CheapestFirst([quality for _, quality in rated], floor)
+    runtime = runtime or Runtime()
+    order = CheapestFirst([quality for _, quality in rated], floor, runtime.clock)
     return Policy(name, order, [candidate for candidate, _ in rated], rules=rules, runtime=runtime)
 
 

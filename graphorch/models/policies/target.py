@@ -21,7 +21,7 @@ from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Request, Response, Usage, estimate_input
 from graphorch.models.policies.circuit_breaker import BreakerRules, CircuitBreaker, CircuitOpen
 from graphorch.models.policies.failure_kinds import CONSEQUENCES, classify_failure
-from graphorch.models.policies.latency import LatencyModel, LatencyRules
+from graphorch.models.policies.latency import CallInFlight, LatencyModel
 from graphorch.models.policies.rate_bucket import SharedLimits
 from graphorch.models.policies.rate_limiter import RateLimiter, RateLimits, Turn
 from graphorch.models.policies.tally import NO_TERMS, AskTerms
@@ -84,8 +84,8 @@ class Candidate(Protocol):
         """Return None if it may be asked now with that many seconds left, else the reason."""
         ...
 
-    def estimate_usd(self, request: Request, output_tokens: float) -> float | None:
-        """Return the dollars that an answer of that length would cost; None if not known."""
+    def estimate_usd(self, request: Request, usage: Usage) -> float | None:
+        """Return the dollars of an answer with that usage; None if not known."""
         ...
 
     def worst_case(self, request: Request) -> Amount:
@@ -121,7 +121,6 @@ class TargetRules:
     terms: PricingTerms = field(default_factory=PricingTerms)
     limits: RateLimits = field(default_factory=RateLimits)
     breaker: BreakerRules = field(default_factory=BreakerRules)
-    latency: LatencyRules = field(default_factory=LatencyRules)
     shared: SharedLimits | None = None
     attempts: int = 2
 
@@ -148,7 +147,7 @@ class Target:
         self.attempts = rules.attempts
         self.targets = (self,)
         self.answers = 0
-        self.latency = LatencyModel(rules.latency)
+        self.latency = LatencyModel(runtime.clock)
         self.breaker = CircuitBreaker(rules.breaker, clock=runtime.clock)
         self.limiter = RateLimiter(name, rules.limits, runtime, rules.shared)
         self.meter = CallMeter(prices or NoPrices(), rules.terms)
@@ -184,21 +183,22 @@ class Target:
             raise CircuitOpen(self.name, self.breaker.seconds_to_probe or 0.0)
         verdict: bool | None = None
         sent = 1
-        self.latency.pending += 1
+        call = self.latency.begin()
         try:
             response = await self._send(bill, turn, on_text, terms.patience)
             verdict, sent = True, response.attempts
+            self.answers += 1
+            self.latency.observe(request, response, call)
         except ModelError as error:
             # A request that was not sent says nothing about the target.
-            verdict = self._learn_from_failure(error) if bill.is_sent else None
+            if bill.is_sent:
+                verdict = self._learn_from_failure(error, call)
             raise
         finally:
-            self.latency.pending -= 1
+            self.latency.end(call)
             permit.close(verdict)
             if terms.tally is not None and bill.is_sent:
                 terms.tally.sent += sent
-        self.answers += 1
-        self.latency.observe(request, response)
         return response
 
     async def prepare(self) -> None:
@@ -224,7 +224,7 @@ class Target:
         pause = self.limiter.blocked_for
         if pause > 0:
             return Unavailability(f"it asked to be left alone for another {pause:.1f} s", pause)
-        if time_left is None:
+        if time_left is None or self.latency.is_surely_below(time_left):
             return None
         first = self.latency.predict_first_token(request)
         if first is None or first <= time_left:
@@ -232,9 +232,8 @@ class Target:
         reason = f"its first token takes about {first:.1f} s, and {time_left:.1f} s are left"
         return Unavailability(reason, float("inf"))
 
-    def estimate_usd(self, request: Request, output_tokens: float) -> float | None:
-        """Return the dollars that an answer of that length would cost; None if not known."""
-        usage = Usage(estimate_input(request), round(output_tokens))
+    def estimate_usd(self, request: Request, usage: Usage) -> float | None:
+        """Return the dollars of an answer with that usage; None if not known."""
         return self.meter.cost(self._model or request.model, usage)
 
     def worst_case(self, request: Request) -> Amount:
@@ -290,7 +289,7 @@ class Target:
         """
         return estimate_input(request) + (request.max_tokens or _EXPECTED_OUTPUT)
 
-    def _learn_from_failure(self, error: ModelError) -> bool | None:
+    def _learn_from_failure(self, error: ModelError, call: CallInFlight) -> bool | None:
         """Return whether the target works as far as this failure shows, or None.
 
         A request that any target would refuse shows that it does. One too many shows nothing but
@@ -301,7 +300,7 @@ class Target:
             return None
         blames_target = CONSEQUENCES[kind].blames_target
         if blames_target:
-            self.latency.observe_failure()
+            self.latency.observe_failure(call)
         return not blames_target
 
 

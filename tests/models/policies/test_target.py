@@ -65,7 +65,7 @@ def test_rate_limit_spares_circuit() -> None:
             with pytest.raises(ModelError, match="429"):
                 await target.complete(request_to())
         assert target.breaker.state == "closed"
-        assert target.latency.load_factor == 1
+        assert target.latency.failure_share == 0
 
     run(main)
 
