@@ -39,7 +39,7 @@ from graphorch.core.tree import (
 from graphorch.errors import QuorumNotMet, WriteConflict
 from graphorch.graph.edges import Edge
 from graphorch.graph.plan import Step
-from graphorch.state.version import INPUT, Version, unite
+from graphorch.state.version import INPUT, InputUpdate, Version, unite
 
 _DONE = Status.DONE  # looked up for every commit
 
@@ -48,6 +48,8 @@ _DONE = Status.DONE  # looked up for every commit
 def begin(run: RunState, scope: Scope, update: dict[int, Any]) -> None:
     """Emit the input of a scope along the edges from START, and start what becomes ready."""
     version = Version({}, {})
+    if isinstance(update, InputUpdate):
+        version.take_defaults(update.defaults, scope.reducers)
     version.take(update, scope.reducers, INPUT, "input")
     entry = scope.plan.entry
     if entry is not None and run.activations_left:

@@ -7,7 +7,7 @@ its activation by path (only one activation of a path is open at a time) and by 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -32,7 +32,7 @@ from graphorch.core.events import (
 )
 from graphorch.core.tree import Activation
 from graphorch.engine.prompt_log import CallDescription
-from graphorch.engine.state_codec import CodecCache, EncodedUpdate, require_storable
+from graphorch.engine.state_codec import CodecCache, EncodedUpdate, PlanCodec, require_storable
 from graphorch.errors import JournalError, ModelError
 from graphorch.graph.fingerprint import describe
 from graphorch.graph.plan import Plan
@@ -46,6 +46,7 @@ from graphorch.journal.record_kinds import (
     ChargeBody,
     ChargedCall,
     CommitBody,
+    DefaultsBody,
     EnteredBody,
     FailedBody,
     ModelFailureBody,
@@ -61,6 +62,7 @@ from graphorch.journal.record_kinds import (
     StoppingBody,
     UnansweredBody,
 )
+from graphorch.state.version import InputUpdate
 from graphorch.text import LONGEST_ERROR, clean, explain_error, name_error
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class RecordEncoder:
         self._options: StartedOptions = options or {}
         self._codecs = CodecCache(limits)
         self._limits = limits
-        self._input: tuple[Update, EncodedUpdate] | None = None
+        self._input: tuple[Update, EncodedUpdate, DefaultsBody | None] | None = None
 
     def encode(self, event: Event) -> tuple[RecordKind, Mapping[str, Any]]:
         """Return the kind and the body of an event's record. Raises `Unstorable`."""
@@ -91,14 +93,17 @@ class RecordEncoder:
 
     def encode_input(self, update: Update) -> None:
         """Encode the input before the run is created. Raises `Unstorable`."""
-        self._input = update, self._codecs.of(self._plan).encode(update)
+        codec = self._codecs.of(self._plan)
+        encoded, defaults = codec.encode(update), _encode_defaults(codec, [update])
+        codec.require_room([encoded, *defaults])
+        self._input = update, encoded, _build_defaults(defaults[0]) if defaults else None
 
     def encode_started(self, event: RunStarted) -> StartedBody:
         """Return the input and the graph of a run."""
         if self._input is None or self._input[0] is not event.update:
             self.encode_input(event.update)
         assert self._input is not None
-        encoded = self._input[1]
+        _, encoded, defaults = self._input
         body: StartedBody = {
             "at": event.at,
             "input": encoded.values,
@@ -107,6 +112,8 @@ class RecordEncoder:
         }
         if encoded.notes is not None:
             body["restore"] = encoded.notes
+        if defaults is not None:
+            body["defaults"] = defaults
         return body
 
     def encode_commit(self, event: NodeSucceeded) -> CommitBody:
@@ -135,12 +142,15 @@ class RecordEncoder:
         assert plan is not None
         codec = self._codecs.of(plan)
         encoded = [codec.encode(update) for update in event.updates]
+        defaults = _encode_defaults(codec, event.updates)
         items = [item.values for item in encoded]
-        codec.require_room(encoded)
+        codec.require_room([*encoded, *defaults])
         body: EnteredBody = {**_locate(event.activation), "at": event.at, "items": items}
         notes = [item.notes for item in encoded]
         if any(note is not None for note in notes):
             body["restore"] = notes
+        if defaults:
+            body["defaults"] = list(map(_build_defaults, defaults))
         return body
 
     def encode_failed(self, event: NodeFailed) -> FailedBody:
@@ -424,6 +434,19 @@ def decode_response(stored: object) -> Response:
         raise JournalError(
             f"A stored model response does not fit: {reason}. The journal is damaged."
         ) from error
+
+
+def _encode_defaults(codec: PlanCodec, updates: Sequence[Update]) -> list[EncodedUpdate]:
+    """Return the defaults of each scope that begins with these inputs; none if none were made."""
+    made = [update.defaults for update in updates if isinstance(update, InputUpdate)]
+    return [codec.encode(dict(defaults)) for defaults in made]
+
+
+def _build_defaults(encoded: EncodedUpdate) -> DefaultsBody:
+    body: DefaultsBody = {"values": encoded.values}
+    if encoded.notes is not None:
+        body["restore"] = encoded.notes
+    return body
 
 
 def _locate(activation: Activation) -> ActivationBody:

@@ -11,6 +11,7 @@ divergence that names it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
@@ -54,6 +55,7 @@ from graphorch.journal.record_kinds import (
     CancelledBody,
     ChargedCall,
     CommitBody,
+    DefaultsBody,
     EndedBody,
     EnteredBody,
     FailedBody,
@@ -299,8 +301,8 @@ class _Replay:
         if "rules" in body:
             self.on_rules(body["rules"])
         self._replayed.model = body.get("model", "")
-        codec = self._codecs.of(self._plan)
-        return RunStarted(codec.decode(body["input"], body.get("restore")), body["at"])
+        update = self._codecs.of(self._plan).decode(body["input"], body.get("restore"))
+        return RunStarted(self._add_defaults(self._plan, update, body.get("defaults")), body["at"])
 
     def on_forked(self, body: ForkedBody) -> None:
         self._adopted = self._copied = max(self._adopted, 1 + body["copied"])
@@ -335,7 +337,23 @@ class _Replay:
             codec.decode(item, note)
             for item, note in zip(body["items"], _list_notes(body), strict=False)
         ]
+        defaults = itertools.chain(body.get("defaults", ()), itertools.repeat(None))
+        updates = [
+            self._add_defaults(plan, update, made)
+            for update, made in zip(updates, defaults, strict=False)
+        ]
         return ScopeEntered(activation, updates, body["at"])
+
+    def _add_defaults(self, plan: Plan, update: Update, made: DefaultsBody | None) -> Update:
+        """Return an input with the defaults that were made for it.
+
+        Those of fields that the state did not have then, or of a run before format 3, are made now.
+        """
+        if not plan.schema.defaults.is_needed:
+            return update
+        codec = self._codecs.of(plan)
+        known = codec.decode(made["values"], made.get("restore")) if made is not None else {}
+        return plan.schema.defaults.complete(update, known)
 
     def on_failed(self, body: FailedBody) -> Event:
         return NodeFailed(

@@ -56,7 +56,7 @@ def compile_plan(spec: GraphSpec, topology: Topology, regions: Regions) -> Plan:
         steps=tuple(compiler.compile(index) for index in range(topology.end + 1)),
         starts=tuple(topology.leaving[START_INDEX]),
         topology=topology,
-        read_input=schema.writer(spec.input),
+        read_input=schema.input_writer(spec.input),
         read_output=schema.reader(spec.output),
         read_state=schema.reader(spec.state),
         latch_headers={position: header for header, position in latches.items()},

@@ -83,15 +83,24 @@ class StartedOptions(TypedDict):
     model: NotRequired[str]
 
 
+class DefaultsBody(TypedDict):
+    """Defaults that were made for a scope when it began. `restore` is that of `StartedBody`."""
+
+    values: dict[str, Any]
+    restore: NotRequired[dict[str, Any]]
+
+
 class StartedBody(StartedOptions):
     """The run begins with this input; `flow` describes its graph (see `graph/fingerprint.py`).
 
     `restore` says by field how its value is read, and is there if JSON may not say all about it.
+    `defaults` are there if some of the state are made anew for each run.
     """
 
     at: Seconds
     input: dict[str, Any]
     restore: NotRequired[dict[str, Any]]
+    defaults: NotRequired[DefaultsBody]
     flow: dict[str, Any]
 
 
@@ -143,12 +152,13 @@ class RoutedBody(ActivationBody, RouteBody):
 class EnteredBody(ActivationBody):
     """A sub-flow (one item) or a map (one per item) was entered with these inputs.
 
-    `restore` holds that of each item, and is there if one of them has any.
+    `restore` holds that of each item, and is there if one of them has any; so do `defaults`.
     """
 
     at: Seconds
     items: list[dict[str, Any]]
     restore: NotRequired[list[dict[str, Any] | None]]
+    defaults: NotRequired[list[DefaultsBody]]
 
 
 class FailedBody(ActivationBody):

@@ -350,7 +350,7 @@ async def build_next_turn(store: Store, plan: Plan, after: str, given: Update) -
         if field.reduce is not None and index in update:
             value = field.fold_one(update[index], value)
         update[index] = value
-    return update
+    return plan.schema.defaults.complete(update, getattr(given, "defaults", None))
 
 
 async def _read_remembered(store: Store, plan: Plan, run_id: str) -> Update:
@@ -365,6 +365,6 @@ async def _read_remembered(store: Store, plan: Plan, run_id: str) -> Update:
     for model in plan.remember:
         for name in model.model_fields:
             field = plan.schema.by_name[name]
-            if version.get(field.index) is not None:
+            if version.is_written(field.index):
                 update[field.index] = field.value(version)
     return update

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from graphorch.errors import GraphorchError, ReducerFailed, Unassigned, WrongOutput, did_you_mean
 from graphorch.state.copiers import Copier, compile_copier, compile_maker, copy_by_value
+from graphorch.state.defaults import DefaultMaker, find_constant
 from graphorch.state.reducers import (
     AppendedList,
     find_bulk_reducer,
@@ -94,9 +95,8 @@ class Field:
         # JSON as they are, and what writes and reads those that are not.
         self.is_plain: bool | None = None
         self.codec: ValueCodec | None = None
-        # A default that no factory makes; readers get copies of it, as of every other value.
-        has_constant = not self.required and info.default_factory is None
-        self.constant = info.default if has_constant else UNSET
+        # The default, if it is always the same; readers get copies of it, as of other values.
+        self.constant = find_constant(model, info)
 
     def _compile_validate(self, validator: Validator) -> Callable[[Any], Any]:
         check, rebuild = validator.check, validator.rebuild
@@ -114,12 +114,8 @@ class Field:
         return validate
 
     def default(self) -> Any:
-        """Return a fresh default, or `UNSET` for a required field."""
-        if self.required:
-            return UNSET
-        if self.constant is not UNSET:
-            return self.copy_value(self.constant)
-        return self.info.get_default(call_default_factory=True, validated_data={})
+        """Return a copy of the constant default, or `UNSET` for a field without one."""
+        return UNSET if self.constant is UNSET else self.copy_value(self.constant)
 
     def copy_value(self, value: Any) -> Any:
         """Return a copy of a value, or the value itself if it is deeply immutable.
@@ -254,9 +250,12 @@ class Reader(Generic[M]):
         if value is not UNSET:
             values[field.name] = value
         elif not self.partial:
+            fix = "Write it before, or give it a default."
+            if not field.required:
+                fix = "Its default_factory needs fields that the input of the run does not set."
             raise Unassigned(
                 f"'{self.model.__name__}.{field.name}' was read, but nothing has assigned it "
-                "in this run. Write it before, or give it a default."
+                f"in this run. {fix}"
             )
 
     def is_assigned(self, version: Version) -> bool:
@@ -266,7 +265,7 @@ class Reader(Generic[M]):
         """
         is_any_written = False
         for field in self.fields:
-            if version.get(field.index) is not None:
+            if version.is_written(field.index):
                 is_any_written = True
             elif field.required:
                 return False
@@ -275,8 +274,10 @@ class Reader(Generic[M]):
     def result(self, version: Version) -> M:
         """Return the slice for the caller of a run; its set fields are the assigned ones."""
         instance = self.read(version)
-        written = version.entries() if version.base else version.own
-        fields_set = {field.name for field in self.fields if field.index in written}
+        if version.base:
+            fields_set = {field.name for field in self.fields if version.is_written(field.index)}
+        else:
+            fields_set = {field.name for field in self.fields if field.index in version.own}
         _set(instance, "__pydantic_fields_set__", fields_set)
         return instance
 
@@ -346,6 +347,22 @@ class Writer(Generic[M]):
             return field.validate(value)
         except ValidationError as error:
             raise _invalid_value(self.model, error, field.name) from error
+
+
+class InputWriter(Writer[M]):
+    """Writer of an input, which also makes the defaults of the fields that nothing has set."""
+
+    __slots__ = ("_maker",)
+
+    def __init__(self, model: type[M], fields: Sequence[Field], maker: DefaultMaker) -> None:
+        super().__init__(model, fields)
+        self._maker = maker
+
+    def update(self, output: object) -> Update:
+        """Return the fields that were set, validated, with all defaults. Raise `WrongOutput`."""
+        update = super().update(output)
+        assert isinstance(output, self.model)
+        return self._maker.complete(update, instance=output)
 
 
 class Reading(Protocol):
@@ -456,6 +473,7 @@ class Schema:
                 fields.append(Field(len(fields), slice, name, validators[name]))
         self.fields = tuple(fields)
         self.by_name = {field.name: field for field in self.fields}
+        self.defaults = DefaultMaker(self.fields)
 
     def reader(self, model: type[M]) -> Reader[M]:
         """Return the reader of a slice; the whole state is read as far as it is assigned."""
@@ -464,6 +482,12 @@ class Schema:
     def writer(self, model: type[M]) -> Writer[M]:
         """Return the writer of a slice."""
         return Writer(model, self._fields_of(model))
+
+    def input_writer(self, model: type[M]) -> Writer[M]:
+        """Return the writer of a slice that is the input of a scope."""
+        if not self.defaults.is_needed:
+            return self.writer(model)
+        return InputWriter(model, self._fields_of(model), self.defaults)
 
     def mistakes(self, slice: type[BaseModel]) -> list[str]:
         """Return a sentence for each field that a slice and the state declare differently."""
@@ -526,7 +550,7 @@ def _is_equal_declaration(left: FieldInfo, right: FieldInfo) -> bool:
         right.metadata,
         right.is_required(),
         right.default,
-    )
+    ) and left.default_factory is right.default_factory
 
 
 def _format_declaration(info: FieldInfo) -> str:

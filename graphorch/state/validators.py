@@ -107,7 +107,7 @@ def _compile_validator(schema: Json, definitions: list[Json], config: Json | Non
     settled = settle(schema, definitions, config)
     # Where validating again changes nothing, it makes new containers on the way.
     can_rebuild = not settled.differs and _is_closed(settled.rebuild)
-    rebuild = _build_validator(settled.rebuild, config).validate_python if can_rebuild else None
+    rebuild = build_validator(settled.rebuild, config).validate_python if can_rebuild else None
     if rebuild is not None and not settled.has_models:
         check = rebuild
     else:
@@ -120,7 +120,7 @@ def _compile_check(
 ) -> Callable[[Any], Any]:
     """Return a function that returns a finished value as it is, and makes one of any other."""
     settled_config = settle_config(config)
-    validate = _build_validator(settled.check, settled_config).validate_python
+    validate = build_validator(settled.check, settled_config).validate_python
     if not (settled.differs or settled.has_models):
         return validate
     check = functools.partial(validate, strict=True)
@@ -128,10 +128,10 @@ def _compile_check(
         finish = check  # a rebuilt instance would lack its private attributes
     elif settled.has_models:
         # Some models in the value may be finished, so the original schema must not see them.
-        finish = _build_validator(settled.finish, settled_config).validate_python
+        finish = build_validator(settled.finish, settled_config).validate_python
     else:
         original = {"type": "definitions", "schema": schema, "definitions": definitions}
-        finish = _build_validator(original if definitions else schema, config).validate_python
+        finish = build_validator(original if definitions else schema, config).validate_python
 
     def convert(value: Any) -> Any:
         try:
@@ -160,11 +160,11 @@ def whole_validator(fields: Mapping[str, Validator]) -> Callable[[Any], dict[str
         for name, validator in fields.items()
     }
     schema = {"type": "model-fields", "fields": schemas}
-    validate = _build_validator(schema, config).validate_python
+    validate = build_validator(schema, config).validate_python
     return lambda values: validate(values)[0]
 
 
-def _build_validator(schema: Any, config: Json | None = None) -> SchemaValidator:
+def build_validator(schema: Any, config: Json | None = None) -> SchemaValidator:
     """Return a validator of a schema that was changed.
 
     Without `_use_prebuilt=False` pydantic would use the finished validators of nested models.

@@ -31,12 +31,25 @@ ReduceAll: TypeAlias = Callable[[Any, Sequence[Any]], Any]
 INPUT: Order = 0  # of the input of a run, or of a scope inside a sub-flow or map
 UNSET: Any = object()
 
+DEFAULT = "default"
+"""Writer of the defaults that a run makes when it begins; they come before everything else."""
+
 FieldWrite: TypeAlias = tuple[Any, Any, Order, str]
 """Entry of a plain field: the write that it replaced or None, value, order, name of the writer.
 
 It is compared by identity. A bare tuple, because one is made for every field that a node writes. It
 keeps earlier values alive, which costs nothing: the history of the run does so anyway.
 """
+
+
+class InputUpdate(dict[int, Any]):
+    """Update of the input of a scope, with the defaults that are made once for the scope."""
+
+    __slots__ = ("defaults",)
+
+    def __init__(self, update: Mapping[int, Any], defaults: Mapping[int, Any]) -> None:
+        super().__init__(update)
+        self.defaults = defaults
 
 
 class FoldedField:
@@ -102,6 +115,13 @@ class Version:
         entry = self.own.get(field)
         return entry if entry is not None else self.base.get(field)
 
+    def is_written(self, field: int) -> bool:
+        """Return whether the input or a node has written a field."""
+        entry = self.get(field)
+        if isinstance(entry, FoldedField):
+            return entry.history.size > 1 or entry.history.write.by != DEFAULT
+        return entry is not None and (entry[2] > INPUT or entry[3] != DEFAULT)
+
     def take(
         self, update: Mapping[int, Any], reducers: frozenset[int], order: Order, by: str
     ) -> None:
@@ -125,6 +145,11 @@ class Version:
             self.own[field] = FoldedField(History(old.history, write), old)
         else:
             self.own[field] = FoldedField(History(None, write), None)
+
+    def take_defaults(self, defaults: Mapping[int, Any], reducers: frozenset[int]) -> None:
+        """Put the defaults of an empty version under everything that is written."""
+        self.take(defaults, reducers, INPUT, DEFAULT)
+        self.base, self.own = self.own, {}
 
     def split(self, count: int) -> list[Version]:
         """Return `count` versions that have seen this one, which is used up, and not each other."""

@@ -17,7 +17,7 @@ from graphorch.core.tree import NO_COUNTERS, Activation, Counters, Scope, Status
 from graphorch.errors import WriteConflict
 from graphorch.graph.edges import Edge
 from graphorch.graph.plan import Plan
-from graphorch.state.version import INPUT, FoldedField, Version
+from graphorch.state.version import INPUT, FoldedField, InputUpdate, Version
 from tests.simulation.driver import Schedule, drive
 from tests.simulation.graphs import random_graph
 from tests.simulation.simulate import SCHEDULES
@@ -29,6 +29,8 @@ HANDLE = Run.handle
 def begin_by_rule(run: RunState, scope: Scope, update: dict[int, Any]) -> None:
     """Emit the input along the edges from START, also where there is only one."""
     version = Version({}, {})
+    if isinstance(update, InputUpdate):
+        version.take_defaults(update.defaults, scope.reducers)
     version.take(update, scope.reducers, INPUT, "input")
     firing.emit(run, scope, None, scope.plan.starts, version, NO_COUNTERS)
     firing.fire_ready(run, scope)
