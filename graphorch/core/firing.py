@@ -48,7 +48,7 @@ _DONE = Status.DONE  # looked up for every commit
 def begin(run: RunState, scope: Scope, update: dict[int, Any]) -> None:
     """Emit the input of a scope along the edges from START, and start what becomes ready."""
     version = Version({}, {})
-    if isinstance(update, InputUpdate):
+    if type(update) is InputUpdate:  # quicker than isinstance, for each item of a map
         version.take_defaults(update.defaults, scope.reducers)
     version.take(update, scope.reducers, INPUT, "input")
     entry = scope.plan.entry

@@ -38,7 +38,7 @@ class Made(BaseModel):
     slug: str = Field(default_factory=lambda data: f"{data['name']}-{data['id']}")
     log: Annotated[list[str], append] = Field(default_factory=lambda: ["begun"])
     cents: Annotated[float, BeforeValidator(lambda cents: cents / 100)] = Field(
-        199, validate_default=True
+        default=199, validate_default=True
     )
 
 
