@@ -149,7 +149,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _is_object(value: dict[Any, Any]) -> bool:
-    """Return whether a dictionary can be an object of JSON that nobody takes for a tagged value."""
+    """Return whether a dictionary can be an object of JSON that is not taken for a tagged value."""
     return _KIND not in value and all(_type_of(key) is str and _is_unicode(key) for key in value)
 
 
