@@ -1,13 +1,14 @@
-"""Arguments of a tool call as models really write them: nearly always, but not always, an object.
+"""Tool calls as models really write them: nearly always, but not always, a name and an object.
 
 A tool reads the object behind empty, null and twice encoded arguments. What goes back to the model
-as a part of the conversation is always an object, since strict endpoints refuse the whole
-conversation otherwise.
+as a part of the conversation is always an object under a name that the protocol allows, since
+strict endpoints refuse the whole conversation otherwise.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import cast
 
 # Name under which arguments that are no object go back to the model.
@@ -39,10 +40,18 @@ def encode_object(arguments: str) -> str:
     return json.dumps({MALFORMED: arguments}, ensure_ascii=False)
 
 
+def encode_name(name: str) -> str:
+    """Return the name of a tool for a conversation, with `_` for what is not allowed in one."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "_"
+
+
 def _parse(text: str, *, strict: bool = False) -> object:
     """Return the value of a JSON text, or None; if not `strict`, its strings may hold line ends."""
     try:
-        return cast("object", json.loads(text, strict=strict, parse_constant=_refuse))
+        value = cast("object", json.loads(text, strict=strict, parse_constant=_refuse))
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # fails for half a character
+        return value
     except (ValueError, RecursionError):
         return None
 

@@ -34,12 +34,34 @@ def test_arguments_are_read_as_meant(written: str, read: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ['{"city": "Lon', '"London"', "[]", "7", f"{OBJECT}{OBJECT}", '{"x": NaN}', "hi"]
+    "written",
+    [
+        '{"city": "Lon',
+        '"London"',
+        "[]",
+        "7",
+        f"{OBJECT}{OBJECT}",
+        '{"x": NaN}',
+        "hi",
+        '{"x": "\\ud83d"}',
+    ],
 )
 def test_malformed_arguments_stay_visible(written: str) -> None:
     """Keep malformed arguments for the tool, and wrap them in an object for the model."""
     assert read_object(written) == written
     assert json.loads(encode_object(written)) == {"malformed_arguments": written}
+
+
+@pytest.mark.parametrize(
+    "name, sent",
+    [("weather", "weather"), ("functions.weather", "functions_weather"), ("naïve 😀", "na_ve__")],
+)
+def test_name_is_sent_as_allowed(name: str, sent: str) -> None:
+    """Send a name that the protocol allows, whatever the model called."""
+    call = ToolCall(id="a", name=name, arguments="")
+    message = Message(role="assistant", content="", tool_calls=(call,))
+    (encoded,) = encode_messages(Request("m", (message,)), Dialect())
+    assert encoded["tool_calls"][0]["function"]["name"] == sent  # type: ignore[index]
 
 
 @given(st.text())

@@ -13,7 +13,7 @@ from graphorch.errors import ModelError
 from graphorch.models.errors import SchemaRefused
 from graphorch.models.json_schema import build_response_format, describe_schema
 from graphorch.models.messages import Message, Request, ToolCall, ToolSpec
-from graphorch.models.tool_arguments import encode_object
+from graphorch.models.tool_arguments import encode_name, encode_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _encode_message(message: Message) -> dict[str, object]:
 
 
 def _encode_call(call: ToolCall) -> dict[str, object]:
-    function = {"name": call.name, "arguments": encode_object(call.arguments)}
+    function = {"name": encode_name(call.name), "arguments": encode_object(call.arguments)}
     return {"id": call.id, "type": "function", "function": function}
 
 

@@ -45,7 +45,7 @@ class ToolCallAssembler:
     @property
     def has_unnamed(self) -> bool:
         """Whether a call does not say which tool it is for."""
-        return any(not call.name for call in self._calls)
+        return any(not call.name.strip() for call in self._calls)
 
     def add_whole(self, deltas: Sequence[ToolCallDelta]) -> None:
         """Add the calls of a whole message: each entry is one call."""
@@ -80,7 +80,7 @@ class ToolCallAssembler:
             calls.append(
                 ToolCall(
                     id=identifier,
-                    name=join_halves(call.name),
+                    name=join_halves(call.name).strip(),
                     arguments=join_halves("".join(call.arguments)),
                 )
             )
