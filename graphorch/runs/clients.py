@@ -107,13 +107,13 @@ class _NoModelClient:
 _NO_MODEL_CLIENT = SharedClient(_NoModelClient(), None, owned=False)
 
 
-# Modules that the client of the environment needs: a tenth of a second of loading.
-_NEEDED = ("graphorch.models.config.loader", "graphorch.models.config.router")
+# Modules that the client of a run needs: a tenth of a second of loading.
+_NEEDED = ("graphorch.models.config.loader", "graphorch.runs.payers")
 
 
-async def load_modules(plan: Plan, client: ModelClient | None) -> None:
+async def load_modules(plan: Plan) -> None:
     """Load what `share_client` needs in a thread, so that other work of the event loop goes on."""
-    if client is None and plan.can_ask:
+    if plan.can_ask:
         for name in _NEEDED:
             if name not in sys.modules:
                 await asyncio.to_thread(import_module, name)

@@ -57,7 +57,7 @@ class RunManager:
         pace: Callable[[], Awaitable[None]] | None = None,
     ) -> Result[Any, Any]:
         """Run from START to the end. `pace` is awaited between events and slows the run down."""
-        await load_modules(self._plan, options.get("client"))
+        await load_modules(self._plan)
         settings = self.build_settings(options)
         update = self.build_update(input)
         self.check_needs(settings)
@@ -189,7 +189,7 @@ class RunManager:
 
         check_options(RunOptions(model=model))
         check_choice("effects", effects, get_args(Effects))
-        await load_modules(self._plan, options.get("client"))
+        await load_modules(self._plan)
         async with open_store(durable) as store:
             settings = self.build_settings(options)
             forked = await fork(
@@ -232,7 +232,7 @@ class RunManager:
                 f"after={after!r} begins a new run, but run {run_id} exists already. "
                 "Pass it to run(…) instead."
             )
-        await load_modules(self._plan, options.get("client"))
+        await load_modules(self._plan)
         durable = options.get("durable", False)
         if durable is False:
             yield self._find_in_memory(run_id, options)

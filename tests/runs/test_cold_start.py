@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
@@ -14,7 +16,7 @@ from pydantic import BaseModel
 from graphorch import Graph, agent
 from tests.models.servers import completion, replies, serve
 
-HEAVY = ("openai", "httpx2", "graphorch.models.config.router", "graphorch.models.openai.client")
+HEAVY = ("openai", "httpx2", "graphorch.models.config.router", "graphorch.runs.payers")
 loaded = {}
 
 class Watch:
@@ -53,6 +55,12 @@ async def main():
 asyncio.run(main())
 """
 
+# The same with a client of the caller's.
+OWN_CLIENT = PROGRAM.replace(
+    'flow.run(Ask(ask="why?"))', 'flow.run(Ask(ask="why?"), client=OpenAIClient(server.url, "k"))'
+).replace(
+    "from graphorch import", "from graphorch.models import OpenAIClient\nfrom graphorch import", 1
+)
 # The embedded model needs no endpoint, and no package for one.
 OFFLINE = PROGRAM.replace("        os.environ.update(", "        dict(")
 
@@ -72,9 +80,10 @@ def run_fresh(program: str, folder: Path) -> tuple[list[str], str]:
     return done.stdout.split(), done.stderr
 
 
-def test_first_call_loads_in_threads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [PROGRAM, OWN_CLIENT], ids=["environment", "own client"])
+def test_first_call_loads_in_threads(program: str, tmp_path: Path) -> None:
     """Load the client in threads, before the time of the first node begins."""
-    assert run_fresh(PROGRAM, tmp_path) == (["hi", "True", "False"], "")
+    assert run_fresh(program, tmp_path) == (["hi", "True", "False"], "")
 
 
 def test_embedded_model_loads_no_client(tmp_path: Path) -> None:
