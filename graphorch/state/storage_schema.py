@@ -43,14 +43,14 @@ _CONFIG: Final = {"ser_json_inf_nan": "strings", "strict": False}
 
 
 class StorageSchema:
-    """Adapts core schemas of a model. `drops_functions` tells whether functions of the user were left out.
+    """Adapts core schemas; values without a type are written by `free`. `drops_functions` tells whether functions of the user were left out.
 
     With `reveals`, serializers of the user are left out as well, and secrets are written in clear:
     for a pipe between two processes of one program, never for a file.
     """
 
-    def __init__(self, model: type[BaseModel], *, reveals: bool = False) -> None:
-        self._free = FreeValues(model, reveals=reveals)
+    def __init__(self, free: FreeValues, *, reveals: bool = False) -> None:
+        self._free = free
         self._reveals = reveals
         self.drops_functions = False
 

@@ -6,7 +6,7 @@ is, such as a serializer and a validator for a class that pydantic does not know
 lead back; then the field's own schema is tried, with all its functions. The value is read at once,
 and refused unless it is identical: nothing is kept that could not be given back.
 
-What JSON cannot hold at all, which fields of nested models were not set, goes into the notes.
+What JSON cannot hold at all goes into notes beside it (see `model_notes`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Final, cast
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, cast
 
 from pydantic import (
     BaseModel,
@@ -29,23 +27,18 @@ from pydantic import (
 )
 from pydantic_core import SchemaError, SchemaSerializer, SchemaValidator
 
-from graphorch.state.identity import is_identical, list_parts
+from graphorch.state.free_values import FreeValues
+from graphorch.state.identity import is_identical
+from graphorch.state.model_notes import Notes, apply_notes, list_parts, note_models
 from graphorch.state.storage_schema import StorageSchema
 from graphorch.state.validators import calls_functions, read_field_schemas
 from graphorch.text import truncate_repr
 
 Json = dict[str, Any]
-Notes = Mapping[str, Any]
-"""What is needed to read a value beside its JSON. `validated`: by the field's own schema.
-
-`unset`: pairs of names of fields, and numbers of the nested models in which they were not set.
-"""
-
 _LONGEST_VALUE: Final = 120  # characters of a value in a message
 _MANY_DIGITS: Final = re.compile(rb"\d{1000}")
-_LEAVES: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _set = object.__setattr__
-_VALIDATED: Final[Notes] = {"validated": True}
+_VALIDATED: Final[Notes] = {"validated": True}  # beside the notes of models: by its own schema
 
 
 class Lossy(ValueError):
@@ -79,8 +72,9 @@ class ValueCodec:
 
     def __init__(self, model: type[BaseModel], name: str, *, reveals: bool = False) -> None:
         self._model, self._name, self._reveals = model, name, reveals
-        storage = StorageSchema(model, reveals=reveals)
-        self._typed = _build_form(model, name, storage)
+        self._free = FreeValues(model, reveals=reveals)
+        storage = StorageSchema(self._free, reveals=reveals)
+        self._typed = _build_typed_form(model, name, storage, self._free)
         self._has_functions = storage.drops_functions
         self._own: _Form | None = None  # made when it is needed, which is rare
 
@@ -109,22 +103,24 @@ class ValueCodec:
 
     def _find_own(self) -> _Form:
         if self._own is None:
-            self._own = _build_form(self._model, self._name, None)
-            assert self._own is not None
+            self._own = _build_own_form(self._model, self._name, self._free)
         return self._own
 
 
 class _Form:
     """One way to write a field as JSON, by one core schema."""
 
-    def __init__(self, model: type[BaseModel], name: str, field: Json, rest: Json) -> None:
-        config = rest["config"]
+    def __init__(
+        self, model: type[BaseModel], name: str, field: Json, around: _Around, free: FreeValues
+    ) -> None:
+        config: Any = around.config
+        definitions = around.definitions
         inner = _without_default(field["schema"])
         body = {"type": "model-fields", "fields": {name: {**field, "schema": inner}}}
         # A serializer of the user may be a method: it needs a model around its field.
         model_schema = {"type": "model", "cls": model, "schema": body, "config": config}
-        definitions = rest["definitions"]
         self._model, self._name = model, name
+        self._free = free
         self._has_models = bool(definitions) or _holds(inner, "model")
         self._is_recursive = bool(definitions) or calls_functions(inner)
         self._prefix = f'{{"{name}":'.encode()
@@ -143,8 +139,8 @@ class _Form:
             raise Lossy(f"it does not come back: {reason}") from error
         except Exception as error:  # functions of the user may raise anything
             raise Lossy(_format_reason(error)) from error
-        if unset := self._take_unset(value, restored):
-            notes = {**notes, "unset": unset}
+        if self._has_models:
+            notes = {**notes, **note_models(value, restored, self._free)}
         if not is_identical(value, restored):
             raise _build_lossy(value, restored)
         is_bounded = not self._is_recursive and _MANY_DIGITS.search(text) is None
@@ -153,17 +149,8 @@ class _Form:
     def read(self, text: str, notes: Notes) -> Any:
         """Return the value of a text, as its notes say."""
         value = self._validator.validate_json(text)
-        if "unset" in notes:
-            _take_unset(value, notes["unset"])
+        apply_notes(value, notes, self._free)
         return value
-
-    def _take_unset(self, value: Any, restored: Any) -> list[list[Any]]:
-        """Make fields that are not set in a value unset in the restored one; return which."""
-        if not self._has_models:
-            return []
-        unset = _list_unset(value, restored)
-        _take_unset(restored, unset)
-        return unset
 
     def _dump(self, value: Any) -> bytes:
         instance = object.__new__(self._model)
@@ -176,28 +163,32 @@ class _Form:
         return text.removeprefix(self._prefix)[:-1]
 
 
-def _build_form(model: type[BaseModel], name: str, storage: StorageSchema | None) -> _Form | None:
-    """Return a form by the storage schema of a field, or by the field's own schema.
+class _Around(NamedTuple):
+    """What the schema of a field needs from around it."""
 
-    None if the storage schema is not possible.
-    """
+    config: Json | None
+    definitions: list[Json]
+
+
+def _build_typed_form(
+    model: type[BaseModel], name: str, storage: StorageSchema, free: FreeValues
+) -> _Form | None:
+    """Return the form of a field by its types alone; None if that is not possible."""
     schemas = read_field_schemas(model)
-    field = schemas.fields[name]
-    if storage is None:
-        outward = ("serialization_alias", "serialization_exclude", "serialization_exclude_if")
-        own = {key: value for key, value in field.items() if key not in outward}
-        own["schema"] = _restore_serializer(_without_default(own["schema"]), model, name)
-        return _Form(
-            model, name, own, {"config": schemas.config, "definitions": schemas.definitions}
-        )
-    rest = {
-        "config": storage.adapt_config(schemas.config),
-        "definitions": storage.adapt(schemas.definitions),
-    }
+    around = _Around(storage.adapt_config(schemas.config), storage.adapt(schemas.definitions))
     try:
-        return _Form(model, name, storage.adapt(field), rest)
+        return _Form(model, name, storage.adapt(schemas.fields[name]), around, free)
     except SchemaError:
         return None  # two schemas of one name, where a function between them was left out
+
+
+def _build_own_form(model: type[BaseModel], name: str, free: FreeValues) -> _Form:
+    """Return the form of a field by its own schema, with all its functions."""
+    schemas = read_field_schemas(model)
+    outward = ("serialization_alias", "serialization_exclude", "serialization_exclude_if")
+    own = {key: value for key, value in schemas.fields[name].items() if key not in outward}
+    own["schema"] = _restore_serializer(_without_default(own["schema"]), model, name)
+    return _Form(model, name, own, _Around(schemas.config, schemas.definitions), free)
 
 
 def _define(schema: Json, definitions: list[Json]) -> Any:
@@ -248,6 +239,8 @@ def _holds(schema: Any, kind: str) -> bool:
 
 
 def _format_reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply, or in a circle"
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
 
@@ -257,75 +250,13 @@ def _build_lossy(value: Any, restored: Any) -> Lossy:
     if text == truncate_repr(value, _LONGEST_VALUE):
         # The text alone would not show the difference.
         text = f"another {type(restored).__name__} with the text {text}"
-    if any(model.__pydantic_private__ for model in _list_models(value)):
-        text += ", and private attributes of models are not carried"
     return Lossy(f"it comes back as {text}")
 
 
 def _name_secret(value: Any, error: Lossy) -> Lossy:
     """Return an error that says it if a secret, which is never written in clear, is the cause."""
-    if not any(isinstance(part, Secret | SecretStr | SecretBytes) for part in _list_parts(value)):
+    if not any(isinstance(part, Secret | SecretStr | SecretBytes) for part in list_parts(value)):
         return error
     cause = Lossy("it holds a secret, which is never written in clear")
     cause.fix = "Pass secrets to the nodes as `resources`, which are no part of the state."
     return cause
-
-
-# ---- which fields were set -----------------------------------------------------------------------
-def _list_unset(value: Any, restored: Any) -> list[list[Any]]:
-    """Return the names that are set in restored models only, with the numbers of these models."""
-    groups: dict[tuple[str, ...], list[int]] = {}
-    pairs = zip(_list_models(value), _list_models(restored), strict=False)
-    for number, (before, after) in enumerate(pairs):
-        unset = after.__pydantic_fields_set__ - before.__pydantic_fields_set__
-        if unset:
-            groups.setdefault(tuple(sorted(unset)), []).append(number)
-    return [[list(names), numbers] for names, numbers in groups.items()]
-
-
-def _take_unset(value: Any, unset: Any) -> None:
-    """Make fields count as not set in nested models. Raises `ValueError` if that is not possible."""
-    models: list[Any] = _list_models(value)
-    try:
-        for names, numbers in unset:
-            for number in numbers:
-                models[number].__pydantic_fields_set__.difference_update(names)
-    except (TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"its notes do not fit: {truncate_repr(unset)}") from error
-
-
-def _list_models(value: Any) -> list[BaseModel]:
-    """Return the models in a value, in an order that depends on its content alone."""
-    models: list[BaseModel] = []
-    _collect_models(value, models)
-    return models
-
-
-def _collect_models(value: Any, models: list[BaseModel]) -> None:
-    if isinstance(value, BaseModel):
-        models.append(value)
-    for part in _list_inner(value):
-        if type(part) not in _LEAVES:
-            _collect_models(part, models)
-
-
-def _list_parts(value: Any) -> Iterator[Any]:
-    """Yield a value and all that it holds."""
-    yield value
-    for part in _list_inner(value):
-        yield from _list_parts(part)
-
-
-def _list_inner(value: Any) -> Iterable[Any]:
-    if isinstance(value, BaseModel):
-        return list_parts(value).values()
-    if isinstance(value, dict):
-        entries = cast("dict[Any, Any]", value)
-        return [*entries, *entries.values()]
-    if isinstance(value, list | tuple | deque):
-        return cast("list[Any]", value)
-    if isinstance(value, set | frozenset):
-        return sorted(cast("set[Any]", value), key=repr)
-    if is_dataclass(value):
-        return [getattr(value, field.name, None) for field in fields(value)]
-    return ()

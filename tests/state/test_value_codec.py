@@ -96,7 +96,7 @@ class Counted(BaseModel):
 
 class Private(BaseModel):
     n: int = 0
-    _token: str = PrivateAttr("none")
+    _token: Any = PrivateAttr("none")
 
 
 class Spoken(BaseModel):
@@ -213,9 +213,9 @@ class State(BaseModel):
         return value + len(info.data["text"])
 
 
-def with_token() -> Private:
+def with_token(token: Any) -> Private:
     private = Private(n=1)
-    private._token = "secret"
+    private._token = token
     return private
 
 
@@ -268,6 +268,8 @@ CARRIED: list[tuple[str, Any, Any]] = [
     ("tags", {Frozen(n=1), Frozen(n=2, m=3), Frozen(n=4)}, ...),
     ("counted", Counted(n=1), {"n": 2}),
     ("private", Private(n=1), {"n": 1}),
+    ("private", with_token("secret"), {"n": 1}),
+    ("private", with_token((1, JANUARY)), {"n": 1}),
     ("slot", Slot(1, datetime.time(1, tzinfo=BERLIN)), {"n": 2, "at": "01:00:00[Europe/Berlin]"}),
     ("pair", Pair(1, Inner(userId=2)), ...),
     ("cents", 1999, 1999),
@@ -311,7 +313,11 @@ LOSSY: list[tuple[str, Any, str]] = [
     ("text", Level.LOW, "it comes back as 'low'"),
     ("text", "\ud800", "Error serializing to JSON"),
     ("pattern", re.compile("a", re.IGNORECASE), "it comes back as re.compile('a')"),
-    ("private", with_token(), "it comes back as another Private with the text Private(n=1)"),
+    (
+        "private",
+        with_token(object()),
+        "it comes back as another Private with the text Private(n=1)",
+    ),
     ("bare", Raw(1), "Unable to serialize unknown type"),
     ("call", len, "Unable to serialize unknown type"),
     ("sequence", (1, 2), "it comes back as [1, 2]"),
@@ -383,6 +389,15 @@ def test_any_moment_is_carried(moment: datetime.datetime, fold: int) -> None:
     """Every datetime in every zone comes back, in the gap and in the overlap of clocks too."""
     moment = moment.replace(fold=fold)
     assert is_identical(roundtrip("when", moment)[1], moment)
+
+
+@pytest.mark.parametrize(
+    "private", [5, [[9, {}]], [[0, []]], [[0, {"_other": 1}]], [[0, {"$": 1}]]]
+)
+def test_wrong_private_attributes_are_refused(private: Any) -> None:
+    """A note gives a model its own private attributes, and no others."""
+    with pytest.raises(ValueError, match="its notes do not fit"):
+        ValueCodec(State, "private").read({"n": 1}, {"private": private})
 
 
 def test_field_of_other_model_is_not_confused() -> None:
