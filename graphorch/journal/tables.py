@@ -10,6 +10,7 @@ from graphorch.journal import codec
 from graphorch.journal.chain_key import ChainKey
 from graphorch.journal.errors import InvalidRecord, JournalDamaged, WrongKey
 from graphorch.journal.records import Lease, RunHead, RunQuery
+from graphorch.text import is_run_id
 
 
 @dataclass(slots=True)
@@ -179,6 +180,8 @@ def build_head(row: RunRow, key: ChainKey | None) -> RunHead:
 
     Raises `WrongKey` if `key` is not its key, and `JournalDamaged` if the row was altered.
     """
+    if not is_run_id(row.run_id):
+        raise JournalDamaged(f"Run {row.run_id!r:.80}", "its id is not what was written.")
     secret = choose_secret(row, key)
     is_sealed = row.seal == codec.seal(row.link, row.status, bool(row.is_erased), secret)
     if not is_sealed or len(row.salt) != (0 if row.is_erased else codec.SALT_BYTES):

@@ -191,6 +191,22 @@ def test_list_names_damaged_run(script: str, tmp_path: Path) -> None:
     asyncio.run(listed())
 
 
+@pytest.mark.parametrize("run_id", ["", "../x", "a b", "x" * 300])
+def test_list_names_run_with_impossible_id(run_id: str, tmp_path: Path) -> None:
+    """A run that cannot be loaded, since its id is none, is damaged like any other."""
+    asyncio.run(write_runs(tmp_path / "runs.db"))
+    tampered(tmp_path / "runs.db", f"UPDATE runs SET run_id = '{run_id}' WHERE id = 1")
+
+    async def listed() -> None:
+        store = await SqliteStore.open(tmp_path / "runs.db")
+        page = await store.list_runs()
+        assert [head.run_id for head in page.runs] == ["run-2"]
+        assert page.damaged == (run_id,)
+        await store.close()
+
+    asyncio.run(listed())
+
+
 def test_partial_load_is_verified(tmp_path: Path) -> None:
     """Records after a number are verified from there."""
 

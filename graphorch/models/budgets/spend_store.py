@@ -103,7 +103,9 @@ class SqliteSpend:
         try:
             file = ensure_private_file(self._path)
         except UnusableFile as error:
-            raise self._build_error(str(error)) from None
+            raise JournalError(
+                f"The spending (`kept` in [budgets]) cannot be kept: {error}"
+            ) from None
         try:
             self._db = sqlite3.connect(
                 file, isolation_level=None, timeout=5.0, check_same_thread=False

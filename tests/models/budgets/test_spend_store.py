@@ -143,7 +143,7 @@ def test_other_file_is_refused(
     content = path.read_bytes() if path.is_file() else b""
     with pytest.raises(JournalError, match=problem) as caught:
         SqliteSpend(path)
-    assert "Name a file of its own for `kept` in [budgets]" in str(caught.value)
+    assert "`kept` in [budgets]" in str(caught.value)
     assert content == (path.read_bytes() if path.is_file() else b"")
 
 
