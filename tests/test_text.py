@@ -115,7 +115,8 @@ def test_long_error_is_cut() -> None:
     "text, is_valid",
     [
         ("a", True), ("a b ü#1", True), ("x" * 200, True), ("x" * 201, False), ("", False),
-        (" ", False), ("a\nb", False), ("\ud83d", False), ("\u200b", False), (5, False), (None, False),
+        (" ", False), ("a\nb", False), ("\ud83d", False), ("\u200b", False),
+        (5, False), (None, False),
     ],
 )  # fmt: skip
 def test_name_is_visible_line(text: object, is_valid: bool) -> None:

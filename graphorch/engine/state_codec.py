@@ -22,7 +22,7 @@ from graphorch.journal.codec import INTEGER_BITS, LIMITS, BodyLimits, dump
 from graphorch.journal.errors import InvalidRecord
 from graphorch.state.identity import is_identical
 from graphorch.state.slices import Field, Schema
-from graphorch.state.validators import calls_functions, read_field_schemas
+from graphorch.state.validators import calls_functions, is_serialized, read_field_schemas
 from graphorch.text import truncate_repr
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _find_fault(value: Any, limits: BodyLimits) -> str:
 
 
 def _is_plain(field: Field) -> bool:
-    """Return whether the values of a field are JSON as they are, and no function reads or writes them."""
+    """Return whether the values of a field are JSON as they are, without any function."""
     if field.is_plain is None:
         # A function has the last word on the type of a value, and on what is written of it.
         schema = read_field_schemas(field.model).fields[field.name]
@@ -301,6 +301,8 @@ def _measure_text(text: str) -> int:
 
 
 def _build_unstorable(field: Field, value: Any, reason: str, fix: str) -> Unstorable:
-    return Unstorable(
-        f"'{field.name}' = {truncate_repr(value)} cannot be kept in the journal: {reason}. {fix}"
-    )
+    shown = f"'{field.name}' = {truncate_repr(value)}"
+    if is_serialized(read_field_schemas(field.model).fields[field.name]):
+        # Its serializer may be there to hide the value.
+        shown = f"'{field.name}', a {type(value).__name__},"
+    return Unstorable(f"{shown} cannot be kept in the journal: {reason}. {fix}")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from graphorch.journal.codec import BodyLimits as BodyLimits
     from graphorch.journal.errors import AppendConflict as AppendConflict
     from graphorch.journal.errors import InvalidName as InvalidName
     from graphorch.journal.errors import InvalidRecord as InvalidRecord
@@ -51,6 +52,7 @@ __dir__: Callable[[], list[str]]
 __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupportedDunderAll]
     __name__,
     {
+        "codec": "BodyLimits",
         "errors": (
             "AppendConflict InvalidName InvalidRecord JournalDamaged LeaseExpired LeaseHeld "
             "LeaseLost NewerFormat NotAJournal RunErased RunExists RunNotFound StoreClosed "

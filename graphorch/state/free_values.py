@@ -28,6 +28,14 @@ from graphorch.state.zoned_times import read_time, write_time
 
 _KIND: Final = "$"
 _type_of: Callable[[object], type] = type
+# What damaged content raises; a path of another system is not implemented.
+_UNREADABLE: Final = (
+    KeyError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    NotImplementedError,
+)
 
 
 class Unnamed(ValueError):
@@ -104,7 +112,7 @@ class FreeValues:
             return {key: self.read(item) for key, item in entries.items()}
         try:
             return self._read_tagged(str(entries[_KIND]), entries["is"])
-        except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        except _UNREADABLE as error:
             raise ValueError(f"{error!r} in a stored {entries[_KIND]!r:.40}") from error
 
     def _read_tagged(self, kind: str, content: Any) -> Any:

@@ -38,12 +38,14 @@ _OUTWARD: Final = (  # what a field says about other programs
     "serialization_exclude",
     "serialization_exclude_if",
 )
-_OWN_MODULES: Final = ("pydantic.", "pydantic_core", "builtins", "operator", __name__)
+_OWN_MODULES: Final = ("pydantic.", "pydantic_core", __name__)
 _CONFIG: Final = {"ser_json_inf_nan": "strings", "strict": False}
 
 
 class StorageSchema:
-    """Adapts core schemas; values without a type are written by `free`. `drops_functions` tells whether functions of the user were left out.
+    """Adapts core schemas; values without a type are written by `free`.
+
+    `drops_functions` tells whether functions of the user were left out.
 
     With `reveals`, serializers of the user are left out as well, and secrets are written in clear:
     for a pipe between two processes of one program, never for a file.
@@ -153,7 +155,7 @@ class StorageSchema:
 
 
 def _is_of_user(function: Any) -> bool:
-    """Return whether a function is part of neither pydantic, Python, nor this file."""
+    """Return whether a function is neither pydantic's own nor one of this file."""
     if isinstance(function, dict):
         function = cast(Json, function).get("function")
     function = getattr(function, "func", function)  # of a `functools.partial`

@@ -85,6 +85,15 @@ def calls_functions(schema: object) -> bool:
     return isinstance(schema, list) and any(map(calls_functions, cast("list[Any]", schema)))
 
 
+def is_serialized(schema: Json) -> bool:
+    """Return whether a function writes the values of a field as a whole."""
+    while schema.get("type") in ("model-field", "default", "nullable"):
+        if "function" in schema.get("serialization", ()):
+            return True
+        schema = schema["schema"]
+    return "function" in schema.get("serialization", ())
+
+
 def _model_schema(schema: Json, definitions: list[Json]) -> Json:
     """Return the `model` schema below definitions, references and the model's own validators."""
     while schema["type"] != "model":

@@ -26,7 +26,7 @@ PUBLIC = {
         AtNode Breakpoint DebugStep OnError OnRoute Session When to_html
     """.split(),
     "graphorch.journal": """
-        AppendConflict ForwardingStore InvalidName InvalidRecord JournalDamaged Lease
+        AppendConflict BodyLimits ForwardingStore InvalidName InvalidRecord JournalDamaged Lease
         LeaseExpired LeaseHeld LeaseLost Mask MaskedStore MemoryStore NewRun NewerFormat
         NotAJournal RECORD_KINDS Record RecordKind RunErased RunExists RunHead RunLog
         RunNotFound RunPage RunQuery Snapshot SqliteStore Store StoreClosed StoreFull

@@ -148,7 +148,8 @@ def test_cache_tells_tenants_apart() -> None:
         return flow.run_sync(Tenant(**given)).output.answer
 
     given: list[dict[str, Any]] = [
-        {"token": SecretStr("alice")}, {"token": SecretStr("bob")}, {"hidden": "alice"}, {"hidden": "b"},
+        {"token": SecretStr("alice")}, {"token": SecretStr("bob")},
+        {"hidden": "alice"}, {"hidden": "b"},
         {"extra": (1,)}, {"extra": [1]}, {"extra": {1: 2}}, {"extra": {"1": 2}}, {"extra": True},
         {"extra": 1}, {"extra": float("nan")}, {"extra": 0.0}, {"extra": -0.0}, {"extra": "\ud83d"},
         {"extra": "x" * 1000}, {"extra": "x" * 1001}, {"extra": b"x" * 1000}, {"extra": {1, 2}},

@@ -82,7 +82,8 @@ def roundtrip(name: str, value: Any) -> Any:
         ("text", "ünï\n\t\u2028"), ("log", ["a", "b"]), ("kind", "b"),
         ("maybe", None), ("maybe", "x"), ("color", Color.RED), ("day", datetime.date(2024, 2, 29)),
         ("pair", (1, "a")), ("point", Point(x=1, names={"a"})), ("table", {"k": [Point(x=2)]}),
-        ("data", b"text"), ("data", b"\xff"), ("free", {"a": [1, None, True]}), ("free", (1, Color.RED)), ("renamed", 4),
+        ("data", b"text"), ("data", b"\xff"), ("free", {"a": [1, None, True]}),
+        ("free", (1, Color.RED)), ("renamed", 4),
         ("ratio", math.inf), ("thing", None),
     ],
 )  # fmt: skip

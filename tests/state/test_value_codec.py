@@ -185,6 +185,7 @@ class State(BaseModel):
     cents: Annotated[int, BeforeValidator(lambda value: round(value * 100))] = 0
     once: Annotated[int, BeforeValidator(refuse_again)] = 0
     loud: Annotated[str, AfterValidator(lambda value: value + "!")] = ""
+    length: Annotated[int, BeforeValidator(len)] = 0
     wrapped: Json[list[int]] = []
     raw: Annotated[Raw, PlainSerializer(write_raw), PlainValidator(make_raw)] = Raw(0)
     raw_info: Annotated[Raw, PlainSerializer(with_info), PlainValidator(make_raw)] = Raw(0)
@@ -275,6 +276,7 @@ CARRIED: list[tuple[str, Any, Any]] = [
     ("cents", 1999, 1999),
     ("once", 1999, 1999),
     ("loud", "a!", "a!"),
+    ("length", 5, 5),
     ("wrapped", [1, 2], [1, 2]),
     ("raw", Raw(3), 3),
     ("raw_info", Raw(3), 3),

@@ -1,4 +1,4 @@
-"""The graph has a name, every node is connected, nothing leads to START, and nothing leads out of END."""
+"""The graph has a name, every node is connected, and START and END are what they are."""
 
 from __future__ import annotations
 
