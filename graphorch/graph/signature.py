@@ -166,13 +166,39 @@ def read_hints(fn: Callable[..., object], local: Mapping[str, Any]) -> dict[str,
         raise _signature_error(
             fn, f"{fn!r:.80} is not a function", "give a function with annotated parameters"
         )
+    annotated = find_annotated(fn)
+    names = {**_find_enclosing_names(annotated), **local}
     try:
-        return typing.get_type_hints(find_annotated(fn), localns=dict(local), include_extras=True)
+        return typing.get_type_hints(annotated, localns=names, include_extras=True)
     except NameError as error:
         what = f"an annotation names '{error.name}', which cannot be found"
         raise _signature_error(
             fn, what, "define or import it at module level, not only for type checking"
         ) from error
+
+
+def _find_enclosing_names(fn: Any) -> dict[str, Any]:
+    """Return the local names of the functions around a function, as far as these are still running.
+
+    Annotations may be strings that name models defined beside the function. Where it was defined,
+    says its qualified name.
+    """
+    outer, _, _ = str(getattr(fn, "__qualname__", "")).rpartition(".<locals>.")
+    if not outer:
+        return {}
+    around = {outer}
+    while "<locals>" in outer:
+        outer, _, _ = outer.rpartition(".<locals>.")
+        around.add(outer)
+    found: list[dict[str, Any]] = []
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        code = frame.f_code
+        if code.co_qualname in around and frame.f_globals is getattr(fn, "__globals__", None):
+            found.append(frame.f_locals)
+        frame = frame.f_back
+    # Inner functions come first, and their names hide those of outer ones.
+    return {name: value for names in reversed(found) for name, value in names.items()}
 
 
 def inspect_callable(fn: Callable[..., object]) -> inspect.Signature:

@@ -166,14 +166,6 @@ def takes_two(function: Callable[..., Any]) -> bool:
     return True
 
 
-def is_async(function: Callable[..., Any]) -> bool:
-    """Return whether a call of a function makes a coroutine."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    called = function if inspect.isroutine(function) else type(function).__call__
-    return inspect.iscoroutinefunction(called)
-
-
 def _is_reducer(item: Any) -> bool:
     if inspect.isroutine(item) or isinstance(item, functools.partial):
         return True

@@ -158,3 +158,36 @@ def test_unknown_names_of_lazy_annotations_are_named() -> None:
     with pytest.raises(GraphError, match="an annotation names 'Unseen', which cannot be found"):
         read_signature(names["reads"], {})
     assert list(inspect_callable(names["reads"]).parameters) == ["seen"]
+
+
+def test_names_around_a_function_are_found() -> None:
+    """Annotations of a pure function may name models of the functions around it."""
+
+    class Here(BaseModel):
+        here: int = 0
+
+    def inside() -> tuple[Read, ...]:
+        class Deep(BaseModel):
+            deep: int = 0
+
+        def reads(here: Here, deep: Deep) -> bool:
+            return bool(here and deep)
+
+        found = pure_reads(reads, "here")
+        assert [read.model for read in found] == [Here, Deep]
+        return found
+
+    assert inside()[0].model is Here
+
+
+def test_names_around_a_function_hide_outer_ones() -> None:
+    """The innermost definition of a name counts, as in the code itself."""
+
+    class Topic(BaseModel):
+        mine: int = 0
+
+    def reads(topic: Topic) -> bool:
+        return bool(topic)
+
+    assert pure_reads(reads, "here") == (Read(Topic),)
+    assert Topic.model_fields.keys() == {"mine"}

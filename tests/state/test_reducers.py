@@ -29,7 +29,6 @@ from graphorch.state.reducers import (
     append,
     find_bulk_reducer,
     find_reducer,
-    is_async,
     is_trusted,
     last,
     list_reducers,
@@ -186,10 +185,6 @@ def joined(old: list[int], new: list[int], separator: int) -> list[int]:
     return [*old, separator, *new]
 
 
-async def late(old: list[int], new: list[int]) -> list[int]:
-    return old + new
-
-
 def info_of(annotation: Any) -> Any:
     model: Any = create_model("Model", field=(annotation, ...))
     return model.model_fields["field"]
@@ -229,12 +224,8 @@ def test_description_is_no_reducer(metadata: Any) -> None:
 
 
 def test_functions_are_known_by_signature() -> None:
-    """A function tells whether it takes two values, and whether it has to be awaited."""
+    """A function tells whether it takes two values."""
     assert takes_two(max)
     assert takes_two(Joiner())
     assert not takes_two(joined)
     assert not takes_two(functools.partial(joined, [1], [2], 3))
-    assert is_async(late)
-    assert is_async(functools.partial(late))
-    assert not is_async(joined)
-    assert not is_async(Joiner())

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from graphorch.core.tree import Activation
 from graphorch.engine.invocation import binding
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from graphorch.engine.invocation.processes import ProcessPool
 
 
+_COROUTINE: Final[Any] = CoroutineType  # without the parameters that a type checker asks for
 ContextBuilder = Callable[[Activation, float | None], Any]
 
 
@@ -107,7 +109,9 @@ class NodeInvoker:
         if node.signature.is_async:
             return await node.fn(*arguments)
         if node.options.isolation == "inline":
-            return node.fn(*arguments)
+            output = node.fn(*arguments)
+            # A plain wrapper around an async function, such as a tracer's, returns a coroutine.
+            return await output if type(output) is _COROUTINE else output
         if node.options.isolation == "process":
             if self._processes is None:
                 from graphorch.engine.invocation.processes import ProcessPool
@@ -117,10 +121,11 @@ class NodeInvoker:
         if self._threads is None:
             self._threads = ThreadPool()
         try:
-            return await self._threads.call(node.fn, *arguments)
+            output = await self._threads.call(node.fn, *arguments)
         except asyncio.CancelledError:
             self._abandon(activation.path)
             raise
+        return await output if type(output) is _COROUTINE else output
 
     def _build_slots(self, activation: Activation) -> _Slots:
         """Return the slots that a call needs: one of the node's, then one of the run's."""

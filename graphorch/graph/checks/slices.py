@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 from pydantic.errors import PydanticUndefinedAnnotation
 
+from graphorch.callables import is_async
 from graphorch.errors import Problem, did_you_mean
 from graphorch.graph.checks.checked_graph import CheckedGraph
-from graphorch.state.reducers import is_async, list_reducers, name_reducer, takes_two
+from graphorch.state.reducers import list_reducers, name_reducer, takes_two
 from graphorch.state.slices import Schema
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -173,3 +174,32 @@ def test_timeout_inside_node_is_its_own() -> None:
     with pytest.raises(RunFailed) as failed:
         run_virtual(flow.run(Count()))
     assert type(failed.value.exceptions[0].__cause__) is TimeoutError
+
+
+def traced(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a function without being async, as tracers do."""
+
+    @functools.wraps(fn)
+    def call(*arguments: Any) -> Any:
+        return fn(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("isolation", ["inline", "thread"])
+def test_plain_wrapper_of_async_function_is_awaited(isolation: Any) -> None:
+    """A plain function that returns a coroutine counts when that has ended, or is too late."""
+
+    class Number(BaseModel):
+        n: float = 0
+
+    async def double(number: Number) -> Number:
+        await asyncio.sleep(number.n)
+        return Number(n=2 * number.n)
+
+    fn = node(name="double", isolation=isolation, timeout=2)(traced(double))
+    flow = Graph("g", Number).chain(fn).build()
+    assert run_virtual(flow.run(Number(n=1))).output.n == 2
+    with pytest.raises(RunFailed) as caught:
+        run_virtual(flow.run(Number(n=3)))
+    assert isinstance(caught.value.exceptions[0].__cause__, NodeTimedOut)
