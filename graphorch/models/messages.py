@@ -174,13 +174,14 @@ class Response:
 
     `text` is JSON if the request had a schema; the caller validates it. `model` is the model that
     answered. `usd_source` says how far `usd` can be trusted: `reported` by the endpoint, `table` of
-    prices, `free` because nothing was called, or `none`: unknown, and `usd` is 0. `attempts` counts
-    the requests that were sent. `seconds` runs from the first of them to the last byte, and
-    `first_token_seconds` to the first text, if it was streamed. `note` is for people: what was
-    estimated, left out or worked around. `decision` is the policy's record of why this model
-    answered, if a policy chose it. `findings` are those of guardrails. `tool_calls` are the calls
-    that the model wants before it answers; only a request with tools gets them, and `text` may be
-    empty then.
+    prices, `free` because nothing was called, or `none`: unknown, and `usd` is 0. Where a budget
+    pays, a policy adds the worst case of the requests that have no bill, as the budget does, and
+    says so in the note. `attempts` counts the requests that were sent. `seconds` runs from the
+    first of them to the last byte, and `first_token_seconds` to the first text, if it was streamed.
+    `note` is for people: what was estimated, left out or worked around. `decision` is the policy's
+    record of why this model answered, if a policy chose it. `findings` are those of guardrails.
+    `tool_calls` are the calls that the model wants before it answers; only a request with tools
+    gets them, and `text` may be empty then.
     """
 
     text: str

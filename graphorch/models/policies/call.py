@@ -18,6 +18,7 @@ from typing import TypeAlias
 from graphorch.clock import Runtime
 from graphorch.errors import InputError, ModelError, did_you_mean
 from graphorch.models.budgets.budget import CapReached
+from graphorch.models.budgets.charge import Receipt
 from graphorch.models.client import OnText
 from graphorch.models.decision import RoutingRecord
 from graphorch.models.errors import AnswerError
@@ -39,6 +40,7 @@ from graphorch.models.policies.retry_budget import RetryBudget, RetryRules, next
 from graphorch.models.policies.tally import AskTerms, CallTally
 from graphorch.models.policies.target import Candidate, Unavailability
 from graphorch.models.structured_output import find_problems
+from graphorch.text import plural
 
 AnswerCheck: TypeAlias = Callable[[Request, Response], bool | Awaitable[bool]]
 """Decide whether an answer is good enough: a plain function, or a coroutine that asks a judge.
@@ -127,7 +129,8 @@ class PolicyCall:
         self._request = request
         self._on_text = on_text
         self._is_outermost = terms.tally is None
-        self._tally = terms.tally or CallTally(policy.retries)
+        self._tally = terms.tally or CallTally(policy.retries, request.receipt)
+        self._booked_before = _read_bookings(self._tally.receipt)
         self._may_probe = self._is_outermost or terms.is_early
         self._patience = terms.patience
         self._began = self._clock()
@@ -444,15 +447,35 @@ class PolicyCall:
         discarded = [item.response for item in self._discarded]
         lead = answer.began - self._began
         first = response.first_token_seconds
+        usd, note = self._count_usd(response)
         return replace(
             response,
             usage=_sum_usage([response.usage, *(item.usage for item in discarded)]),
-            usd=response.usd + self._lost_usd(),
+            usd=usd,
+            note=note,
             attempts=self._tally.sent if self._is_outermost else response.attempts,
             seconds=self._clock() - self._began,
             first_token_seconds=None if first is None else first + lead,
             decision=self._build_record(answer.candidate.name),
         )
+
+    def _count_usd(self, response: Response) -> tuple[float, str]:
+        """Return the dollars of the whole call, and the note of the answer.
+
+        A request without a bill, such as that of a second copy that lost, counts here as it does in
+        the budget that pays for it: at its worst case.
+        """
+        known = response.usd + self._lost_usd()
+        if self._tally.sent < 2 or self._request.payer is None:
+            return known, response.note
+        unpriced, booked = _read_bookings(self._tally.receipt)
+        unpriced -= self._booked_before[0]
+        booked -= self._booked_before[1]
+        if not unpriced or booked <= known:
+            return known, response.note
+        requests = plural(unpriced, "request")
+        note = f"{requests} without a bill, counted at the worst case: ${booked - known:.6f}"
+        return booked, "; ".join(filter(None, [response.note, note]))
 
     def _finish_without_answer(self) -> Response:
         """Return an answer that only misses the schema, for the caller to repair, or raise."""
@@ -493,6 +516,14 @@ class PolicyCall:
         """Return the dollars charged for discarded answers and for attempts without an answer."""
         discarded = sum(item.response.usd for item in self._discarded)
         return discarded + sum(error.usd or 0.0 for error in self._failures)
+
+
+def _read_bookings(receipt: Receipt) -> tuple[int, float]:
+    """Return the requests without a bill on a receipt, and the dollars booked on it."""
+    if not receipt.is_used:
+        return 0, 0.0
+    charge = receipt.charge
+    return charge.unpriced, charge.booked_usd
 
 
 def _sum_usage(usages: Sequence[Usage]) -> Usage:

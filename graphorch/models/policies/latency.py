@@ -228,35 +228,42 @@ class _Window:
 
     def _fit_shape(self) -> None:
         """Fit the first token and the time per token to the times without the load."""
-        # 1. Sums of least squares. A streamed answer has its first token as a second point.
-        points = tokens_sum = seconds_sum = tokens_squared = products = seconds_squared = 0.0
+        # 1. Sums of all answers, and of those whose first token was seen.
+        count = tokens_sum = seconds_sum = tokens_squared = products = seconds_squared = 0.0
+        streamed = streamed_tokens = firsts = rests = 0.0
         for sample in self._samples:
             scale = 1 + self.slope * sample.load
             seconds = sample.seconds / scale
-            points += 1
+            count += 1
             tokens_sum += sample.tokens
             seconds_sum += seconds
             tokens_squared += sample.tokens * sample.tokens
             products += sample.tokens * seconds
             seconds_squared += seconds * seconds
             if sample.first is not None:
-                first = sample.first / scale
-                points += 1
-                seconds_sum += first
-                seconds_squared += first * first
-        tokens, seconds = tokens_sum / points, seconds_sum / points
-        tokens_variance = tokens_squared / points - tokens * tokens
-        covariance = products / points - tokens * seconds
-        # 2. The slope, as far as the lengths differ by more than the noise; else in proportion.
+                streamed += 1
+                streamed_tokens += sample.tokens
+                firsts += sample.first / scale
+                rests += seconds - sample.first / scale
+        tokens, seconds = tokens_sum / count, seconds_sum / count
+        # 2. Where the first token was seen, it says how the time is divided.
+        if streamed:
+            first, per_token = firsts / streamed, rests / max(1.0, streamed_tokens)
+            factor = seconds / max(1e-9, first + per_token * tokens)
+            self.first, self.per_token = first * factor, per_token * factor
+            return
+        # 3. Else the slope does, as far as the lengths differ by more than the noise.
+        tokens_variance = tokens_squared / count - tokens * tokens
+        covariance = products / count - tokens * seconds
         usual = seconds / (_TYPICAL_PROPORTION + tokens)
         per_token = usual
         if tokens_variance > 1e-9:
             fitted = covariance / tokens_variance
-            noise = max(0.0, seconds_squared / points - seconds**2 - fitted * covariance)
-            signal = points * tokens_variance * usual * usual
+            noise = max(0.0, seconds_squared / count - seconds**2 - fitted * covariance)
+            signal = count * tokens_variance * usual * usual
             weight = signal / (signal + noise) if signal + noise > 0 else 0.0
             per_token = weight * fitted + (1 - weight) * usual
-        # 3. Neither part is negative.
+        # 4. Neither part is negative.
         most = seconds / tokens if tokens > 0 else 0.0
         self.per_token = min(max(per_token, 0.0), most)
         self.first = seconds - self.per_token * tokens
@@ -353,7 +360,8 @@ class LatencyModel:
 
     def predict_first_token(self, request: Request) -> float | None:
         """Return the seconds to the first token; None if this size of input is not known."""
-        return self.predict(request, 0)
+        window = self._find_window(request)
+        return None if window is None else window.predict(0, len(self._in_flight))
 
     def predict(self, request: Request, output_tokens: float) -> float | None:
         """Return the seconds that an answer of that length takes; None if not known."""

@@ -258,10 +258,11 @@ class FastestFirst:
         One that nothing is known about has 0, so that it is asked first; while the calls that find
         out are in flight, it counts like the mean of the known ones for each of them.
         """
-        tokens = 0.0
         if self._rules.aim == "answer":
             tokens = self._lengths.predict(request)
-        times = [candidate.latency.predict(request, tokens) for candidate in candidates]
+            times = [candidate.latency.predict(request, tokens) for candidate in candidates]
+        else:
+            times = [candidate.latency.predict_first_token(request) for candidate in candidates]
         known = [seconds for seconds in times if seconds is not None]
         typical = sum(known) / len(known) if known else 1.0
         timed: list[tuple[float, Ranked]] = []

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from graphorch.errors import ModelError
+from graphorch.models.budgets.charge import Receipt
 from graphorch.models.policies.failure_kinds import UNCOUNTED_KINDS, can_recover, classify_failure
 from graphorch.models.policies.retry_budget import RetryBudget
 
@@ -61,7 +62,9 @@ NO_TERMS = AskTerms()
 class CallTally:
     """Tally of one call. Mutable; made by the policy that the call names."""
 
-    def __init__(self, retries: RetryBudget) -> None:
+    def __init__(self, retries: RetryBudget, receipt: Receipt | None = None) -> None:
+        self.receipt = receipt or Receipt()
+        """Collects what the requests of the call are charged."""
         self._retries = retries
         self._times_asked: dict[Askable, int] = {}
         self._asked_in_round: set[Askable] = set()

@@ -176,7 +176,12 @@ class Target:
         An early request is sent even while the target rests, if no other probe is on its way.
         """
         turn = self.limiter.turn()
-        request = replace(request, model=self._model or request.model, on_limits=turn.follow)
+        request = replace(
+            request,
+            model=self._model or request.model,
+            on_limits=turn.follow,
+            receipt=request.receipt if terms.tally is None else terms.tally.receipt,
+        )
         bill = self.meter.open_call(request)
         permit = self.breaker.admit(early=terms.is_early)
         if permit is None:

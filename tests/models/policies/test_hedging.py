@@ -153,9 +153,11 @@ def test_losing_hedge_is_paid_in_full() -> None:
             FakeModel(Answer("quick", first=1)),
             prices=prices,
         )
-        await policy.complete(request_to(payer=account, max_tokens=100))
+        response = await policy.complete(request_to(payer=account, max_tokens=100))
         report = account.report()
-        assert report.spent.calls == 2
+        assert report.spent.calls == response.attempts == 2
+        assert response.usd == pytest.approx(report.spent.usd)
+        assert "1 request without a bill, counted at the worst case: $" in response.note
         assert report.estimated == pytest.approx(report.spent.usd - 12e-6)
         assert report.reserved.usd == 0
 
