@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 
 # Opening and closing marks: the usual tags, and those of Magistral, Command, OpenThinker and Kimi.
-_TAGS = ("think", "thinking", "thought", "thoughts", "reasoning", "reflection", "seed:think")
+# Other tags, such as <reasoning>, are what prompts ask for: then they belong to the answer.
+_TAGS = ("think", "thinking", "thought", "seed:think")
 _MARKS = (
     *((f"<{tag}>", f"</{tag}>") for tag in _TAGS),
     ("[think]", "[/think]"),

@@ -35,6 +35,7 @@ PLAIN = [
     "answer",
     "",
     "<thin ice>",
+    "<reasoning>asked for</reasoning><answer>7</answer>",
     "the tag `</think>` ends it, and `<think>` begins it",
     'it says "</think>"',
     '{"text": "a </think> b"}',

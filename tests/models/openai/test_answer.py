@@ -427,6 +427,21 @@ def test_tool_calls_are_told_apart(name: str) -> None:
     assert len({item.id for item in response.tool_calls}) == len(calls)
 
 
+@given(st.sampled_from(sorted(PIECES)), st.lists(st.integers(0, 900), max_size=12))
+def test_tool_calls_do_not_depend_on_cuts(name: str, places: list[int]) -> None:
+    """Put the same tool calls together wherever the bytes of a stream are cut."""
+    events, calls = PIECES[name]
+    data = b"".join([*(event(chunk(tool_calls=item)) for item in events), event(STOP), DONE])
+    cuts = sorted(min(place, len(data)) for place in places)
+    reader = AnswerReader(is_whole=False)
+    for begin, end in pairwise([0, *cuts, len(data)]):
+        reader.feed(data[begin:end])
+    reader.end()
+    reader.finish()
+    built = reader.answer.calls.build_calls(())
+    assert [(item.name, item.arguments) for item in built] == calls
+
+
 def test_entries_of_message_are_calls() -> None:
     """Take each entry of a whole message for a call, whatever its index and id."""
     entries = [call("a", index=0), call("b", index=0), call("b", index=0)]
