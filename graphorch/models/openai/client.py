@@ -18,6 +18,7 @@ Rules of this file, each with a test against a server that breaks it:
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -81,6 +82,7 @@ _PASSING = frozenset(
     | {"insufficient_system_resource", "malformed_function_call", "network_error"}
     | {"unexpected_tool_call", "finish_reason_unspecified", "server_error"}
 )
+_KNOWN_REASONS = COMPLETE_REASONS | _CALLS | _CUT | _FILTERED | _PASSING
 # Seconds for what may follow the finish reason: the usage, and the end of the stream.
 _AFTERMATH = 5.0
 # Seconds to read what follows `[DONE]`, so that the connection can be used again.
@@ -418,7 +420,7 @@ class OpenAIClient:
 
         The cases, in this order: declined, cut off, asks for tools, ended in an unknown way, empty.
         """
-        reason = answer.finish_reason.strip().casefold()
+        reason = _simplify_reason(answer.finish_reason)
         if not reason and not self._sends_finish_reason:
             reason = "complete"
 
@@ -470,6 +472,18 @@ class OpenAIClient:
         if answer.refusal:
             return f': "{self._endpoint.clean(answer.refusal)}"'
         return f" (finish reason: {self._endpoint.clean(answer.finish_reason)})"
+
+
+def _simplify_reason(reason: str) -> str:
+    """Return a finish reason in lower case, without the names that some put before or behind it.
+
+    Gemini's `function_call_filter: MALFORMED_FUNCTION_CALL` and `FinishReason.STOP` are examples.
+    """
+    text = reason.strip().casefold()
+    if text in _KNOWN_REASONS:
+        return text
+    parts = re.split(r"[:.]\s*", text)
+    return next((part for part in parts if part in _KNOWN_REASONS), text)
 
 
 async def load_package() -> None:

@@ -286,13 +286,32 @@ def test_choice_outside_of_event_is_unreadable() -> None:
 # ---- finish reasons ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reason", ["STOP", "end_turn", "completed", "eos", " stop "])
+@pytest.mark.parametrize(
+    "reason", ["STOP", "end_turn", "completed", "eos", " stop ", "FinishReason.STOP"]
+)
 def test_finish_reason_has_many_names(reason: str) -> None:
     """Know a complete answer by any of its names."""
     assert ask(replies(completion("hi", reason))).text == "hi"
 
 
-@pytest.mark.parametrize("reason", ["insufficient_system_resource", "error", "ABORT", "other"])
+@pytest.mark.parametrize(
+    "reason", ["content_filter: RECITATION", "SAFETY", "content_filter: OTHER"]
+)
+def test_filter_has_many_names(reason: str) -> None:
+    """Know an answer that a filter stopped by any of its names."""
+    assert type(expect_failure(replies(completion("half", reason)))) is Refused
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "insufficient_system_resource",
+        "error",
+        "ABORT",
+        "other",
+        "function_call_filter: MALFORMED_FUNCTION_CALL",
+    ],
+)
 def test_passing_fault_may_be_repeated(reason: str) -> None:
     """Mark a fault of the endpoint that passes as one to ask again after."""
     failure = expect_failure(replies(completion("half", reason)))
