@@ -437,9 +437,12 @@ def decode_response(stored: object) -> Response:
 
 
 def _encode_defaults(codec: PlanCodec, updates: Sequence[Update]) -> list[EncodedUpdate]:
-    """Return the defaults of each scope that begins with these inputs; none if none were made."""
+    """Return the defaults of each scope that begins with these inputs; none if none were made.
+
+    One that has no JSON, such as a connection, is made anew by each process that has the run.
+    """
     made = [update.defaults for update in updates if isinstance(update, InputUpdate)]
-    return [codec.encode(dict(defaults)) for defaults in made]
+    return [codec.encode_storable(dict(defaults)) for defaults in made]
 
 
 def _build_defaults(encoded: EncodedUpdate) -> DefaultsBody:

@@ -85,6 +85,25 @@ class PlanCodec:
         self.require_room([encoded])
         return encoded
 
+    def encode_storable(self, update: Update) -> EncodedUpdate:
+        """Return the JSON value of each field that has one; the others are left out.
+
+        Raises `Unstorable` for values that are too large.
+        """
+        kept = {index: value for index, value in update.items() if self._has_json(index, value)}
+        return self.encode(kept)
+
+    def _has_json(self, index: int, value: Any) -> bool:
+        from graphorch.state.value_codec import Lossy
+
+        try:
+            self.encode({index: value})
+        except Unstorable as error:
+            if not isinstance(error.__cause__, Lossy):
+                raise
+            return False
+        return True
+
     def require_room(self, updates: Sequence[EncodedUpdate]) -> None:
         """Raise `Unstorable`, with the largest field, if one record cannot hold all updates."""
         if sum([update.size for update in updates]) <= self._room:

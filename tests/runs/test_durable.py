@@ -8,7 +8,7 @@ import enum
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     SecretStr,
     WrapValidator,
     field_serializer,
@@ -35,6 +36,7 @@ from graphorch import (
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.sqlite.store import SqliteStore
+from graphorch.runs.stores import open_store
 from graphorch.testing import ScriptedModel
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -533,23 +535,40 @@ class Open(BaseModel):
     half: str = "\ud83d"
 
 
-class OpenState(Question, Open, Answer): ...
+class Made(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    made: Connection = Field(default_factory=Connection)
+    call: Callable[[str], int] = Field(default_factory=lambda: len)
+    key: SecretStr = Field(default_factory=lambda: SecretStr("from the environment"))
+    day: datetime.date = Field(default_factory=datetime.date.today)
+
+
+class OpenState(Question, Open, Made, Answer): ...
 
 
 def test_unwritten_field_needs_no_json(tmp_path: Path) -> None:
-    """A state may hold what has no JSON, as long as no node writes it; the graph stays the same."""
+    """A state may hold what has no JSON, as long as no node writes it; the graph stays the same.
+
+    A default that a factory makes is kept if it has JSON; each process makes the others.
+    """
 
     def build() -> Any:
         @node(name="look")
-        def look(o: Open) -> Answer:
-            return Answer(answer=type(o.connection).__name__)
+        def look(o: Open, made: Made) -> Answer:
+            names = [type(value).__name__ for value in (o.connection, made.made)]
+            return Answer(answer=f"{names} {made.key.get_secret_value()} {made.call('abc')}")
 
         return Graph("open", OpenState, input=Question, output=Answer).chain(look).build()
 
     async def main() -> None:
         path = tmp_path / "runs.sqlite"
-        await build().run(Question(), durable=path, run_id="r")
-        assert (await build().resume("r", durable=path)).output.answer == "Connection"
-        assert (await build().replay("r", durable=path)).output.answer == "Connection"
+        expected = "['Connection', 'Connection'] from the environment 3"
+        result = await build().run(Question(), durable=path, run_id="r")
+        assert result.output.answer == expected
+        assert (await build().resume("r", durable=path)).output.answer == expected
+        assert (await build().replay("r", durable=path)).output.answer == expected
+        async with open_store(path) as store:
+            first = (await store.load("r")).records[0].body
+        assert list(first["defaults"]["values"]) == ["day"]
 
     run(main())
