@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from graphorch.core.events import Update
 from graphorch.errors import JournalError, Unstorable
 from graphorch.graph.plan import Plan
-from graphorch.journal.codec import INTEGER_BITS, LIMITS, BodyLimits, dump
+from graphorch.journal.codec import INTEGER_BITS, LIMITS, VALUE_DEPTH, BodyLimits, dump
 from graphorch.journal.errors import InvalidRecord
 from graphorch.state.identity import is_identical
 from graphorch.state.slices import Field, Schema
@@ -58,7 +58,7 @@ class PlanCodec:
         self._by_name = schema.by_name
         self._limits = limits
         self._room = _compute_room(limits)
-        self._levels = limits.max_depth - _ENVELOPE
+        self._levels = _count_levels(limits)
         self._adapters: dict[int, TypeAdapter[Any]] = {}
 
     # ---- writing ---------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def require_storable(value: Any, subject: str, fix: str, limits: BodyLimits) -> 
 
     `fix` is what to do about it, unless it is too large.
     """
-    size = measure_json(value, limits.max_depth - _ENVELOPE)
+    size = measure_json(value, _count_levels(limits))
     if not 0 <= size <= _compute_room(limits) and (fault := _find_fault(value, limits)):
         fix = _choose_fix(fault, fix)
         raise Unstorable(f"{subject} cannot be kept in the journal: {fault}. {fix}")
@@ -232,10 +232,15 @@ def _compute_room(limits: BodyLimits) -> int:
     return limits.max_bytes * 15 // 16
 
 
+def _count_levels(limits: BodyLimits) -> int:
+    """Return how deep a value may nest in a record."""
+    return min(limits.max_depth, VALUE_DEPTH) - _ENVELOPE
+
+
 def _find_fault(value: Any, limits: BodyLimits) -> str:
     """Return why a record cannot hold a value as JSON; empty if it can."""
     try:
-        dump(value, BodyLimits(_compute_room(limits), limits.max_depth - _ENVELOPE))
+        dump(value, BodyLimits(_compute_room(limits), _count_levels(limits)))
     except InvalidRecord as error:
         return str(error).split(". ", 1)[0].replace("The body", "it").replace("body.", "its ")
     return ""

@@ -251,10 +251,12 @@ class Plan:
     end: int = field(init=False)  # index of END
     # the only node that START leads to, if no other edge leads there
     entry: Step | None = field(init=False, repr=False, compare=False)
-    # The next three look into sub-flows and maps too.
+    # The next five look into sub-flows and maps too.
     has_quorums: bool = field(init=False)
     can_ask: bool = field(init=False)  # some node has a context, and so may ask a model
     acts_once: bool = field(init=False)  # some node has effects that must not happen twice
+    levels: int = field(init=False)  # of flows inside each other, this one included
+    size: int = field(init=False)  # nodes with those of sub-flows and maps, as often as they occur
     # By format of the journal; `fingerprint.py` fills them once.
     descriptions: dict[int, dict[str, Any]] = field(
         init=False, default_factory=dict[int, dict[str, Any]], repr=False, compare=False
@@ -283,6 +285,9 @@ class Plan:
         self.acts_once = any(step.node.options.effect == "once" for step in steps) or any(
             plan.acts_once for plan in inner
         )
+
+        self.levels = 1 + max((plan.levels for plan in inner), default=0)
+        self.size = self.end + sum(plan.size for plan in inner)
 
     def _sole_target(self, edges: Sequence[Edge]) -> Step | None:
         """Return the target of a single edge, if no other edge leads there too."""

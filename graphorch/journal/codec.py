@@ -42,13 +42,19 @@ _ATOMS = frozenset([str, bool, float, type(None)])
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """Limits of a body: its bytes as JSON, and how deep lists and objects may nest."""
+    """Limits of a body: its bytes as JSON, and how deep lists and objects may nest.
+
+    A body with the description of a graph has three levels for each level of sub-flows. A value of
+    the user may take `VALUE_DEPTH` levels of a body at most.
+    """
 
     max_bytes: int = 16 * 1024 * 1024
-    max_depth: int = 64
+    max_depth: int = 320
 
 
 LIMITS = BodyLimits()
+VALUE_DEPTH = 64
+"""Levels of a body that holds values of the user: other programs read no deeper JSON."""
 
 
 def dump(body: Body, limits: BodyLimits = LIMITS) -> bytes:

@@ -20,9 +20,10 @@ from graphorch.engine.run_journal import RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, JournalError, Unstorable
-from graphorch.graph.fingerprint import compute_fingerprint
+from graphorch.graph.fingerprint import compute_fingerprint, describe
 from graphorch.graph.plan import Plan
-from graphorch.journal.errors import JournalDamaged
+from graphorch.journal.codec import BodyLimits, dump
+from graphorch.journal.errors import InvalidRecord, JournalDamaged
 from graphorch.journal.record_kinds import FORMAT, StartedOptions
 from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from graphorch.runs.migration import MigratedLog
 
 
+_LARGE = 5_000  # nodes of a graph whose description may be too large for a record
+
+
 # ---- begin ---------------------------------------------------------------------------------------
 async def begin(
     store: Store, plan: Plan, settings: RunSettings, update: Update, after: str = ""
@@ -43,6 +47,7 @@ async def begin(
     Raises `InputError` if it exists already, or if its input cannot be stored, and `JournalError`.
     """
     encoder = RecordEncoder(plan, _describe_start(settings, after), store.limits)
+    _check_graph(plan, store.limits)
     try:
         encoder.encode_input(update)
     except Unstorable as error:
@@ -57,6 +62,19 @@ async def begin(
         )
     lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
     return RunJournal(store, lease, 0, encoder)
+
+
+def _check_graph(plan: Plan, limits: BodyLimits) -> None:
+    """Raise `InputError` for a graph that the first record of a run could not hold."""
+    if plan.size < _LARGE:
+        return
+    try:
+        dump(describe(plan), limits)
+    except InvalidRecord as error:
+        raise InputError(
+            f"Flow '{plan.name}' has {plan.size:,} nodes with those of its sub-flows, which is too "
+            f"much for a journal: {error} Or run it in memory."
+        ) from None
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Wrong arguments of `Graph` and its decorators: each is refused by one error that says what fits."""
+"""Wrong arguments of `Graph` and the decorators: an error refuses each and says what fits."""
 
 from __future__ import annotations
 

@@ -14,10 +14,18 @@ from graphorch.graph.options import is_count
 from graphorch.graph.plan import MapSpec, SubSpec
 from graphorch.graph.signature import inspect_callable, read_hints
 
+MAX_LEVELS = 100
+"""Levels of flows inside each other: what describes, draws and estimates them is recursive."""
+MAX_NODES = 100_000
+"""Nodes of a graph with those of its sub-flows, each as often as it occurs."""
+
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`MAP_WORKER`, `MAP_ITEMS`, `MAP_RESULTS`, `MAP_OPTION`, `SUB_ENTER`, `SUB_LEAVE`,
-    `ASK_QUESTION`."""
+    """What does not fit between a graph and the flows inside it.
+
+    `MAP_WORKER`, `MAP_ITEMS`, `MAP_RESULTS`, `MAP_OPTION`, `SUB_ENTER`, `SUB_LEAVE`,
+    `ASK_QUESTION`, `NESTED_TOO_DEEPLY` and `TOO_MANY_NODES`.
+    """
     for name, spec in graph.spec.maps.items():
         where = f"map '{name}'"
         yield from _check_worker(spec, where)
@@ -26,6 +34,7 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
         yield from _check_bounds(spec, where)
     for name, sub in graph.spec.subs.items():
         yield from _check_sub(sub, f"sub '{name}'")
+    yield from _check_extent(graph)
     for name, ask in graph.spec.asks.items():
         text = _read_return(ask.question.fn)
         if _is_clash(text, str):
@@ -36,6 +45,27 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
                 what,
                 "return the str that the person should read",
             )
+
+
+def _check_extent(graph: CheckedGraph) -> Iterator[Problem]:
+    """Yield flows that are nested too deeply, or too often, for records and pictures."""
+    flows = [
+        *((f"map '{name}'", spec.flow) for name, spec in graph.spec.maps.items()),
+        *((f"sub '{name}'", sub.flow) for name, sub in graph.spec.subs.items()),
+    ]
+    size = len(graph.nodes)
+    for where, flow in flows:
+        if flow is None:
+            continue
+        size += flow.size
+        if flow.levels >= MAX_LEVELS:
+            what = f"flow '{flow.name}' has {flow.levels} levels of flows inside each other already"
+            fix = f"nest flows at most {MAX_LEVELS} levels deep: call what repeats in a loop"
+            yield Problem("NESTED_TOO_DEEPLY", where, what, fix)
+    if size > MAX_NODES:
+        what = f"with those of its sub-flows, as often as they occur, it has {size:,} nodes"
+        fix = f"at most {MAX_NODES:,} are possible: use a map over a list, or a loop"
+        yield Problem("TOO_MANY_NODES", f"graph '{graph.spec.name}'", what, fix)
 
 
 def _check_worker(spec: MapSpec, where: str) -> Iterator[Problem]:

@@ -47,10 +47,10 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
 
 
 def _find_rivals(graph: CheckedGraph) -> dict[int, dict[int, int]]:
-    """Return for each field without a reducer its writers, with their rivals as a mask.
+    """Return for each field without a reducer its writers, with their later rivals as a mask.
 
-    Rivals are writers of one field of which neither is certain to run after the other. Most graphs
-    have none.
+    A rival is a writer of the same field that comes later in the order, and that is not certain to
+    run after this one. Most graphs have none.
     """
     once = twice = 0
     for mask in graph.may_write:
@@ -58,23 +58,23 @@ def _find_rivals(graph: CheckedGraph) -> dict[int, dict[int, int]]:
         once |= mask
     twice &= ~graph.reduced
     writers: dict[int, list[int]] = {}
-    for node, mask in enumerate(graph.may_write):
-        for bit in _split_bits(mask & twice):
+    for node in graph.analysis.order:
+        for bit in _split_bits(graph.may_write[node] & twice):
             writers.setdefault(bit, []).append(node)
-    found = {bit: _pair_rivals(graph, nodes) for bit, nodes in sorted(writers.items())}
+    found = {bit: _list_rivals(graph, nodes) for bit, nodes in sorted(writers.items())}
     return {bit: rivals for bit, rivals in found.items() if rivals}
 
 
-def _pair_rivals(graph: CheckedGraph, writers: list[int]) -> dict[int, int]:
-    everyone = sum(1 << node for node in writers)
-    after = {node: graph.analysis.after_commit(node) for node in writers}
-    # The same relation from the other side: after whom a node is certain to run.
-    before = dict.fromkeys(writers, 0)
+def _list_rivals(graph: CheckedGraph, writers: list[int]) -> dict[int, int]:
+    later = sum(1 << node for node in writers)
+    found: dict[int, int] = {}
+    everyone = 0
     for node in writers:
-        for other in _number_bits(after[node] & everyone):
-            before[other] |= 1 << node
-    rivals = {node: everyone & ~after[node] & ~before[node] & ~(1 << node) for node in writers}
-    return {node: mask for node, mask in rivals.items() if mask}
+        later &= ~(1 << node)
+        found[node] = later & ~graph.analysis.after_commit(node)
+        if found[node]:
+            everyone |= found[node] | 1 << node
+    return {node: rivals for node, rivals in found.items() if everyone >> node & 1}
 
 
 def _split_bits(mask: int) -> Iterator[int]:
@@ -82,12 +82,6 @@ def _split_bits(mask: int) -> Iterator[int]:
     while mask:
         yield mask & -mask
         mask &= mask - 1
-
-
-def _number_bits(mask: int) -> Iterator[int]:
-    """Yield the number of each bit of a mask, the lowest first."""
-    for bit in _split_bits(mask):
-        yield bit.bit_length() - 1
 
 
 class _Search:

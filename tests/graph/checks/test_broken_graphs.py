@@ -185,6 +185,13 @@ def test_hard_shapes_are_answered(draw: Callable[[int], Drawing], code: str) -> 
     assert code in {problem.code for problem in build(drawing)}
 
 
+def test_long_chain_of_writers_is_answered() -> None:
+    """A chain whose nodes all write one field takes no look at each pair of them."""
+    drawing = line(3000, writes="x")
+    drawing.edges(">".join(f"n{number}" for number in range(3000)))
+    assert build(drawing) == ()
+
+
 def test_cycle_behind_loop_edge_is_found() -> None:
     """A cycle that START reaches only over a loop edge is named, and so is the loop."""
     sketch = Sketch()
