@@ -181,7 +181,12 @@ class LimitReached(GraphorchError):
 
 
 class BudgetExceeded(LimitReached):
-    """A model call that was not made, since it could exceed the budget."""
+    """A model call that was not made, since it could exceed the budget.
+
+    If `is_ordinary`, it fails its node like any other error; otherwise it ends the run.
+    """
+
+    is_ordinary: bool = False
 
 
 class ModelError(GraphorchError):

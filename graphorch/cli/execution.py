@@ -20,8 +20,11 @@ from graphorch.cli.live_display import show_progress
 from graphorch.cli.progress import Progress
 from graphorch.cli.run_report import print_result, report_failure, report_interrupt
 from graphorch.cli.run_request import RunRequest
+from graphorch.cli.terminal import print_status
 from graphorch.engine import events
 from graphorch.errors import RunFailed
+from graphorch.models.budgets.budget import Alert
+from graphorch.models.config.accounts import format_alert
 from graphorch.runs.result import Result
 
 RunCoroutine: TypeAlias = Coroutine[Any, Any, Result[Any, Any]]
@@ -61,7 +64,8 @@ def execute(
             _observe(progress, request, lambda: flow.stop(run_id, now=True)) as observer,
             contextlib.redirect_stdout(sys.stderr),
         ):
-            run = start({**request.build_run_options(), "watch": [observer]})
+            options = {"watch": [observer], "on_alert": _print_alert}
+            run = start({**request.build_run_options(), **options})
             result = run_until_interrupted(run, lambda: flow.stop(run_id))
     except RunFailed as error:
         report_failure(error, flow, request)
@@ -73,6 +77,10 @@ def execute(
         report_interrupt(flow, run_id, progress, request)
         return INTERRUPTED
     return print_result(flow, result, request, describe_extra())
+
+
+def _print_alert(alert: Alert) -> None:
+    print_status(f"alert: {format_alert(alert)}")
 
 
 # ---- while it runs -------------------------------------------------------------------------------

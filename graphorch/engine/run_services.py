@@ -99,7 +99,8 @@ class RunServices:
         """Return the account that pays for an activation's model calls; None without a limit."""
         if self._budgets is None:
             self._budgets = NodeBudgets(self.report)
-        return self._budgets.account_for(activation, self.settings.account)
+        settings = self.settings
+        return self._budgets.account_for(activation, settings.account, settings.open_node)
 
     def reset_budgets(self) -> None:
         """Open the accounts of node budgets anew, with what was spent until now."""

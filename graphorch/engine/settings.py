@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from graphorch.models.client import ModelClient
 
     OpenAccount: TypeAlias = Callable[[str, Budget | None, Mapping[str, str]], Account | None]
+    OpenNode: TypeAlias = Callable[[Account, str], Account]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,10 @@ def _open_no_account(name: str, budget: Budget | None, tags: Mapping[str, str]) 
     return None
 
 
+def _open_no_node(outer: Account, name: str) -> Account:
+    return outer
+
+
 @dataclass(slots=True, kw_only=True)
 class RunSettings:
     """Settings of one run: never changed, only replaced.
@@ -66,7 +71,8 @@ class RunSettings:
     model at single paths. `pins` holds updates that are used instead of running the node at a
     path: the first entry at the first visit, the last entry from the last one on. `has_own_budget`:
     the caller gave the budget, instead of leaving it to the configuration or to the stored run, for
-    which `open_account` opens another account.
+    which `open_account` opens another account. `open_node` opens the account of a node without a
+    budget of its own below another one, or returns that one.
     """
 
     client: ModelClient
@@ -75,6 +81,7 @@ class RunSettings:
     account: Account | None = None
     has_own_budget: bool = False
     open_account: OpenAccount = _open_no_account
+    open_node: OpenNode = _open_no_node
     resources: Any = None
     model: str = ""
     models: Mapping[str, str] = field(default_factory=dict[str, str])

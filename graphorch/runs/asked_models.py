@@ -46,10 +46,12 @@ class AskedModels:
 
     def _check(self, client: SharedClient, asked: AskedModel, settings: RunSettings) -> None:
         payer = settings.account
-        if payer is None and asked.has_own_cap:
+        if payer is not None:
+            payer = settings.open_node(payer, asked.path)
+        if asked.has_own_cap:
             from graphorch.models.budgets.budget import Account, Budget
 
-            payer = Account(asked.path, Budget(usd=1))
+            payer = Account(asked.path, Budget(usd=1), beside=[] if payer is None else [payer])
         try:
             client.check_call(settings.model or asked.model, payer)
         except InputError as error:

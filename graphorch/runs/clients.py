@@ -23,7 +23,7 @@ from graphorch.models.config.sources import FILE, PROJECT_FILE, VARIABLES
 
 if TYPE_CHECKING:
     from graphorch.models.budgets.budget import Account, Budget
-    from graphorch.models.config.accounts import AccountFactory
+    from graphorch.models.config.accounts import AccountFactory, OnAlert
     from graphorch.models.config.router import Router
     from graphorch.models.messages import Request, Response
 
@@ -40,10 +40,16 @@ class SharedClient:
         self._users = 0
         self._checked: set[str] = set()  # models that can be called without a budget
 
-    def account(self, name: str, budget: Budget | None, tags: Mapping[str, str]) -> Account | None:
+    def account(
+        self,
+        name: str,
+        budget: Budget | None,
+        tags: Mapping[str, str],
+        on_alert: OnAlert | None = None,
+    ) -> Account | None:
         """Open the account of a run, of its own budget or the configuration's.
 
-        Return None if nothing limits it.
+        `on_alert` hears of the shares that are spent. Return None if nothing limits the run.
         """
         if self._accounts is None:
             return None
@@ -53,7 +59,15 @@ class SharedClient:
             return None
         # A budget of the configuration is for a tag, or for a tag with one value.
         tags_with_values = [f"{key}={value}" for key, value in tags.items()]
-        return self._accounts.open_run(name, budget, tags=[*tags, *tags_with_values])
+        all_tags = [*tags, *tags_with_values]
+        return self._accounts.open_run(name, budget, tags=all_tags, on_alert=on_alert)
+
+    def node_account(self, outer: Account, name: str, on_alert: OnAlert | None = None) -> Account:
+        """Open the account of a node below another one, if the configuration has a budget for it.
+
+        Else return that other one.
+        """
+        return outer if self._accounts is None else self._accounts.open_node(outer, name, on_alert)
 
     def check_call(self, model: str, payer: Account | None) -> None:
         """Raise `InputError` unless a model can be called, paid by that account.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from graphorch.callables import get_name, never_runs
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from graphorch.engine.events import Observer
     from graphorch.models.budgets.budget import Budget
     from graphorch.models.client import ModelClient
+    from graphorch.models.config.accounts import OnAlert
     from graphorch.runs.stores import Durable
 
 _NO_LIMITS = Limits()
@@ -46,6 +48,7 @@ class ForkOptions(TypedDict, total=False):
     tags: Mapping[str, str]
     run_id: str | None
     watch: Sequence[Observer]
+    on_alert: OnAlert | None
     clock: Clock
 
 
@@ -61,6 +64,9 @@ class RunOptions(ForkOptions, total=False):
       with what does not depend on the failed one.
     - `tags` go into traces and to the gateway.
     - `watch` are functions that are called with every event.
+    - `on_alert` is a function that is called with an `Alert` when a budget has spent one of the
+      shares that `[alerts]` in the configuration names, or 50, 80 and 100 %. Without it, alerts of
+      the configuration are logged as warnings.
     - `run_id` is generated if absent.
     - `clock` returns the seconds since the epoch; tests pass their own.
     - `durable` keeps the run in a journal, where a crash loses nothing: True is
@@ -85,13 +91,18 @@ def build_settings(
     The options were checked by `check_options`.
     """
     tags = dict(given) if (given := options.get("tags")) else _NO_TAGS
+    open_account, open_node = client.account, client.node_account
+    if (on_alert := options.get("on_alert")) is not None:
+        open_account = partial(open_account, on_alert=on_alert)
+        open_node = partial(open_node, on_alert=on_alert)
     return RunSettings(
         client=client,
         run_id=options.get("run_id") or os.urandom(16).hex(),
         limits=options.get("limits") or _NO_LIMITS,
-        account=client.account(plan.name, options.get("budget"), tags),
+        account=open_account(plan.name, options.get("budget"), tags),
         has_own_budget=options.get("budget") is not None,
-        open_account=client.account,
+        open_account=open_account,
+        open_node=open_node,
         resources=options.get("resources"),
         model=options.get("model") or "",
         tags=tags,
@@ -164,6 +175,14 @@ def _check_client(option: str, value: object) -> None:
         )
 
 
+def _check_listener(option: str, value: object) -> None:
+    if not callable(value) or never_runs(value):
+        raise InputError(
+            f"{option} has to be a plain function that takes an alert, such as print; "
+            f"got {value!r:.80}."
+        )
+
+
 def _check_clock(option: str, value: object) -> None:
     if not callable(value) or never_runs(value):
         raise InputError(
@@ -196,6 +215,7 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "on_failure": _check_policy,
     "run_id": check_run_id,
     "watch": _check_watchers,
+    "on_alert": _check_listener,
     "client": _check_client,
     "clock": _check_clock,
     "tags": _check_tags,

@@ -201,7 +201,9 @@ class AttemptRunner:
             and now + pause >= activation.started_at + deadline
         ):
             pause = None  # the next attempt could not even begin
-        limit = error.limit if isinstance(error, BudgetExceeded) and handler < 0 else ""
+        limit = ""
+        if isinstance(error, BudgetExceeded) and handler < 0 and not error.is_ordinary:
+            limit = error.limit
         return NodeFailed(activation, activation.attempt, error, pause, handler, limit, now)
 
     async def _wait_at_gate(self, gate: Gate, activation: Activation) -> bool:

@@ -4,6 +4,9 @@ It is paid by the run's account, or by that of the innermost node budget around 
 account of a node budget lies below the next one around it, so what is spent counts in both. It
 belongs to one scope: in a map, a sub-flow has its own account for each item. What the run spent
 before it was resumed counts too.
+
+A node without a budget of its own has the one that the configuration gives each node, below the
+accounts around it; it is for all activations of the node in one scope.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from graphorch.engine.report import RunReport
 from graphorch.graph.options import NodeBudget
 
 if TYPE_CHECKING:
+    from graphorch.engine.settings import OpenNode
     from graphorch.models.budgets.budget import Account, Amount, Budget
 
 _NOTHING_LEFT = 1e-12  # dollars; an account does not open with 0
@@ -27,13 +31,39 @@ class NodeBudgets:
     def __init__(self, report: RunReport) -> None:
         self._report = report
         self._accounts: dict[tuple[Scope, str], Account] = {}
+        self._usual: dict[tuple[Scope, int], Account] = {}
 
-    def account_for(self, activation: Activation, run_account: Account | None) -> Account | None:
-        """Return the account that pays for an activation's calls; None if nothing limits them."""
+    def account_for(
+        self, activation: Activation, run_account: Account | None, open_node: OpenNode
+    ) -> Account | None:
+        """Return the account that pays for an activation's calls; None if nothing limits them.
+
+        `open_node` opens the account of a node without a budget of its own.
+        """
         account = run_account
         for scope, node_budget in reversed(list(_find_budgets(activation))):
             account = self._open_account(scope, node_budget, account)
-        return account
+        if account is None or activation.step.node.options.budget is not None:
+            return account
+        return self._open_usual(activation, account, open_node)
+
+    def _open_usual(self, activation: Activation, outer: Account, open_node: OpenNode) -> Account:
+        """Return the account that the configuration gives a node, or the one around it."""
+        scope, step = activation.scope, activation.step
+        key = (scope, step.index)
+        if key not in self._usual:
+            account = open_node(outer, step.name)
+            if account is not outer:
+                from graphorch.models.budgets.charge import sum_charges
+
+                spent = [
+                    call.charge
+                    for caller, call in self._report.calls
+                    if not call.is_copy and caller.scope is scope and caller.step is step
+                ]
+                account.count_earlier(sum_charges(spent).booked)
+            self._usual[key] = account
+        return self._usual[key]
 
     def _open_account(
         self, scope: Scope, node_budget: NodeBudget, outer: Account | None
@@ -46,7 +76,7 @@ class NodeBudgets:
             return outer
         from graphorch.models.budgets.budget import Account, CapRules
 
-        rules = CapRules(at_cap="route")
+        rules = CapRules()
         if outer is None:
             account = Account(node_budget.name, budget, rules=rules)
         else:

@@ -135,6 +135,7 @@ class CapReached(BudgetExceeded):
     def __init__(self, message: str, *, level: str, limit: str, at_cap: str) -> None:
         self.level = level
         self.at_cap = at_cap
+        self.is_ordinary = at_cap == "route"
         super().__init__(message, limit=limit)
 
 

@@ -43,7 +43,6 @@ from graphorch.models.policies.hedging import Hedge
 from graphorch.models.policies.orderings import ListedOrder
 from graphorch.models.policies.policy import Policy, cascade, cheapest, fallback, fastest, weighted
 from graphorch.models.policies.rate_bucket import SharedLimits
-from graphorch.models.policies.retry_budget import RetryRules
 from graphorch.models.policies.target import Candidate, Target, TargetRules
 from graphorch.models.pricing.metering import MeteredClient, NoPrices, PriceLookup, PricingTerms
 from graphorch.models.pricing.prices import Prices as ListedPrices
@@ -244,7 +243,8 @@ class Router:
             case "fallback":
                 return fallback(name, candidates, rules=rules, runtime=runtime)
             case "fastest":
-                return fastest(name, candidates, rules=rules, runtime=runtime)
+                latency = config.latency.build_rules()
+                return fastest(name, candidates, latency=latency, rules=rules, runtime=runtime)
             case "cascade":
                 check = rules.check or _is_valid
                 return cascade(name, candidates, check, rules=rules, runtime=runtime)
@@ -259,7 +259,7 @@ class Router:
 
     def _build_rules(self, policy: str, config: PolicyConfig) -> PolicyRules:
         rules = PolicyRules(
-            attempt_timeout=config.attempt_timeout, retry=RetryRules(rounds=config.rounds)
+            attempt_timeout=config.attempt_timeout, retry=config.retry.build_rules(config.rounds)
         )
         if config.on is not None:
             rules = replace(rules, on=frozenset(config.on))
@@ -324,6 +324,7 @@ class Router:
         )
         rules = TargetRules(
             terms=terms,
+            breaker=self.config.breaker.build_rules(),
             shared=self._share_limits(config, connection),
             attempts=endpoint.attempts or connection.gateway.attempts,
         )

@@ -6,7 +6,7 @@ Every key has an effect: `tests/models/config/test_effects.py` shows it with and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeAlias, cast, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -15,7 +15,10 @@ from pydantic.fields import FieldInfo
 from graphorch.models.budgets.budget import Budget, CapRules
 from graphorch.models.guardrails.client import Action, Guard, Where, personal_data, secrets
 from graphorch.models.openai.gateways import GATEWAYS
+from graphorch.models.policies.circuit_breaker import BreakerRules
+from graphorch.models.policies.latency import LatencyRules
 from graphorch.models.policies.rate_limiter import RateLimits
+from graphorch.models.policies.retry_budget import RetryRules
 from graphorch.models.pricing.prices import Tariff
 
 POLICY_PREFIX = "policy/"
@@ -24,6 +27,8 @@ ENVIRONMENT = "environment"  # the endpoint that OPENAI_BASE_URL and OPENAI_API_
 
 _Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _From0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Share = Annotated[float, Field(gt=0, le=1)]
+_Count = Annotated[int, Field(ge=1)]
 Dialect: TypeAlias = Literal["generic", "openai", "requesty", "openrouter", "litellm"]
 Kind: TypeAlias = Literal["fallback", "weighted", "cheapest", "fastest", "cascade"]
 
@@ -78,10 +83,56 @@ def _as_table(value: object) -> object:
     return {"model": value} if isinstance(value, str) else value
 
 
+class BreakerConfig(_Part):
+    """When the circuit of a target opens, and for how long: see `BreakerRules`."""
+
+    in_a_row: _Count | None = None
+    ratio: _Share | None = None
+    volume: _Count | None = None
+    window: _Above0 | None = None
+    rest: _Above0 | None = None
+    longest: _Above0 | None = None
+
+    def build_rules(self) -> BreakerRules:
+        """Return the rules, with the usual ones where the file is silent."""
+        return replace(BreakerRules(), **self.model_dump(exclude_none=True))
+
+
+class RetryConfig(_Part):
+    """Requests beyond the first of each call, and the pauses between rounds: see `RetryRules`."""
+
+    share: _From0 | None = None
+    per_second: _From0 | None = None
+    reserve: Annotated[int, Field(ge=0)] | None = None
+    first: _Above0 | None = None
+    longest: _Above0 | None = None
+    patience: _From0 | None = None
+
+    def build_rules(self, rounds: int) -> RetryRules:
+        """Return the rules, with the usual ones where the file is silent.
+
+        Raises `InputError` if `first` is longer than `longest`.
+        """
+        return replace(RetryRules(), rounds=rounds, **self.model_dump(exclude_none=True))
+
+
+class LatencyConfig(_Part):
+    """How a `fastest` policy explores and compares: see `LatencyRules`."""
+
+    explore: Annotated[int, Field(ge=2)] | None = None
+    near: Annotated[float, Field(ge=0, lt=1)] | None = None
+    expected_output: _Above0 | None = None
+
+    def build_rules(self) -> LatencyRules:
+        """Return the rules, with the usual ones where the file is silent."""
+        return replace(LatencyRules(), **self.model_dump(exclude_none=True))
+
+
 class PolicyConfig(_Part):
     """One policy.
 
-    `on`: failures that go on to the next target; `check`: the name of a check of the program.
+    `on`: failures that go on to the next target; `check`: the name of a check of the program;
+    `rounds`: how often all targets are tried for one call.
     """
 
     kind: Kind
@@ -93,8 +144,10 @@ class PolicyConfig(_Part):
     floor: _From0 = 0.0
     attempt_timeout: _Above0 | None = None
     hedge_after: _Above0 | None = None
-    hedge_share: Annotated[float, Field(gt=0, le=1)] = 0.05
-    rounds: Annotated[int, Field(ge=1)] = 2
+    hedge_share: _Share = 0.05
+    rounds: _Count = 2
+    retry: RetryConfig = RetryConfig()
+    latency: LatencyConfig = LatencyConfig()
 
 
 class LimitsConfig(_Part):
@@ -151,7 +204,7 @@ class BudgetsConfig(_Part):
 class AlertsConfig(_Part):
     """Shares of each budget that are announced when spending reaches them."""
 
-    shares: list[Annotated[float, Field(gt=0, le=1)]] = []
+    shares: list[_Share] = []
 
 
 class GuardConfig(_Part):
@@ -192,16 +245,14 @@ class Config(_Part):
     endpoints: Annotated[dict[str, EndpointConfig], NeedsTrust("where prompts and keys go")] = {}
     policies: dict[str, PolicyConfig] = {}
     limits: dict[str, LimitsConfig] = {}
+    breaker: BreakerConfig = BreakerConfig()
     budgets: BudgetsConfig = BudgetsConfig()
     alerts: AlertsConfig = AlertsConfig()
     guards: GuardsConfig = GuardsConfig()
     prices: dict[str, Tariff] = {}
 
     def build_cap_rules(self, budget: BudgetConfig) -> CapRules:
-        """Return what happens near the cap of a level and at it.
-
-        Add your `on_alert` with `dataclasses.replace`.
-        """
+        """Return what happens near the cap of a level and at it, without a listener."""
         return CapRules(at_cap=budget.at_cap, alert_shares=tuple(self.alerts.shares))
 
     def find_endpoint(self, target: TargetConfig) -> str | None:

@@ -254,6 +254,8 @@ def _check_policy(config: Config, name: str, policy: PolicyConfig, loc: Loc) -> 
     yield from _check_kind(policy, loc)
     yield from _check_keys_of_kind(policy, loc)
     yield from _check_hedge(policy, loc)
+    check = partial(policy.retry.build_rules, policy.rounds)
+    yield from _catch_input_error((*loc, "retry"), check)
     yield from _check_repeated_targets(config, policy, loc)
 
 
@@ -297,7 +299,7 @@ def _check_kind(policy: PolicyConfig, loc: Loc) -> Iterator[Problem]:
 
 
 # Keys that only one kind of policy reads: the key, the kind.
-_KEYS_OF_POLICY = (("floor", "cheapest"),)
+_KEYS_OF_POLICY = (("floor", "cheapest"), ("latency", "fastest"))
 _KEYS_OF_TARGET = (("weight", "weighted"), ("quality", "cheapest"))
 
 

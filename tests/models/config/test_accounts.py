@@ -34,8 +34,9 @@ def test_runs_share_budget_of_day() -> None:
 
     async def main(runtime: Runtime) -> None:
         alerts: list[Alert] = []
-        bank = AccountFactory(config=CONFIG, on_alert=alerts.append, clock=runtime.clock)
-        first, second = bank.open_run("r1"), bank.open_run("r2")
+        bank = AccountFactory(config=CONFIG, clock=runtime.clock)
+        first = bank.open_run("r1", on_alert=alerts.append)
+        second = bank.open_run("r2")
         (await first.reserve(Amount(4))).settle(Amount(4))
         with pytest.raises(CapReached) as caught:
             await second.reserve(Amount(3))
@@ -72,9 +73,10 @@ def test_budget_of_caller_precedes_file() -> None:
         assert node.left == Budget(usd=2)
         (await node.reserve(Amount(2))).settle(Amount(1.5))
         assert (node.left.usd, account.left.usd) == (0.5, 1.5)
-        assert bank.open_node(
-            AccountFactory(config=parse_config({})).open_run("free"), "draft"
-        ).left == Budget(usd=2)
+        free = AccountFactory(config=parse_config({}))
+        outer = free.open_run("free")
+        assert bank.open_node(outer, "draft").left == Budget(usd=2)
+        assert free.open_node(outer, "draft") is outer
 
     run(main)
 

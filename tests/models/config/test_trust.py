@@ -36,7 +36,7 @@ output = 2
 
 # Keys that a file may have in any directory. A new key has to be added here, or needs trust.
 FREE = {
-    "default_model", "default_endpoint", "policies", "limits", "budgets", "alerts", "guards",
+    "default_model", "default_endpoint", "policies", "limits", "breaker", "budgets", "alerts", "guards",
     "prices",
 }  # fmt: skip
 NEED_TRUST = {("endpoints",), ("budgets", "kept")}

@@ -155,6 +155,16 @@ WRONG = [
     ),
     ("usd = 0.50\n", "", r":31: budgets\.run: it limits nothing"),
     ("tokens = 100_000", "", r":35: budgets\.tags\.research: it limits nothing"),
+    (
+        "attempt_timeout = 30",
+        "retry = { first = 5, longest = 1 }",
+        r":21: policies\.careful\.retry: .*first ≤ longest",
+    ),
+    (
+        "attempt_timeout = 30",
+        "latency = { explore = 4 }",
+        r":21: policies\.careful\.latency: only a fastest policy reads latency",
+    ),
     ("shares = [0.5, 0.8]", "shares = []", r":39: alerts\.shares: nothing would be announced"),
     (
         'secrets = "mask"',
