@@ -7,7 +7,7 @@ respect, and puts it back.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from graphorch.core import children as children_module
@@ -24,6 +24,7 @@ from graphorch.graph import compiler as compiler_module
 from graphorch.graph import topology as topology_module
 from graphorch.graph.edges import Edge
 from graphorch.state import version as version_module
+from graphorch.state.history import History
 from tests.state.orders import order_of
 
 # modules whose functions act on a run
@@ -121,18 +122,17 @@ def join_counts_shared_history_twice() -> Any:
     """Histories are joined without sharing: a write that two branches saw counts twice."""
 
     def wrong(right: Any) -> Any:
-        def find_common(left: Any, other: Any, extra: dict[Any, Any]) -> Any:
-            if left is other:
-                return left
-            for link in (left, other):
-                while link is not None:
-                    extra[link] = link
-                    link = link.previous
-            return None
+        def unite(base: History | None, branches: Sequence[History]) -> History:
+            writes = [write for branch in branches for write in branch.list_after(0)]
+            united = base
+            for write in sorted(writes, key=lambda write: write.order):
+                united = History(united, write)
+            assert united is not None
+            return united
 
-        return find_common
+        return unite
 
-    return replaced(version_module, "_find_common", wrong)
+    return replaced(version_module, "unite_branches", wrong)
 
 
 def fold_in_order_of_completion() -> Any:
@@ -213,11 +213,8 @@ def body_of_one_loop_alone() -> Any:
     """Of two loops on one header each has its own body, so that one drops the other's counter."""
 
     def wrong(right: Any) -> Any:
-        def body(shape: Any, loop: Any) -> Any:
-            loops, shape.loops = shape.loops, [loop]
-            nodes = right(shape, loop)
-            shape.loops = loops
-            return nodes
+        def body(topology: Any, header: int, sources: Any) -> Any:
+            return right(topology, header, list(sources)[:1])
 
         return body
 

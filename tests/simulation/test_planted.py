@@ -17,7 +17,7 @@ DETECTED_BY = {
     planted.join_fires_early: "check_invariants",
     planted.join_forgets_a_token: "I7 no token is left",
     planted.join_is_not_live_while_a_token_waits: "check_invariants",
-    planted.join_counts_shared_history_twice: "I15 the same final state",
+    planted.join_counts_shared_history_twice: "I15 the same activations",
     planted.fold_in_order_of_completion: "I14 input is the fold of the causal past",
     planted.depth_of_the_first_branch: "the path in canonical order",
     planted.no_latch: "I10 no join fires early",

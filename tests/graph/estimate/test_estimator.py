@@ -27,6 +27,7 @@ from graphorch.graph.estimate.estimator import Worst, estimate, worst_case
 from graphorch.graph.node import Node, node
 from graphorch.graph.options import NodeBudget, NodeSettings, Retry
 from graphorch.graph.topology import build_topology
+from graphorch.models.pricing.metering import MeteredClient
 from graphorch.models.pricing.model_price import ModelPrice, Rates
 from graphorch.testing.virtual_clock import run_virtual
 from tests.graph.content import (
@@ -44,6 +45,7 @@ from tests.graph.content import (
 )
 from tests.graph.drawn import random_drawing
 from tests.graph.simulated import Simulator
+from tests.graph.talking import PRICE as TALKED
 from tests.graph.talking import Talk, Talker, talk
 from tests.simulation.behaviour import INPUT, State
 
@@ -467,16 +469,23 @@ def compare_with_runs(seeds: Iterable[int]) -> int:
     return close
 
 
+class Everywhere:
+    """One price for every model."""
+
+    def find_price(self, model: str, /) -> ModelPrice:
+        return TALKED
+
+
 def run_flow(talking: Talk, model: Talker, seed: int) -> tuple[Any, float]:
     """Return the report of a run on a virtual clock, and its seconds."""
     policy: Any = ("drain", "cancel", "isolate")[seed % 3]
+    client = MeteredClient(model, Everywhere())
 
     async def run() -> tuple[Any, float]:
         began = asyncio.get_running_loop().time()
         try:
-            record = (
-                await talking.flow.run(State(**INPUT), client=model, on_failure=policy)
-            ).record
+            result = await talking.flow.run(State(**INPUT), client=client, on_failure=policy)
+            record = result.record
         except RunFailed as error:
             record = error.run
         return record, asyncio.get_running_loop().time() - began

@@ -28,7 +28,7 @@ EVIL = """
 def evil(topic: Topic) -> Draft:
     return Draft(draft="<script>alert(1)</script> \\x1b[31m[bold]red[/bold] \\u202e")
 
-flow = Graph("evil\\x1b[2J", Essay, input=Topic, output=Draft).chain(evil).build()
+flow = Graph("evil", Essay, input=Topic, output=Draft).chain(evil).build()
 """
 ASKING = """
 g = Graph("asking", Essay, input=Topic, output=Draft)
