@@ -14,7 +14,14 @@ from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreClosed
 from graphorch.journal.records import RunQuery
 from graphorch.journal.store import Clock, TableStore
-from graphorch.journal.tables import RecordRow, RunRow, SnapshotRow, Tables, decode_tags
+from graphorch.journal.tables import (
+    RecordRow,
+    RunRow,
+    SnapshotRow,
+    Tables,
+    build_lease,
+    decode_tags,
+)
 
 T = TypeVar("T")
 
@@ -100,7 +107,7 @@ class MemoryTables:
             for row in rows
             if row.updated_at < before
             and row.status in statuses
-            and not (row.owner and now < row.expires_at <= now + row.lease_seconds)
+            and not ((lease := build_lease(row)) and lease.is_running(now))
         ]
         for row in gone[:limit]:
             del self._runs[row.id], self._ids[row.run_id]

@@ -35,6 +35,7 @@ from graphorch.journal.tables import (
     SnapshotRow,
     Tables,
     build_head,
+    build_lease,
     choose_secret,
     encode_header,
 )
@@ -95,15 +96,15 @@ def claim(
     row.owner, row.epoch, row.expires_at = owner, row.epoch + 1, now + ttl
     row.lease_seconds = ttl
     tables.set_lease(row)
-    return Lease(run_id, owner, row.epoch, row.expires_at)
+    return Lease(run_id, owner, row.epoch, row.expires_at, ttl)
 
 
 def shorten_lease(tables: Tables, run_id: str, now: float) -> None:
     """Let the lease of a run end at most its own length from now.
 
-    It ends later if the clock that it was claimed by was ahead of this one, by a day for example.
-    An owner that is still there renews it, as always; one that is gone does not, and others wait
-    for the run no longer than a lease lasts.
+    It ends later if the clock that it was claimed by was ahead of this one. An owner that is still
+    there renews it, as always; one that is gone does not, and others wait for the run no longer
+    than a lease lasts.
     """
     row = _require_run(tables, run_id)
     if row.owner and row.expires_at > now + row.lease_seconds:
@@ -118,7 +119,7 @@ def renew(tables: Tables, lease: Lease, ttl: float, now: float) -> Lease:
     _check_current(row, lease)
     row.expires_at, row.lease_seconds = now + ttl, ttl
     tables.set_lease(row)
-    return replace(lease, expires_at=row.expires_at)
+    return replace(lease, expires_at=row.expires_at, seconds=ttl)
 
 
 def release(tables: Tables, lease: Lease) -> None:
@@ -266,9 +267,10 @@ def _require_owned(tables: Tables, lease: Lease, now: float) -> RunRow:
 
 def _check_free(row: RunRow, now: float) -> None:
     """Raise `LeaseHeld` while a lease runs. No lease runs for longer than it was claimed for."""
-    if row.owner and row.expires_at > now:
-        until = min(row.expires_at, now + row.lease_seconds)
-        raise LeaseHeld(row.run_id, row.owner, until, now)
+    lease = build_lease(row)
+    if lease is not None and lease.is_running(now):
+        until = min(lease.expires_at, now + lease.seconds)
+        raise LeaseHeld(row.run_id, lease.owner, until, now)
 
 
 def _check_not_erased(row: RunRow) -> None:

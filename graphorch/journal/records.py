@@ -5,6 +5,7 @@ The meaning of a body, plain JSON data, is not its concern.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -51,13 +52,23 @@ class NewRun:
 class Lease:
     """Right to append to a run until `expires_at` (seconds since 1970).
 
-    Every claim raises the epoch, and an older epoch cannot commit.
+    Every claim raises the epoch, and an older epoch cannot commit. `seconds` is how long it lasts
+    from a claim or a renewal on.
     """
 
     run_id: str
     owner: str
     epoch: int
     expires_at: float
+    seconds: float = math.inf
+
+    def is_running(self, now: float) -> bool:
+        """Return whether it keeps others out at `now`, by a clock that may be another one.
+
+        A lease that ends more than twice its length from now was claimed by a clock that was ahead,
+        and has been corrected since. It tells nothing about its owner, and keeps nobody out.
+        """
+        return now < self.expires_at <= now + 2 * self.seconds
 
 
 @dataclass(frozen=True, slots=True)

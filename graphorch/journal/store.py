@@ -78,8 +78,8 @@ class Store(Protocol):
     async def claim(self, run_id: str, owner: str, *, ttl: float) -> Lease:
         """Become the only owner who may append, for `ttl` seconds.
 
-        `owner` must be a unique name; its older leases end. A lease that was claimed by a clock
-        that is ahead holds for its own length from the first call that meets it.
+        `owner` must be a unique name; its older leases end. A lease of a clock that was ahead
+        keeps others out for its own length at most, see `Lease.is_running`.
 
         Raises `LeaseHeld` while another owner's lease runs, `RunNotFound`, `RunErased`,
         `WrongKey`, `JournalDamaged`.

@@ -128,8 +128,7 @@ class Tables(Protocol):
     def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
         """Delete at most `limit` ownerless runs of these statuses, last changed before a time.
 
-        A lease that ends later than its own length from now is none: the clock that it was
-        claimed by was ahead. Returns how many were deleted.
+        Whether a run has an owner is as `Lease.is_running` says. Returns how many were deleted.
         """
         ...
 
@@ -202,4 +201,6 @@ def build_head(row: RunRow, key: ChainKey | None) -> RunHead:
 
 def build_lease(row: RunRow) -> Lease | None:
     """Return the lease that was claimed last, unless it was released."""
-    return Lease(row.run_id, row.owner, row.epoch, row.expires_at) if row.owner else None
+    if not row.owner:
+        return None
+    return Lease(row.run_id, row.owner, row.epoch, row.expires_at, row.lease_seconds)

@@ -192,7 +192,7 @@ LIST_RUNS_OF_STATUS = """
 FIND_FINISHED = """
     SELECT id FROM runs
     WHERE status IN (SELECT value FROM json_each(?)) AND updated_at < ?
-        AND NOT (owner <> '' AND expires_at > ? AND expires_at <= ? + lease_seconds)
+        AND NOT (owner <> '' AND expires_at > ? AND expires_at <= ? + 2 * lease_seconds)
     ORDER BY id LIMIT ?
 """
 DROP_RECORDS = "DELETE FROM records WHERE run = ?"

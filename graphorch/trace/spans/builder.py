@@ -534,7 +534,7 @@ def build_trace(head: RunHead, records: Iterable[Record], now: float) -> Trace:
 
 def is_crashed(head: RunHead, now: float) -> bool:
     """Return whether a run is under way by its status, but no process holds its lease."""
-    return head.status == "running" and (head.lease is None or head.lease.expires_at < now)
+    return head.status == "running" and (head.lease is None or not head.lease.is_running(now))
 
 
 def _number_attempt(activation: _OpenActivation) -> int:

@@ -195,7 +195,7 @@ async def _follow(store: Store, request: ConversationRequest) -> None:
             print_faults(trace)
             print_output(sanitize(format_headline(trace)))
             return
-        if log.head.lease is None or log.head.lease.expires_at < time.time():
+        if log.head.lease is None or not log.head.lease.is_running(time.time()):
             _print_turns(builder.rest(), request)
             print_status(
                 f"run {head.run_id} has crashed: its process is gone. "

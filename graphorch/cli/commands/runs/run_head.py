@@ -17,7 +17,7 @@ def describe_head(head: RunHead) -> dict[str, Any]:
 
 def is_under_way(head: RunHead) -> bool:
     """Return whether a process works on the run."""
-    return head.lease is not None and head.lease.expires_at > time.time()
+    return head.lease is not None and head.lease.is_running(time.time())
 
 
 def format_status(head: RunHead) -> str:
