@@ -37,12 +37,14 @@ def build_run_failed(scheduler: Scheduler) -> RunFailed:
 
 
 def build_unreadable(scheduler: Scheduler, errors: list[Exception]) -> RunFailed:
-    """Return the error of a run that reached END with fields that cannot be folded.
+    """Return the error of a run that reached END with an output that cannot be folded.
 
     Nothing has to run again: with a mended reducer, `resume` returns the result.
     """
     run = scheduler.run
-    message = f"Run {run.run_id} of flow '{run.plan.name}' reached END, but its state is unreadable"
+    message = (
+        f"Run {run.run_id} of flow '{run.plan.name}' reached END, but its output is unreadable"
+    )
     return RunFailed(message, errors, run.run_id, "failed", scheduler.report)
 
 

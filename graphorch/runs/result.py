@@ -78,7 +78,10 @@ class Result(Generic[Out, State]):
 
     @property
     def state(self) -> State:
-        """Whole state at the end, as far as it was assigned; `model_fields_set` names what was."""
+        """Whole state at the end, as far as it was assigned; `model_fields_set` names what was.
+
+        Raises `ReducerFailed` for a field beside the output that its reducer cannot fold.
+        """
         state = self.record.run.plan.read_state.result(self._final_version())
         return cast("State", state)
 
@@ -161,7 +164,7 @@ def build_result(scheduler: Scheduler) -> Result[Any, Any]:
     if status in SUCCESS_STATUSES:
         # The last writes of a field may meet at END alone, where no node reads them.
         has_reducers = scheduler.run.root.reducers
-        if has_reducers and (failures := _fold_everything(scheduler)):
+        if has_reducers and (failures := _fold_output(scheduler)):
             raise build_unreadable(scheduler, failures)
         return Result(scheduler)
     if status == "waiting":
@@ -169,15 +172,17 @@ def build_result(scheduler: Scheduler) -> Result[Any, Any]:
     raise build_run_failed(scheduler)
 
 
-def _fold_everything(scheduler: Scheduler) -> list[Exception]:
-    """Return the errors of reducers that cannot fold the state at the end."""
+def _fold_output(scheduler: Scheduler) -> list[Exception]:
+    """Return the errors of reducers that cannot fold a field of the output."""
     run, errors = scheduler.run, list[Exception]()
-    version = run.root.output
+    version, schema = run.root.output, run.plan.schema
     if version is None:
         return errors
-    for index in run.root.reducers:
+    for name in run.plan.output.model_fields:
+        field = schema.by_name[name]
         try:
-            run.plan.schema.fields[index].stored(version)
+            if field.reduce is not None:
+                field.stored(version)
         except ReducerFailed as error:
             errors.append(error)
     return errors

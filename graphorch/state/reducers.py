@@ -143,6 +143,18 @@ def list_reducers(info: FieldInfo) -> list[Callable[..., Any]]:
     return [item for item in info.metadata if _is_reducer(item)]
 
 
+def list_reducer_classes(info: FieldInfo) -> list[type]:
+    """Return the classes in the annotation of a field whose instances would be reducers."""
+    return [
+        item
+        for item in info.metadata
+        if isinstance(item, type)
+        and item.__module__.partition(".")[0] not in _DESCRIBING
+        and inspect.isfunction(call := getattr(item, "__call__", None))  # noqa: B004
+        and takes_two(functools.partial(call, None))
+    ]
+
+
 def find_reducer(info: FieldInfo) -> Callable[..., Any] | None:
     """Return the reducer of a field, or None."""
     return next(iter(list_reducers(info)), None)

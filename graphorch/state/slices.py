@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from graphorch.errors import GraphorchError, ReducerFailed, Unassigned, WrongOutput, did_you_mean
+from graphorch.errors import (
+    GraphorchError,
+    ReducerFailed,
+    Unassigned,
+    WrongOutput,
+    as_failure,
+    did_you_mean,
+)
 from graphorch.state.copiers import Copier, compile_copier, compile_maker, copy_by_value
 from graphorch.state.defaults import DefaultMaker, find_constant
 from graphorch.state.reducers import (
@@ -172,7 +179,10 @@ class Field:
         assert self.reduce is not None
         try:
             return entry.read(self.default, self.reduce, self.reduce_all)
-        except Exception as error:
+        except BaseException as raised:
+            error = as_failure(raised)
+            if error is None:
+                raise
             writers = dict.fromkeys(write.by for write in entry.history.list_after(0))
             raise self._describe_failure(list(writers), error) from error
 
@@ -192,17 +202,15 @@ class Field:
             what = f"returned {_format_value(first['input'])}: {first['msg']}"
         else:
             what = f"raised {type(error).__name__}: {error}"
-        start = f", beginning with the default {truncate_repr(self.constant, 40)}"
+        start = ""
+        if self.constant is not UNSET:
+            start = f", beginning with the default {truncate_repr(self.constant, 40)}"
         written = f" written by {_join_names(writers)}" if writers else ""
         return ReducerFailed(
             f"The reducer '{name_reducer(reducer)}' of field '{self.name}' {what}. It folded "
-            f"values{written}{start}. It is called with the value so far and one write, and "
-            "returns both as one value of the field's type."
-        )
-
-    def _format_default(self) -> str:
-        return (
-            truncate_repr(self.info.default, 40) if self.constant is not UNSET else "of a factory"
+            f"values{written}{start}. A reducer is called with the value so far and one write, and "
+            "returns both as one value of the field's type; give the field a default that it can "
+            "fold."
         )
 
 

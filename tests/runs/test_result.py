@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,14 +58,55 @@ def test_failing_reducer_fails_its_reader() -> None:
     assert error.__cause__.args[0].startswith("The reducer 'add' of field 'notes' raised TypeError")
 
 
-@pytest.mark.parametrize("output", [Notes, Text], ids=["in the output", "in the state"])
-def test_failing_reducer_at_end_fails_run(output: type[BaseModel]) -> None:
-    """Where no node reads the field, the run fails with the same error."""
-    failed = fail(Graph("g", State, input=Job, output=output).chain(write).build(), Job())
-    assert "reached END, but its state is unreadable" in str(failed)
+def test_failing_reducer_at_end_fails_run() -> None:
+    """Where only the output reads the field, the run fails with the same error."""
+    failed = fail(Graph("g", State, input=Job, output=Notes).chain(write).build(), Job())
+    assert "reached END, but its output is unreadable" in str(failed)
     assert failed.end_reason == "failed"
     with pytest.raises(ReducerFailed, match=FAILURE):
         raise failed.exceptions[0]
+
+
+def test_failing_reducer_beside_output_fails_its_reader() -> None:
+    """Where the output does not need the field, the run has one, and the state cannot be read."""
+
+    @node
+    def rescue(job: Job) -> Text:
+        return Text(text="rescued")
+
+    graph = Graph("g", State, input=Job, output=Text)
+    graph.chain(write, read)
+    graph.on_error(read, rescue)
+    result = graph.build().run_sync(Job())
+    assert result.output.text == "rescued"
+    with pytest.raises(ReducerFailed, match=FAILURE):
+        print(result.state)
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+def test_reducer_cannot_end_program(at_end: bool) -> None:
+    """A reducer that exits fails like one that raises."""
+
+    class Exiting(BaseModel):
+        exiting: Annotated[int, leave_program] = 0
+
+    class Whole(Job, Text, Exiting): ...
+
+    @node
+    def put(job: Job) -> Exiting:
+        return Exiting(exiting=1)
+
+    @node
+    def look(exiting: Exiting) -> Text:
+        return Text(text=str(exiting.exiting))
+
+    graph = Graph("g", Whole, input=Job, output=Exiting if at_end else Text)
+    failed = fail(graph.chain(put, *([] if at_end else [look])).build(), Job())
+    assert "'leave_program' of field 'exiting' raised ExitRefused" in str(failed)
+
+
+def leave_program(old: int, new: int) -> int:
+    sys.exit(3)
 
 
 def test_failing_reducer_fails_route_and_loop() -> None:

@@ -10,7 +10,12 @@ from pydantic.errors import PydanticUndefinedAnnotation
 from graphorch.callables import is_async
 from graphorch.errors import Problem, did_you_mean
 from graphorch.graph.checks.checked_graph import CheckedGraph
-from graphorch.state.reducers import list_reducers, name_reducer, takes_two
+from graphorch.state.reducers import (
+    list_reducer_classes,
+    list_reducers,
+    name_reducer,
+    takes_two,
+)
 from graphorch.state.slices import Schema
 
 
@@ -69,6 +74,9 @@ def _check_reducers(schema: Schema) -> Iterator[Problem]:
         if len(reducers) > 1:
             what = f"it has {len(reducers)} reducers: {', '.join(names)}"
             yield Problem("REDUCER", where, what, "name one of them in the annotation")
+        for kind in list_reducer_classes(field.info):
+            what = f"it names the class {kind.__name__}, of which an instance is a reducer"
+            yield Problem("REDUCER", where, what, f"write an instance: {kind.__name__}(…)")
         for reducer, name in zip(reducers, names, strict=True):
             if not takes_two(reducer):
                 what = f"its reducer {name} cannot be called with two values"

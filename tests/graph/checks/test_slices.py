@@ -183,6 +183,11 @@ async def later(old: int, new: int) -> int:
     return old + new
 
 
+class Sum:
+    def __call__(self, old: int, new: int) -> int:
+        return old + new
+
+
 def test_wrong_reducers_are_refused() -> None:
     """A reducer that cannot fold two values is refused, and so is a second one."""
 
@@ -191,6 +196,7 @@ def test_wrong_reducers_are_refused() -> None:
         partial: Annotated[int, functools.partial(three, factor=2)] = 0
         waiting: Annotated[int, later] = 0
         double: Annotated[int, max, min] = 0
+        kind: Annotated[int, Sum] = 0
 
     class Whole(Topic, Folded): ...
 
@@ -206,4 +212,6 @@ def test_wrong_reducers_are_refused() -> None:
         f"REDUCER at field 'waiting': its reducer 'later' is async{fix}",
         "REDUCER at field 'double': it has 2 reducers: 'max', 'min'\n"
         "    fix: name one of them in the annotation",
+        "REDUCER at field 'kind': it names the class Sum, of which an instance is a reducer\n"
+        "    fix: write an instance: Sum(…)",
     ]
