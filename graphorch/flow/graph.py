@@ -252,8 +252,8 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         `from_` is the fingerprint that the graph had then, as the refusal to resume shows it.
         `change` is called with a copy of each stored record as a dictionary, `kind` included, and
         returns it as this graph would have written it (a node's `path`, the field names in
-        `update`, `input` and `items`), or None to leave it out. What is stored is not touched, and
-        activations keep their ids.
+        `update`, `input` and `items`, and in `restore`, which says how their values are read), or
+        None to leave it out. What is stored is not touched, and activations keep their ids.
         """
         where = f"migration from '{from_}'"
         check_plain(change, where)

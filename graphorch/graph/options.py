@@ -68,9 +68,10 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Serve equal inputs from earlier results that are at most `ttl` seconds old.
+    """Serve identical inputs from earlier results that are at most `ttl` seconds old.
 
-    Raises `InputError` unless `ttl` is above 0.
+    Inputs are compared to the last detail, with secrets and types; resources are no part of them,
+    so the node may not read any. Raises `InputError` unless `ttl` is above 0.
     """
 
     ttl: float

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import Coroutine
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import BaseModel, create_model
@@ -411,3 +413,59 @@ def test_renamed_class_resumes_stored_run() -> None:
         return [part.size for part in done.state.parts]
 
     assert run(resume()) == [2, 2]
+
+
+# ---- values that are more than JSON --------------------------------------------------------------
+class Detail(BaseModel):
+    when: datetime.datetime = datetime.datetime(2026, 1, 1)
+    note: str = ""
+
+
+class Before(BaseModel):
+    detail: Detail = Detail()
+
+
+class After(BaseModel):
+    renamed: Detail = Detail()
+
+
+class BeforeState(Number, Log, Choice, Before): ...
+
+
+class AfterState(Number, Log, Choice, After): ...
+
+
+def test_renamed_field_keeps_zone_and_unset_fields() -> None:
+    """A migration that renames a field in `restore` as well gives back all of its value."""
+    berlin = ZoneInfo("Europe/Berlin")
+
+    @node(name="up")
+    def note(number: Number) -> Before:
+        return Before(detail=Detail(when=datetime.datetime(2026, 7, 1, tzinfo=berlin)))
+
+    @node(name="end")
+    def look(after: After) -> Log:
+        detail = after.renamed
+        return Log(log=[f"{detail.when.tzinfo} {sorted(detail.model_fields_set)}"])
+
+    @node(name="up")
+    def skip(number: Number) -> After:
+        return After()
+
+    def change(record: Body) -> Body:
+        for part in ("input", "update", "restore"):
+            if "detail" in (fields := record.get(part, {})):
+                fields["renamed"] = fields.pop("detail")
+        return record
+
+    async def main() -> None:
+        store = MemoryStore()
+        old = build_graph(BeforeState, note)
+        flow = old.build()
+        await flow.run(BeforeState(), durable=store, run_id="r")
+        fingerprint = compute_fingerprint(flow.plan)
+        changed = build_graph(AfterState, skip, look).migration(from_=fingerprint, change=change)
+        result = await changed.build().answer("r", "ask", Choice(approved=True), durable=store)
+        assert result.output.log == ["Europe/Berlin ['when']"]
+
+    run(main())
