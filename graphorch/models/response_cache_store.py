@@ -10,6 +10,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Generator
@@ -67,6 +68,9 @@ class CacheStore:
         self._max_bytes = max_bytes
         self._db: sqlite3.Connection | None = None
         self._lock = threading.Lock()
+        self._process = os.getpid()
+        # SQLite forbids a forked child to use, or to close, the connections of its parent.
+        self._of_parents: list[sqlite3.Connection | None] = []
 
     def find(self, key: str, made_after: float, now: float) -> str | None:
         """Return the answer of a key that was made after `made_after`, and count that as a use."""
@@ -93,14 +97,23 @@ class CacheStore:
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
+        self._leave_parent()
         with self._lock:
             db, self._db = self._db, None
             if db is not None:
                 db.close()
 
+    def _leave_parent(self) -> None:
+        """Begin anew in a forked child, where a lock may be held by a thread that is not there."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._of_parents.append(self._db)
+            self._db, self._lock = None, threading.Lock()
+
     @contextmanager
     def _open(self) -> Generator[sqlite3.Connection]:
         """Lend the database for one transaction. Raises `CacheUnusable` for every failure."""
+        self._leave_parent()
         with self._lock:
             try:
                 if self._db is None:

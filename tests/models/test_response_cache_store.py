@@ -11,6 +11,8 @@ import pytest
 
 from graphorch.models.messages import Message, Request, Response
 from graphorch.models.response_cache import CacheLimits, CacheWarning, CachingClient
+from graphorch.models.response_cache_store import CacheStore
+from tests.forks import run_in_fork
 from tests.models.caching import ASKED, Clock, build_cache, run_with
 from tests.models.guardrails.fakes import Parrot
 
@@ -138,3 +140,19 @@ def test_clients_share_cache_file(tmp_path: Path) -> None:
 
     run_with(build_cache(parrots[0], tmp_path), both)
     assert (len(parrots[0].heard), parrots[1].heard) == (5, [])
+
+
+def test_fork_uses_the_same_cache(tmp_path: Path) -> None:
+    """A forked child finds and keeps answers through a connection of its own."""
+    store = CacheStore(tmp_path / "cache.db", 10_000)
+    store.keep("parent", "from the parent", 1.0)
+
+    def use() -> bool:
+        store.keep("child", "from the child", 2.0)
+        found = store.find("parent", 0.0, 2.0)
+        store.close()
+        return found == "from the parent"
+
+    assert run_in_fork(use)
+    assert store.find("child", 0.0, 3.0) == "from the child"
+    store.close()

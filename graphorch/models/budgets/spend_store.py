@@ -100,6 +100,12 @@ class SqliteSpend:
     def __init__(self, path: str | Path, *, now: Callable[[], float] = time.time) -> None:
         self._path = Path(os.path.abspath(path))
         self._now = now
+        # SQLite forbids a forked child to use, or to close, the connections of its parent.
+        self._of_parents: list[sqlite3.Connection] = []
+        self._open()
+
+    def _open(self) -> None:
+        self._process = os.getpid()
         try:
             file = ensure_private_file(self._path)
         except UnusableFile as error:
@@ -167,6 +173,9 @@ class SqliteSpend:
         self, statement: str, values: Mapping[str, object] | Sequence[object]
     ) -> list[tuple[Any, ...]]:
         """Return the rows of a statement; a failure becomes a `JournalError`."""
+        if self._process != os.getpid():
+            self._of_parents.append(self._db)
+            self._open()
         try:
             rows = self._db.execute(statement, values).fetchall()
         except sqlite3.Error as error:
@@ -181,8 +190,9 @@ class SqliteSpend:
         return f"It {problem} while it was open." if problem else ""
 
     def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        """Close the file; a forked child leaves that to its parent."""
+        if self._process == os.getpid():
+            self._db.close()
 
     def _build_error(self, reason: str) -> JournalError:
         return JournalError(

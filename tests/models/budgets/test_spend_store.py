@@ -21,6 +21,7 @@ from graphorch.models.budgets.spend_store import MemorySpend, SqliteSpend
 from graphorch.models.policies.rate_bucket import BucketRules, SharedLimits
 from graphorch.models.policies.rate_limiter import RateLimiter, RateLimits
 from graphorch.models.policies.target import Target, TargetRules
+from tests.forks import run_in_fork
 from tests.models.fakes import Answer, FakeModel, request_to, status
 from tests.models.virtual import run
 
@@ -266,3 +267,14 @@ def test_limits_hold_between_processes(tmp_path: Path) -> None:
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     taken = [int(process.communicate(timeout=60)[0]) for process in running]
     assert sum(taken) == 100
+
+
+def test_fork_adds_to_the_same_total(tmp_path: Path) -> None:
+    """A forked child adds through a connection of its own, and both see the total of all."""
+    store = SqliteSpend(tmp_path / "spend.db")
+    assert store.add("day", (1, 1, 1)) == (1, 1, 1)
+    assert run_in_fork(lambda: store.add("day", (1, 1, 1)) == (2, 2, 2))
+    assert store.add("day", (1, 1, 1)) == (3, 3, 3)
+    assert run_in_fork(lambda: store.close() is None)
+    assert store.add("day", (0, 0, 0)) == (3, 3, 3)
+    store.close()
