@@ -132,21 +132,27 @@ def _format_answer_command(
 
 
 def _print_summary(flow: AnyFlow, result: Result[Any, Any]) -> None:
-    usage = result.usage
-    tokens = usage["input_tokens"] + usage["output_tokens"]
     figures = [
         f"{result.status}: '{sanitize_line(flow.name)}' in {format_seconds(result.seconds)}",
         plural(len(result.steps), "step"),
-        plural(usage["calls"], "model call"),
-        f"{tokens:,} tokens",
-        f"{format_cost(result.cost, result.unpriced)}; run {result.run_id}",
+        f"{_format_usage(result.record)}; run {result.run_id}",
     ]
     print_status(", ".join(figures))
 
 
+def _format_usage(report: RunReport) -> str:
+    """Return the model calls of a run, failed ones too, with their tokens and dollars."""
+    usage = report.usage
+    tokens = usage["input_tokens"] + usage["output_tokens"]
+    cost = format_cost(report.usd, report.unpriced)
+    return f"{plural(usage['calls'], 'model call')}, {tokens:,} tokens, {cost}"
+
+
 # ---- failures and interrupts ---------------------------------------------------------------------
 def report_failure(error: RunFailed, flow: AnyFlow, request: RunRequest) -> None:
-    """Print a failed run for programs, and add to the error's message how to resume the run."""
+    """Print a failed run for programs, and add its cost to the error, and how to resume it."""
+    if isinstance(error.run, RunReport) and error.run.usage["calls"]:
+        error.add_note(f"It made {_format_usage(error.run)}.")
     if request.journal is not None and error.end_reason not in ("interrupted", "cancelled"):
         command = request.format_command("resume", error.run_id)
         if error.end_reason == "ambiguous":

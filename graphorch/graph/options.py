@@ -20,7 +20,8 @@ class Retry:
 
     Only an exception of a type in `on` is retried. The pause before the second attempt is `first`
     seconds; each further one is `factor` times as long, up to `longest`. There is no retry without
-    a bound.
+    a bound. A retry asks its models anew and pays again; only a `resume` serves the answers that
+    the attempts before it got.
 
     Raises `InputError` for a value that is out of range.
     """

@@ -118,3 +118,16 @@ def test_known_part_of_cost_is_shown(shell: Shell, monkeypatch: pytest.MonkeyPat
     assert "$0.0100" in (again.err if ran.code else ran.err)
     shown = shell("runs", "show", "last", "--db", "runs.sqlite")
     assert "0.0100+?" in shown.out
+
+
+def test_failed_run_says_its_cost(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that failed of an answer it paid for says what it cost."""
+    shell.write("asks.py", FLOW)
+    monkeypatch.setenv("OWN_KEY", "k")
+    with endpoint((200, json.dumps(completion("fi", "length")))) as url:
+        shell.configure(PRICED.format(url=url))
+        ran = shell("run", "asks.py", "--topic", "tides")
+        printed = shell("run", "asks.py", "--topic", "tides", "--json")
+    assert ran.code == 1
+    assert "It made 1 model call, 10 tokens, $0.0100." in ran.err
+    assert json.loads(printed.out)["cost"] == pytest.approx(0.01)

@@ -215,7 +215,7 @@ SCENARIOS: dict[Callable[[MemoryStore], Awaitable[None]], set[str]] = {
     retry_failed: {"retry"},
     end_grace: {"grace"},
     act_once: {"starting"},
-    call_refusing_model: {"unanswered"},
+    call_refusing_model: {"sending", "unanswered"},
     skip_join: {"skipped"},
     fork_finished: {"forked"},
     migrate_waiting: {"migrated"},

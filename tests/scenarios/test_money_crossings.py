@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from graphorch import Budget, Context, Failed, Graph, Result, Retry, RunFailed, agent, node
 from graphorch.clock import Runtime
 from graphorch.journal.memory import MemoryStore
+from graphorch.journal.records import NewRun
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.models.budgets.spend_store import MemorySpend
 from graphorch.models.client import ModelClient, OnText
@@ -416,3 +417,35 @@ def test_session_counts_steps_taken_back() -> None:
     usd, requests = asyncio.run(main())
     assert usd == pytest.approx(till.charged)
     assert requests == till.requests == 2
+
+
+# ---- figures for people who run without a budget ------------
+def test_lost_call_counts_without_budget() -> None:
+    """A call that its process did not survive is reported, and counts at a budget given later."""
+
+    async def main() -> None:
+        till, store = Till("silent"), MemoryStore(clock=lambda: now[0])
+        now = [1e9]
+        async with opened(till, seconds=60) as client:
+            dying = asyncio.create_task(
+                build().run(ASKED, run_id="r", client=client, durable=store)
+            )
+            await till.was_silent.wait()
+            records = (await store.load("r")).records
+            dying.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await dying
+        # what was on the disk when the process died
+        left = MemoryStore(clock=lambda: now[0])
+        head = (await store.load("r")).head
+        await left.create(NewRun("r", head.flow, head.fingerprint, head.format))
+        lease = await left.claim("r", "dead", ttl=1)
+        await left.append(lease, records, expected_last_seq=0)
+        now[0] += 60
+        async with opened(till) as client:
+            options: dict[str, Any] = {"client": client, "durable": left}
+            outcome = await outcome_of(build().resume("r", budget=Budget(calls=2), **options))
+        assert outcome.end_reason == "limit:calls"
+        assert (till.requests, report_of(outcome).unpriced) == (2, 1)
+
+    asyncio.run(main())

@@ -3,8 +3,8 @@
 Rules of this file:
 - every call is reported and recorded with what it was charged, however it ended: answered, failed,
   cancelled, or refused by a budget after its first request;
-- in a journal, a call under a budget is announced before each of its requests, so that a process
-  that dies leaves the worst case behind.
+- in a journal, a call is announced before each of its requests, so that a process that dies leaves
+  behind that it asked, and the worst case.
 """
 
 from __future__ import annotations
@@ -82,9 +82,7 @@ class _OpenCall:
         self._services = services
         self._activation = activation
         self._number: int | None = None
-        payer = request.payer
-        is_capped = payer is not None and payer.has_cap("usd", "tokens", "calls")
-        if is_capped and services.is_journaled:
+        if services.is_journaled:
             self._number = services.number_call()
         self._receipt = Receipt(None if self._number is None else self._announce)
         self.request = replace(request, receipt=self._receipt)

@@ -72,8 +72,8 @@ Announce: TypeAlias = Callable[[Charge], Awaitable[None]]
 class Receipt:
     """Collects the charges of one model call while its requests come and go.
 
-    `announce` is awaited before each request that is paid from a budget, with the worst case of the
-    call up to and including it: what is written down then still holds if the process dies.
+    `announce` is awaited before each request, with the worst case of the call up to and including
+    it: what is written down then still holds if the process dies.
     """
 
     __slots__ = ("_announce", "_charges", "_under_way", "is_used", "was_announced")
@@ -86,20 +86,25 @@ class Receipt:
         self.is_used = False  # a meter has written on it
 
     @property
+    def is_announced(self) -> bool:
+        """Return whether each request is announced before it is sent."""
+        return self._announce is not None
+
+    @property
     def charge(self) -> Charge:
         """The charges of all requests that have ended."""
         return self._charges[0] if len(self._charges) == 1 else sum_charges(self._charges)
 
     async def begin_request(self, worst: Amount) -> None:
-        """Note that a request of at most this cost is about to be sent."""
+        """Announce that a request of at most this cost is about to be sent."""
         self._under_way.append(worst)
+        self.was_announced = True
         if self._announce is not None:
-            self.was_announced = True
             open_charges = [charge_worst(amount) for amount in self._under_way]
             await self._announce(sum_charges([*self._charges, *open_charges]))
 
     def end_request(self, worst: Amount | None, charge: Charge) -> None:
-        """Note what a request was charged in the end; `worst` as it began, None if it did not."""
+        """Note what a request was charged in the end; `worst` is what was announced, if it was."""
         self.is_used = True
         if worst is not None:
             self._under_way.remove(worst)

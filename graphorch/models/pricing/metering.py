@@ -194,6 +194,7 @@ class MeteredCall:
     """
 
     __slots__ = (
+        "_announced",
         "_charge",
         "_departure",
         "_is_open",
@@ -209,6 +210,7 @@ class MeteredCall:
         self._meter = meter
         self._worst = worst
         self._reservation: Reservation | None = None
+        self._announced: Amount | None = None
         self._charge: Charge | None = None
         self._departure = request.departure or Departure()
         self._is_open = False
@@ -227,9 +229,10 @@ class MeteredCall:
         if payer is not None and self._worst is not None:
             self._reservation = await payer.reserve(self._worst)
         self._is_open = True
-        if receipt is not None and self._worst is not None:
+        if receipt is not None and receipt.is_announced:
+            self._announced = self._find_worst()
             try:
-                await receipt.begin_request(self._worst)
+                await receipt.begin_request(self._announced)
             except BaseException:
                 self._close(NO_CHARGE)
                 raise
@@ -311,7 +314,7 @@ class MeteredCall:
 
     def _close(self, charge: Charge) -> None:
         """Settle the reservation at a charge, and note the charge on the receipt."""
-        receipt, worst = self.request.receipt, self._worst
+        receipt = self.request.receipt
         self._is_open = False
         if self._reservation is not None:
             if charge.requests:
@@ -322,7 +325,7 @@ class MeteredCall:
                 self._reservation.release()
             self._reservation = None
         if receipt is not None:
-            receipt.end_request(worst, charge)
+            receipt.end_request(self._announced, charge)
 
     def _find_charge(self, error: BaseException | None) -> Charge:
         """Return what a request without an answer was charged."""
@@ -338,6 +341,12 @@ class MeteredCall:
                 usd = usd - self._lost_usd if usd > self._lost_usd else None
             return self._build_charge(usage, usd)
         return self._build_charge(None, None)
+
+    def _find_worst(self) -> Amount:
+        """Return the bound on the request, also where no cap needed it."""
+        if self._worst is not None and self._worst.tokens:
+            return self._worst
+        return self._meter.worst(self.request)
 
     def _add_price_to_failure(self, error: AnswerError) -> None:
         """Price an answer of no use, if its usage was reported and its cost was not."""
@@ -355,9 +364,7 @@ class MeteredCall:
             tokens = usage.input_tokens + usage.output_tokens
             if usd is not None:
                 return Charge(1, usd, 0, usage.input_tokens, usage.output_tokens, usd, tokens)
-        worst = self._worst
-        if worst is None or not worst.tokens:
-            worst = self._meter.worst(self.request)  # it was not needed until now
+        worst = self._find_worst()
         has_price = self._meter.find_prices(self.request.model) is not None
         if usd is None and has_price and not worst.usd:
             usd = 0.0  # however much it was, it is free
