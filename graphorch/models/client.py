@@ -22,8 +22,9 @@ class ModelClient(Protocol):
         """Return the complete answer; its text also goes to `on_text` in pieces while it arrives.
 
         The stream is a preview; only the text of the response counts. The pieces of one attempt
-        join to that text (except that a code fence around JSON is taken off the response), but a
-        call that starts over after a failure streams from the beginning again.
+        join to that text, except that a code fence around JSON is taken off the response, and so
+        are thoughts of which only the end is marked. A call that starts over after a failure
+        streams from the beginning again.
 
         Raises `ModelError` for every failure between here and the model; never half an answer.
         """
