@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from graphorch.models.answer_check import list_gaps
 from graphorch.models.client import ModelClient, OnText
 from graphorch.models.errors import AnswerError, Empty
 from graphorch.models.json_answer import find_objects, unwrap
-from graphorch.models.json_schema import describe_schema
+from graphorch.models.json_schema import describe_schema, strip_code_fence
 from graphorch.models.messages import Message, Request, Response, Usage
 from graphorch.models.reasoning import strip_reasoning
 from graphorch.text import truncate_repr
@@ -180,6 +180,8 @@ def _parse(text: str, output: type[M]) -> tuple[M | None, list[_Problem]]:
 
 def _find_candidates(text: str, output: type[BaseModel]) -> list[str]:
     """Return the objects that may be the answer, or what comes nearest to one."""
+    if issubclass(output, RootModel):
+        return [strip_code_fence(strip_reasoning(text))]  # it need not be an object
     objects = find_objects(text)
     if not objects:
         text = strip_reasoning(text)
@@ -206,11 +208,14 @@ def _choose(parsed: Sequence[tuple[M | None, list[_Problem]]]) -> tuple[M | None
     return (values[0], []) if values else (None, parsed[-1][1])
 
 
+_UNREADABLE = object()
+
+
 def _validate(text: str, output: type[M]) -> tuple[M | None, list[_Problem]]:
     try:
         given = json.loads(text)
     except (json.JSONDecodeError, RecursionError):
-        given = None  # what is wrong with it, pydantic says better
+        given = _UNREADABLE  # what is wrong with it, pydantic says better
     except ValueError:
         # Python neither reads nor shows such a number.
         return None, [_Problem("the whole answer: it holds a number with thousands of digits")]
@@ -218,6 +223,8 @@ def _validate(text: str, output: type[M]) -> tuple[M | None, list[_Problem]]:
         value = output.model_validate_json(text, by_name=True, by_alias=True)
     except ValidationError as error:
         return None, _list_problems(error)
+    if given is _UNREADABLE:
+        return None, [_Problem("the whole answer: it is no JSON by the standard")]
     gaps = [_Problem(f"{where}: {what}") for where, what in list_gaps(value, given)]
     return (None, gaps) if gaps else (value, [])
 

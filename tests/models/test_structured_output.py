@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, create_model, field_validator, model_validator
+from pydantic import BaseModel, Field, RootModel, create_model, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from graphorch.errors import ModelError
@@ -280,6 +280,19 @@ def test_number_of_author_may_be_infinite() -> None:
             return math.inf if value is None else value
 
     assert find_problems('{"limit": null, "unit": "s"}', Limit) == []
+
+
+def test_output_may_be_a_list() -> None:
+    """Read an output that is no object, and its numbers."""
+    numbers = RootModel[list[float]]
+    assert find_problems("[1, 2.5]", numbers) == []
+    assert (
+        find_problems('```json\n[{"kind": "a"}, {"kind": "b"}]\n```', RootModel[list[Inner]]) == []
+    )
+    assert find_problems('[{"kind": "a"}, {}]', RootModel[list[Inner]]) == [
+        "1.kind: Field required"
+    ]
+    assert find_problems("[1, NaN]", numbers) == ["1: Input should be a finite number (got nan)"]
 
 
 def test_endless_number_is_a_fault() -> None:
