@@ -129,7 +129,9 @@ class PolicyCall:
         self._request = request
         self._on_text = on_text
         self._is_outermost = terms.tally is None
-        self._tally = terms.tally or CallTally(policy.retries, request.receipt)
+        self._tally = terms.tally or CallTally(
+            policy.retries, self._rules.retry.rounds, request.receipt
+        )
         self._booked_before = _read_bookings(self._tally.receipt)
         self._may_probe = self._is_outermost or terms.is_early
         self._patience = terms.patience
@@ -159,20 +161,20 @@ class PolicyCall:
     async def _run_rounds(self) -> _Attempted | None:
         """Go through the candidates until one answers, with a pause between two rounds.
 
-        A round does not count if the targets were not asked, because all of them rest, or if they
-        refused to be asked so often.
+        It ends when no target may be asked again: each has its requests in as many rounds as the
+        rules say. A round in which a target rests, or refuses to be asked so often, is not one of
+        its rounds.
         """
         has_no_deadline = self._request.timeout is None
         pause = waited = 0.0
-        rounds_left = self._rules.retry.rounds
         while True:
-            requests_before = self._tally.requests
             self._tally.begin_round()
             answer = await self._run_round()
             if answer is not None or self._stop_reason or self._tally.is_out_of_budget:
                 return answer
-            rounds_left -= self._tally.requests > requests_before or self._rules.retry.rounds == 1
-            next_pause = self._pause_before_next(pause) if rounds_left > 0 else None
+            if self._rules.retry.rounds == 1:
+                return None
+            next_pause = self._pause_before_next(pause)
             if next_pause is None or (has_no_deadline and waited + next_pause > _LONGEST_WAIT):
                 return None
             pause, answers = next_pause, self._count_answers()

@@ -16,9 +16,9 @@ class RetryRules:
 
     The budget earns `share` of a request per call and `per_second`, and begins with `reserve`:
     after Finagle's retry budget (20 %), with a smaller floor because model calls are few and dear.
-    `rounds` is how often all targets of a policy are tried for one call. Pauses between rounds are
-    spread at random (decorrelated jitter) from `first` to `longest` seconds. `patience` is the
-    longest pause that a target may ask for.
+    `rounds` is how often each target of a policy is tried for one call; with 1 it never pauses.
+    Pauses between rounds are spread at random (decorrelated jitter) from `first` to `longest`
+    seconds. `patience` is the longest pause that a target may ask for.
 
     Raises `InputError` for values out of range.
     """

@@ -1,8 +1,9 @@
 """Requests of one call, counted over all policies that it passes, and the terms of each.
 
 Rules of this file:
-1. A target is asked at most once in a round, and in all rounds together at most as often as its
-   `attempts` say, however many policies of the call lead to it.
+1. A target is asked at most once in a round, in at most as many rounds as the rules of the policy
+   say that the call named, and at most as often as its own `attempts` say, however many policies of
+   the call lead to it.
 2. The first request to a target is free: moving on to a target that works adds no load to the one
    that failed. A request that repeats another one at the same target, and a probe of a target that
    rests, is taken from the retry budget of the policy that the call named.
@@ -62,7 +63,8 @@ NO_TERMS = AskTerms()
 class CallTally:
     """Tally of one call. Mutable; made by the policy that the call names."""
 
-    def __init__(self, retries: RetryBudget, receipt: Receipt | None = None) -> None:
+    def __init__(self, retries: RetryBudget, rounds: int, receipt: Receipt | None = None) -> None:
+        self._rounds = rounds
         self.receipt = receipt or Receipt()
         """Collects what the requests of the call are charged."""
         self._retries = retries
@@ -132,7 +134,8 @@ class CallTally:
         return [
             target
             for target in candidate.targets
-            if self._times_asked.get(target, 0) < target.attempts and self._may_recover(target)
+            if self._times_asked.get(target, 0) < min(target.attempts, self._rounds)
+            and self._may_recover(target)
         ]
 
     def _may_recover(self, candidate: Askable) -> bool:

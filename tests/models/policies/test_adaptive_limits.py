@@ -154,6 +154,23 @@ def test_refused_call_moves_to_next_target() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_burst_waits_for_limited_target(timeout: float | None) -> None:
+    """With the first target down, each call of a burst gets its turn at a limited second one."""
+
+    async def main(runtime: Runtime) -> None:
+        policy = fallback(
+            "p",
+            make_targets(runtime, FakeModel(status(503)), AtOnce(runtime, 0.5, 8)),
+            runtime=runtime,
+        )
+        calls = [policy.complete(request_to(timeout=timeout)) for _ in range(CALLS)]
+        answers = await asyncio.gather(*calls)
+        assert {answer.text for answer in answers} == {"fine"}
+
+    run(main)
+
+
 @pytest.mark.parametrize(("timeout", "longest"), [(None, 121), (10.0, 10)])
 def test_endless_refusals_end_call(timeout: float | None, longest: float) -> None:
     """A target that refuses everything ends a call at its deadline, or after two minutes."""

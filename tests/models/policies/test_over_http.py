@@ -159,3 +159,20 @@ def test_limits_in_headers_are_followed() -> None:
             await close_all(policy)
 
     run(main())
+
+
+def test_retry_after_of_a_day_pauses_one_server() -> None:
+    """A server that wants a day of rest is passed over, with its circuit closed."""
+
+    async def main() -> None:
+        rests = replies({"error": {"message": "no"}}, status=429, headers={"retry-after": "86400"})
+        async with serve(rests) as first, serve(replies(completion("second"))) as second:
+            policy = fallback("p", [connect("a", first), connect("b", second)])
+            for _ in range(20):
+                assert await answer_all([policy.complete(request_to())]) == {"second": 1}
+            target = policy.targets[0]
+            assert (len(first.asked), target.breaker.state) == (1, "closed")
+            assert 0 < target.limiter.blocked_for <= 60
+            await close_all(policy)
+
+    run(main())
