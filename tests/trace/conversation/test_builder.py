@@ -156,7 +156,7 @@ def test_half_a_character_fails_no_run() -> None:
         result = await flow.run(Order(), run_id="one", durable=store, client=Calm())
         assert result.status == "succeeded"
         call = next(turn for turn in (await conversation(store)).turns if turn.kind == "calls")
-        assert call.prompt[0].text == "half ? of one"
+        assert call.prompt[0].text == r"half \ud800 of one"
 
     asyncio.run(main())
 

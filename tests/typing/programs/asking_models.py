@@ -83,7 +83,7 @@ def judge(t: Topic, d: Draft) -> None:
     """Grade the draft."""  # no prompt of one's own: the slices are written out
 
 
-@node(cache=Cache(ttl=60), concurrency=2)
+@node(concurrency=2)
 async def look_up(ctx: Context[Library], t: Topic) -> Draft:
     ctx.resources.lent.append(t.topic)
     return Draft(draft=ctx.resources.books[t.topic])
@@ -98,7 +98,7 @@ async def polish(ctx: Context, d: Draft) -> tuple[Draft, Facts]:
     return Draft(draft=f"{text} ({grade.points}, try {ctx.attempt})"), Facts(facts=ctx.path)
 
 
-@node
+@node(cache=Cache(ttl=60))
 def keep(d: Draft, g: Grade) -> Draft | None:
     return d if g.points > 5 else None
 
