@@ -15,7 +15,7 @@ from graphorch.graph.options import is_count, is_number
 
 if TYPE_CHECKING:
     from graphorch.engine.events import Observer
-    from graphorch.models.budgets.budget import Account, Budget
+    from graphorch.models.budgets.budget import Account, Alert, Budget
     from graphorch.models.client import ModelClient
 
     OpenAccount: TypeAlias = Callable[[str, Budget | None, Mapping[str, str]], Account | None]
@@ -72,7 +72,7 @@ class RunSettings:
     path: the first entry at the first visit, the last entry from the last one on. `has_own_budget`:
     the caller gave the budget, instead of leaving it to the configuration or to the stored run, for
     which `open_account` opens another account. `open_node` opens the account of a node without a
-    budget of its own below another one, or returns that one.
+    budget of its own below another one, or returns that one; `on_alert` listens to all of them.
     """
 
     client: ModelClient
@@ -82,6 +82,7 @@ class RunSettings:
     has_own_budget: bool = False
     open_account: OpenAccount = _open_no_account
     open_node: OpenNode = _open_no_node
+    on_alert: Callable[[Alert], None] | None = None
     resources: Any = None
     model: str = ""
     models: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -108,6 +108,10 @@ class ReplayClient:
         raise ReplayDiverged(f"A replay makes no call, but model '{request.model}' was called.")
 
 
+NO_CALLS = SharedClient(ReplayClient(), None, owned=False)
+"""The client of a run that is opened and does not go on."""
+
+
 class _NoModelClient:
     """Client of a flow in which no node can call a model."""
 

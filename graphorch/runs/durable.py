@@ -189,6 +189,9 @@ def merge_settings(
         limits = replace(limits, activations=before.limits.activations)
     if not settings.has_own_budget:
         account = before.account
+        if account is not None and settings.on_alert is not before.on_alert:
+            # The same budget, for another listener.
+            account = settings.open_account(scheduler.plan.name, account.budget, settings.tags)
     if account is not None and account is not before.account:
         from graphorch.models.budgets.charge import sum_charges
 

@@ -20,7 +20,7 @@ from graphorch.engine.scheduler import OnAmbiguous, Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, WrongOutput
 from graphorch.graph.plan import Plan
-from graphorch.runs.clients import ReplayClient, SharedClient, load_modules, share_client
+from graphorch.runs.clients import NO_CALLS, ReplayClient, SharedClient, load_modules, share_client
 from graphorch.runs.options import (
     RunOptions,
     build_settings,
@@ -142,7 +142,9 @@ class RunManager:
 
     async def cancel(self, run_id: str, durable: Durable) -> None:
         """Cancel a run for good. Raises `InputError` if it is under way or over."""
-        options = RunOptions() if durable is False else RunOptions(durable=durable)
+        options = RunOptions()
+        if durable is not False:
+            options = RunOptions(durable=durable, client=NO_CALLS)  # so none is configured
         async with self._reopen(run_id, options) as scheduler:
             if scheduler.is_under_way:
                 raise InputError(
@@ -250,7 +252,17 @@ class RunManager:
         if options:
             from graphorch.runs.durable import merge_settings
 
-            settings = self.build_settings({**options, "run_id": run_id})
+            before = scheduler.settings
+            kept = RunOptions(
+                client=before.client,
+                resources=before.resources,
+                tags=before.tags,
+                watch=before.watchers,
+                clock=before.clock,
+                on_alert=before.on_alert,
+            )
+            given: RunOptions = {**kept, **options, "run_id": run_id}
+            settings = self.build_settings(given)
             scheduler.change(merge_settings(scheduler, settings, options.get("on_failure")))
         return scheduler
 

@@ -103,6 +103,7 @@ def build_settings(
         has_own_budget=options.get("budget") is not None,
         open_account=open_account,
         open_node=open_node,
+        on_alert=on_alert,
         resources=options.get("resources"),
         model=options.get("model") or "",
         tags=tags,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from graphorch import Budget, Context, Graph, InputError, RunFailed, node
+from graphorch import Budget, Context, Graph, InputError, Limits, RunFailed, node
 from graphorch.journal.memory import MemoryStore
 from graphorch.models.budgets.budget import Alert
 from tests.models.fakes import Answer, FakeModel, status
@@ -82,3 +82,25 @@ def test_node_budget_is_for_each_node() -> None:
     tables = {**PLAIN, "budgets": {"node": {"calls": 1}, "run": {"calls": 2}}}
     result = asyncio.run(FLOW.run(Topic(), client=build_router(tables, FakeModel(FAST))))
     assert result.usage["calls"] == 2
+
+
+def test_resume_keeps_what_is_not_given() -> None:
+    """A run in memory goes on with its client, listener and budget, unless others are given."""
+
+    async def main() -> None:
+        first: list[Alert] = []
+        second: list[Alert] = []
+        model = FakeModel(FAST, status(400), status(400), FAST)
+        client = build_router(PLAIN, model)
+        with pytest.raises(RunFailed):
+            await FLOW.run(
+                Topic(), run_id="r", client=client, budget=Budget(calls=8), on_alert=first.append
+            )
+        with pytest.raises(RunFailed):
+            await FLOW.resume("r", limits=Limits(activations=9))
+        await FLOW.resume("r", on_alert=second.append)
+        assert len(model.requests) == 4
+        # three calls were made before the other listener, and the fourth is half of eight
+        assert (first, [alert.share for alert in second]) == ([], [0.5])
+
+    asyncio.run(main())

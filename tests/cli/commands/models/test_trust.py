@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from graphorch.models.config.trust import TrustStore
+from tests.cli.flows import start_waiting_run
 from tests.cli.shell import Ended, Shell, run_program
 from tests.models.servers import Server, pieces_of, serve, streams
 
@@ -182,3 +183,23 @@ def test_escapes_in_file_are_shown(shell: Shell) -> None:
     ended = shell("trust")
     assert "\x1b" not in ended.out + ended.err
     assert "\\x1b[2K" in ended.out
+
+
+def test_cancel_needs_no_trust(shell: Shell) -> None:
+    """A run can be cancelled beside a file that is not trusted, since nothing is asked."""
+    run_id = start_waiting_run(shell)
+    write_endpoint(shell, "https://router.example/v1")
+    command = ("runs", "cancel", run_id, "--flow", "ask.py", "--db", "r.sqlite")
+    assert shell(*command).code == 0
+
+
+def test_odd_file_is_warned_about(shell: Shell) -> None:
+    """A run shows what is odd about its file, with line and field, and alerts of its budget."""
+    shell.write("asks.py", AGENT.replace(', model="m"', ""))
+    (shell.here / "graphorch.toml").write_text(
+        '[limits."openai/gtp-5"]\nrpm = 5\n[budgets.run]\ncalls = 2\n[alerts]\nshares = [0.5]\n'
+    )
+    ended = shell("run", "asks.py", "--topic", "The tide rises. The moon pulls.")
+    assert ended.code == 0
+    assert "graphorch.toml:1: limits.openai/gtp-5: no policy, default_model or price" in ended.err
+    assert "alert: The budget of 'asking' has spent 50%: 1 of 2 calls." in ended.err
