@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, NotRequired, TypeAlias, get_args
 
-from annotated_types import Interval
+from pydantic import Field
 from typing_extensions import TypedDict  # pydantic checks bodies by them, also on Python 3.11
 
 from graphorch.statuses import RunStatus
 
-Seconds: TypeAlias = Annotated[float, Interval(ge=-1e12, le=1e12)]
+Seconds: TypeAlias = Annotated[float, Field(ge=-1e12, le=1e12)]
 """A time in seconds since 1970, or a duration; damaged ones would not be a date or a number."""
 
-Count: TypeAlias = Annotated[int, Interval(ge=0, le=2**53)]
+Count: TypeAlias = Annotated[int, Field(ge=0, le=2**53)]
 
-Dollars: TypeAlias = Annotated[float, Interval(ge=0, le=1e12)]
+Dollars: TypeAlias = Annotated[float, Field(ge=0, le=1e12)]
 
-Index: TypeAlias = Annotated[int, Interval(ge=-1, le=2**53)]
+Index: TypeAlias = Annotated[int, Field(ge=-1, le=2**53)]
 """A number of something in the graph; -1 is none."""
 
 RecordKind: TypeAlias = Literal[

@@ -28,6 +28,7 @@ from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.testing import run_virtual
 from graphorch.trace import build_conversation
 from tests.cli.shell import Shell
+from tests.golden.flows import FLOWS
 from tests.scenarios.hostile import (
     NOW,
     READERS,
@@ -259,3 +260,63 @@ def write_file(path: Path, *cases: Case) -> None:
         await store.close()
 
     asyncio.run(write())
+
+
+# ---- the command line ----------------------------------------------------------------------------
+COMMANDS = [
+    ["runs"], ["runs", "--json"], ["runs", "show", "RUN"], ["runs", "show", "RUN", "--json"],
+    ["runs", "show", "RUN", "--records"], ["stats"], ["stats", "calls", "--by", "model,day"],
+    ["stats", "errors", "--format", "csv"], ["stats", "loops", "--format", "json"],
+    ["heat", "flow.py"], ["heat", "flow.py", "--run", "RUN", "--against", "beside"],
+    ["timeline", "RUN"], ["conversation", "RUN"], ["conversation", "RUN", "--format", "json"],
+    ["conversation", "RUN", "--diff", "beside"], ["why", "flow.py", "RUN"],
+    ["why", "flow.py", "RUN", "last"], ["critical", "flow.py", "RUN"],
+    ["replay", "flow.py", "RUN"], ["fork", "flow.py", "RUN", "--from", "split"],
+    ["rerun", "flow.py", "RUN", "--from", "split"], ["resume", "flow.py", "RUN", "--json"],
+    ["answer", "flow.py", "RUN", "ask", "yes"], ["runs", "cancel", "RUN", "--flow", "flow.py"],
+    ["runs", "erase", "RUN"], ["runs", "show", "RUN"],
+    ["runs", "prune", "--older-than", "1s", "--status", "failed"],
+]  # fmt: skip
+
+
+def call_all_commands(seed: int, shell: Shell) -> None:
+    """Give an altered run to every command: one message, a documented code, and no traceback."""
+    chance = random.Random(seed)
+    case = alter(find_case(chance.choice(list(FLOWS))), chance, 1 + seed % 2)
+    beside = find_case("finished")
+    beside = replace(
+        beside, log=RunLog(replace(beside.log.head, run_id="beside"), beside.log.records)
+    )
+    write_file(shell.here / "graphorch.sqlite", case, beside)
+    flow = f"from tests.golden import flows\nflow = flows.{case.build.__name__}()"
+    shell.here.joinpath("flow.py").write_text(flow)
+    for words in COMMANDS:
+        command = [case.log.head.run_id if word == "RUN" else word for word in words]
+        ended = shell(*command)
+        assert ended.code in (0, 1, 2, 4), (command, ended.err)
+        assert "Traceback" not in ended.err
+        assert "bug of graphorch" not in ended.err
+        assert "half of a copy" not in ended.err
+        if words[0] == "stats" or words == ["runs"]:
+            assert ended.code == 0, (command, ended.err)
+
+
+@pytest.fixture
+def plain_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Shell(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_commands_survive_altered_journal(seed: int, plain_shell: Shell) -> None:
+    """Every command answers an altered journal, and `stats` counts the run beside it."""
+    call_all_commands(seed, plain_shell)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4, 104))
+def test_commands_survive_many_altered_journals(seed: int, plain_shell: Shell) -> None:
+    """The test above with many more alterations."""
+    call_all_commands(seed, plain_shell)
