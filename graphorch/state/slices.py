@@ -47,6 +47,7 @@ M = TypeVar("M", bound=BaseModel)
 Reducer = Callable[[Any, Any], Any]
 Update = dict[int, Any]  # field index -> validated value
 
+_CHECK_OF_MODEL = "chain[is-instance["  # of a settled schema; no part of a value has this name
 _MANY = 8  # slices of at least so many fields are validated in one go
 _set = object.__setattr__
 
@@ -586,8 +587,12 @@ def _wrong_type(output: object, model: type[BaseModel]) -> WrongOutput:
 
 def _invalid_value(model: type[BaseModel], error: ValidationError, *place: str) -> WrongOutput:
     """Return the error for a value of a slice that is not valid; `place` begins the path to it."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in (*place, *first["loc"]))
+    errors = error.errors(include_url=False)
+    # Of a union, the choice that the value came furthest in says most.
+    is_other_model = errors[0]["type"] == "is_instance_of"
+    first = max(errors, key=lambda item: len(item["loc"])) if is_other_model else errors[0]
+    path = [str(part) for part in (*place, *first["loc"])]
+    where = ".".join(part for part in path if not part.startswith(_CHECK_OF_MODEL))
     value = _format_value(first["input"])
     return WrongOutput(f"It returned {model.__name__} with '{where}' = {value}: {first['msg']}.")
 

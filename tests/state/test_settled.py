@@ -367,6 +367,18 @@ def test_changed_instance_is_found() -> None:
         WRITER.update(made)
 
 
+class Owner(BaseModel):
+    pets: list[Annotated[Cat | Dog, Field(discriminator="kind")]] = []
+
+
+def test_changed_instance_of_union_is_named() -> None:
+    """An invalid value in a union of models is named by its path, in the model that it is of."""
+    made = Owner.model_validate({"pets": [{"petKind": "cat"}, {"petKind": "dog"}]})
+    made.pets[1].name = 3  # type: ignore[assignment]
+    with pytest.raises(WrongOutput, match=r"'pets.1.name' = int 3: Input should be a valid string"):
+        Schema(Owner).writer(Owner).update(made)
+
+
 def test_raw_mapping_is_no_instance() -> None:
     """Data that only the model itself could convert is refused where an instance belongs."""
     made = Checked.model_construct({"persons"}, persons=[ADA])
