@@ -51,7 +51,7 @@ An exception that it raises ends the call.
 _MOST_PROBLEMS = 3  # of an answer that are shown
 _SHORTEST_DIFFERENCE = 1e-3  # seconds that are worth a new request, which takes longer to make
 _SLOWER_THAN_USUAL = 2.0  # times the predicted wait, which a slow target gets at least
-_LONGEST_WAIT = 120.0  # seconds without any answer that a call without a deadline waits
+_LONGEST_WAIT = 60.0  # seconds without any answer that a call without a deadline waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,16 +232,16 @@ class PolicyCall:
     async def _probe_resting(self, usable: Sequence[Candidate]) -> _Attempted | None:
         """Ask the resting candidates one after the other, since no other could be asked at all.
 
-        An early probe is the only way out when every circuit is open; it costs retry budget. First
-        comes the one whose last probe is longest ago: of two, one may stay down.
+        An early probe is the only way out when every circuit is open. First comes the one whose
+        last probe is longest ago: of two, one may stay down.
         """
         resting: list[tuple[float, float, Candidate]] = []
         for candidate in usable:
             reason = self._check_availability(candidate)
-            if reason is not None and reason.may_probe:
+            if reason is not None and reason.probe_in == 0:
                 resting.append((reason.probed_at, reason.seconds, candidate))
         for _, _, candidate in sorted(resting, key=lambda entry: entry[:2]):
-            if self._is_out_of_time() or not self._tally.try_begin(candidate, is_probe=True):
+            if self._is_out_of_time() or not self._tally.try_begin(candidate):
                 return None
             outcome = await self._attempt(
                 candidate, self._on_text, self._patience_left(), is_early=True
@@ -262,7 +262,10 @@ class PolicyCall:
             if not self._tally.may_ask_later(candidate):
                 continue
             unavailability = self._check_availability(candidate)
-            unavailable_for = unavailability.seconds if unavailability else 0.0
+            unavailable_for = 0.0
+            if unavailability is not None:
+                probe_in = unavailability.probe_in
+                unavailable_for = unavailability.seconds if probe_in is None else probe_in
             waits.append(max(unavailable_for, self._tally.find_pause(candidate)))
         backoff = next_pause(self._rules.retry, last_pause, self._policy.runtime.random)
         pause = max(backoff, min(waits, default=float("inf")))

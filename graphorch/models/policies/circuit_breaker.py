@@ -11,8 +11,10 @@ Rules of this file:
    opened neither closes it nor opens it again.
 3. A call without a verdict (cancelled, or never sent) frees its place and changes nothing else.
 4. Only a probe after the whole rest makes the next rest longer. One that was sent early and fails
-   leaves the rest as it was: callers without another target probe often, and would otherwise keep
-   the target closed for long after a short outage.
+   leaves the rest as it was, or callers without another target would keep the target closed for
+   long after a short outage.
+5. Early probes keep a distance that doubles with each that fails, from half a second to five: an
+   outage is not answered with more load, and its end is soon noticed.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 
 from graphorch.errors import InputError, ModelError
 
+_FIRST_DISTANCE, _LONGEST_DISTANCE = 0.5, 5.0  # seconds between early probes
 _MOST_DOUBLINGS = 16  # far beyond any longest rest; without a limit the power only grows
 
 
@@ -94,6 +97,7 @@ class CircuitBreaker:
         self._rests_until: float | None = None  # None: closed
         self._is_probing = False
         self._probed_at = -math.inf
+        self._distance = _FIRST_DISTANCE
         self._times_opened = 0
         self._failures_in_a_row = 0
         # (time, worked) of the calls within the window
@@ -122,6 +126,11 @@ class CircuitBreaker:
         return self._probed_at
 
     @property
+    def seconds_to_early_probe(self) -> float:
+        """Seconds until a caller without another target may probe before the rest is over."""
+        return max(0.0, self._probed_at + self._distance - self._clock())
+
+    @property
     def is_probing(self) -> bool:
         """Return whether a probe is on its way."""
         return self._is_probing
@@ -141,7 +150,8 @@ class CircuitBreaker:
         if self._rests_until is None:
             return CallPermit(self, self._era, is_probe=False)
         is_resting = self._clock() < self._rests_until
-        if self._is_probing or (is_resting and not early):
+        is_too_early = is_resting and (not early or self.seconds_to_early_probe > 0)
+        if self._is_probing or is_too_early:
             return None
         self._is_probing = True
         self._probed_at = self._clock()
@@ -156,8 +166,10 @@ class CircuitBreaker:
             self._is_probing = False
             if verdict is True:
                 self._close()
-            elif verdict is False and self._probed_at >= (self._rests_until or 0.0):
-                self._open()
+            elif verdict is False:
+                self._distance = min(2 * self._distance, _LONGEST_DISTANCE)
+                if self._probed_at >= (self._rests_until or 0.0):
+                    self._open()
         elif verdict is not None and self._rests_until is None:
             self._open_if_failing(verdict)
 
@@ -193,6 +205,7 @@ class CircuitBreaker:
 
     def _close(self) -> None:
         self._rests_until = None
+        self._distance = _FIRST_DISTANCE
         self._times_opened = 0
         self._begin_era()
 

@@ -6,7 +6,7 @@ candidates only. Rules of all policies:
 1. After a failure the next candidate is asked at once, without a pause. A failure that no other
    candidate could avoid is raised unchanged.
 2. A candidate that rests (circuit open), asked for a pause, or cannot answer in the time left is
-   passed over. If all of them rest, the one that is due first is probed early.
+   passed over. If all of them rest, one after the other is probed early.
 3. After all have failed there may be another round, after a pause that is spread at random, and
    only with those that may have recovered.
 4. The first request to each target is free. Every request beyond that is taken from one retry

@@ -5,8 +5,8 @@ Rules of this file:
    say that the call named, and at most as often as its own `attempts` say, however many policies of
    the call lead to it.
 2. The first request to a target is free: moving on to a target that works adds no load to the one
-   that failed. A request that repeats another one at the same target, and a probe of a target that
-   rests, is taken from the retry budget of the policy that the call named.
+   that failed. A request that repeats another one at the same target is taken from the retry budget
+   of the policy that the call named.
 3. A request that a target refused as one too many, or that was not sent at all, does not count: the
    limiter of the target spreads such requests over time.
 4. A failure after which a target is of no use to this call holds in every policy of the call.
@@ -96,7 +96,7 @@ class CallTally:
         """Return whether a target of a candidate was asked."""
         return any(target in self._times_asked for target in candidate.targets)
 
-    def try_begin(self, candidate: Askable, *, is_probe: bool = False) -> bool:
+    def try_begin(self, candidate: Askable) -> bool:
         """Count a request to a candidate; return False if the retry budget does not allow it.
 
         A policy is not counted: each of its targets is, when it is asked.
@@ -104,7 +104,7 @@ class CallTally:
         if candidate not in candidate.targets:
             return True
         is_repeat = self._times_asked.get(candidate, 0) > 0
-        if (is_repeat or is_probe) and not self._retries.try_take():
+        if is_repeat and not self._retries.try_take():
             self.is_out_of_budget = True
             return False
         self._times_asked[candidate] = self._times_asked.get(candidate, 0) + 1

@@ -40,13 +40,13 @@ _EXPECTED_OUTPUT = 256  # tokens of an answer without a limit, until it is there
 class Unavailability:
     """Reason for not asking a candidate now, and the seconds for which it holds.
 
-    `may_probe`: its circuit breaker is the only reason, and no probe is on its way; `probed_at` is
-    the time of the last one.
+    `probe_in`: seconds until a caller that has no other candidate may probe it all the same, if its
+    circuit breaker is the only reason; `probed_at` is the time of the last probe.
     """
 
     reason: str
     seconds: float
-    may_probe: bool = False
+    probe_in: float | None = None
     probed_at: float = -math.inf
 
 
@@ -224,8 +224,8 @@ class Target:
                 return Unavailability("a probe is on its way", 0.0)
             seconds = self.breaker.seconds_to_probe or 0.0
             reason = f"its circuit is open for {seconds:.0f} s"
-            probed_at = self.breaker.probed_at
-            return Unavailability(reason, seconds, may_probe=True, probed_at=probed_at)
+            probe_in = min(seconds, self.breaker.seconds_to_early_probe)
+            return Unavailability(reason, seconds, probe_in, self.breaker.probed_at)
         pause = self.limiter.blocked_for
         if pause > 0:
             return Unavailability(f"it asked to be left alone for another {pause:.1f} s", pause)

@@ -471,7 +471,8 @@ def test_outage_stays_within_retry_budget(width: int, pace: str) -> None:
         asked = [len(model.requests) for model in models]
         assert sum(max(0, requests - calls) for requests in asked) <= budget
         if pace != "at once":
-            assert sum(asked) < calls / 2, "the breakers should have cut most of it"
+            # a few until the circuit opens, then a probe every five seconds
+            assert max(asked) <= 20 + runtime.clock() / 4
 
     run(main)
 

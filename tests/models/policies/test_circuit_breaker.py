@@ -101,12 +101,15 @@ def test_failed_early_probe_keeps_rest() -> None:
     """A probe that was sent before its time and fails makes the rest no longer."""
     clock = Clock()
     breaker = opened(clock)
-    for second in range(1, 30):
-        clock.now = second
+    times: list[float] = []
+    while clock.now < 30:
         probe = breaker.admit(early=True)
-        assert probe is not None
-        probe.close(False)
-        assert breaker.seconds_to_probe == 30 - second
+        if probe is not None:
+            times.append(clock.now)
+            probe.close(False)
+        assert breaker.seconds_to_probe == 30 - clock.now
+        clock.now += 0.5
+    assert times == [0, 1, 3, 7, 12, 17, 22, 27]  # a distance of 1, 2, 4, then 5 seconds
     clock.now = 30
     fail(breaker, 1)
     assert breaker.seconds_to_probe == 60

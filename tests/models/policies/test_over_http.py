@@ -161,6 +161,31 @@ def test_limits_in_headers_are_followed() -> None:
     run(main())
 
 
+def test_short_outage_of_all_servers() -> None:
+    """After a second in which no server works, every call is answered again."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        back_at = loop.time() + 1.0
+
+        async def answer(asked: Asked) -> None:
+            if loop.time() < back_at:
+                await replies({"error": {"message": "down"}}, status=503)(asked)
+            else:
+                await replies(completion("back"))(asked)
+
+        async with serve(answer) as first, serve(answer) as second:
+            policy = fallback("p", [connect("a", first), connect("b", second)])
+            while loop.time() < back_at:
+                await answer_all([policy.complete(request_to()) for _ in range(10)])
+            for _ in range(3):
+                outcomes = await answer_all([policy.complete(request_to()) for _ in range(10)])
+                assert outcomes == {"back": 10}
+            await close_all(policy)
+
+    run(main())
+
+
 def test_retry_after_of_a_day_pauses_one_server() -> None:
     """A server that wants a day of rest is passed over, with its circuit closed."""
 
