@@ -119,7 +119,9 @@ class RetryConfig(_Part):
 class LatencyConfig(_Part):
     """How a `fastest` policy explores and compares: see `LatencyRules`."""
 
+    aim: Literal["answer", "first token"] | None = None
     explore: Annotated[int, Field(ge=2)] | None = None
+    effort: _Share | None = None
     near: Annotated[float, Field(ge=0, lt=1)] | None = None
     expected_output: _Above0 | None = None
 

@@ -298,7 +298,7 @@ ROWS: list[Row] = [
     ],
     *[
         (f"policies.*.latency.{name}", value, FASTEST, see_rules(name, "latency"), value)
-        for name, value in {"explore": 3, "near": 0.4, "expected_output": 64.0}.items()
+        for name, value in {"aim": "first token", "effort": 0.5, "explore": 3, "near": 0.4, "expected_output": 64.0}.items()
     ],
     *[
         (f"breaker.{name}", value, BASE, see_rules(name, "breaker", "a"), value)
