@@ -167,7 +167,7 @@ def test_running_run_is_shown_so_far() -> None:
     async def main() -> None:
         log = await (await ran()).load("one")
         builder = ConversationBuilder(replace(log.head, status="running"))
-        turns = [turn for record in log.records[:4] for turn in builder.take(record)]
+        turns = [turn for record in log.records[:5] for turn in builder.take(record)]
         shown = Conversation(
             builder.close(replace(log.head, status="waiting"), 0.0), turns + builder.rest()
         )
