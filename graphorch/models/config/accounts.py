@@ -64,7 +64,8 @@ class AccountFactory:
     ) -> Account:
         """Open the account of a run; a budget of its own goes before that of the configuration.
 
-        `on_alert` hears of the shares that the configuration names, or of the usual ones. Raises `InputError` for a budget with a 0 in it.
+        `on_alert` hears of the shares that the configuration names, or of the usual ones. Raises
+        `InputError` for a budget with a 0 in it.
         """
         budgets = self.config.budgets
         beside: list[Account] = []
