@@ -20,7 +20,7 @@ FAST = Answer(first=0.0)
 
 
 def test_listener_hears_usual_shares() -> None:
-    """A listener hears of a budget of the program without any configuration, once for each share."""
+    """A listener hears of a budget without any configuration, once for each share."""
     heard: list[Alert] = []
     client = build_router(PLAIN, FakeModel(FAST))
     run = FLOW.run(Topic(), client=client, budget=Budget(calls=2), on_alert=heard.append)

@@ -97,7 +97,7 @@ def test_default_is_no_write() -> None:
 
 
 def test_default_survives_resume_replay_and_fork(tmp_path: Path) -> None:
-    """A run that is resumed in another process, replayed or forked has the id that it began with."""
+    """A run that another process resumes, a replay and a fork have the id of the beginning."""
     path, tries = tmp_path / "runs.db", itertools.count()
 
     @node
@@ -174,7 +174,7 @@ def test_items_of_map_have_own_defaults(tmp_path: Path) -> None:
 
 
 def test_run_without_recorded_defaults_is_read(tmp_path: Path) -> None:
-    """The first record holds the defaults; a run without them, as before format 3, gets new ones."""
+    """The first record holds the defaults; a run of an older format gets new ones."""
     flow, path = build(one, two), tmp_path / "runs.db"
 
     async def load() -> list[Record]:

@@ -156,7 +156,8 @@ from graphorch.models.pricing.metering import MeteredClient
 from tests.scenarios.till import ASKED, PRICES, build
 
 client = MeteredClient(OpenAIClient(sys.argv[1], "key"), PRICES)
-asyncio.run(build().run(ASKED, run_id="r", durable=sys.argv[2], client=client, budget=Budget(calls=3)))
+cap = Budget(calls=3)
+asyncio.run(build().run(ASKED, run_id="r", durable=sys.argv[2], client=client, budget=cap))
 """
 
 

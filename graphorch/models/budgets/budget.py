@@ -35,8 +35,9 @@ class Budget:
     """Limits in US dollars, tokens, model calls and seconds of wall-clock time; None is no limit.
 
     A run never starts a call that does not fit. Every request that is sent counts, answered or not;
-    what it was charged counts at the worst case where no bill says it. Raises `InputError` for an amount below 0. What is
-    left of a budget may be 0, but an account does not open with a 0 in its budget.
+    what it was charged counts at the worst case where no bill says it. Raises `InputError` for an
+    amount below 0. What is left of a budget may be 0, but an account does not open with a 0 in its
+    budget.
     """
 
     usd: float | None = None

@@ -23,7 +23,7 @@ from graphorch.errors import GraphorchError, InputError, ModelError
 from graphorch.models.budgets.budget import Account, Amount, Reservation
 from graphorch.models.budgets.charge import NO_CHARGE, Charge, Departure
 from graphorch.models.client import ModelClient, OnText, close, prepare
-from graphorch.models.errors import AnswerError, TimedOut
+from graphorch.models.errors import AnswerError, ContextOverflow, TimedOut
 from graphorch.models.messages import Request, Response, Usage, estimate_usage
 from graphorch.models.token_count import bound_input_tokens
 
@@ -333,6 +333,9 @@ class MeteredCall:
             return NO_CHARGE
         if isinstance(error, AnswerError):
             self._add_price_to_failure(error)
+        # A prompt that is too long reaches no model, whatever status says so.
+        if isinstance(error, ContextOverflow):
+            return Charge(requests=1)
         if isinstance(error, ModelError) and is_uncharged(error.status):
             return Charge(requests=1)
         if isinstance(error, ModelError):

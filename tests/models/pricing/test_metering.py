@@ -9,7 +9,7 @@ import pytest
 from graphorch.clock import Runtime
 from graphorch.errors import InputError, ModelError
 from graphorch.models.budgets.budget import Account, Budget, CapReached
-from graphorch.models.errors import Truncated, Unreachable
+from graphorch.models.errors import ContextOverflow, Truncated, Unreachable
 from graphorch.models.messages import Usage
 from graphorch.models.pricing.metering import CallMeter, MeteredClient, PricingTerms
 from graphorch.models.token_count import bound_input_tokens
@@ -66,6 +66,7 @@ def test_capped_call_gets_output_limit() -> None:
         (status(429), 0.0, False),
         (status(401), 0.0, False),
         (status(400), None, True),
+        (ContextOverflow("too long", model="m", status=400), 0.0, False),
         (status(500), None, True),
         (status(503), None, True),
         (Unreachable("broke", model="m"), None, True),

@@ -144,7 +144,8 @@ def test_json_prints_one_object(shell: Shell) -> None:
     report: dict[str, Any] = json.loads(ended.out)
     assert report["status"] == "succeeded"
     assert set(report) == set(
-        "status end_reason flow run_id output cost unpriced usage seconds exhausted steps questions "
+        "status end_reason flow run_id output cost unpriced usage seconds exhausted steps "
+        "questions "
         "notes".split()
     )
     assert report["usage"]["calls"] == 1
