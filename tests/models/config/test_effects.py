@@ -236,12 +236,19 @@ ROWS: list[Row] = [
     ("endpoints.*.free", True, BASE, call(see=usd), (0.0, "free")),
     (
         "endpoints.*.caps_output", False, BASE,
-        call(payer=Account("test", Budget(usd=100)), see=lambda _, outcome: outcome if isinstance(outcome, str) else ""),
+        call(
+            payer=Account("test", Budget(usd=100)),
+            see=lambda _, outcome: outcome if isinstance(outcome, str) else "",
+        ),
         "InputError",
     ),
     (
         "endpoints.*.max_output", 7, BASE,
-        call(payer=Account("test", Budget(usd=100)), see=lambda world, _: world.asked()[0].max_tokens), 7,
+        call(
+            payer=Account("test", Budget(usd=100)),
+            see=lambda world, _: world.asked()[0].max_tokens,
+        ),
+        7,
     ),
     (
         "endpoints.*.sends_finish_reason", False, BASE,
@@ -275,7 +282,10 @@ ROWS: list[Row] = [
         call("policy/p", {"main": [status(401), Answer()]}, see=asked_models), ["a"],
     ),
     ("policies.*.check", "long", POLICY, call("policy/p", see=asked_models), ["a", "b"]),
-    ("policies.*.floor", 5, {**BASE, "policies": {"p": RATED}}, call("policy/p", see=first_target), "b"),
+    (
+        "policies.*.floor", 5, {**BASE, "policies": {"p": RATED}},
+        call("policy/p", see=first_target), "b",
+    ),
     ("policies.*.attempt_timeout", 0.02, POLICY, call("policy/p", SLOW, see=first_target), "b"),
     ("policies.*.hedge_after", 0.02, POLICY, call("policy/p", SLOW, see=first_target), "b"),
     (
@@ -298,7 +308,10 @@ ROWS: list[Row] = [
     ],
     *[
         (f"policies.*.latency.{name}", value, FASTEST, see_rules(name, "latency"), value)
-        for name, value in {"aim": "first token", "effort": 0.5, "explore": 3, "near": 0.4, "expected_output": 64.0}.items()
+        for name, value in {
+            "aim": "first token", "effort": 0.5, "explore": 3, "near": 0.4,
+            "expected_output": 64.0,
+        }.items()
     ],
     *[
         (f"breaker.{name}", value, BASE, see_rules(name, "breaker", "a"), value)
@@ -318,7 +331,10 @@ ROWS: list[Row] = [
     ("budgets.kept", f"{tempfile.mkdtemp()}/spend.db", BASE, see_kept, "SqliteSpend"),
     ("alerts.shares", [0.25], {**BASE, "budgets": {"run": {"calls": 4}}}, hear_alerts, [0.25]),
     ("guards.secrets.action", "block", BASE, call(text=SECRET, see=prompt), "GuardrailBlocked"),
-    ("guards.personal_data.action", "block", BASE, call(text=SECRET, see=prompt), "GuardrailBlocked"),
+    (
+        "guards.personal_data.action", "block", BASE,
+        call(text=SECRET, see=prompt), "GuardrailBlocked",
+    ),
     (
         "guards.secrets.where", "output", {**BASE, "guards": {"secrets": {}}},
         call(text=SECRET, see=prompt), SECRET,

@@ -36,8 +36,8 @@ output = 2
 
 # Keys that a file may have in any directory. A new key has to be added here, or needs trust.
 FREE = {
-    "default_model", "default_endpoint", "policies", "limits", "breaker", "budgets", "alerts", "guards",
-    "prices",
+    "default_model", "default_endpoint", "policies", "limits", "breaker", "budgets", "alerts",
+    "guards", "prices",
 }  # fmt: skip
 NEED_TRUST = {("endpoints",), ("budgets", "kept")}
 
