@@ -98,7 +98,8 @@ def test_changed_bytes_end_trust(tmp_path: Path, change: str) -> None:
 def test_trust_is_for_one_place(tmp_path: Path) -> None:
     """Do not trust equal bytes elsewhere: their relative paths mean something else there."""
     here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir(), there.mkdir()
+    here.mkdir()
+    there.mkdir()
     trust_config(write_config(here, ENDPOINT))
     write_config(there, ENDPOINT)
     with pytest.raises(InputError, match="not trusted"):
@@ -108,7 +109,8 @@ def test_trust_is_for_one_place(tmp_path: Path) -> None:
 def test_trust_follows_links(tmp_path: Path) -> None:
     """A link to a trusted file is that file; a link that was turned elsewhere is not."""
     here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir(), there.mkdir()
+    here.mkdir()
+    there.mkdir()
     (here / "graphorch.toml").symlink_to(trust_config(write_config(there, ENDPOINT)))
     find_config(here)
     (here / "graphorch.toml").unlink()
