@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from graphorch.errors import InputError
 
@@ -47,8 +47,11 @@ def _check_store(durable: Any) -> Store:
     """Return a store of the caller. Raises `InputError` for anything else."""
     from graphorch.journal.store import Store
 
-    if isinstance(durable, Store):
-        return durable
+    # From Python 3.12 on `isinstance` does not see what an object passes on to another one, as a
+    # store around a store may do for all that it does not change.
+    names = {name for name in (*vars(Store), *Store.__annotations__) if not name.startswith("_")}
+    if all(hasattr(durable, name) for name in names):
+        return cast("Store", durable)
     raise InputError(
         f"durable={durable!r:.80} is a {type(durable).__name__}, neither a path nor a store. "
         f"{_EXPECTED}"

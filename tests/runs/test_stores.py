@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -58,5 +58,25 @@ def test_users_share_store_until_last(tmp_path: Path) -> None:
             assert (await first.list_runs()).runs == ()
         async with open_store(path) as third:
             assert third is not first
+
+    asyncio.run(main())
+
+
+def test_store_that_passes_on_is_a_store() -> None:
+    """A store around another one may leave what it does not change to `__getattr__`."""
+
+    class Around:
+        def __init__(self, store: MemoryStore) -> None:
+            self._store = store
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._store, name)
+
+    async def main() -> None:
+        async with open_store(cast("Any", Around(MemoryStore()))) as store:
+            assert isinstance(store, Around)
+        with pytest.raises(InputError, match="neither a path nor a store"):
+            async with open_store(cast("Any", object())):
+                pass
 
     asyncio.run(main())
