@@ -7,6 +7,8 @@ to see where they are made.
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.benchmarks.by_graphorch import Programs
@@ -15,7 +17,9 @@ from tests.benchmarks.workloads import FIELD_NODES, IDLE_ROUNDS
 
 PLAIN, WATCHED = Programs(), Programs(is_watched=True)
 # calls of a further node, branch, round of two nodes, item
-BOUNDS = {"chain": 27, "fan_out": 107, "loop": 86, "map_items": 119}
+# The interpreter of Python 3.12 itself makes one call more for an item of a map.
+MAP_ITEMS = 120 if sys.version_info[:2] == (3, 12) else 119
+BOUNDS = {"chain": 27, "fan_out": 107, "loop": 86, "map_items": MAP_ITEMS}
 ROUTED_RUN = 240  # calls of a whole run: a router and the node that it chose
 OBSERVER_FACTOR = 2.5  # an observer of all events may cost so many times more
 
