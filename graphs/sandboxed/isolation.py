@@ -1,14 +1,14 @@
 """Wall between unread code and the machine: which there are, and what each of them enforces.
 
 bubblewrap (Linux, `apt install bubblewrap`; the default) gives the code namespaces of its own. The
-kernel enforces that it has: no network, no sight of other processes, no file but the interpreter's
-and the system's libraries (read only), its own two (read only) and an empty folder in memory of
-limited size; no environment variable, no capability, another user than the one who started it,
-limits on time, memory and processes. All of it is gone when it ends. Kernel bugs are out of scope:
-the kernel is shared.
+kernel enforces that it has no network and sees no other process; that it reads the interpreter,
+the programs and libraries of the system and the files of its task, and writes to nothing but an
+empty folder in memory of limited size; that it has no environment variable and no capability, and
+runs under limits on time, memory and processes. Started by root, it runs as another user. All of it
+is gone when it ends. A bug of the kernel is not guarded against, since the kernel is shared.
 
-container (`podman`, or else `docker`) enforces the same through the container
-engine, and limits the memory of all processes together. Its image has to be there already.
+container (`podman`, or else `docker`) enforces the same through the container engine, and limits
+the memory of all processes together. Its image has to be there already.
 
 none enforces limits on time, memory and the size of files, and nothing else: the code can read what
 you can read, and send it anywhere. It is for code that you trust, and for machines that are thrown
