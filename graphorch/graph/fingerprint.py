@@ -19,7 +19,7 @@ from graphorch.graph.plan import Plan, Step
 from graphorch.graph.schema_identity import build_schema, strip_names
 from graphorch.state.reducers import find_reducer, name_reducer
 
-FORMAT = 3
+FORMAT = 4
 """The format of the records that runs are written in, and of the description of their graph."""
 
 
@@ -56,7 +56,7 @@ def list_differences(stored: Any, plan: Plan) -> list[str]:
     """Return what changed since a description was stored: one short sentence each."""
     before: dict[str, Any] = stored if isinstance(stored, dict) else {}  # pyright: ignore[reportUnknownVariableType]
     format = before.get("format")
-    now = describe(plan, format if format in (2, FORMAT) else 1)
+    now = describe(plan, format if isinstance(format, int) and 2 <= format <= FORMAT else 1)
     old_nodes = [node["name"] for node in before.get("nodes", [])]
     new_nodes = [node["name"] for node in now["nodes"]]
     old_edges = [_format_edge(edge) for edge in before.get("edges", [])]
@@ -81,7 +81,7 @@ def list_differences(stored: Any, plan: Plan) -> list[str]:
     return differences or ["its order, joins or inner flows changed"]
 
 
-# ---- formats 2 and 3: no titles, descriptions or names of classes --------------------------------
+# ---- since format 2: no titles, descriptions or names of classes ---------------------------------
 def _describe_later(plan: Plan, format: int) -> dict[str, Any]:
     memory = [strip_names(build_schema(model)) for model in _memory(plan, format)]
     return {

@@ -25,7 +25,7 @@ from graphorch.cli.commands.runs.run_head import describe_head
 from graphorch.cli.json_output import to_json_line
 from graphorch.engine.run_journal import LEASE_SECONDS
 from graphorch.journal.memory import MemoryStore
-from graphorch.journal.record_kinds import RECORD_KINDS
+from graphorch.journal.record_kinds import FORMAT, RECORD_KINDS
 from graphorch.journal.records import NewRun, RunHead, RunLog
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.journal.store import Store
@@ -57,7 +57,7 @@ from tests.journal.test_record_kinds import (
 )
 
 AnyFlow = Flow[Any, Any, Any]
-GOLDEN = Path(__file__).parents[1] / "golden" / "format_3"
+GOLDEN = Path(__file__).parents[1] / "golden" / f"format_{FORMAT}"
 TYPED = (GraphorchError, RunFailed)
 NOW = 2e9
 MARK = "a run beside it"
