@@ -144,7 +144,8 @@ def _compile_maker(model: type[BaseModel], name: str) -> Callable[[Mapping[str, 
             fields[name] = {"type": "typed-dict-field", "schema": field["schema"]}
             break
         fields[other] = {"type": "typed-dict-field", "schema": {"type": "any"}, "required": False}
-    schema: Any = {"type": "typed-dict", "fields": fields}
+    # A typed dictionary heeds its own configuration, and none from around it.
+    schema: Any = {"type": "typed-dict", "fields": fields, "config": schemas.config or {}}
     if schemas.definitions:
         schema = {"type": "definitions", "schema": schema, "definitions": schemas.definitions}
     validator = build_validator(schema, schemas.config)

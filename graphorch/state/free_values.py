@@ -50,14 +50,14 @@ class _Kind(NamedTuple):
 
 
 class FreeValues:
-    """Writes and reads values of any type, for the fields of one model.
+    """Writes and reads values of any type, for a field that has these models around its values.
 
     With `reveals`, secrets are written in clear.
     """
 
-    def __init__(self, model: type, *, reveals: bool = False) -> None:
+    def __init__(self, models: Iterable[type], *, reveals: bool = False) -> None:
         self._secrets = {"SecretStr": SecretStr, "SecretBytes": SecretBytes} if reveals else {}
-        names = {base.__module__ for base in model.__mro__}
+        names = {base.__module__ for model in models for base in model.__mro__}
         self._modules = [sys.modules[name] for name in sorted(names) if name in sys.modules]
 
     # ---- writing ---------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ _OUTWARD: Final = (  # what a field says about other programs
     "serialization_exclude",
     "serialization_exclude_if",
 )
+# What `SerializeAsAny` writes. A value is read by the type that is declared, so it is written so.
+_BY_TYPE_OF_VALUE: Final = {"type": "any"}
 _OWN_MODULES: Final = ("pydantic.", "pydantic_core", __name__)
 _CONFIG: Final = {"ser_json_inf_nan": "strings", "strict": False}
 
@@ -77,9 +79,17 @@ class StorageSchema:
     def _adapt_entry(self, key: str, value: Any) -> Any:
         if key in _LEAVES:
             return value
+        if key == "serialization":
+            return self._adapt_serializer(value)
         if key in _BY_NAME and isinstance(value, dict):
             return {name: self.adapt(schema) for name, schema in cast(Json, value).items()}
         return self.adapt(value)
+
+    def _adapt_serializer(self, serializer: Json) -> Json:
+        """Adapt the schema in a serializer; the type of a serializer is not that of a value."""
+        if "schema" not in serializer:
+            return serializer
+        return {**serializer, "schema": self.adapt(serializer["schema"])}
 
     def adapt_config(self, config: Json | None) -> Json:
         """Return a configuration under which floats, and bytes unless it names a way, survive."""
@@ -92,8 +102,6 @@ class StorageSchema:
         """Return the schema inside a function, which takes over its serializer and its name."""
         inner = self.adapt(mapping["schema"])
         outer = {key: mapping[key] for key in ("serialization", "ref") if key in mapping}
-        if "serialization" in outer:
-            outer["serialization"] = self.adapt(outer["serialization"])
         adapted = {**inner, **outer}
         self._adapt_serialization(adapted)
         return adapted
@@ -144,6 +152,8 @@ class StorageSchema:
             del adapted["post_init"]
 
     def _adapt_serialization(self, adapted: Json) -> None:
+        if adapted.get("serialization") == _BY_TYPE_OF_VALUE:
+            del adapted["serialization"]
         function = adapted.get("serialization", {}).get("function")
         if function is None or not self._reveals:
             return

@@ -72,7 +72,7 @@ class ValueCodec:
 
     def __init__(self, model: type[BaseModel], name: str, *, reveals: bool = False) -> None:
         self._model, self._name, self._reveals = model, name, reveals
-        self._free = FreeValues(model, reveals=reveals)
+        self._free = FreeValues(_list_models(model, name), reveals=reveals)
         storage = StorageSchema(self._free, reveals=reveals)
         self._typed = _build_typed_form(model, name, storage, self._free)
         self._has_functions = storage.drops_functions
@@ -236,6 +236,23 @@ def _holds(schema: Any, kind: str) -> bool:
     return isinstance(schema, list | tuple) and any(
         _holds(part, kind) for part in cast("list[Any]", schema)
     )
+
+
+def _list_models(model: type[BaseModel], name: str) -> set[type]:
+    """Return the models around the values of a field: its own one, and those that it may hold."""
+    schemas = read_field_schemas(model)
+    found: set[type] = {model}
+    pending: list[Any] = [schemas.fields[name], schemas.definitions]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, dict):
+            mapping = cast(Json, part)
+            if mapping.get("type") == "model":
+                found.add(mapping["cls"])
+            pending += mapping.values()
+        elif isinstance(part, list | tuple):
+            pending += cast("list[Any]", part)
+    return found
 
 
 def _format_reason(error: Exception) -> str:

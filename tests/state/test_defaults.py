@@ -155,6 +155,9 @@ def test_validated_default_is_made() -> None:
         number: int = Field(default="3")  # type: ignore[assignment]
         names: list[str] = []
 
-    schema = Schema(Strict)
-    read = schema.reader(Strict).read(begin(schema, Strict()))
-    assert (read.number, read.names) == (3, [])
+    class Whole(Strict, Name): ...
+
+    schema = Schema(Whole)
+    for given in (Whole(), Name()):
+        read = schema.reader(Strict).read(begin(schema, given))
+        assert (read.number, read.names) == (3, [])

@@ -46,7 +46,7 @@ class Holder(BaseModel):
     recent: deque = deque()  # type: ignore[type-arg]
 
 
-FREE = FreeValues(Holder)
+FREE = FreeValues({Holder})
 VALUES: list[tuple[Any, Any]] = [
     (None, None), (True, True), (3, 3), (2.5, 2.5), (-0.0, -0.0), ("x", "x"), ([1], [1]),
     ({"a": {"b": [1]}}, {"a": {"b": [1]}}),
@@ -137,7 +137,7 @@ def test_other_value_has_no_word(value: Any) -> None:
 @pytest.mark.parametrize("secret", [SecretStr("key"), SecretBytes(b"\xff")])
 def test_secret_has_word_in_pipe_only(secret: Any) -> None:
     """A secret goes to a worker process, and is not written to a file."""
-    pipe = FreeValues(Holder, reveals=True)
+    pipe = FreeValues({Holder}, reveals=True)
     written = pipe.write({"a": secret})
     assert is_identical(pipe.read(json.loads(json.dumps(written))), {"a": secret})
     with pytest.raises(Unnamed):

@@ -35,10 +35,14 @@ from pydantic import (
     Secret,
     SecretBytes,
     SecretStr,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
+    WrapSerializer,
     computed_field,
+    create_model,
     field_serializer,
     field_validator,
     model_serializer,
@@ -107,6 +111,18 @@ class Spoken(BaseModel):
         return f"n={self.n}"
 
 
+class Labelled(BaseModel):
+    n: int = 0
+
+    @model_serializer(mode="wrap")
+    def label(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {**write(self), "kind": "labelled"}
+
+
+class Special(Inner):
+    more: int = 0
+
+
 @dataclasses.dataclass
 class Slot:
     n: int = 0
@@ -146,6 +162,10 @@ def refuse_again(value: int) -> int:
     if value != 5:
         raise ValueError("only 5 is converted")
     return 1999
+
+
+def write_through(value: Any, write: SerializerFunctionWrapHandler) -> Any:
+    return write(value)
 
 
 class State(BaseModel):
@@ -203,6 +223,15 @@ class State(BaseModel):
     type: str = ""
     strict: bytes = b""
     default: int | None = None
+    as_any: SerializeAsAny[Inner] = Inner()
+    all_as_any: list[SerializeAsAny[Inner | None]] = []
+    written: Annotated[decimal.Decimal, WrapSerializer(write_through)] = decimal.Decimal(0)
+    labelled: list[Labelled] = []
+    veiled: str = ""
+
+    @field_serializer("veiled", mode="wrap")
+    def veil(self, value: str, write: SerializerFunctionWrapHandler) -> str:
+        return f"{write(value)[:1]}***"
 
     @field_serializer("masked")
     def mask(self, value: str) -> str:
@@ -290,6 +319,10 @@ CARRIED: list[tuple[str, Any, Any]] = [
     ("type", "x", "x"),
     ("strict", b"\xff", "_w=="),
     ("default", 1, 1),
+    ("as_any", Inner(userId=1, when=at(2026, 1, 1)), ...),
+    ("all_as_any", [Inner(userId=1), None], ...),
+    ("written", decimal.Decimal("1.50"), "1.50"),
+    ("labelled", [Labelled(n=1)], [{"n": 1, "kind": "labelled"}]),
 ]
 
 
@@ -324,6 +357,7 @@ LOSSY: list[tuple[str, Any, str]] = [
     ("call", len, "Unable to serialize unknown type"),
     ("sequence", (1, 2), "it comes back as [1, 2]"),
     ("mapping", OrderedDict(a=1), "it comes back as {'a': 1}"),
+    ("as_any", Special(userId=1), "it comes back as Inner(user_id=1, "),
 ]
 
 
@@ -356,7 +390,9 @@ def test_secret_is_revealed_in_pipe_only(name: str, value: Any, stored: str) -> 
     assert caught.value.fix.startswith("Pass secrets to the nodes as `resources`")
 
 
-@pytest.mark.parametrize("name, value", [("masked", "secret"), ("spoken", Spoken(n=1))])
+@pytest.mark.parametrize(
+    "name, value", [("masked", "secret"), ("veiled", "secret"), ("spoken", Spoken(n=1))]
+)
 def test_serializer_is_honoured_in_files_only(name: str, value: Any) -> None:
     """A serializer that hides something is not passed over for a file, but for a pipe it is."""
     with pytest.raises(Lossy):
@@ -417,3 +453,18 @@ def test_field_of_other_model_is_not_confused() -> None:
     written = ValueCodec(Holder, "odd").write(value)
     assert written.value["metadata"] == 3
     assert is_identical(ValueCodec(Holder, "odd").read(written.value, written.notes), value)
+
+
+class Loose(BaseModel):
+    free: Any = None
+
+
+def test_enum_is_found_beside_nested_model() -> None:
+    """An enum without a declared type is read from the module of the model that holds it.
+
+    The field around that model may be of another module, such as the one of a map's items.
+    """
+    outer = create_model("Outer", __module__="json", items=(list[Loose], []))
+    value = [Loose(free=(Level.LOW, Bits.B))]
+    written = ValueCodec(outer, "items").write(value)
+    assert is_identical(ValueCodec(outer, "items").read(written.value, written.notes), value)
