@@ -266,8 +266,16 @@ class Flow(Generic[In, Out, State]):
         """Return the topology as a networkx graph, for your own analyses."""
         return to_networkx(self.plan)
 
-    def _repr_svg_(self) -> str:
-        return self.svg()
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
+        from graphorch.render.notebook_picture import build_picture_bundle
+
+        return build_picture_bundle(self.svg(), repr(self))
+
+    def _repr_html_(self) -> str:
+        """Return the picture for notebooks that know no mime bundles."""
+        from graphorch.render.notebook_picture import embed
+
+        return embed(self.svg(), repr(self))
 
     def __repr__(self) -> str:
         types = f"{self.plan.input.__name__} → {self.plan.output.__name__}"

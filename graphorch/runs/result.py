@@ -138,8 +138,16 @@ class Result(Generic[Out, State]):
 
         return draw_run_svg(self.record, theme, engine, depth)
 
-    def _repr_svg_(self) -> str:
-        return self.svg()
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
+        from graphorch.render.notebook_picture import build_picture_bundle
+
+        return build_picture_bundle(self.svg(), repr(self))
+
+    def _repr_html_(self) -> str:
+        """Return the picture for notebooks that know no mime bundles."""
+        from graphorch.render.notebook_picture import embed
+
+        return embed(self.svg(), repr(self))
 
     def __repr__(self) -> str:
         calls = plural(self.usage["calls"], "model call")

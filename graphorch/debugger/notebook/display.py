@@ -10,6 +10,7 @@ from typing_extensions import TypeVar
 
 from graphorch.debugger.notebook.export import render_static_html
 from graphorch.debugger.session import Session
+from graphorch.render.notebook_picture import build_picture_bundle
 
 if TYPE_CHECKING:
     from graphorch.debugger.notebook.widget import Stepper
@@ -30,20 +31,17 @@ def build_bundle(session: Session[Any, Any]) -> Any:
 
     A cell that runs again closes the session that it showed before, if that was another one.
     """
-    bundle: dict[str, Any] = {
-        "text/plain": repr(session),
-        "image/svg+xml": session.svg(),
-        "text/html": render_static_html(session),
-    }
+    picture, sizes = build_picture_bundle(session.svg(), repr(session))
+    bundle: dict[str, Any] = {**picture, "text/html": render_static_html(session)}
     stepper = _find_stepper(session)
     if stepper is None:
-        return bundle
+        return bundle, sizes
     widget: Any = stepper  # its own bundle is untyped, and depends on the version of anywidget
     shown: Any = widget._repr_mimebundle_()
     if shown is None:
-        return bundle
+        return bundle, sizes
     data, metadata = cast("tuple[Any, Any]", shown if isinstance(shown, tuple) else (shown, {}))
-    return {**bundle, **data, "text/plain": repr(session)}, metadata
+    return {**bundle, **data, "text/plain": repr(session)}, {**sizes, **metadata}
 
 
 def _find_stepper(session: Session[Any, Any]) -> Stepper | None:

@@ -21,6 +21,7 @@ from graphorch.debugger.notebook.view import (
 )
 from graphorch.debugger.session import Session
 from graphorch.errors import InputError
+from graphorch.render.notebook_picture import embed
 from graphorch.runs.background_loop import background_loop
 
 _HERE = Path(__file__).parent
@@ -66,7 +67,7 @@ async def _collect_data(session: Session[Any, Any]) -> Json:
 
 
 def render_static_html(session: Session[Any, Any]) -> str:
-    """Return picture, timeline and state as HTML without a script."""
+    """Return picture, timeline and state as HTML that a notebook shows also without trust."""
     view = background_loop().wait(_view(session))
     steps: list[Sequence[str]] = []
     for step in view["history"]:
@@ -81,7 +82,7 @@ def render_static_html(session: Session[Any, Any]) -> str:
     heading = f"{view['flow']}: {view['status']}"
     if view["next"]:
         heading += f", next is {view['next']}"
-    picture = session.svg()
+    picture = embed(session.svg(), repr(session))
     tables = _render_table(steps) + _render_table(fields)
     return f"<div><p>{html.escape(heading)}</p>{picture}{tables}</div>"
 

@@ -16,7 +16,7 @@ from graphorch.render.picture.sizes import (
 )
 from graphorch.render.svg.theme import Palette, Theme
 
-_FONT = "Helvetica Neue,Helvetica,Arial,Liberation Sans,Nimbus Sans,sans-serif"
+FONTS = ("Helvetica Neue", "Helvetica", "Arial", "Liberation Sans", "Nimbus Sans")
 _BOXES = ("node", "agent", "map", "sub", "ask", "decision", "terminal", "join")
 _DASHES = {"conditional": "6 4", "loop": "6 4", "error": "1.5 4", "exhausted": "9 3 2 3"}
 _COLOURED = ("loop", "error", "exhausted")
@@ -33,7 +33,8 @@ def style_sheet(root: str, theme: Theme, *, overlay: bool) -> str:
     own = "".join(
         f"{_within(root, selectors)}{{{declarations}}}" for selectors, declarations in rules
     )
-    return f"{colour.variables(f'.{root}')}.{root}{{font-family:{_FONT};}}{own}{moving}"
+    font = f".{root}{{font-family:{','.join(FONTS)},sans-serif;}}"
+    return f"{colour.variables(f'.{root}')}{font}{own}{moving}"
 
 
 def _within(root: str, selectors: str) -> str:

@@ -6,6 +6,7 @@ the canvas; a test computes them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
@@ -96,3 +97,14 @@ class Palette:
         light_pages = f'[data-jp-theme-light="true"] {root},[data-theme="light"] {root}'
         by_system = f"{root}{{{light}}}@media(prefers-color-scheme:dark){{{root}{{{dark}}}}}"
         return f"{by_system}{dark_pages}{{{dark}}}{light_pages}{{{light}}}"
+
+
+_OF_VARIABLES = re.compile(r"[\w-]+:var\(--go_\w+\);|--go_\w+:#\w+;?")
+
+
+def keep_light_colours(svg: str) -> str:
+    """Return a picture of the theme `auto` without its variables, so in light colours only.
+
+    For renderers that know no CSS variables, and take a declaration with one for none at all.
+    """
+    return _OF_VARIABLES.sub("", svg)

@@ -44,11 +44,12 @@ def test_export_makes_no_request(tmp_path: Path) -> None:
 def test_values_are_never_markup() -> None:
     """Values and errors are escaped in the export and in the static output."""
     with evil() as session:
-        page, static = to_html(session), build_bundle(session)["text/html"]
+        page, static = to_html(session), build_bundle(session)[0]["text/html"]
     assert EVIL not in page
     assert "<img" not in page
     assert page.count("</script>") == 2  # its own two
-    assert "<img" not in static
+    assert EVIL not in static
+    assert re.findall('<img [^"]*', static) == ["<img alt="]  # its picture
     assert "&lt;img src=x onerror=alert(1)&gt;" in static
 
 
@@ -56,8 +57,9 @@ def test_bundle_without_kernel_is_static() -> None:
     """A session is shown as text, picture and tables."""
     with evil() as session:
         assert isinstance(session, NotebookSession)
-        bundle = session._repr_mimebundle_()
-    assert set(bundle) == {"text/plain", "image/svg+xml", "text/html"}
+        bundle, _ = session._repr_mimebundle_()
+    assert {*bundle, "image/png"} == {"text/plain", "image/svg+xml", "text/html", "image/png"}
+    assert "<svg" not in bundle["text/html"]  # an untrusted notebook would show its bare words
     assert bundle["text/plain"].startswith("<failed session")
 
 
