@@ -12,7 +12,8 @@ Theory of operation:
 4. Every commit is followed by a look at the paths of the file and its log (`OpenedFile`): SQLite
    writes on into a file that was deleted or replaced, and nothing of that would ever be read.
    A file that was overwritten in place is still the same one. But only moving the log writes to
-   it, so after any other change of the file its pages are checked (`_verify`) before a commit.
+   it, so after any other change of the file it is checked (`_verify`) before a commit: that it
+   holds what is remembered of it (`Landmarks`), and, if it is small, that its pages fit together.
 5. SQLite itself would move the log at 4,000 pages, in the middle of any commit. So the log stays
    bounded even if the room was estimated wrongly, or if several processes fill it.
 """
@@ -31,6 +32,7 @@ from graphorch.errors import JournalError
 from graphorch.journal.errors import StoreReplaced
 from graphorch.journal.sqlite import statements
 from graphorch.journal.sqlite.connection import SQLITE_ERRORS, explain, insist
+from graphorch.journal.sqlite.landmarks import Landmarks
 from graphorch.journal.sqlite.tables import SqliteTables
 from graphorch.journal.sqlite.thread import Done, Operation
 from graphorch.journal.sqlite.wal import LogFile
@@ -41,7 +43,7 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 ROOM = 3000  # pages of the log between two checkpoints
 AT_ONCE = 64 * 1024  # bytes; writing more would hold up the event loop
 _PAGE = 4096
-_LARGEST_CHECKED = 16 * 1024 * 1024  # bytes; checking a larger file would hold up commits
+_ALL_PAGES = 16 * 1024 * 1024  # bytes; checking each page of more would hold up commits
 _PAGES = 4  # of a commit beside its content: the run's row, the index, half-full pages
 
 
@@ -68,7 +70,8 @@ class Committer:
             str(name): self._file,
             f"{path}-wal": OpenedFile(Path(f"{path}-wal"), shrinks=True),
         }
-        self._verified = self._file.modified  # when the pages of the file were last known to fit
+        self._landmarks = Landmarks(connection, self._tables)
+        self._verified = self._file.modified  # when the file was last known to be ours
         self._log = LogFile(path) if waits_for_disk else None
         self._lock_timeout = lock_timeout
         self._mutex = threading.Lock()
@@ -119,18 +122,15 @@ class Committer:
         return None
 
     def _verify(self) -> StoreReplaced | None:
-        """Check the pages of a file that another connection, or another program, wrote to.
+        """Check a file that another connection, or another program, wrote to.
 
         With a connection of its own, since the pages that this one remembers are as they were.
         """
         modified = self._file.modified
         path = str(self._path)
         try:
-            if os.path.getsize(path) <= _LARGEST_CHECKED:
-                fresh = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)
-                with closing(fresh):
-                    fault = fresh.execute(statements.CHECK_ALL_PAGES).fetchone()[0]
-                if fault != "ok":
+            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as fresh:
+                if not self._landmarks.are_in(fresh) or not _is_sound(fresh, path):
                     return _build_loss(path, "was overwritten")
         except sqlite3.DatabaseError as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
@@ -139,6 +139,7 @@ class Committer:
         except OSError:
             return self.find_loss()
         self._verified = modified
+        self._landmarks.take()
         return None
 
     def explain(self, error: Exception) -> Exception:
@@ -224,6 +225,7 @@ class Committer:
                         self._log.start_over()
                 if not self._file.find_problem():
                     self._verified = self._file.modified
+                    self._landmarks.take()
 
     def _count_pages(self, commits: int) -> None:
         """Subtract the most pages that these commits wrote; those of a batch share pages."""
@@ -236,6 +238,13 @@ class Committer:
         """Roll back, and forget cached rows, which may hold what was never stored."""
         roll_back(self._db)
         self._tables.forget()
+
+
+def _is_sound(file: sqlite3.Connection, path: str) -> bool:
+    """Return whether the pages of a file fit together, as far as there is time to look at them."""
+    if os.path.getsize(path) > _ALL_PAGES:
+        return True
+    return file.execute(statements.CHECK_ALL_PAGES).fetchone()[0] == "ok"
 
 
 def _build_loss(path: str, problem: str) -> StoreReplaced:

@@ -163,6 +163,17 @@ GET_RECORDS = (
     "SELECT seq, kind, body, digest, link FROM records WHERE run = ? AND seq > ? ORDER BY seq"
 )
 GET_RECORD = "SELECT seq, kind, body, digest, link FROM records WHERE run = ? AND seq = ?"
+GET_LAST_RECORD = "SELECT ifnull(max(rowid), 0) FROM records"
+GET_RECORD_AT = """
+    SELECT records.run, records.seq, runs.run_id, runs.created_at, records.link
+    FROM records JOIN runs ON runs.id = records.run
+    WHERE records.rowid <= ? ORDER BY records.rowid DESC LIMIT 1
+"""
+FIND_RECORD_OF_RUN = """
+    SELECT runs.run_id, runs.created_at, records.link
+    FROM runs LEFT JOIN records ON records.run = runs.id AND records.seq = ?
+    WHERE runs.id = ?
+"""
 ERASE_RECORD = "UPDATE records SET body = NULL, digest = ? WHERE run = ? AND seq = ?"
 
 GET_SNAPSHOT = "SELECT seq, body, digest FROM snapshots WHERE run = ?"

@@ -30,6 +30,7 @@ class SqliteTables:
         self._known: dict[str, RunRow] = {}
         self._version: int | None = None
         self._size = 0
+        self.prunings = 0  # how often runs were dropped
 
     def refresh(self) -> None:
         """Clear the cache if another connection wrote to the file meanwhile, or if it is large."""
@@ -41,6 +42,10 @@ class SqliteTables:
     def forget(self) -> None:
         """Clear the cache: the transaction was rolled back."""
         self._known.clear()
+
+    def owned_runs(self) -> list[RunRow]:
+        """Return the runs with an owner among those that were read."""
+        return [row for row in self._known.values() if row.owner]
 
     def take_size(self) -> int:
         """Return the bytes of the bodies that were added since the last call."""
@@ -142,6 +147,7 @@ class SqliteTables:
     def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
         """See `Tables.drop_finished`."""
         self._known.clear()
+        self.prunings += 1
         gone = self._db.execute(
             statements.FIND_FINISHED, (json.dumps(list(statuses)), before, now, now, limit)
         ).fetchall()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -116,37 +117,116 @@ def test_overwritten_file_is_noticed(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-async def _write_runs(path: Path, prefix: str, count: int) -> None:
+async def _write_runs(path: Path, prefix: str, count: int, size: int = 50) -> None:
     store = await SqliteStore.open(path, sync="normal")
     for number in range(count):
         run_id = f"{prefix}-{number}"
         await store.create(NewRun(run_id, "flow", "f", 1))
         lease = await store.claim(run_id, "me", ttl=60)
-        bodies = [prefix * 50] * 20
+        bodies = [prefix * size] * 20
         await store.append(lease, entries(*bodies), expected_last_seq=0, status="succeeded")
         await store.release(lease)
     await store.close()
 
 
-@pytest.mark.parametrize("sync", ["full", "normal"])
-@pytest.mark.parametrize("others", [60, 200])
+def _move_log(path: Path) -> None:
+    """Move the log into the file with another connection, as another process may do."""
+    with sqlite3.connect(path) as raw:
+        raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    raw.close()
+
+
+@pytest.mark.parametrize("is_moved", [False, True], ids=["log kept", "log moved"])
+@pytest.mark.parametrize(
+    ("sync", "mine", "others", "size"),
+    [
+        ("full", 30, 60, 50),
+        ("normal", 30, 200, 50),
+        ("normal", 3, 30, 50),
+        pytest.param("normal", 28, 30, 8000, id="large"),
+        pytest.param("full", 2, 28, 8000, id="by large one"),
+    ],
+)
 def test_journal_copied_over_is_noticed(
-    others: int, sync: Literal["full", "normal"], tmp_path: Path
+    mine: int,
+    others: int,
+    size: int,
+    sync: Literal["full", "normal"],
+    is_moved: bool,
+    tmp_path: Path,
 ) -> None:
-    """Another journal that is copied over the file in place does not fit what is remembered."""
+    """Another journal that is copied over the file in place does not fit what is remembered.
+
+    However large both are, and whether or not the log still holds what was written last.
+    """
     path, other = tmp_path / "runs.db", tmp_path / "other.db"
 
     async def main() -> None:
-        await _write_runs(path, "mine", 30)
-        await _write_runs(other, "other", others)
+        await _write_runs(path, "mine", mine, size)
+        await _write_runs(other, "other", others, size)
         store = await SqliteStore.open(path, sync=sync)
         await store.create(NewRun("run-1", "flow", "f", 1))
         lease = await store.claim("run-1", "me", ttl=60)
+        if is_moved:
+            _move_log(path)
+            await store.renew(lease, ttl=60)
+            _move_log(path)
         shutil.copyfile(other, path)
         with pytest.raises(StoreReplaced, match=r"was (cut off or )?overwritten"):
             await store.append(lease, entries("a"), expected_last_seq=0)
         with suppress(JournalError):
             await store.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_leased", [False, True])
+def test_older_copy_put_back_is_noticed(is_leased: bool, tmp_path: Path) -> None:
+    """A copy from before a pruning is as large as the file, and holds most of it."""
+    path, copy = tmp_path / "runs.db", tmp_path / "copy.db"
+
+    async def main() -> None:
+        await _write_runs(path, "a", 40)
+        shutil.copyfile(path, copy)
+        store = await SqliteStore.open(path, sync="normal")
+        await store.prune(before=time.time() + 1, statuses=["succeeded"])
+        await store.create(NewRun("run-1", "flow", "f", 1))
+        lease = await store.claim("run-1", "me", ttl=60)
+        await store.append(lease, entries("a"), expected_last_seq=0)
+        if not is_leased:
+            await store.release(lease)
+        _move_log(path)
+        await store.create(NewRun("run-2", "flow", "f", 1))
+        _move_log(path)
+        assert copy.stat().st_size >= path.stat().st_size
+        shutil.copyfile(copy, path)
+        with pytest.raises(StoreReplaced):
+            await store.create(NewRun("run-3", "flow", "f", 1))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+@pytest.mark.parametrize("kept", [0, 1])
+def test_pruned_runs_are_no_loss(by_itself: bool, kept: int, tmp_path: Path) -> None:
+    """Runs that are dropped, here or by another process, may be all that is remembered."""
+    path = tmp_path / "runs.db"
+
+    async def main() -> None:
+        await _write_runs(path, "a", 40)
+        store = await SqliteStore.open(path, sync="normal")
+        if kept:
+            await store.create(NewRun("run-1", "flow", "f", 1))
+            lease = await store.claim("run-1", "me", ttl=60)
+        pruner = store if by_itself else await SqliteStore.open(path, sync="normal")
+        assert await pruner.prune(before=time.time() + 1, statuses=["succeeded"]) == 40
+        _move_log(path)
+        await store.create(NewRun("run-2", "flow", "f", 1))
+        if kept:
+            await store.append(lease, entries("a"), expected_last_seq=0)
+        page = await store.list_runs(RunQuery())
+        assert len(page.runs) == 1 + kept
+        await store.close()
 
     asyncio.run(main())
 
@@ -163,9 +243,7 @@ def test_checkpoint_of_other_process_is_no_loss(
         await store.create(NewRun("run-1", "flow", "f", 1))
         lease = await store.claim("run-1", "me", ttl=60)
         for last in range(5):
-            with sqlite3.connect(path) as raw:
-                raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            raw.close()
+            _move_log(path)
             await store.append(lease, entries("a" * 9_000, after=last), expected_last_seq=last)
         assert store.is_in_place()
         await store.create(NewRun("run-2", "flow", "f", 1))
