@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from graphorch.journal.record_kinds import RecordKind as RecordKind
     from graphorch.journal.records import Lease as Lease
     from graphorch.journal.records import NewRun as NewRun
+    from graphorch.journal.records import Pruned as Pruned
     from graphorch.journal.records import Record as Record
     from graphorch.journal.records import RunHead as RunHead
     from graphorch.journal.records import RunLog as RunLog
@@ -60,7 +61,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         ),
         "memory": "MemoryStore",
         "record_kinds": "RECORD_KINDS RecordKind",
-        "records": "Lease NewRun Record RunHead RunLog RunPage RunQuery Snapshot",
+        "records": "Lease NewRun Pruned Record RunHead RunLog RunPage RunQuery Snapshot",
         "sqlite.store": "SqliteStore",
         "store": "Store",
         "wrappers": "ForwardingStore Mask MaskedStore",

@@ -15,6 +15,7 @@ from graphorch.journal.errors import StoreClosed
 from graphorch.journal.records import RunQuery
 from graphorch.journal.store import Clock, TableStore
 from graphorch.journal.tables import (
+    Pruning,
     RecordRow,
     RunRow,
     SnapshotRow,
@@ -99,19 +100,29 @@ class MemoryTables:
         """See `Tables.set_erased`."""
         self._runs[row.id].row, self._runs[row.id].snapshot = replace(row), None
 
-    def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
+    def drop_finished(self, pruning: Pruning, limit: int) -> int:
         """See `Tables.drop_finished`."""
-        rows = [run.row for run in self._runs.values()]
-        gone = [
-            row
-            for row in rows
-            if row.updated_at < before
-            and row.status in statuses
-            and not ((lease := build_lease(row)) and lease.is_running(now))
-        ]
-        for row in gone[:limit]:
+        gone = [row for row in self._finished(pruning) if not _is_refused(row, pruning)][:limit]
+        for row in gone:
             del self._runs[row.id], self._ids[row.run_id]
-        return len(gone[:limit])
+        return len(gone)
+
+    def list_refused(self, pruning: Pruning) -> Sequence[str]:
+        """See `Tables.list_refused`."""
+        return [row.run_id for row in self._finished(pruning) if _is_refused(row, pruning)]
+
+    def _finished(self, pruning: Pruning) -> list[RunRow]:
+        return [
+            row
+            for row in (run.row for run in self._runs.values())
+            if row.updated_at < pruning.before
+            and row.status in pruning.statuses
+            and not ((lease := build_lease(row)) and lease.is_running(pruning.now))
+        ]
+
+
+def _is_refused(row: RunRow, pruning: Pruning) -> bool:
+    return pruning.key_id is not None and row.key_id not in (b"", pruning.key_id)
 
 
 def _age(row: RunRow) -> tuple[float, str]:

@@ -30,6 +30,7 @@ from graphorch.journal.errors import (
 from graphorch.journal.hash_chain import read_records, read_snapshot
 from graphorch.journal.records import Lease, NewRun, RunHead, RunLog, RunPage, RunQuery, Snapshot
 from graphorch.journal.tables import (
+    Pruning,
     RecordRow,
     RunRow,
     SnapshotRow,
@@ -238,9 +239,14 @@ def erase(tables: Tables, run_id: str, key: ChainKey | None, now: float) -> None
     tables.set_erased(row)
 
 
-def prune(tables: Tables, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
-    """Delete at most `limit` runs without an owner, and return how many."""
-    return tables.drop_finished(before, statuses, now, limit)
+def prune(tables: Tables, pruning: Pruning, limit: int) -> int:
+    """Delete at most `limit` of the runs of a pruning, and return how many it were."""
+    return tables.drop_finished(pruning, limit)
+
+
+def list_refused(tables: Tables, pruning: Pruning) -> Sequence[str]:
+    """Return the ids of the runs that only their key keeps from being deleted."""
+    return tables.list_refused(pruning)
 
 
 def _require_run(tables: Tables, run_id: str) -> RunRow:

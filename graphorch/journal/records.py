@@ -142,3 +142,11 @@ class RunPage:
     next: Cursor | None = None
     damaged: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many runs a pruning deleted, and which it kept since their key is not at hand."""
+
+    count: int
+    refused: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -31,6 +32,7 @@ from graphorch.journal.errors import LeaseHeld
 from graphorch.journal.records import (
     Lease,
     NewRun,
+    Pruned,
     Record,
     RunHead,
     RunLog,
@@ -38,7 +40,7 @@ from graphorch.journal.records import (
     RunQuery,
     Snapshot,
 )
-from graphorch.journal.tables import Tables
+from graphorch.journal.tables import Pruning, Tables
 from graphorch.journal.validation import (
     check_new_run,
     check_number,
@@ -168,10 +170,12 @@ class Store(Protocol):
         """
         ...
 
-    async def prune(self, *, before: float, statuses: Sequence[str]) -> int:
+    async def prune(
+        self, *, before: float, statuses: Sequence[str], any_key: bool = False
+    ) -> Pruned:
         """Delete runs without an owner, of these statuses, last changed before a time.
 
-        Returns how many were deleted.
+        Runs of a key that is not at hand are kept, and named, unless `any_key` is set.
         """
         ...
 
@@ -331,21 +335,24 @@ class TableStore:
             run_id, lambda tables: operations.erase(tables, run_id, self._key, self._clock())
         )
 
-    async def prune(self, *, before: float, statuses: Sequence[str]) -> int:
+    async def prune(
+        self, *, before: float, statuses: Sequence[str], any_key: bool = False
+    ) -> Pruned:
         """See `Store.prune`."""
         check_seconds(before, "time")
         for status in statuses:
             check_text(status, "status")
-        count = 0
-        while True:
-            pruned = await self._runner.write(
-                lambda tables: operations.prune(
-                    tables, before, statuses, self._clock(), PRUNED_AT_ONCE
-                )
+        key_id = None if any_key else self._key.id if self._key else b""
+        pruning = Pruning(before, tuple(statuses), self._clock(), key_id)
+        count, dropped = 0, PRUNED_AT_ONCE
+        while dropped == PRUNED_AT_ONCE:  # more may be left
+            pruning = replace(pruning, now=self._clock())
+            dropped = await self._runner.write(
+                partial(operations.prune, pruning=pruning, limit=PRUNED_AT_ONCE)
             )
-            count += pruned
-            if pruned < PRUNED_AT_ONCE:
-                return count
+            count += dropped
+        refused = await self._runner.read(lambda tables: operations.list_refused(tables, pruning))
+        return Pruned(count, tuple(refused))
 
     async def close(self) -> None:
         """See `Store.close`."""

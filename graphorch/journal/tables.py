@@ -67,6 +67,20 @@ class SnapshotRow:
     digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """The runs to delete: of these statuses, last changed before a time, without an owner `now`.
+
+    Whether a run has an owner is as `Lease.is_running` says. `key_id` names the key at hand, b"" if
+    there is none: runs of another key are kept. `None` is every key.
+    """
+
+    before: float
+    statuses: Sequence[str]
+    now: float
+    key_id: bytes | None
+
+
 class Tables(Protocol):
     """Rows of a store inside one transaction. `run` is the `id` of a run's row."""
 
@@ -125,11 +139,12 @@ class Tables(Protocol):
         """Drop the snapshot and the salt, and write `is_erased` and `seal`."""
         ...
 
-    def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
-        """Delete at most `limit` ownerless runs of these statuses, last changed before a time.
+    def drop_finished(self, pruning: Pruning, limit: int) -> int:
+        """Delete at most `limit` of the runs of a pruning, and return how many it were."""
+        ...
 
-        Whether a run has an owner is as `Lease.is_running` says. Returns how many were deleted.
-        """
+    def list_refused(self, pruning: Pruning) -> Sequence[str]:
+        """Return the ids of the runs that only their key keeps from being deleted."""
         ...
 
 

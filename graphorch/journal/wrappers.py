@@ -12,6 +12,7 @@ from graphorch.journal.records import (
     Body,
     Lease,
     NewRun,
+    Pruned,
     Record,
     RunHead,
     RunLog,
@@ -93,9 +94,11 @@ class ForwardingStore:
         """See `Store.erase`."""
         await self._store.erase(run_id)
 
-    async def prune(self, *, before: float, statuses: Sequence[str]) -> int:
+    async def prune(
+        self, *, before: float, statuses: Sequence[str], any_key: bool = False
+    ) -> Pruned:
         """See `Store.prune`."""
-        return await self._store.prune(before=before, statuses=statuses)
+        return await self._store.prune(before=before, statuses=statuses, any_key=any_key)
 
     async def close(self) -> None:
         """See `Store.close`."""

@@ -27,6 +27,7 @@ from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.records import (
     Lease,
     NewRun,
+    Pruned,
     Record,
     RunHead,
     RunLog,
@@ -262,8 +263,12 @@ class _FailingStore:
     async def erase(self, run_id: str) -> None:
         await self._call(partial(self._store.erase, run_id))
 
-    async def prune(self, *, before: float, statuses: Sequence[str]) -> int:
-        return await self._call(partial(self._store.prune, before=before, statuses=statuses))
+    async def prune(
+        self, *, before: float, statuses: Sequence[str], any_key: bool = False
+    ) -> Pruned:
+        return await self._call(
+            partial(self._store.prune, before=before, statuses=statuses, any_key=any_key)
+        )
 
     async def close(self) -> None:
         await self._store.close()

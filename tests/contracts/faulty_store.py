@@ -11,6 +11,7 @@ from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.records import (
     Lease,
     NewRun,
+    Pruned,
     Record,
     RunHead,
     RunLog,
@@ -103,8 +104,12 @@ class FaultyStore:
     async def erase(self, run_id: str) -> None:
         await self._call(self._store.erase(run_id))
 
-    async def prune(self, *, before: float, statuses: Sequence[str]) -> int:
-        return await self._call(self._store.prune(before=before, statuses=statuses))
+    async def prune(
+        self, *, before: float, statuses: Sequence[str], any_key: bool = False
+    ) -> Pruned:
+        return await self._call(
+            self._store.prune(before=before, statuses=statuses, any_key=any_key)
+        )
 
     async def close(self) -> None:
         await self._call(self._store.close())

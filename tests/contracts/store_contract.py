@@ -26,7 +26,7 @@ from graphorch.journal.errors import (
     RunNotFound,
     StoreClosed,
 )
-from graphorch.journal.records import Lease, NewRun, Record, RunQuery, Snapshot
+from graphorch.journal.records import Lease, NewRun, Pruned, Record, RunQuery, Snapshot
 from graphorch.journal.store import Store
 
 NEW = NewRun("run-1", "content", "f1", 1, tags={"team": "red"})
@@ -585,7 +585,7 @@ async def lease_of_clock_ahead_stops_no_erasing_and_pruning(bench: Bench) -> Non
         await bench.add(await bench.begin(run_id, ttl=30), "a", status="succeeded")
         clock.now -= 86_400
     await store.erase("run-1")
-    assert await store.prune(before=clock.now + 1e6, statuses=["succeeded"]) == 2
+    assert (await store.prune(before=clock.now + 1e6, statuses=["succeeded"])).count == 2
 
 
 @scenario
@@ -742,11 +742,10 @@ async def prune_deletes_old_free_runs(bench: Bench) -> None:
         lease = await bench.begin(f"run-{number}", ttl=10 if number != 3 else 1000)
         await bench.add(lease, number, status=status)
         bench.clock.now += 100 if number != 3 else 200
-    assert (
-        await bench.store.prune(before=bench.clock.now - 100, statuses=["succeeded", "failed"]) == 2
-    )
+    statuses = ["succeeded", "failed"]
+    assert await bench.store.prune(before=bench.clock.now - 100, statuses=statuses) == Pruned(2)
     assert await _listed(bench) == ["run-4", "run-3", "run-2"]
-    assert await bench.store.prune(before=bench.clock.now, statuses=[]) == 0
+    assert await bench.store.prune(before=bench.clock.now, statuses=[]) == Pruned(0)
     for call in (bench.store.load("run-0"), bench.store.claim("run-0", "me", ttl=1)):
         with pytest.raises(RunNotFound):
             await call
@@ -760,7 +759,7 @@ async def prune_deletes_many_runs(bench: Bench) -> None:
         *(bench.store.create(replace(NEW, run_id=f"run-{number}")) for number in range(230))
     )
     bench.clock.now += 1
-    assert await bench.store.prune(before=bench.clock.now, statuses=["running"]) == 230
+    assert (await bench.store.prune(before=bench.clock.now, statuses=["running"])).count == 230
     assert (await bench.store.list_runs()).runs == ()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from graphorch import Graph, node
 from graphorch.journal import codec
 from graphorch.journal.chain_key import VARIABLE, build_key, read_key
 from graphorch.journal.errors import InvalidName, JournalDamaged, RunExists, WrongKey
-from graphorch.journal.records import NewRun, Record, RunQuery, Snapshot
+from graphorch.journal.records import NewRun, Pruned, Record, RunQuery, Snapshot
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.journal.store import Store
 from graphorch.journal.wrappers import MaskedStore
@@ -126,6 +127,50 @@ def test_keyed_run_is_refused_without_its_key(
         page = await store.list_runs(RunQuery())
         assert [head.run_id for head in page.runs] == ["mine"]
         assert (page.damaged, page.refused) == ((), ("run-1",))
+        await store.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("key", [None, OTHER])
+def test_pruning_keeps_runs_of_other_key(key: str | None, tmp_path: Path) -> None:
+    """Runs of a key that is not at hand are kept and named, however many go before them."""
+    path = tmp_path / "runs.db"
+
+    async def main() -> None:
+        for number in range(3):
+            await write_run(path, f"theirs-{number}")
+        await write_run(path, "plain", None)
+        if key:
+            await write_run(path, "mine", key)
+        theirs = ("theirs-0", "theirs-1", "theirs-2")
+        store = await SqliteStore.open(path, key=key)
+        old = time.time() + 1
+        nothing = await store.prune(before=0, statuses=["succeeded"])
+        assert nothing == Pruned(0)
+        pruned = await store.prune(before=old, statuses=["succeeded"])
+        assert pruned == Pruned(2 if key else 1, theirs)
+        assert (await store.list_runs()).refused == theirs[::-1]
+        assert await store.prune(before=old, statuses=["failed"]) == Pruned(0)
+        await store.close()
+        owner = await SqliteStore.open(path, key=KEY)
+        assert await owner.load("theirs-0")
+        assert await owner.prune(before=old, statuses=["succeeded"]) == Pruned(3)
+        await owner.close()
+
+    asyncio.run(main())
+
+
+def test_pruning_of_any_key_needs_no_key(tmp_path: Path) -> None:
+    """Runs of a lost key can be deleted, if that is asked for."""
+    path = tmp_path / "runs.db"
+
+    async def main() -> None:
+        await write_run(path)
+        store = await SqliteStore.open(path)
+        pruned = await store.prune(before=time.time() + 1, statuses=["succeeded"], any_key=True)
+        assert pruned == Pruned(1)
+        assert (await store.list_runs()).refused == ()
         await store.close()
 
     asyncio.run(main())

@@ -200,11 +200,19 @@ LIST_RUNS_OF_STATUS = """
     ORDER BY created_at DESC, run_id DESC LIMIT :limit
 """
 
-FIND_FINISHED = """
+FIND_PRUNABLE = """
     SELECT id FROM runs
-    WHERE status IN (SELECT value FROM json_each(?)) AND updated_at < ?
-        AND NOT (owner <> '' AND expires_at > ? AND expires_at <= ? + 2 * lease_seconds)
-    ORDER BY id LIMIT ?
+    WHERE status IN (SELECT value FROM json_each(:statuses)) AND updated_at < :before
+        AND NOT (owner <> '' AND expires_at > :now AND expires_at <= :now + 2 * lease_seconds)
+        AND (:any_key OR key_id IN (x'', :key_id))
+    ORDER BY id LIMIT :limit
+"""
+FIND_UNPRUNABLE = """
+    SELECT run_id FROM runs
+    WHERE status IN (SELECT value FROM json_each(:statuses)) AND updated_at < :before
+        AND NOT (owner <> '' AND expires_at > :now AND expires_at <= :now + 2 * lease_seconds)
+        AND NOT (:any_key OR key_id IN (x'', :key_id))
+    ORDER BY id
 """
 DROP_RECORDS = "DELETE FROM records WHERE run = ?"
 DROP_SNAPSHOT = "DELETE FROM snapshots WHERE run = ?"

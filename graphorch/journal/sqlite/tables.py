@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.records import RunQuery
 from graphorch.journal.sqlite import statements
-from graphorch.journal.tables import RecordRow, RunRow, SnapshotRow
+from graphorch.journal.tables import Pruning, RecordRow, RunRow, SnapshotRow
 
 T = TypeVar("T")
 _KNOWN_RUNS = 4096
@@ -144,12 +144,12 @@ class SqliteTables:
         self._db.execute(statements.DROP_SPANS, (row.id,))
         self._db.execute(statements.DROP_TRACE, (row.id,))
 
-    def drop_finished(self, before: float, statuses: Sequence[str], now: float, limit: int) -> int:
+    def drop_finished(self, pruning: Pruning, limit: int) -> int:
         """See `Tables.drop_finished`."""
         self._known.clear()
         self.prunings += 1
         gone = self._db.execute(
-            statements.FIND_FINISHED, (json.dumps(list(statuses)), before, now, now, limit)
+            statements.FIND_PRUNABLE, {**_build_values(pruning), "limit": limit}
         ).fetchall()
         self._db.executemany(statements.DROP_RECORDS, gone)
         self._db.executemany(statements.DROP_SNAPSHOT, gone)
@@ -157,6 +157,21 @@ class SqliteTables:
         self._db.executemany(statements.DROP_TRACE, gone)
         self._db.executemany(statements.DROP_RUN, gone)
         return len(gone)
+
+    def list_refused(self, pruning: Pruning) -> Sequence[str]:
+        """See `Tables.list_refused`."""
+        rows = self._db.execute(statements.FIND_UNPRUNABLE, _build_values(pruning))
+        return [run_id for (run_id,) in rows]
+
+
+def _build_values(pruning: Pruning) -> dict[str, Any]:
+    return {
+        "statuses": json.dumps(list(pruning.statuses)),
+        "before": pruning.before,
+        "now": pruning.now,
+        "any_key": pruning.key_id is None,
+        "key_id": pruning.key_id,
+    }
 
 
 _NULL = type(None)

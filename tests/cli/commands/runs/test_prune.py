@@ -30,6 +30,23 @@ def test_prune_spares_resumable_runs(shell: Shell) -> None:
     assert list_run_ids(shell) == []
 
 
+def test_prune_keeps_runs_of_other_key(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of a key that is not set are kept and named; `--any-key` deletes them as well."""
+    monkeypatch.setenv("GRAPHORCH_JOURNAL_KEY", "correct horse")
+    keyed = finish_run(shell)
+    monkeypatch.delenv("GRAPHORCH_JOURNAL_KEY")
+    finish_run(shell)
+    ended = shell("runs", "prune", "--older-than", "0s", "--db", "r.sqlite")
+    assert ended.code == 0
+    assert ended.err == (
+        "deleted 1 run (succeeded, partial, cancelled; older than 0s)\n"
+        f"note: kept 1 run of another key, such as {keyed}: set GRAPHORCH_JOURNAL_KEY to their "
+        "key, or add --any-key\n"
+    )
+    ended = shell("runs", "prune", "--older-than", "0s", "--any-key", "--db", "r.sqlite")
+    assert ended.err == "deleted 1 run (succeeded, partial, cancelled; older than 0s)\n"
+
+
 @pytest.mark.parametrize("age", ["30", "d", "-3d", "soon", "1y"])
 def test_wrong_age_deletes_nothing(shell: Shell, age: str) -> None:
     """An age that cannot be read deletes nothing."""
