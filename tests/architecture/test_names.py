@@ -28,7 +28,7 @@ PUBLIC = {
     "graphorch.journal": """
         AppendConflict BodyLimits ForwardingStore InvalidName InvalidRecord JournalDamaged Lease
         LeaseExpired LeaseHeld LeaseLost Mask MaskedStore MemoryStore NewRun NewerFormat
-        NotAJournal RECORD_KINDS Record RecordKind RunErased RunExists RunHead RunLog
+        NotAJournal Pruned RECORD_KINDS Record RecordKind RunErased RunExists RunHead RunLog
         RunNotFound RunPage RunQuery Snapshot SqliteStore Store StoreClosed StoreFull
         StoreLocked StoreNotOpened StoreReadOnly StoreUnavailable
     """.split(),
