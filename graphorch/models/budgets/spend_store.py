@@ -58,8 +58,8 @@ class SqliteSpend:
     The file is for its owner only. The limits of targets and the pauses that they asked for are
     shared there too. `now` returns seconds since the epoch, which all processes have in common.
 
-    Raises `JournalError` if it cannot be used, and for the database
-    of another program or purpose, which is left as it is.
+    A closed one opens its file again when it is used. Raises `JournalError` if it cannot be used,
+    and for the database of another program or purpose, which is left as it is.
     """
 
     _COUNT_TABLES = "SELECT count(*), coalesce(sum(name = 'spend'), 0) FROM sqlite_schema"
@@ -102,9 +102,10 @@ class SqliteSpend:
         self._now = now
         # SQLite forbids a forked child to use, or to close, the connections of its parent.
         self._of_parents: list[sqlite3.Connection] = []
+        self._db: sqlite3.Connection | None = None
         self._open()
 
-    def _open(self) -> None:
+    def _open(self) -> sqlite3.Connection:
         self._process = os.getpid()
         try:
             file = ensure_private_file(self._path)
@@ -113,32 +114,32 @@ class SqliteSpend:
                 f"The spending (`kept` in [budgets]) cannot be kept: {error}"
             ) from None
         try:
-            self._db = sqlite3.connect(
-                file, isolation_level=None, timeout=5.0, check_same_thread=False
-            )
+            db = sqlite3.connect(file, isolation_level=None, timeout=5.0, check_same_thread=False)
         except sqlite3.Error as error:
             raise self._build_error(f"SQLite says: {error}.") from error
         try:
-            self._prepare(file)
+            self._prepare(db, file)
             self._file = OpenedFile(self._path)
         except (sqlite3.Error, OSError) as error:
-            self._db.close()
+            db.close()
             raise self._build_error(f"{type(error).__name__}: {error}.") from error
         except JournalError:
-            self._db.close()
+            db.close()
             raise
+        self._db = db
+        return db
 
-    def _prepare(self, file: Path) -> None:
+    def _prepare(self, db: sqlite3.Connection, file: Path) -> None:
         """Create the tables, unless the file is the database of something else."""
-        tables, own = self._db.execute(self._COUNT_TABLES).fetchone()
+        tables, own = db.execute(self._COUNT_TABLES).fetchone()
         if tables and not own:
             raise self._build_error("it is a database, but not one of spending.")
         restrict_database(file)
-        self._db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA journal_mode = WAL")
         # survives a crash of the process, and no model call waits for the disk
-        self._db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA synchronous = NORMAL")
         for statement in (self._CREATE, self._CREATE_BUCKETS, self._CREATE_PAUSES):
-            self._db.execute(statement)
+            db.execute(statement)
 
     def add(self, key: str, units: Units) -> Units:
         """Add units to a key and return the new total. Raises `JournalError` if that fails."""
@@ -173,11 +174,12 @@ class SqliteSpend:
         self, statement: str, values: Mapping[str, object] | Sequence[object]
     ) -> list[tuple[Any, ...]]:
         """Return the rows of a statement; a failure becomes a `JournalError`."""
-        if self._process != os.getpid():
+        if self._process != os.getpid() and self._db is not None:
             self._of_parents.append(self._db)
-            self._open()
+            self._db = None
+        db = self._open() if self._db is None else self._db
         try:
-            rows = self._db.execute(statement, values).fetchall()
+            rows = db.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise self._build_error(f"{self._find_loss()} SQLite says: {error}.") from error
         # Otherwise a day would begin anew in a file that others no longer see.
@@ -191,8 +193,9 @@ class SqliteSpend:
 
     def close(self) -> None:
         """Close the file; a forked child leaves that to its parent."""
-        if self._process == os.getpid():
+        if self._db is not None and self._process == os.getpid():
             self._db.close()
+            self._db = None
 
     def _build_error(self, reason: str) -> JournalError:
         return JournalError(

@@ -113,6 +113,7 @@ class Router:
         self._resolved: dict[str, _Resolved] = {}
         self._targets: dict[tuple[str | None, str, tuple[str, ...]], Target] = {}
         self._clients: dict[str, tuple[ModelClient, Connection]] = {}
+        self._spending: SqliteSpend | None = None
 
     def __repr__(self) -> str:
         policies, endpoints = sorted(self.config.policies), sorted(self.config.endpoints)
@@ -152,9 +153,11 @@ class Router:
             await prepare(client)
 
     async def aclose(self) -> None:
-        """Close every client that was opened."""
+        """Close every client that was opened, and the file of spending."""
         for client, _ in self._clients.values():
             await close(client)
+        if self._spending is not None:
+            self._spending.close()
 
     @cached_property
     def accounts(self) -> AccountFactory:
@@ -162,7 +165,9 @@ class Router:
 
         Raises `JournalError` if the file of spending cannot be used.
         """
-        return AccountFactory(config=self.config, store=open_spend_store(self.config))
+        store = open_spend_store(self.config)
+        self._spending = store if isinstance(store, SqliteSpend) else None
+        return AccountFactory(config=self.config, store=store)
 
     def resolve(self, name: str) -> _Resolved:
         """Return what a name stands for: a policy, of one target for the name of a model.
@@ -335,10 +340,10 @@ class Router:
 
     def _share_limits(self, config: TargetConfig, connection: Connection) -> SharedLimits | None:
         """Return where the processes that keep their spending in one file share the limits too."""
-        store = self.accounts.store
-        if not isinstance(store, SqliteSpend):
+        _ = self.accounts  # which opens the file
+        if self._spending is None:
             return None
-        return SharedLimits(store, f"{connection.endpoint.base_url} {config.model}")
+        return SharedLimits(self._spending, f"{connection.endpoint.base_url} {config.model}")
 
     def _build_prices(self, endpoint: EndpointConfig, gateway: Gateway) -> PriceLookup:
         if self._parts.prices is not None:

@@ -8,8 +8,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -24,6 +25,7 @@ from graphorch.models.policies.target import Target, TargetRules
 from tests.forks import run_in_fork
 from tests.models.fakes import Answer, FakeModel, request_to, status
 from tests.models.virtual import run
+from tests.open_files import list_open_files
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -173,16 +175,29 @@ def test_spend_file_survives_change_of_folder(
 # ---- limits of targets --------------------------------------------------------------------------
 
 
-def open_twice(path: Path, now: Callable[[], float]) -> tuple[SqliteSpend, SqliteSpend]:
-    return SqliteSpend(path / "spend.db", now=now), SqliteSpend(path / "spend.db", now=now)
+OpenTwice: TypeAlias = Callable[[Callable[[], float]], tuple[SqliteSpend, SqliteSpend]]
 
 
-def test_processes_share_requests_per_minute(tmp_path: Path) -> None:
+@pytest.fixture
+def open_twice(tmp_path: Path) -> Iterator[OpenTwice]:
+    """Return a function that opens one file as two processes would; both are closed at the end."""
+    opened: list[SqliteSpend] = []
+
+    def open_both(now: Callable[[], float]) -> tuple[SqliteSpend, SqliteSpend]:
+        opened.extend(SqliteSpend(tmp_path / "spend.db", now=now) for _ in range(2))
+        return opened[-2], opened[-1]
+
+    yield open_both
+    for store in opened:
+        store.close()
+
+
+def test_processes_share_requests_per_minute(open_twice: OpenTwice) -> None:
     """Two processes together send no more requests in a minute than one may."""
 
     async def main(runtime: Runtime) -> None:
         times: list[float] = []
-        for store in open_twice(tmp_path, runtime.clock):
+        for store in open_twice(runtime.clock):
             limiter = RateLimiter("m", RateLimits(rpm=60), runtime, SharedLimits(store, "m"))
 
             async def call(limiter: RateLimiter = limiter) -> None:
@@ -199,7 +214,7 @@ def test_processes_share_requests_per_minute(tmp_path: Path) -> None:
     run(main)
 
 
-def test_processes_share_pauses(tmp_path: Path) -> None:
+def test_processes_share_pauses(open_twice: OpenTwice) -> None:
     """A pause that one process was asked for holds for the other one."""
 
     async def main(runtime: Runtime) -> None:
@@ -210,7 +225,7 @@ def test_processes_share_pauses(tmp_path: Path) -> None:
                 rules=TargetRules(shared=SharedLimits(store, "m")),
                 runtime=runtime,
             )
-            for store in open_twice(tmp_path, runtime.clock)
+            for store in open_twice(runtime.clock)
         )
         with pytest.raises(ModelError, match="429"):
             await first.complete(request_to())
@@ -224,13 +239,13 @@ def test_processes_share_pauses(tmp_path: Path) -> None:
     run(main)
 
 
-def test_unused_tokens_come_back_to_all(tmp_path: Path) -> None:
+def test_unused_tokens_come_back_to_all(open_twice: OpenTwice) -> None:
     """Tokens that one process took and did not use are there for the other one."""
 
     async def main(runtime: Runtime) -> None:
         first, second = (
             RateLimiter("m", RateLimits(tpm=6_000), runtime, SharedLimits(store, "m"))
-            for store in open_twice(tmp_path, runtime.clock)
+            for store in open_twice(runtime.clock)
         )
         async with first.turn().wait(600, None) as turn:
             turn.settle(10)
@@ -241,10 +256,10 @@ def test_unused_tokens_come_back_to_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hours", [-24, -1, 1, 24])
-def test_jumping_clock_locks_no_target(tmp_path: Path, hours: float) -> None:
+def test_jumping_clock_locks_no_target(open_twice: OpenTwice, hours: float) -> None:
     """A clock that is set back or ahead does not stop the calls for as long."""
     now = [1_000_000.0]
-    store, other = open_twice(tmp_path, lambda: now[0])
+    store, other = open_twice(lambda: now[0])
     rules = BucketRules.of(60)
     for _ in range(6):
         store.take("m", 1, rules)
@@ -267,6 +282,18 @@ def test_limits_hold_between_processes(tmp_path: Path) -> None:
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     taken = [int(process.communicate(timeout=60)[0]) for process in running]
     assert sum(taken) == 100
+
+
+def test_closed_file_opens_when_used(tmp_path: Path) -> None:
+    """A closed store holds no file open; its next use opens it, and counts on."""
+    store = SqliteSpend(tmp_path / "spend.db")
+    store.add("day", (1, 1, 1))
+    store.close()
+    assert not list_open_files(tmp_path)
+    assert store.add("day", (1, 1, 1)) == (2, 2, 2)
+    assert list_open_files(tmp_path)
+    store.close()
+    store.close()
 
 
 def test_fork_adds_to_the_same_total(tmp_path: Path) -> None:

@@ -113,8 +113,10 @@ def hear_alerts(tables: Mapping[str, Any]) -> object:
 
 
 def see_kept(tables: Mapping[str, Any]) -> object:
-    store = World(tables).router().accounts.store
-    return type(store).__name__
+    router = World(tables).router()
+    kind = type(router.accounts.store).__name__
+    asyncio.run(router.aclose())
+    return kind
 
 
 def see_rules(name: str, part: str, model: str = "policy/p") -> Observe:

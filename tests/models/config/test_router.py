@@ -31,6 +31,7 @@ from tests.models.servers import (
     streams,
 )
 from tests.models.virtual import run
+from tests.open_files import list_open_files
 
 
 class Verdict(BaseModel):
@@ -427,6 +428,9 @@ def test_routers_of_one_file_share_limits(tmp_path: Path) -> None:
         with pytest.raises(NotAnswered, match="m was not asked: it asked to be left alone"):
             await second.complete(request_to("m", timeout=5))
         assert len(model.requests) == 1
+        for router in (first, second):
+            await router.aclose()
+        assert not list_open_files(tmp_path)
 
     run(main)
 
