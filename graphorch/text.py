@@ -45,19 +45,70 @@ def is_run_id(text: object) -> bool:
 
 LONGEST_TEXT = 100_000  # characters of a text that is kept for people
 LONGEST_ERROR = 10_000  # characters of what an exception says
+_CUT = re.compile(r"… \([\d,]+ more characters\)")
 KIND = "__graphorch_kind__"
 """Attribute of an exception that stands for one of another class: the name of that class."""
+LINEAGE = "__graphorch_lineage__"
+"""Attribute of an exception that stands for others: the names of their classes and of the bases."""
+
+
+def escape_surrogates(text: str) -> str:
+    """Return a text that any file can hold: half surrogate pairs escaped."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def clean(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Return a text that any file can hold: half surrogate pairs escaped, cut if it is longer."""
-    text = truncate_counted(text, longest)
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a text that any file can hold: half surrogate pairs escaped, cut if it is longer.
+
+    A text that was cleaned stays as it is, so that what a record holds is what was said before.
+    """
+    head, tail = escape_surrogates(text[:longest]), text[longest:]
+    hidden = len(head) - longest
+    if not tail and hidden <= 0:
+        return head
+    if not hidden and _CUT.fullmatch(tail):
+        return text
+    return f"{head[:longest]}… ({hidden + len(tail):,} more characters)"
 
 
 def name_error(error: BaseException) -> str:
     """Return the name of the class of an exception, or of the one that it stands for."""
     return clean(getattr(error, KIND, "") or type(error).__name__, LONGEST_NAME)
+
+
+def list_kinds(error: BaseException) -> tuple[str, ...]:
+    """Return the full names of the classes of an exception, the nearest first.
+
+    Of an exception that stands for others, they are the classes of those.
+    """
+    lineage: tuple[str, ...] | None = getattr(error, LINEAGE, None)
+    if lineage is not None:
+        return lineage
+    return tuple(_name_class(kind) for kind in type(error).__mro__ if kind is not object)
+
+
+def is_kind(error: object, kinds: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
+    """Return whether an exception is of one of these classes, or stands for one that is.
+
+    A class of the program that was started is known by its name: another process calls the module
+    otherwise.
+    """
+    lineage: tuple[str, ...] | None = getattr(error, LINEAGE, None)
+    if lineage is None:
+        return isinstance(error, kinds)
+    listed = kinds if isinstance(kinds, tuple) else (kinds,)
+    return any(_is_named(kind, name) for kind in listed for name in lineage)
+
+
+def _is_named(kind: type, name: str) -> bool:
+    if name in (_name_class(kind), kind.__name__):  # records before format 4 have the plain name
+        return True
+    module, _, local_name = name.partition(":")
+    return local_name == kind.__qualname__ and "__main__" in (module, kind.__module__)
+
+
+def _name_class(kind: type) -> str:
+    return clean(f"{kind.__module__}:{kind.__qualname__}", LONGEST_NAME)
 
 
 def explain_error(error: BaseException) -> str:

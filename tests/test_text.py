@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from graphorch.text import (
     KIND,
+    LINEAGE,
     clean,
     explain_error,
     format_cost,
     format_error,
     format_seconds,
     format_usd,
+    is_kind,
     is_name,
     is_run_id,
     join_limited,
+    list_kinds,
     name_error,
     plural,
     truncate,
@@ -70,6 +77,58 @@ def test_clean_escapes_and_cuts() -> None:
     """Half surrogate pairs are escaped, so that nothing is lost, and long texts are cut."""
     assert clean("a\ud800b ü") == "a\\ud800b ü"
     assert clean("x" * 12, 10) == "x" * 10 + "… (2 more characters)"
+
+
+@given(st.text(max_size=60), st.integers(1, 30))
+def test_clean_text_stays_as_it_is(text: str, longest: int) -> None:
+    """A text that was cleaned and read again is the same, so that a record says what was said."""
+    cleaned = clean(text, longest)
+    assert clean(cleaned, longest) == cleaned
+    assert cleaned.encode()
+
+
+@given(st.text(st.characters(categories=["Cs"]), min_size=1, max_size=40), st.integers(1, 30))
+def test_clean_surrogates_stay_as_they_are(text: str, longest: int) -> None:
+    """Escapes count as they are written: what was cut once is not cut again."""
+    cleaned = clean(text, longest)
+    assert clean(cleaned, longest) == cleaned
+
+
+class Special(KeyError): ...
+
+
+def stand_in(*lineage: str) -> Exception:
+    error = ValueError("x")
+    setattr(error, LINEAGE, lineage)
+    return error
+
+
+@pytest.mark.parametrize(
+    "lineage, kinds, fits",
+    [
+        (list_kinds(Special()), LookupError, True),
+        (list_kinds(Special()), (OSError, Special), True),
+        (list_kinds(Special()), Exception, True),
+        (list_kinds(Special()), (OSError, ValueError), False),
+        (("__main__:Special", "builtins:KeyError"), Special, True),
+        (("elsewhere:Special", "builtins:KeyError"), Special, False),
+        (("KeyError", "Exception", "BaseException"), KeyError, True),
+        (("KeyError", "Exception", "BaseException"), Exception, True),
+        (("KeyError", "Exception", "BaseException"), LookupError, False),
+    ],
+)
+def test_stand_in_is_of_kinds_it_stands_for(
+    lineage: tuple[str, ...], kinds: Any, fits: bool
+) -> None:
+    """An exception that stands for others is of their classes, and not of its own."""
+    assert is_kind(stand_in(*lineage), kinds) is fits
+
+
+def test_exception_is_of_its_classes() -> None:
+    """An exception of its own class is compared as Python does; what is none is of no kind."""
+    assert is_kind(Special(), (OSError, LookupError))
+    assert not is_kind(Special(), OSError)
+    assert not is_kind("skipped", Exception)
 
 
 class Wordless(Exception):

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 from pydantic_core import to_json, to_jsonable_python
 
-from graphorch.text import clean
+from graphorch.text import clean, escape_surrogates
 
 _MOST_ITEMS: Final = 1_000  # of a generator
 _MORE: Final = "… more items were left out"
@@ -26,7 +26,7 @@ _MORE: Final = "… more items were left out"
 def write_result(result: object) -> str:
     """Return the result of a tool as text. Raises `ValueError` if it cannot be written."""
     if isinstance(result, str):
-        return clean(result, len(result))
+        return escape_surrogates(result)
     try:
         return to_json(result, fallback=_write_unknown, inf_nan_mode="constants").decode()
     except Exception:  # the border to values of users: they may raise anything when they are read

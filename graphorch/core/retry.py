@@ -7,12 +7,13 @@ import hashlib
 from graphorch.core.tree import Activation
 from graphorch.errors import BudgetExceeded
 from graphorch.graph.options import Retry
+from graphorch.text import is_kind
 
 
 def retry_after(activation: Activation, error: Exception) -> float | None:
     """Return the pause in seconds before the next attempt, or None if there is none."""
     retry = activation.step.node.options.retry
-    if retry is None or isinstance(error, BudgetExceeded) or not isinstance(error, retry.on):
+    if retry is None or is_kind(error, BudgetExceeded) or not is_kind(error, retry.on):
         return None
     # Attempts count from when the run was last resumed.
     attempts = activation.attempt - activation.first_attempt + 1
@@ -35,6 +36,6 @@ def jittered_pause(retry: Retry, activation: Activation) -> float:
 def find_handler(activation: Activation, error: Exception) -> int:
     """Return the index of the first error edge that fits, or -1."""
     for index, (kinds, _) in enumerate(activation.step.errors):
-        if isinstance(error, kinds):
+        if is_kind(error, kinds):
             return index
     return -1

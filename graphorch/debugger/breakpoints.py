@@ -12,6 +12,7 @@ from graphorch.core.tree import Activation
 from graphorch.debugger.steps import DebugStep
 from graphorch.errors import InputError, Unassigned, as_failure
 from graphorch.render.plan_picture import box_id
+from graphorch.text import is_kind
 
 Predicate: TypeAlias = Callable[[Any], bool]
 """A function of the whole state."""
@@ -80,7 +81,7 @@ def find_stop_after(
         for breakpoint in breakpoints:
             if isinstance(breakpoint, OnRoute) and _takes_route(step, breakpoint):
                 return breakpoint
-            if isinstance(breakpoint, OnError) and isinstance(step.failure, breakpoint.kind):
+            if isinstance(breakpoint, OnError) and is_kind(step.failure, breakpoint.kind):
                 return breakpoint
     return None
 

@@ -63,7 +63,7 @@ from graphorch.journal.record_kinds import (
     UnansweredBody,
 )
 from graphorch.state.version import InputUpdate
-from graphorch.text import LONGEST_ERROR, clean, explain_error, name_error
+from graphorch.text import LONGEST_ERROR, clean, explain_error, list_kinds, name_error
 
 if TYPE_CHECKING:
     from graphorch.models.budgets.charge import Charge
@@ -162,6 +162,7 @@ class RecordEncoder:
             "began": event.activation.started_at,
             "attempt": event.attempt,
             "error": name_error(error),
+            "kinds": list(list_kinds(error)),
             "message": explain_error(error),
             "retry_after": event.retry_after,
             "handler": event.handler,

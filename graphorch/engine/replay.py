@@ -42,7 +42,7 @@ from graphorch.engine.calls.kept_answers import KeptAnswer, KeptAnswers, forget_
 from graphorch.engine.human_input import PendingQuestion
 from graphorch.engine.invocation import binding
 from graphorch.engine.record_bodies import decode_charge, decode_response, read_charge
-from graphorch.engine.report import CallReport
+from graphorch.engine.report import CallReport, tell_failure
 from graphorch.engine.state_codec import CodecCache
 from graphorch.errors import GraphorchError, JournalError, ReplayDiverged
 from graphorch.graph.approval import Approval
@@ -77,7 +77,7 @@ from graphorch.journal.records import Record
 from graphorch.models.budgets.budget import Amount
 from graphorch.models.budgets.charge import Charge, sum_charges
 from graphorch.models.messages import Response
-from graphorch.text import KIND, truncate_repr
+from graphorch.text import KIND, LINEAGE, truncate_repr
 
 _LONGEST_VALUE: Final = 200  # characters of a value in a message
 # Kinds of records that may come before the one that begins a run.
@@ -88,10 +88,15 @@ RecordedCall: TypeAlias = tuple[Activation, CallReport]
 
 
 class RecordedError(GraphorchError):
-    """An exception that a node raised in an earlier process: its type's name and its message."""
+    """An exception that a node raised in an earlier process: its classes' names and its message.
 
-    def __init__(self, kind: str, message: str) -> None:
+    Without `kinds`, of a record before format 4, only the name of its own class is known.
+    """
+
+    def __init__(self, kind: str, message: str, kinds: Sequence[str] | None = None) -> None:
         setattr(self, KIND, kind)
+        known = (kind, "Exception", "BaseException") if kinds is None else tuple(kinds)
+        setattr(self, LINEAGE, known)
         super().__init__(message)
 
 
@@ -356,10 +361,14 @@ class _Replay:
         return plan.schema.defaults.complete(update, known)
 
     def on_failed(self, body: FailedBody) -> Event:
+        activation = self.find_open(body)
+        activation.started_at = body["began"]
+        error = RecordedError(body["error"], body["message"], body.get("kinds"))
+        activation.add_to_story(tell_failure(activation, error, body["at"]))
         return NodeFailed(
-            self.find_open(body),
+            activation,
             body["attempt"],
-            RecordedError(body["error"], body["message"]),
+            error,
             body["retry_after"],
             body["handler"],
             body["limit"],

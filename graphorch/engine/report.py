@@ -182,6 +182,13 @@ def _build_row(activation: Activation, calls: list[CallReport]) -> ActivationRep
     )
 
 
+def tell_failure(activation: Activation, error: Exception, at: float) -> str:
+    """Return the line of a failed attempt in the story of its activation."""
+    seconds = max(0.0, at - activation.started_at)
+    attempt = f"{activation.path} attempt {activation.attempt}"
+    return f"{attempt} failed after {seconds:.3f} s: {format_error(error)}"
+
+
 def _describe_failure(failure: Any) -> str:
     if failure is None:
         return ""

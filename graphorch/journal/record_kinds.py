@@ -162,12 +162,17 @@ class EnteredBody(ActivationBody):
 
 
 class FailedBody(ActivationBody):
-    """An attempt failed; `handler` numbers the error edge that carries on, -1 is none."""
+    """An attempt failed; `handler` numbers the error edge that carries on, -1 is none.
+
+    `error` is the name of the exception's class, and `kinds` are the full names of that class and
+    its bases; a record before format 4 does not have them.
+    """
 
     at: Seconds
     began: Seconds
     attempt: Count
     error: str
+    kinds: NotRequired[list[str]]
     message: str
     retry_after: Seconds | None
     handler: Index

@@ -12,7 +12,7 @@ from graphorch.errors import (
     NodeError,
     RunFailed,
 )
-from graphorch.text import format_error
+from graphorch.text import explain_error, format_error, is_kind
 
 _LIMITS = {
     "activations": "more nodes ran than Limits(activations=…) allows",
@@ -23,7 +23,7 @@ _LIMITS = {
 def build_run_failed(scheduler: Scheduler) -> RunFailed:
     """Return the error of a run that failed or was stopped."""
     run = scheduler.run
-    errors: list[Exception] = [_build_error(activation) for activation in run.failed()]
+    errors: list[Exception] = [_build_error(activation, run.reason) for activation in run.failed()]
     limit = run.reason.partition("limit:")[2]
     if limit and not any(isinstance(error, BudgetExceeded) for error in errors):
         errors.insert(0, _build_limit_error(limit))
@@ -65,11 +65,15 @@ def _build_ambiguous(activation: Activation) -> Ambiguous:
     )
 
 
-def _build_error(activation: Activation) -> Exception:
+def _build_error(activation: Activation, end_reason: str) -> Exception:
     """Return the error of one failed activation, with its place in the run."""
     cause = activation.failure
-    if isinstance(cause, BudgetExceeded):
-        # The run's own limit is not an error of the node: it keeps its type, and gets a note.
+    if isinstance(cause, Exception) and is_kind(cause, BudgetExceeded):
+        # The run's own limit is not an error of the node: it keeps its type, and gets a note. One
+        # that comes from the journal is made anew.
+        if not isinstance(cause, BudgetExceeded):
+            limit = end_reason.partition("limit:")[2]
+            cause = BudgetExceeded(explain_error(cause), limit=limit)
         cause.add_note(
             f"at {activation.path}, activation {activation.id}, attempt {activation.attempt}"
         )

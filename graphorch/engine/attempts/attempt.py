@@ -30,9 +30,9 @@ from graphorch.engine.attempts.run_task import RunTask
 from graphorch.engine.events import Started
 from graphorch.engine.invocation import binding
 from graphorch.engine.invocation.invoker import NodeInvoker
+from graphorch.engine.report import tell_failure
 from graphorch.engine.run_services import RunServices
 from graphorch.errors import Ambiguous, BudgetExceeded, as_failure
-from graphorch.text import format_error
 
 # looked up for every attempt
 _RETRYING, _RUNNING = Status.RETRYING, Status.RUNNING
@@ -187,11 +187,7 @@ class AttemptRunner:
         now = self._services.now()
         if self._services.report.noted is not None:
             self._services.report.noted.pop(activation, None)
-        seconds = max(0.0, now - activation.started_at)
-        activation.add_to_story(
-            f"{activation.path} attempt {activation.attempt} failed after {seconds:.3f} s: "
-            f"{format_error(error)}"
-        )
+        activation.add_to_story(tell_failure(activation, error, now))
         handler = find_handler(activation, error)
         pause = retry_after(activation, error)
         deadline = activation.step.node.options.deadline

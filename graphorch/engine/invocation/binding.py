@@ -6,8 +6,8 @@ it into an event.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from graphorch.core.events import RouteDecision, Update
 from graphorch.core.tree import Activation, Scope, Token
@@ -23,10 +23,13 @@ from graphorch.errors import (
 from graphorch.graph.edges import Edge
 from graphorch.graph.plan import Step
 from graphorch.state.version import Version
-from graphorch.text import explain_error, name_error
+from graphorch.text import LINEAGE, explain_error, format_error, list_kinds, name_error
 
 if TYPE_CHECKING:
     from graphorch.graph.payloads import Failure, Missing
+
+
+_MOST: Final = 5  # failures inside that an error names
 
 
 class MissingInput(Unassigned):
@@ -122,7 +125,7 @@ def gather_children(activation: Activation) -> Update:
     if step.map is None:
         scope = inner.scopes[0]
         if scope.output is None:
-            raise InnerFailed("Its flow did not reach its END.")
+            raise _build_inner_failed("Its flow did not reach its END", inner.scopes)
         assert step.sub is not None
         output = step.sub.leave(plan.read_output.result(scope.output))
         return step.writes[0].update(output)
@@ -143,7 +146,29 @@ def gather_children(activation: Activation) -> Update:
 
 
 class InnerFailed(GraphorchError):
-    """A sub-flow or map did not finish; the errors inside it say why."""
+    """A sub-flow or map did not finish; it is also of the kinds of the errors inside it."""
+
+
+def _build_inner_failed(what: str, scopes: Sequence[Scope]) -> InnerFailed:
+    """Return the failure of a sub-flow or map, with what failed inside it."""
+    causes = list(_list_causes(scopes))
+    reasons = "; ".join(f"{cause.path}: {format_error(cause.failure)}" for cause in causes[:_MOST])
+    error = InnerFailed(f"{what}: {reasons}" if reasons else f"{what}.")
+    kinds = [kind for cause in causes for kind in list_kinds(cause.failure)]
+    setattr(error, LINEAGE, tuple(dict.fromkeys([*list_kinds(error), *kinds])))
+    return error
+
+
+def _list_causes(scopes: Sequence[Scope]) -> Iterator[Activation]:
+    """Yield the activations whose exceptions made these scopes fail, at any depth."""
+    for scope in scopes:
+        for failed in scope.failures:
+            inner = failed.children.scopes if failed.children is not None else []
+            causes = list(_list_causes(inner))
+            if causes:
+                yield from causes
+            elif isinstance(failed.failure, Exception):
+                yield failed
 
 
 def _check_enough(activation: Activation, results: list[Any], missing: list[Missing]) -> None:
@@ -154,7 +179,10 @@ def _check_enough(activation: Activation, results: list[Any], missing: list[Miss
         reasons = "; ".join(f"item {item.index}: {item.reason}" for item in missing[:5])
         raise QuorumNotMet(f"{spec.need} items are needed, and {len(results)} succeeded: {reasons}")
     if spec.need is None and spec.on_item_error == "fail" and missing:
-        raise InnerFailed(f"{len(missing)} of {count} items did not finish.")
+        assert activation.children is not None
+        raise _build_inner_failed(
+            f"{len(missing)} of {count} items did not finish", activation.children.scopes
+        )
 
 
 def _explain_missing(activation: Activation, index: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import json
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -21,7 +21,7 @@ from graphorch.errors import GraphorchError
 from graphorch.state.copiers import compile_maker
 from graphorch.state.identity import is_identical
 from graphorch.state.value_codec import Lossy, ValueCodec, Written
-from graphorch.text import KIND, clean, explain_error, truncate_repr
+from graphorch.text import KIND, LINEAGE, clean, explain_error, list_kinds, truncate_repr
 
 M = TypeVar("M", bound=BaseModel)
 Known = dict[tuple[str, str], type[Exception]]
@@ -132,6 +132,7 @@ def encode_error(error: BaseException, aliases: dict[str, str]) -> dict[str, Any
     parts = _list_parts(error)
     return {
         "kind": type(error).__name__,
+        "kinds": list(_list_kinds(error, aliases)),
         "message": _format_message(error),
         "text": explain_error(error),
         "parts": [encode_error(part, aliases) for part in parts],
@@ -141,6 +142,13 @@ def encode_error(error: BaseException, aliases: dict[str, str]) -> dict[str, Any
         "attributes": {name: value for name, value in vars(error).items() if _is_plain(value)},
         "traceback": clean("".join(traceback.format_exception(type(error), error, first_frame))),
     }
+
+
+def _list_kinds(error: BaseException, aliases: dict[str, str]) -> Iterator[str]:
+    """Yield the names of the classes of an exception, as the other side calls them."""
+    for kind in list_kinds(error):
+        module, mark, name = kind.partition(":")
+        yield f"{aliases.get(module, module)}{mark}{name}"
 
 
 def _list_parts(error: BaseException) -> Sequence[BaseException]:
@@ -170,6 +178,7 @@ def _rebuild_error(story: dict[str, Any], known: Known) -> Exception:
     error = _rebuild_nearest(story, parts, known) or ProcessError(story["text"])
     if type(error).__name__ != story["kind"]:
         vars(error)[KIND] = story["kind"]
+    vars(error)[LINEAGE] = tuple(dict.fromkeys([*story["kinds"], *list_kinds(error)]))
     return error
 
 
