@@ -84,7 +84,7 @@ def test_clean_text_stays_as_it_is(text: str, longest: int) -> None:
     """A text that was cleaned and read again is the same, so that a record says what was said."""
     cleaned = clean(text, longest)
     assert clean(cleaned, longest) == cleaned
-    assert cleaned.encode()
+    assert cleaned.encode().decode() == cleaned
 
 
 @given(st.text(st.characters(categories=["Cs"]), min_size=1, max_size=40), st.integers(1, 30))
