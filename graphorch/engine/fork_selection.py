@@ -28,6 +28,7 @@ OUTCOME_KINDS: Final[frozenset[RecordKind]] = frozenset(
 DROPPED_KINDS: Final[frozenset[RecordKind]] = frozenset(
     {
         "forked",
+        "pinned",
         "migrated",
         "rules",
         "stopping",
@@ -157,7 +158,9 @@ def find_effects(run: Run, gone: set[str]) -> list[Activation]:
     return [
         activation
         for activation in run.history
-        if activation.id in gone and activation.step.node.options.effect != "pure"
+        if activation.id in gone
+        and activation.step.node.options.effect != "pure"
+        and activation.status is not Status.SKIPPED
     ]
 
 

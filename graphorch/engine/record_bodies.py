@@ -51,6 +51,7 @@ from graphorch.journal.record_kinds import (
     FailedBody,
     ModelFailureBody,
     MomentBody,
+    PinnedBody,
     RecordKind,
     RetryBody,
     RouteBody,
@@ -130,6 +131,14 @@ class RecordEncoder:
             body["restore"] = encoded.notes
         if event.notes:
             body["notes"] = list(map(clean, event.notes))
+        return body
+
+    def encode_pinned(self, plan: Plan, path: str, update: Update) -> PinnedBody:
+        """Return what a path of a plan gives instead of running its node."""
+        encoded = self._codecs.of(plan).encode(update)
+        body: PinnedBody = {"path": path, "update": encoded.values}
+        if encoded.notes is not None:
+            body["restore"] = encoded.notes
         return body
 
     def encode_routed(self, event: Routed) -> RoutedBody:

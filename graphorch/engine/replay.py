@@ -61,6 +61,7 @@ from graphorch.journal.record_kinds import (
     FailedBody,
     ForkedBody,
     MomentBody,
+    PinnedBody,
     RecordKind,
     RetryBody,
     RoutedBody,
@@ -108,7 +109,8 @@ class ReplayedRun:
     and whose end is not recorded. `kept_answers` holds the answers of activations that have not
     committed; `in_doubt`, by path, the activations of nodes with effect `once` that began and whose
     end is not recorded. `budget` is that of the run, by unit, as it was set last; `model` replaces
-    the model of all agents, and `models` that at single paths. `has_begun` is false if no record
+    the model of all agents, and `models` that at single paths, and `pins` are the updates
+    that the next visits of a path give. `has_begun` is false if no record
     holds the input.
     """
 
@@ -125,6 +127,7 @@ class ReplayedRun:
     budget: dict[str, float] | None = None
     model: str = ""
     models: dict[str, str] = field(default_factory=dict[str, str])
+    pins: dict[str, list[Update]] = field(default_factory=dict[str, list[Update]])
     last_seq: int = 0
     ended: float = 0.0
     has_begun: bool = False
@@ -186,6 +189,20 @@ def verify(
     for record in records:
         replay.take(record)
     return replayed
+
+
+def find_plan(plan: Plan, path: str) -> Plan:
+    """Return the plan that holds the node at a path. Raises `ReplayDiverged`."""
+    *around, name = path.split("/")
+    for part in around:
+        steps = {step.name: step for step in plan.steps}
+        outer = steps.get(part) or steps.get(part.rpartition("[")[0])
+        if outer is None or outer.inner_plan is None:
+            raise ReplayDiverged(f"'{path}' is not in the flow any more.")
+        plan = outer.inner_plan
+    if name not in {step.name for step in plan.steps}:
+        raise ReplayDiverged(f"'{path}' is not in the flow any more.")
+    return plan
 
 
 def has_crashed(replayed: ReplayedRun) -> bool:
@@ -313,6 +330,12 @@ class _Replay:
         self._adopted = self._copied = max(self._adopted, 1 + body["copied"])
         self._replayed.models = body.get("models", {})
 
+    def on_pinned(self, body: PinnedBody) -> None:
+        path = body["path"]
+        codec = self._codecs.of(find_plan(self._plan, path))
+        pins = self._replayed.pins.setdefault(path, [])
+        pins.append(codec.decode(body["update"], body.get("restore")))
+
     def on_commit(self, body: CommitBody) -> Event:
         activation = self.find_open(body)
         activation.started_at = body["began"]
@@ -321,7 +344,14 @@ class _Replay:
         notes = tuple(body.get("notes", ()))
         if notes:
             self._replayed.noted[activation] = notes
+        self._drop_used_pin(activation.path)
         return NodeSucceeded(activation, update, body["at"], notes=notes)
+
+    def _drop_used_pin(self, path: str) -> None:
+        """Drop the first pin of a path; the last one stays."""
+        pins = self._replayed.pins.get(path, [])
+        if len(pins) > 1:
+            del pins[0]
 
     def on_routed(self, body: RoutedBody) -> Event:
         activation = self.find_open(body)
@@ -479,6 +509,7 @@ Handler: TypeAlias = Callable[[_Replay, Any], Event | None]
 HANDLERS: Final[Mapping[RecordKind, Handler]] = {
     "started": _Replay.on_started,
     "forked": _Replay.on_forked,
+    "pinned": _Replay.on_pinned,
     "commit": _Replay.on_commit,
     "routed": _Replay.on_routed,
     "entered": _Replay.on_entered,

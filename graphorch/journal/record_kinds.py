@@ -29,6 +29,7 @@ Index: TypeAlias = Annotated[int, Field(ge=-1, le=2**53)]
 RecordKind: TypeAlias = Literal[
     "started",
     "forked",
+    "pinned",
     "commit",
     "routed",
     "entered",
@@ -111,6 +112,18 @@ ForkedBody = TypedDict(
 
 `models` are those that single paths ask instead of theirs.
 """
+
+
+class PinnedBody(TypedDict):
+    """The next visit of a path gives this update instead of running its node.
+
+    The visit after it gives that of the next such record, and the last one holds for all that
+    follow. `restore` is that of `StartedBody`.
+    """
+
+    path: str
+    update: dict[str, Any]
+    restore: NotRequired[dict[str, Any]]
 
 
 class ActivationBody(TypedDict):
@@ -353,6 +366,7 @@ class EndedBody(TypedDict):
 BODIES: Final[Mapping[RecordKind, type]] = {
     "started": StartedBody,
     "forked": ForkedBody,
+    "pinned": PinnedBody,
     "commit": CommitBody,
     "routed": RoutedBody,
     "entered": EnteredBody,

@@ -204,6 +204,7 @@ def merge_settings(
         account=account,
         model=settings.model or before.model,
         models=before.models,
+        pins=before.pins,
         on_failure=on_failure or before.on_failure,
     )
 
@@ -223,6 +224,7 @@ def _continue_settings(
         tags={**log.head.tags, **settings.tags},
         model=settings.model or replayed.model,
         models=replayed.models,
+        pins=replayed.pins,
         on_failure=on_failure or run.on_failure,
     )
     settings = open_stored_budget(settings, run.plan, replayed.budget)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeAlias
 
@@ -10,8 +10,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.core.events import Update
-from graphorch.core.run import Run
-from graphorch.core.tree import Activation
+from graphorch.core.tree import Activation, Status
 from graphorch.engine.fork_selection import (
     Difference,
     compare_runs,
@@ -21,7 +20,7 @@ from graphorch.engine.fork_selection import (
     select_records,
 )
 from graphorch.engine.record_bodies import RecordEncoder
-from graphorch.engine.replay import ReplayedRun, rebuild
+from graphorch.engine.replay import ReplayedRun, find_plan, rebuild
 from graphorch.engine.report import RunReport
 from graphorch.engine.run_journal import LEASE_SECONDS, RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
@@ -100,19 +99,23 @@ async def fork(
     check_outcome(log.head, old)
     change = find_activation(old.run, start)
     gone, around = find_affected(old.run, change)
-    settings = _guard_effects(settings, old.run, gone, effects)
+    pins = _choose_pins(old, gone, effects)
     # Without a budget of its own it gets that of the old run, for what it pays itself.
     settings = open_stored_budget(settings, plan, old.budget)
     models = {**old.models, change.path: model} if model else old.models
     settings = replace(settings, model=old.model, models=models)
     check(settings)
 
-    # 2. Store the new run: one record that names its origin, and those that stay true.
+    # 2. Store the new run: a record that names its origin, those that stay true, and the pins.
     copies = select_records(migrated.records, gone, around, describe_budget(settings))
     origin: dict[str, Any] = {"from": run_id, "at": change.path, "copied": len(copies)}
     if models:
         origin["models"] = models
     records = [Record(1, "forked", origin), *copies]
+    encoder = RecordEncoder(plan, limits=store.limits)
+    for path, update in pins:
+        body = encoder.encode_pinned(find_plan(plan, path), path, update)
+        records.append(Record(len(records) + 1, "pinned", body))
     journal = await _create_run(store, plan, settings, log.head, records)
 
     # 3. Open it where its records end.
@@ -120,6 +123,7 @@ async def fork(
     for activation in replayed.unfinished():
         # It begins here, and not when the old run came to it.
         activation.started_at = 0.0
+    settings = replace(settings, pins={**settings.pins, **replayed.pins})
     scheduler = Scheduler.from_records(plan, settings, replayed, journal)
     copied = {activation.id for activation in replayed.run.history}
     return ForkedRun(scheduler, _find_open(replayed, change.path), _build_report(old), copied)
@@ -152,23 +156,33 @@ async def _create_run(
     return journal
 
 
-def _guard_effects(
-    settings: RunSettings, old: Run, gone: set[str], effects: Effects
-) -> RunSettings:
-    """Refuse effects that would happen again, repeat them, or pin what they returned."""
-    acting_again = find_effects(old, gone)
-    if not acting_again or effects == "repeat":
-        return settings
-    if effects == "refuse":
-        names = [f"'{item.path}' ({item.step.node.options.effect})" for item in acting_again]
+def _choose_pins(old: ReplayedRun, gone: set[str], effects: Effects) -> list[tuple[str, Update]]:
+    """Refuse effects that would happen again, repeat them, or return what to pin instead, in order.
+
+    What is pinned in the old run and was not visited there stays pinned, unless it is to act again.
+    """
+    if effects == "repeat":
+        return []
+    acting_again = find_effects(old.run, gone)
+    if acting_again and effects == "refuse":
+        names = _name_effects(acting_again)
         raise InputError(
-            f"Running this again would repeat effects under new keys: {', '.join(names)}. "
+            f"Running this again would repeat effects under new keys: {names}. "
             'Pass effects="repeat", or effects="serve" to use what they returned.'
         )
-    pins: dict[str, list[Update]] = {}
-    for activation in acting_again:
-        pins.setdefault(activation.path, []).append(activation.update or {})
-    return replace(settings, pins={**settings.pins, **pins})
+    without = [activation for activation in acting_again if activation.status is not Status.DONE]
+    if without:
+        raise InputError(
+            f"effects='serve': {_name_effects(without)} did not return anything that could be used "
+            'instead, and may have acted all the same. Pass effects="repeat", or start later.'
+        )
+    served = [(activation.path, activation.update or {}) for activation in acting_again]
+    kept = [(path, update) for path, updates in old.pins.items() for update in updates]
+    return served + kept
+
+
+def _name_effects(activations: Iterable[Activation]) -> str:
+    return ", ".join(f"'{item.path}' ({item.step.node.options.effect})" for item in activations)
 
 
 def _find_open(replayed: ReplayedRun, path: str) -> Activation:

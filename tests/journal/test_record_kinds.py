@@ -193,6 +193,16 @@ async def fork_finished(store: MemoryStore) -> None:
     await flow.resume("r", durable=store)
 
 
+async def rerun_serving(store: MemoryStore) -> None:
+    @node(effect="once")
+    def act(log: Log) -> Log:
+        return Log(log=["act"])
+
+    flow = Graph("g", State).chain(log_step("a"), act).build()
+    await flow.run(State(), durable=store, run_id="old")
+    await flow.rerun("old", start="a", durable=store, effects="serve", run_id="r")
+
+
 async def migrate_waiting(store: MemoryStore) -> None:
     def build(name: str) -> Graph[Any, Any, Any]:
         return Graph("g", State).chain(log_step(name), log_step("b", gate="before"))
@@ -218,6 +228,7 @@ SCENARIOS: dict[Callable[[MemoryStore], Awaitable[None]], set[str]] = {
     call_refusing_model: {"sending", "unanswered"},
     skip_join: {"skipped"},
     fork_finished: {"forked"},
+    rerun_serving: {"forked", "pinned"},
     migrate_waiting: {"migrated"},
 }
 

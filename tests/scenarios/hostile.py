@@ -166,6 +166,11 @@ async def _write_fork(store: MemoryStore) -> None:
     await acts().resume("r", durable=store)
 
 
+async def _write_served(store: MemoryStore) -> None:
+    await acts().run(State(), durable=store, run_id="old")
+    await acts().rerun("old", start="a", durable=store, run_id="r", effects="serve")
+
+
 async def _write_refused(store: MemoryStore) -> None:
     await run_to_failure(refused().run(State(), durable=store, run_id="r", client=Refusing()))
 
@@ -177,6 +182,7 @@ _SMALL: dict[str, tuple[Callable[[], AnyFlow], Callable[[MemoryStore], Awaitable
     "graces": (graces, _write_graces),
     "acts": (acts, _write_acts),
     "fork": (acts, _write_fork),
+    "served": (acts, _write_served),
     "refused": (refused, _write_refused),
     "skips": (skips, _write_skips),
     "resumed": (FLOWS["failed"], resume_failed),

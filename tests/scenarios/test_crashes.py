@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Sequence
@@ -17,11 +18,23 @@ from typing import Any
 
 import pytest
 
+from graphorch import Context, Graph, node
 from graphorch.errors import JournalError
 from graphorch.journal.completion import Completion
 from graphorch.journal.records import Lease, Record
 from graphorch.journal.sqlite.store import SqliteStore
-from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, to_the_end
+from tests.scenarios.flows import (
+    FLOWS,
+    AnyFlow,
+    Ledger,
+    Log,
+    Note,
+    Number,
+    State,
+    says,
+    to_the_end,
+    up,
+)
 
 
 class Killing:
@@ -168,6 +181,81 @@ def check_kills(name: str, tmp_path: Path, step: int = 1) -> int:
 def test_killed_run_ends_undisturbed(name: str, tmp_path: Path) -> None:
     """A killed run that is resumed ends like the undisturbed one."""
     assert check_kills(name, tmp_path, step=5) >= 4
+
+
+def paying() -> AnyFlow:
+    """Return a flow whose sub-flow pays twice, in two rounds of a loop, for different receipts."""
+
+    @node(effect="once")
+    async def pay(ctx: Context[Ledger], number: Number) -> Note:
+        ctx.resources.ran(ctx)
+        receipts = [line for line in ctx.resources.entries if "/pay " in line]
+        return Note(note=f"receipt {len(receipts)}")
+
+    @node
+    async def keep(note: Note) -> Log:
+        return Log(log=[note.note])
+
+    inner = Graph("inner", State).chain(pay, keep).build()
+    graph = Graph("g", State)
+    shop = graph.sub(
+        "shop",
+        inner,
+        enter=lambda state: State(n=state.n),
+        leave=lambda state: Log(log=state.log[-1:]),
+    )
+    end = says("end")
+    graph.chain(up("a"), shop, end)
+    graph.loop(end, back_to=shop, while_=lambda state: True, max_iterations=2)
+    return graph.build()
+
+
+async def rerun_once(database: Path, ledger: Path, kill_at: int = 0, *, after: bool = False) -> Any:
+    """Rerun the paid run from its beginning, with what its effects returned, and die on the way."""
+    store = await SqliteStore.open(database, sync="normal")
+    used: Any = Killing(store, kill_at, after=after) if kill_at else store
+    with ledger.open("a") as lines:
+        resources = Ledger(lambda line: print(line, file=lines, flush=True))
+        again = await paying().rerun(
+            "r", start="a", durable=used, run_id="again", effects="serve", resources=resources
+        )
+    await store.close()
+    return again.result.state.model_dump()
+
+
+async def resume_again(database: Path, ledger: Path) -> Any:
+    """Resume the rerun once the lease of its process has run out."""
+    store = await SqliteStore.open(database, sync="normal", clock=lambda: time.time() + 60)
+    with ledger.open("a") as lines:
+        resources = Ledger(lambda line: print(line, file=lines, flush=True))
+        result = await paying().resume("again", durable=store, resources=resources)
+    await store.close()
+    return result.state.model_dump()
+
+
+@pytest.mark.slow
+def test_killed_rerun_serves_effects(tmp_path: Path) -> None:
+    """A rerun that serves effects is killed at any commit, resumed, and still serves them."""
+    flow, first, ledger = paying(), tmp_path / "first.sqlite", tmp_path / "ledger.txt"
+    wanted = asyncio.run(run_once(flow, first, ledger, True))
+    assert [text for text in wanted["log"] if "receipt" in text] == ["receipt 1", "receipt 2"]
+    kills = 0
+    for after in (False, True):
+        for at in range(2, 99):  # the first append makes the run
+            database = tmp_path / f"{after}{at}.sqlite"
+            shutil.copyfile(first, database)
+            child = os.fork()
+            if child == 0:
+                try:
+                    asyncio.run(rerun_once(database, ledger, at, after=after))
+                finally:
+                    os._exit(0)
+            if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+                break
+            kills += 1
+            assert asyncio.run(resume_again(database, ledger)) == wanted
+    assert kills >= 20
+    assert ledger.read_text().count("/pay ") == 2, "an effect was repeated"
 
 
 @pytest.mark.slow

@@ -13,10 +13,21 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from graphorch import Context, Graph, InputError, ReplayDiverged, node
+from graphorch import Context, Graph, InputError, Limits, ReplayDiverged, RunFailed, node
 from graphorch.flow.flow import Flow
 from graphorch.journal.memory import MemoryStore
-from tests.scenarios.flows import FLOWS, AnyFlow, Ledger, Note, Number, State, says, to_the_end, up
+from tests.scenarios.flows import (
+    FLOWS,
+    AnyFlow,
+    Ledger,
+    Log,
+    Note,
+    Number,
+    State,
+    says,
+    to_the_end,
+    up,
+)
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
@@ -188,6 +199,76 @@ def test_rerun_effects_options() -> None:
         assert (served.result.state.note, len(sent)) == ("sent 1", 1)
         await flow.rerun("r", start="a", durable=store, resources=Ledger(), effects="repeat")
         assert len(set(sent)) == 2
+
+    run(main())
+
+
+def paying() -> tuple[AnyFlow, list[str]]:
+    """Return a flow that pays in each of three rounds of a loop, and what it paid."""
+    paid: list[str] = []
+
+    @node(effect="once")
+    async def pay(ctx: Context[Ledger], number: Number) -> Note:
+        paid.append(ctx.key)
+        return Note(note=f"receipt {len(paid)}")
+
+    @node
+    async def keep(note: Note) -> Log:
+        return Log(log=[note.note])
+
+    graph = Graph("g", State)
+    graph.chain(up("a"), pay, keep)
+    graph.loop(keep, back_to=pay, while_=lambda state: True, max_iterations=3)
+    return graph.build(), paid
+
+
+@pytest.mark.parametrize("activations", range(1, 7))
+def test_resumed_rerun_serves_effects(activations: int) -> None:
+    """A rerun that was stopped anywhere serves the remaining effects when it is resumed."""
+    flow, paid = paying()
+
+    async def main() -> None:
+        store = MemoryStore()
+        wanted = await recorded(flow, store)
+        options: dict[str, Any] = {"durable": store, "resources": Ledger()}
+        with pytest.raises(RunFailed, match="activations"):
+            await flow.rerun(
+                "r",
+                start="a",
+                run_id="again",
+                effects="serve",
+                limits=Limits(activations=activations),
+                **options,
+            )
+        # What is pinned stays so in a fork of the fork.
+        served = await flow.rerun("again", start="a", effects="serve", **options)
+        done = await flow.resume("again", limits=Limits(activations=50), **options)
+        assert served.result.state.log == done.state.log == wanted.state.log
+        assert done.state.log[-1] == "receipt 3"
+        assert len(paid) == 3
+        # Who wants the effects again gets them.
+        await flow.rerun("again", start="a", effects="repeat", **options)
+        assert len(paid) == 6
+
+    run(main())
+
+
+def test_effect_without_result_cannot_be_served() -> None:
+    """An effect that failed or was cancelled left nothing to serve; a skipped one did not act."""
+
+    @node(effect="once")
+    async def refuse(number: Number) -> Note:
+        raise OSError("no connection")
+
+    graph = Graph("g", State)
+    graph.chain(up("a"), refuse, says("end"))
+    flow = graph.on_error(refuse, says("handle")).build()
+
+    async def main() -> None:
+        store = MemoryStore()
+        await recorded(flow, store)
+        with pytest.raises(InputError, match=r"'refuse' \(once\) did not return anything"):
+            await flow.rerun("r", start="a", durable=store, resources=Ledger(), effects="serve")
 
     run(main())
 

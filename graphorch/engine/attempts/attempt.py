@@ -70,7 +70,8 @@ class AttemptRunner:
         self._deadline: float | None = None  # of the run, in the event loop's time
         # Both are made at their first use: very many runs wait at once, and most need neither.
         self._retry_delays: dict[Activation, float] | None = None
-        self._pin_visits: dict[str, int] | None = None  # path → visits of what is pinned there
+        # By path, the activations that visited what is pinned there, numbered from 0.
+        self._pin_visits: dict[str, dict[Activation, int]] | None = None
         self._fail_in_doubt: frozenset[str] = _NO_PATHS  # those in doubt that are to fail
         self.in_doubt = dict(in_doubt)
         self.has_overrides = True
@@ -262,8 +263,9 @@ class AttemptRunner:
             return None
         if self._pin_visits is None:
             self._pin_visits = {}
-        visit = self._pin_visits[path] = self._pin_visits.get(path, 0) + 1
-        return dict(pinned[min(visit, len(pinned)) - 1])
+        visits = self._pin_visits.setdefault(path, {})
+        visit = visits.setdefault(activation, len(visits))
+        return dict(pinned[min(visit, len(pinned) - 1)])
 
     async def _call_or_reuse(self, activation: Activation, given: list[Any]) -> Update:
         """Return a node's update, from the cache of nodes if the node has one and it is there."""

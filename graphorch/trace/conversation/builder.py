@@ -348,6 +348,6 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[ConversationBuilder, Body], list[T
 """Handlers by kind of record."""
 
 IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
-    {"retry", "grace", "starting", "sending", "rules", "migrated"}
+    {"pinned", "retry", "grace", "starting", "sending", "rules", "migrated"}
 )
 """Kinds of records in which nothing is said or done."""

@@ -576,5 +576,5 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[SpanBuilder, Body], None]]] = {
 }
 """Handlers by kind of record."""
 
-IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset({"grace", "rules", "migrated"})
+IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset({"pinned", "grace", "rules", "migrated"})
 """Kinds of records that change no span."""
