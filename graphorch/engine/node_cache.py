@@ -2,7 +2,8 @@
 
 They are kept in memory, by the flow. A key is the description of the real values, as the node sees
 them: with secrets, and with fields that are left out of every JSON. It is compared, not only
-hashed, so no input is ever served the result of another one.
+hashed, so no input is ever served the result of another one. What a node that may ask a model
+returned belongs to the client that the caller of the run passed, which may be that of one tenant.
 """
 
 from __future__ import annotations
@@ -49,10 +50,28 @@ class NodeCache:
             self._entries.popitem(last=False)
 
 
-def compute_key(activation: Activation, given: list[Any], model: str) -> Hashable:
+class _SameClient:
+    """A client that is equal to itself alone, however it compares; kept alive by the key."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: object) -> None:
+        self._client = client
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _SameClient) and self._client is other._client
+
+    def __hash__(self) -> int:
+        return id(self._client)
+
+
+def compute_key(
+    activation: Activation, given: list[Any], model: str, client: object = None
+) -> Hashable:
     """Return the key of a result: the step of the flow, the slices that it reads, and the model.
 
-    `model` replaces the agent's own; empty if it does not. Raises `Uncacheable`.
+    `model` replaces the agent's own; empty if it does not. `client` is the one that the caller of
+    the run passed, if any. Raises `Uncacheable`.
     """
     from graphorch.state.identity import Indescribable, describe  # only nodes with a cache need it
 
@@ -64,7 +83,8 @@ def compute_key(activation: Activation, given: list[Any], model: str) -> Hashabl
             f"{error}. Leave the cache out, or read a slice without that value."
         ) from error
     # The plan of the flow keeps its steps, and those of its inner flows, alive.
-    return id(activation.step), model, tuple(described)
+    asked = _SameClient(client) if activation.step.has_context else None
+    return id(activation.step), model, asked, tuple(described)
 
 
 def _shorten(description: Hashable) -> Hashable:

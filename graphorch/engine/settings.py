@@ -73,12 +73,14 @@ class RunSettings:
     the caller gave the budget, instead of leaving it to the configuration or to the stored run, for
     which `open_account` opens another account. `open_node` opens the account of a node without a
     budget of its own below another one, or returns that one; `on_alert` listens to all of them.
+    `own_client` is the client that the caller passed, of which `client` makes use.
     """
 
     client: ModelClient
     run_id: str
     limits: Limits = Limits()
     account: Account | None = None
+    own_client: ModelClient | None = None
     has_own_budget: bool = False
     open_account: OpenAccount = _open_no_account
     open_node: OpenNode = _open_no_node

@@ -72,7 +72,8 @@ class Cache:
     """Serve identical inputs from earlier results that are at most `ttl` seconds old.
 
     Inputs are compared to the last detail, with secrets and types; resources are no part of them,
-    so the node may not read any. Raises `InputError` unless `ttl` is above 0.
+    so the node may not read any. What a model answered is served to runs with the same `model=`
+    and the very same `client=` only. Raises `InputError` unless `ttl` is above 0.
     """
 
     ttl: float

@@ -97,6 +97,7 @@ def build_settings(
         open_node = partial(open_node, on_alert=on_alert)
     return RunSettings(
         client=client,
+        own_client=options.get("client"),
         run_id=options.get("run_id") or os.urandom(16).hex(),
         limits=options.get("limits") or _NO_LIMITS,
         account=open_account(plan.name, options.get("budget"), tags),

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field, SecretStr
 
-from graphorch import Cache, Context, Graph, RunFailed, node
+from graphorch import Cache, Context, Graph, RunFailed, agent, node
 from graphorch.core.events import RunStarted
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
 from graphorch.engine.node_cache import NodeCache, compute_key
+from graphorch.testing import ScriptedModel, when
 
 
 class Topic(BaseModel):
@@ -163,6 +164,20 @@ def test_cache_tells_tenants_apart() -> None:
     assert "Uncacheable: Node 'greet' has a cache, and an input of it cannot be compared: " in str(
         caught.value
     )
+
+
+def test_cached_answer_belongs_to_client() -> None:
+    """A cached agent asks the client of each run, which may be of another tenant, once."""
+
+    @agent(output=Answer, cache=Cache(60))
+    def ask(tenant: Tenant) -> str:
+        return "Who are you?"
+
+    flow = Graph("asking", TenantState, input=Tenant, output=Answer).chain(ask).build()
+    one, two = ScriptedModel(when("Who", "one")), ScriptedModel(when("Who", "two"))
+    answers = [flow.run_sync(Tenant(), client=client).output.answer for client in (one, two, one)]
+    assert answers == ["one", "two", "one"]
+    assert (len(one.requests), len(two.requests)) == (1, 1)
 
 
 def test_inner_flows_of_one_factory_share_nothing() -> None:

@@ -273,7 +273,7 @@ class AttemptRunner:
         if options.cache is None:
             return await self._call(activation, given)
         model = settings.models.get(activation.path, settings.model)
-        key = node_cache.compute_key(activation, given, model)
+        key = node_cache.compute_key(activation, given, model, settings.own_client)
         update = settings.cache.get(key, self._services.now())
         if update is None:
             update = await self._call(activation, given)
