@@ -20,8 +20,15 @@ def truncate(text: str, longest: int) -> str:
 
 
 def truncate_repr(value: object, longest: int = 80) -> str:
-    """Return the `repr` of a value in at most `longest` characters."""
-    return truncate(repr(value), longest)
+    """Return the `repr` of a value in at most `longest` characters; its type if that raises.
+
+    It does for an integer of 5,000 digits, and for objects of users that have lost what they show.
+    """
+    try:
+        text = repr(value)
+    except Exception as error:  # the class is a user's and may raise anything
+        text = f"<{type(value).__name__}, of which repr() raises {type(error).__name__}>"
+    return truncate(text, longest)
 
 
 def truncate_counted(text: str, longest: int, what: str = "more characters") -> str:

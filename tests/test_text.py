@@ -43,6 +43,17 @@ def test_truncate_repr_quotes_text() -> None:
     assert truncate_repr([1] * 100, 10) == "[1, 1, 1,…"
 
 
+def test_truncate_repr_survives_broken_values() -> None:
+    """A value that cannot be shown does not hide the error that names it."""
+
+    class Lost:
+        def __repr__(self) -> str:
+            raise RuntimeError("lost")
+
+    assert truncate_repr(Lost()) == "<Lost, of which repr() raises RuntimeError>"
+    assert truncate_repr([10**5000]) == "<list, of which repr() raises ValueError>"
+
+
 def test_truncate_counted_says_how_much_is_missing() -> None:
     """All of the first characters are kept, and the others are counted."""
     assert truncate_counted("abc", 3) == "abc"
