@@ -35,13 +35,14 @@ message.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from typing import Self
 
+T = TypeVar("T")
 _LISTED = 12  # known names that a hint lists
 
 
@@ -302,6 +303,14 @@ def as_failure(error: BaseException) -> Exception | None:
     if failure is not None:
         failure.__cause__ = error
     return failure
+
+
+async def contain_exit(work: Awaitable[T]) -> T:
+    """Await the work of a task; what would leave the task and end its event loop is a failure."""
+    try:
+        return await work
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise as_failure(error) or error from error
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

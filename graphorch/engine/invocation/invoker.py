@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from graphorch.core.tree import Activation
 from graphorch.engine.invocation import binding
-from graphorch.errors import GraphorchError, as_failure
+from graphorch.errors import GraphorchError, contain_exit
 from graphorch.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -207,12 +207,12 @@ async def call_hedged(call: Callable[[], Coroutine[Any, Any, T]], after: float) 
     The second one starts `after` seconds later; the first that succeeds counts, the other is
     cancelled. Raises the exception of the first one if both fail. Neither is running afterwards.
     """
-    first = asyncio.create_task(_contain(call))
+    first = asyncio.create_task(contain_exit(call()))
     tasks = [first]
     try:
         done, _ = await asyncio.wait(tasks, timeout=after)
         if not done:
-            tasks.append(asyncio.create_task(_contain(call)))
+            tasks.append(asyncio.create_task(contain_exit(call())))
         pending = set(tasks)
         while pending:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -226,11 +226,3 @@ async def call_hedged(call: Callable[[], Coroutine[Any, Any, T]], after: float) 
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _contain(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Await a call; what would leave its task and end the event loop is its failure instead."""
-    try:
-        return await call()
-    except (SystemExit, KeyboardInterrupt) as error:
-        raise as_failure(error) or error from error

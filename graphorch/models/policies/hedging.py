@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from graphorch.errors import InputError
+from graphorch.errors import InputError, contain_exit
 from graphorch.models.client import OnText
 
 T = TypeVar("T")
@@ -104,7 +104,7 @@ async def race(
     Raises what `first` raises. An exception of `second` is raised only if its text has gone out.
     """
     state = _Race[T](on_text)
-    tasks: list[asyncio.Task[T]] = [asyncio.ensure_future(first(state.listener(0)))]
+    tasks: list[asyncio.Task[T]] = [asyncio.ensure_future(contain_exit(first(state.listener(0))))]
     signals: list[asyncio.Task[Any]] = [
         asyncio.ensure_future(state.has_winner.wait()),
         asyncio.ensure_future(_call(wait)),
@@ -112,7 +112,7 @@ async def race(
     try:
         await asyncio.wait([tasks[0], *signals], return_when=asyncio.FIRST_COMPLETED)
         if not tasks[0].done() and state.winner is None and may_start():
-            tasks.append(asyncio.ensure_future(second(state.listener(1))))
+            tasks.append(asyncio.ensure_future(contain_exit(second(state.listener(1)))))
         return await _first_success(tasks, state, signals[0], succeeded)
     finally:
         everything: list[asyncio.Task[Any]] = [*tasks, *signals]

@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from graphorch.clock import Runtime
+from graphorch.errors import ExitRefused
 from graphorch.models.budgets.budget import Account, Budget
+from graphorch.models.messages import Request
 from graphorch.models.policies.call import PolicyRules
 from graphorch.models.policies.failure_kinds import NotAnswered
 from graphorch.models.policies.hedging import Hedge
@@ -190,5 +192,30 @@ def test_cancelled_hedge_ends_both_copies() -> None:
         task.cancel()
         await asyncio.wait([task])
         assert [model.running for model in models] == [0, 0]
+
+    run(main)
+
+
+def leave(_: Request) -> Answer:
+    """Do what a client of a user must not do: end the program."""
+    raise SystemExit(3)
+
+
+def test_exit_of_copy_is_its_failure() -> None:
+    """A client that ends the program in a copy ends neither the loop nor the call."""
+
+    async def main(runtime: Runtime) -> None:
+        slow = FakeModel(Answer("slow", first=9))
+        policy = make_hedged_policy(runtime, slow, FakeModel(leave))
+        assert (await policy.complete(request_to())).text == "slow"
+
+    run(main)
+
+
+def test_exit_of_hedged_call_is_its_failure() -> None:
+    async def main(runtime: Runtime) -> None:
+        policy = make_hedged_policy(runtime, FakeModel(leave), FakeModel())
+        with pytest.raises(ExitRefused, match=r"It called sys\.exit\(3\)"):
+            await policy.complete(request_to())
 
     run(main)
