@@ -87,11 +87,10 @@ class NodeInvoker:
                             options.hedge_after,
                         )
             except Exception as error:
-                if not scope.expired():
+                if not _is_late(scope):
                     raise
                 raise NodeTimedOut(_explain_timeout(activation)) from error
-            # A function that swallows its cancellation is late all the same.
-            if scope.expired():
+            if _is_late(scope):
                 raise NodeTimedOut(_explain_timeout(activation))
             return output
 
@@ -175,6 +174,15 @@ class _Slots:
         for semaphore in reversed(self._semaphores[: self._acquired]):
             semaphore.release()
         self._acquired = 0
+
+
+def _is_late(scope: asyncio.Timeout) -> bool:
+    """Return whether the time of an attempt was over when it ended, whatever it returned.
+
+    A function may swallow its cancellation, or block the loop so that its timer cannot go off.
+    """
+    end = scope.when()
+    return scope.expired() or (end is not None and asyncio.get_running_loop().time() > end)
 
 
 def _list_declared(activation: Activation) -> list[type[BaseException]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -159,6 +160,25 @@ def test_swallowed_timeout_is_retried() -> None:
 
     flow = Graph("slow", State, input=Count, output=Log).chain(slow).build()
     assert run_virtual(flow.run(Count())).output.log == "attempt 2"
+
+
+@pytest.mark.parametrize("limit", ["timeout", "deadline"])
+def test_blocking_node_is_late(limit: str) -> None:
+    """A node that blocks the loop beyond its time is late, although no timer could go off."""
+
+    def block(count: Count) -> Log:
+        time.sleep(0.03)
+        return Log(log="late")
+
+    async def block_loop(count: Count) -> Log:
+        return block(count)
+
+    options: dict[str, Any] = {limit: 0.01}
+    for work in (node(isolation="inline", **options)(block), node(**options)(block_loop)):
+        flow = Graph("slow", State, input=Count, output=Log).chain(work).build()
+        with pytest.raises(RunFailed) as failed:
+            flow.run_sync(Count())
+        assert isinstance(failed.value.exceptions[0].__cause__, NodeTimedOut)
 
 
 def test_timeout_inside_node_is_its_own() -> None:
