@@ -39,6 +39,7 @@ from graphorch.patterns.pattern_builder import (
     restore_slice,
 )
 from graphorch.patterns.types import Round
+from graphorch.state.identity import Indescribable, describe
 from graphorch.text import plural
 
 PATIENCE = 2
@@ -335,12 +336,11 @@ def _add_round(
     An accepted attempt is the best one; without scores, the last one is.
     """
     is_better = accepted or value is None or old.score is None or value > old.score
-    digest = hashlib.blake2b(attempt.model_dump_json().encode(), digest_size=16).hexdigest()
     spent = old.left - left if old.left is not None and left is not None else 0.0
     update: dict[str, Any] = {
         "rounds": old.rounds + 1,
         "stale": old.stale + 1,
-        "seen": [*old.seen, digest],
+        "seen": [*old.seen, _compute_digest(attempt)],
         "left": left,
         "dearest": max(old.dearest, spent),
     }
@@ -349,9 +349,23 @@ def _add_round(
     return old.model_copy(update=update)
 
 
+def _compute_digest(attempt: BaseModel) -> str:
+    """Return a digest that differs if anything in two attempts does; "" if they cannot be compared.
+
+    It is not made of their JSON, which hides secrets and fields that are left out, and which an
+    attempt may not have.
+    """
+    try:
+        description = repr(describe(attempt))
+    except Indescribable:
+        return ""
+    content = description.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def _find_stop_reason(now: Progress, bounds: LoopBounds, *, has_room: bool) -> str:
     """Return why there is no further round after an attempt that was not accepted, or ""."""
-    if now.seen[-1] in now.seen[:-1]:
+    if now.seen[-1] and now.seen[-1] in now.seen[:-1]:
         return "no progress: this very attempt was made before"
     if now.stale >= PATIENCE:
         return f"no progress: no better score in {now.stale} rounds"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, SecretStr
 
 from graphorch import Budget, Graph, Limits, Request, RunFailed, agent, node
 from graphorch.patterns import Round, ScoreOutside, Unjudged
@@ -163,6 +163,49 @@ def test_loop_stops_at_repeated_attempt() -> None:
     events = run_virtual(events_of(looped(score=None).build(), Task(task="tides"), client=models))
     assert rounds(models) == 2
     assert "this very attempt was made before" in emitted(events, Round)[-1].stopped
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+@pytest.mark.parametrize("kind", ["data", "token", "left_out", "thing"])
+def test_attempt_needs_no_json(kind: str, is_same: bool) -> None:
+    """Attempts are compared by what they hold: data, secrets, and fields that no JSON shows."""
+
+    class Thing:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+    class Attempt(BaseModel):
+        data: bytes = b""
+        token: SecretStr = SecretStr("")
+        left_out: str = Field("", exclude=True)
+        thing: Any = None
+
+    class Outcome(Attempt, Grade): ...
+
+    class Work(Task, Outcome): ...
+
+    made: list[int] = []
+
+    @node
+    def make(task: Task, last: Attempt) -> Attempt:
+        made.append(0 if is_same else len(made))
+        number = made[-1]
+        values: dict[str, Any] = {
+            "data": b"\xff%d" % number,
+            "token": SecretStr(str(number)),
+            "left_out": str(number),
+            "thing": Thing(number),
+        }
+        return Attempt(**{kind: values[kind]})
+
+    @node
+    def rate(attempt: Attempt) -> Grade:
+        return Grade(points=1)
+
+    graph = Graph("work", Work, input=Task, output=Outcome)
+    graph.evaluator_loop(make, rate, accept=good, max_rounds=3)
+    run_virtual(graph.build().run(Task(task="tides")))
+    assert len(made) == (2 if is_same else 3)
 
 
 def test_loop_stops_at_its_bound() -> None:

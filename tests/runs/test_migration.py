@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -23,9 +24,12 @@ from graphorch import (
     node,
 )
 from graphorch.graph.fingerprint import compute_fingerprint
+from graphorch.journal.chain_key import VARIABLE
+from graphorch.journal.errors import WrongKey
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.record_kinds import FORMAT
 from graphorch.journal.records import NewRun
+from graphorch.journal.sqlite.store import SqliteStore
 
 
 class Number(BaseModel):
@@ -467,5 +471,40 @@ def test_renamed_field_keeps_zone_and_unset_fields() -> None:
         changed = build_graph(AfterState, skip, look).migration(from_=fingerprint, change=change)
         result = await changed.build().answer("r", "ask", Choice(approved=True), durable=store)
         assert result.output.log == ["Europe/Berlin ['when']"]
+
+    run(main())
+
+
+def test_keyed_run_stays_keyed_over_migration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed graph needs the key to read the run, and what it adds is made with the key."""
+    changed = (
+        build_graph(Old, up.named("advance"), question="sign_off")
+        .migration(from_=OLD, change=renamed_node)
+        .build()
+    )
+    path = str(tmp_path / "runs.db")
+
+    async def main() -> None:
+        monkeypatch.setenv(VARIABLE, "one key")
+        await build_graph(Old).build().run(Old(n=1), durable=path, run_id="r")
+        for other in ("another key", None):
+            if other is None:
+                monkeypatch.delenv(VARIABLE)
+            else:
+                monkeypatch.setenv(VARIABLE, other)
+            with pytest.raises(WrongKey):
+                await changed.answer("r", "sign_off", Choice(approved=True), durable=path)
+        monkeypatch.setenv(VARIABLE, "one key")
+        result = await changed.answer("r", "sign_off", Choice(approved=True), durable=path)
+        assert result.state.log == ["up 1", "end 2 True"]
+        assert (await changed.replay("r", durable=path)).state == result.state
+        fork = await changed.fork("r", start="end", durable=path)
+        store = await SqliteStore.open(path)
+        logs = [await store.load(run_id) for run_id in ("r", fork)]
+        await store.close()
+        assert all(log.head.is_keyed for log in logs)
+        assert "migrated" in [record.kind for record in logs[0].records]
 
     run(main())
