@@ -72,6 +72,7 @@ class Activation:
     status = Status.RUNNING
     started_at = 0.0
     ended_at = 0.0
+    waited = 0.0  # seconds of all its attempts without a slot of its node or its run
     update: dict[int, Any] | None = None
     taken_edges: tuple[Edge, ...] = ()
     children: ChildScopes | None = None

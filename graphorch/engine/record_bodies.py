@@ -61,6 +61,7 @@ from graphorch.journal.record_kinds import (
     StartedBody,
     StartedOptions,
     StoppingBody,
+    TimedBody,
     UnansweredBody,
 )
 from graphorch.state.version import InputUpdate
@@ -122,9 +123,7 @@ class RecordEncoder:
         activation = event.activation
         encoded = self._codecs.of(activation.scope.plan).encode(event.update)
         body: CommitBody = {
-            **_locate(activation),
-            "at": event.at,
-            "began": activation.started_at,
+            **_time(activation, event.at),
             "update": encoded.values,
         }
         if encoded.notes is not None:
@@ -166,9 +165,7 @@ class RecordEncoder:
         """Return a failed attempt and what follows from it."""
         error = event.failure
         return {
-            **_locate(event.activation),
-            "at": event.at,
-            "began": event.activation.started_at,
+            **_time(event.activation, event.at),
             "attempt": event.attempt,
             "error": name_error(error),
             "kinds": list(list_kinds(error)),
@@ -184,8 +181,7 @@ class RecordEncoder:
 
     def encode_cancelled(self, event: NodeCancelled) -> CancelledBody:
         """Return a cancelled attempt."""
-        began = event.activation.started_at
-        return {**_locate(event.activation), "at": event.at, "began": began}
+        return _time(event.activation, event.at)
 
     def encode_asked(self, event: PersonAsked) -> AskedBody:
         """Return a question to a person."""
@@ -464,6 +460,19 @@ def _build_defaults(encoded: EncodedUpdate) -> DefaultsBody:
 
 def _locate(activation: Activation) -> ActivationBody:
     return {"path": activation.path, "id": activation.id}
+
+
+def _time(activation: Activation, at: float) -> TimedBody:
+    """Return where and when an attempt ended."""
+    body: TimedBody = {
+        "path": activation.path,
+        "id": activation.id,
+        "at": at,
+        "began": activation.started_at,
+    }
+    if activation.waited:
+        body["waited"] = activation.waited
+    return body
 
 
 # Adapters are made at their first use: only runs that call models need them.

@@ -71,6 +71,7 @@ from graphorch.journal.record_kinds import (
     StartedBody,
     StartingBody,
     StoppingBody,
+    TimedBody,
     UnansweredBody,
 )
 from graphorch.journal.record_reader import read_body
@@ -108,8 +109,9 @@ class ReplayedRun:
     `calls` are the model calls that ended, and `open_calls`, by number, those that were announced
     and whose end is not recorded. `kept_answers` holds the answers of activations that have not
     committed; `in_doubt`, by path, the activations of nodes with effect `once` that began and whose
-    end is not recorded. `budget` is that of the run, by unit, as it was set last; `model` replaces
-    the model of all agents, and `models` that at single paths, and `pins` are the updates
+    end is not recorded. `concurrency` is how many nodes may run at once (None: no limit, or a
+    record before format 4), and `budget` that of the run, by unit, as they were set last; `model`
+    replaces the model of all agents, and `models` that at single paths, and `pins` are the updates
     that the next visits of a path give. `has_begun` is false if no record
     holds the input.
     """
@@ -124,6 +126,7 @@ class ReplayedRun:
     noted: dict[Activation, tuple[str, ...]] = field(
         default_factory=dict[Activation, tuple[str, ...]]
     )
+    concurrency: int | None = None
     budget: dict[str, float] | None = None
     model: str = ""
     models: dict[str, str] = field(default_factory=dict[str, str])
@@ -338,7 +341,7 @@ class _Replay:
 
     def on_commit(self, body: CommitBody) -> Event:
         activation = self.find_open(body)
-        activation.started_at = body["began"]
+        self._take_times(activation, body)
         codec = self._codecs.of(activation.scope.plan)
         update = codec.decode(body["update"], body.get("restore"))
         notes = tuple(body.get("notes", ()))
@@ -392,7 +395,7 @@ class _Replay:
 
     def on_failed(self, body: FailedBody) -> Event:
         activation = self.find_open(body)
-        activation.started_at = body["began"]
+        self._take_times(activation, body)
         error = RecordedError(body["error"], body["message"], body.get("kinds"))
         activation.add_to_story(tell_failure(activation, error, body["at"]))
         return NodeFailed(
@@ -409,7 +412,14 @@ class _Replay:
         return NodeSkipped(self.find_open(body), body["reason"], body["at"])
 
     def on_cancelled(self, body: CancelledBody) -> Event:
-        return NodeCancelled(self.find_open(body), body["at"])
+        activation = self.find_open(body)
+        self._take_times(activation, body)
+        return NodeCancelled(activation, body["at"])
+
+    def _take_times(self, activation: Activation, body: TimedBody) -> None:
+        """Give an activation the times that a record has, instead of those of its own replay."""
+        activation.started_at = body["began"]
+        activation.waited = body.get("waited", 0.0)
 
     def on_asked(self, body: AskedBody) -> Event:
         activation = self.find_open(body)
@@ -490,6 +500,7 @@ class _Replay:
         run, limit = self._replayed.run, body["activations"]
         run.activations_left = UNLIMITED if limit is None else max(0, limit - run.started)
         run.on_failure = body["on_failure"]
+        self._replayed.concurrency = body.get("concurrency")
         if "budget" in body:
             self._replayed.budget = body["budget"]
 

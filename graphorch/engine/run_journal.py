@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from graphorch.core.events import Event, NodeSucceeded, Routed
-from graphorch.core.state import OnFailure
 from graphorch.core.tree import Activation
 from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.engine.prompt_log import CallDescription
@@ -102,17 +101,16 @@ class RunJournal:
 
     def buffer_rules(
         self,
-        activations: int | None,
-        on_failure: OnFailure,
+        rules: RulesBody,
         *,
         budget: dict[str, float] | None = None,
         model: str = "",
     ) -> None:
-        """Buffer that the core, and so a replay, decides by other settings from here on.
+        """Buffer that the run is decided by other settings from here on, and so its replay.
 
         A new budget holds from here on too, and so does a new model of all agents.
         """
-        body: RulesBody = {"activations": activations, "on_failure": on_failure}
+        body = rules.copy()
         if budget is not None:
             body["budget"] = budget
         if model:

@@ -44,6 +44,7 @@ from graphorch.engine.settings import RunSettings
 from graphorch.engine.task_pool import Backpressure, TaskPool
 from graphorch.errors import Expired, InputError, JournalError, Unstorable
 from graphorch.graph.plan import Plan
+from graphorch.journal.record_kinds import RulesBody
 from graphorch.statuses import RunStatus
 from graphorch.text import clean
 
@@ -64,6 +65,7 @@ class Scheduler:
         "_in_grace",
         "_log",
         "_pool",
+        "_recorded_concurrency",
         "_recorded_model",
         "_services",
         "_timers",
@@ -114,6 +116,9 @@ class Scheduler:
         self._pool = TaskPool(self._services, self._attempts, self._dispatcher, pace)
         # of all agents, as the journal has it
         self._recorded_model = settings.model if replayed is None else replayed.model
+        self._recorded_concurrency = settings.limits.concurrency
+        if replayed is not None:
+            self._recorded_concurrency = replayed.concurrency
         self._uses_fast_paths = uses_fast_paths  # only tests turn them off
         self._timers: Sequence[asyncio.TimerHandle] = ()
         self.is_under_way = False  # something of the run is running
@@ -258,19 +263,24 @@ class Scheduler:
     def record_budget(self, budget: dict[str, float] | None) -> None:
         """Record the budget, by unit, that the run has from here on."""
         if self.journal is not None:
-            limits, on_failure = self.settings.limits, self.settings.on_failure
-            self.journal.buffer_rules(limits.activations, on_failure, budget=budget)
+            self.journal.buffer_rules(build_rules(self.settings), budget=budget)
 
     def _set_rules(self) -> None:
         """Give the core the settings that it decides by, and record them if they are new."""
         run, settings = self.run, self.settings
         limit, on_failure = settings.limits.activations, settings.on_failure
         had_no_limit = run.activations_left > UNLIMITED // 2
-        is_unchanged = limit is None and had_no_limit and run.on_failure == on_failure
+        concurrency = settings.limits.concurrency
+        is_unchanged = (
+            limit is None
+            and had_no_limit
+            and run.on_failure == on_failure
+            and concurrency == self._recorded_concurrency
+        )
         new_model = "" if settings.model == self._recorded_model else settings.model
         if self.journal is not None and (new_model or not is_unchanged):
-            self.journal.buffer_rules(limit, on_failure, model=new_model)
-        self._recorded_model = settings.model
+            self.journal.buffer_rules(build_rules(settings), model=new_model)
+        self._recorded_model, self._recorded_concurrency = settings.model, concurrency
         run.activations_left = UNLIMITED if limit is None else max(0, limit - run.started)
         run.on_failure = on_failure
 
@@ -359,6 +369,15 @@ class Scheduler:
     def _end_grace(self) -> None:
         event = GraceExpired(self._services.now())
         self._pool.spawn_when_durable(self._dispatcher.dispatch(event))
+
+
+def build_rules(settings: RunSettings) -> RulesBody:
+    """Return what the record of a run keeps of its settings, to be decided by again."""
+    limits = settings.limits
+    rules: RulesBody = {"activations": limits.activations, "on_failure": settings.on_failure}
+    if limits.concurrency is not None:
+        rules["concurrency"] = limits.concurrency
+    return rules
 
 
 def _build_observers(settings: RunSettings) -> Observers | None:

@@ -297,8 +297,12 @@ def _is_context(hint: Any) -> bool:
 
 
 def _find_resources(hint: Any) -> type | None:
+    """Return the type of resources that a context must carry, if a value can be checked for it."""
     for kind in typing.get_args(hint)[:1]:
-        if isinstance(kind, type) and kind is not type(None):
+        if not isinstance(kind, type) or kind in (type(None), Any):
+            continue
+        is_protocol = getattr(kind, "_is_protocol", False)
+        if not is_protocol or getattr(kind, "_is_runtime_protocol", False):
             return kind
     return None
 

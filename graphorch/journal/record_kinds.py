@@ -60,12 +60,14 @@ RECORD_KINDS: Final[frozenset[str]] = frozenset(get_args(RecordKind))
 class RulesBody(TypedDict):
     """From here on the run decides under another limit, or handles failures differently.
 
+    `concurrency` is how many nodes run at once, and is there if it is limited (from format 4 on).
     `budget` is there if the run was resumed with a new one: what it may spend in all, by unit;
     `model` if it was resumed with another one for all agents.
     """
 
     activations: Count | None
     on_failure: Literal["drain", "cancel", "isolate"]
+    concurrency: NotRequired[Count]
     budget: NotRequired[dict[str, float]]
     model: NotRequired[str]
 
@@ -141,15 +143,25 @@ class RouteBody(TypedDict):
     edges: list[Count]
 
 
-class CommitBody(ActivationBody):
+class TimedBody(ActivationBody):
+    """Fields of every record that ends an attempt: its time, and when the activation began.
+
+    `waited` is how many seconds of it all attempts waited for a slot of the node's or the run's
+    limit, and is there if they did (from format 4 on).
+    """
+
+    at: Seconds
+    began: Seconds
+    waited: NotRequired[Seconds]
+
+
+class CommitBody(TimedBody):
     """An activation succeeded.
 
     `route` is there unless something came between result and routing, `notes` if the node left
     remarks for people. `restore` is that of `StartedBody`.
     """
 
-    at: Seconds
-    began: Seconds
     update: dict[str, Any]
     restore: NotRequired[dict[str, Any]]
     notes: NotRequired[list[str]]
@@ -174,15 +186,13 @@ class EnteredBody(ActivationBody):
     defaults: NotRequired[list[DefaultsBody]]
 
 
-class FailedBody(ActivationBody):
+class FailedBody(TimedBody):
     """An attempt failed; `handler` numbers the error edge that carries on, -1 is none.
 
     `error` is the name of the exception's class, and `kinds` are the full names of that class and
     its bases; a record before format 4 does not have them.
     """
 
-    at: Seconds
-    began: Seconds
     attempt: Count
     error: str
     kinds: NotRequired[list[str]]
@@ -199,11 +209,8 @@ class SkippedBody(ActivationBody):
     reason: str
 
 
-class CancelledBody(ActivationBody):
+class CancelledBody(TimedBody):
     """An attempt was cancelled; nothing of it counts."""
-
-    at: Seconds
-    began: Seconds
 
 
 class AskedBody(ActivationBody):

@@ -17,14 +17,14 @@ from graphorch.core.state import UNLIMITED, OnFailure
 from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.engine.record_bodies import RecordEncoder
 from graphorch.engine.run_journal import RunJournal, new_owner
-from graphorch.engine.scheduler import Scheduler
+from graphorch.engine.scheduler import Scheduler, build_rules
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, JournalError, Unstorable
 from graphorch.graph.fingerprint import compute_fingerprint, describe
 from graphorch.graph.plan import Plan
 from graphorch.journal.codec import BodyLimits, dump
 from graphorch.journal.errors import InvalidRecord, JournalDamaged
-from graphorch.journal.record_kinds import FORMAT, StartedOptions
+from graphorch.journal.record_kinds import FORMAT, RulesBody, StartedOptions
 from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
 from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from graphorch.runs.migration import MigratedLog
 
 
+_DEFAULT_RULES: RulesBody = {"activations": None, "on_failure": "drain"}
 _LARGE = 5_000  # nodes of a graph whose description may be too large for a record
 
 
@@ -97,9 +98,9 @@ def _describe_start(settings: RunSettings, after: str) -> StartedOptions:
     body: StartedOptions = {}
     if after:
         body["after"] = after
-    activations, on_failure = settings.limits.activations, settings.on_failure
-    if activations is not None or on_failure != "drain":
-        body["rules"] = {"activations": activations, "on_failure": on_failure}
+    rules = build_rules(settings)
+    if rules != _DEFAULT_RULES:
+        body["rules"] = rules
     if (budget := describe_budget(settings)) is not None:
         body["budget"] = budget
     if settings.model:
@@ -124,8 +125,8 @@ async def reopen(
 ) -> Scheduler:
     """Return a scheduler of a stored run; a run that is over is only read, without a lease.
 
-    A limit on activations, a budget, the model and the handling of failures stay as they were
-    unless new ones are given; limits count what was done. Raises `JournalError` and
+    Limits on activations and on how many nodes run at once, a budget, the model and the handling of
+    failures stay as they were unless new ones are given; limits count what was done. Raises `JournalError` and
     `ReplayDiverged`, and `InputError` if the run was cancelled or never begun.
     """
     from graphorch.engine.replay import rebuild
@@ -217,6 +218,8 @@ def _continue_settings(
     is_limited = run.activations_left < UNLIMITED // 2
     if limits.activations is None and is_limited:
         limits = replace(limits, activations=run.activations_left + run.started)
+    if limits.concurrency is None:
+        limits = replace(limits, concurrency=replayed.concurrency)
     # The tags of the run decide which budgets of the configuration it counts at.
     settings = replace(
         settings,

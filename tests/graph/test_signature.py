@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any, Optional, Protocol
 
 import pytest
 from pydantic import BaseModel
@@ -36,6 +36,10 @@ class Verdict(BaseModel):
 
 
 class Clients: ...
+
+
+class Sender(Protocol):
+    def send(self) -> None: ...
 
 
 def plain(t: Topic) -> Draft: ...
@@ -191,3 +195,13 @@ def test_names_around_a_function_hide_outer_ones() -> None:
 
     assert pure_reads(reads, "here") == (Read(Topic),)
     assert Topic.model_fields.keys() == {"mine"}
+
+
+@pytest.mark.parametrize("kind", [Any, Sender])
+def test_context_of_any_needs_no_type(kind: Any) -> None:
+    """A context whose resources cannot be checked by their type takes whatever it is given."""
+
+    def work(ctx: Any, topic: Topic) -> None: ...
+
+    work.__annotations__ = {"ctx": Context[kind], "topic": Topic, "return": None}
+    assert read_signature(work, {}).resources is None

@@ -135,7 +135,7 @@ class NodeInvoker:
             slots.append(self._node_slots.setdefault(key, asyncio.Semaphore(limit)))
         if self._slots is not None:
             slots.append(self._slots)
-        return _Slots(slots)
+        return _Slots(slots, activation)
 
     def _compute_deadline(self, activation: Activation) -> float | None:
         """Return when this attempt has to end, in the loop's time."""
@@ -150,15 +150,21 @@ class NodeInvoker:
 
 
 class _Slots:
-    """Several semaphores as one: acquired in order, released in reverse."""
+    """Several semaphores as one: acquired in order, released in reverse.
 
-    __slots__ = ("_acquired", "_semaphores")
+    The seconds without all of them count as waited by the activation that needs them.
+    """
 
-    def __init__(self, semaphores: list[asyncio.Semaphore]) -> None:
+    __slots__ = ("_acquired", "_activation", "_semaphores")
+
+    def __init__(self, semaphores: list[asyncio.Semaphore], activation: Activation) -> None:
         self._semaphores = semaphores
+        self._activation = activation
         self._acquired = 0
 
     async def __aenter__(self) -> None:
+        time = asyncio.get_running_loop().time
+        began, has_to_wait = time(), any(semaphore.locked() for semaphore in self._semaphores)
         try:
             for semaphore in self._semaphores:
                 await semaphore.acquire()
@@ -166,6 +172,9 @@ class _Slots:
         except BaseException:
             self._release()
             raise
+        finally:
+            if has_to_wait:
+                self._activation.waited += time() - began
 
     async def __aexit__(self, *_: object) -> None:
         self._release()

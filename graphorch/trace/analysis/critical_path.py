@@ -2,32 +2,34 @@
 
 The activations of a run, with their durations and dependencies, are a project plan (Kelley and
 Walker 1959, "Critical-path planning and scheduling"): an activation begins when all that it
-consumes is there. Times of people do not count, as for deadlines. A duration is that of all
-attempts with their pauses; time spent waiting for a free slot of a concurrency limit is part of it,
-since it is not recorded apart.
+consumes is there, and when every limit around it has room: its map's `concurrency`, its node's, and
+that of the run. Times of people do not count, as for deadlines. A duration is that of all attempts
+with their pauses and the waits for a turn at a model; the time in which it waited for a slot of a
+node or a run is not part of it. Records before format 4 do not tell that time, nor the limit of the
+run: there it is part of the duration.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation
+from graphorch.core.tree import Activation, Scope
 from graphorch.errors import InputError
+from graphorch.trace.analysis.work_schedule import (
+    Limit,
+    Schedule,
+    Work,
+    WorkItem,
+    measure,
+    schedule,
+)
 from graphorch.trace.spans.model import strip_index
 
-_LIMITS = (1, 2, 4, 8, 16)  # concurrency limits that are simulated
-
-
-@dataclass(frozen=True, slots=True)
-class WorkItem:
-    """One activation as work: its duration, and the numbers of those that it waited for."""
-
-    path: str
-    seconds: float
-    after: tuple[int, ...]
+_LIMITS = (1, 2, 4, 8, 16)  # concurrency limits of a run that are simulated
+_RUN = 0  # the number of its limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,26 @@ class Slack:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitGain:
+    """A limit at which something had to wait: how many it lets run at once.
+
+    `twice_as_wide` and `without` are the seconds that the run would take with twice as many at
+    once, and without the limit.
+    """
+
+    limit: str
+    at_once: int
+    twice_as_wide: float
+    without: float
+
+
+@dataclass(frozen=True, slots=True)
 class CriticalPath:
     """The critical path of a run: `path` holds (path, seconds) from first to last.
 
-    `seconds` is its length, `measured` what the run took, `busy` the sum of all work. `with_limit`
-    has the seconds that the run would take with so many nodes at once (list scheduling, longest
-    remaining path first).
+    `seconds` is its length, `measured` what the run took, `busy` the sum of all work. `limits` are
+    those that cost time. `with_limit` has the seconds that the run would take with so many nodes at
+    once, `without_limit` those without a limit of the run; what maps and nodes allow stays.
     """
 
     seconds: float
@@ -60,167 +76,191 @@ class CriticalPath:
     busy: float
     path: tuple[tuple[str, float], ...]
     steps: tuple[Slack, ...]
+    limits: tuple[LimitGain, ...]
     with_limit: Mapping[int, float]
+    without_limit: float
 
 
-def collect_work(run: Run) -> list[WorkItem]:
-    """Return the finished activations of a run as work, each after what it depends on."""
-    numbers: dict[int, int] = {}
-    work: list[WorkItem] = []
-    by_scope: dict[int, list[Activation]] = {}
-    # In the history the activations inside of a sub-flow or map come before it.
-    for activation in run.history:
-        if not activation.ended_at:
-            continue
-        sources: list[Activation] = []
-        children = activation.children
-        if children is not None:
-            sources = [item for scope in children.scopes for item in by_scope.get(id(scope), ())]
-        sources = sources or _find_sources(activation)
-        after = {numbers[id(source)] for source in sources if id(source) in numbers}
-        by_scope.setdefault(id(activation.scope), []).append(activation)
-        # People, and what is inside, are not work of the activation itself.
-        is_waiting = activation.step.ask is not None or children is not None
-        seconds = max(0.0, activation.ended_at - activation.started_at)
-        numbers[id(activation)] = len(work)
-        work.append(WorkItem(activation.path, 0.0 if is_waiting else seconds, tuple(sorted(after))))
-    return work
-
-
-def find_critical_path(run: Run, measured: float) -> CriticalPath:
+def find_critical_path(run: Run, measured: float, concurrency: int | None = None) -> CriticalPath:
     """Return the critical path of a run that took `measured` seconds.
 
-    Raises `InputError` if no activation is finished.
+    `concurrency` is how many of its nodes could run at once. Raises `InputError` if no activation
+    is finished.
     """
-    work = collect_work(run)
-    if not work:
+    work = collect_work(run, concurrency)
+    if not work.items:
         raise InputError(
             f"Nothing of run {run.run_id} is finished yet, so it has no critical path. "
             "Ask again when something is."
         )
-    finish = compute_finishes(work)
-    total = max(finish)
-    path = _trace_back(work, finish)
-    latest = _compute_latest(work, total)
-    numbers_by_step: dict[str, list[int]] = {}
-    for number, item in enumerate(work):
-        numbers_by_step.setdefault(strip_index(item.path), []).append(number)
-    slacks = [
-        _build_slack(step, numbers, work, finish, latest, set(path))
-        for step, numbers in numbers_by_step.items()
-    ]
-    slacks.sort(key=lambda slack: (-slack.critical_seconds, slack.slack, slack.step))
-    path_items = [work[number] for number in path]
+    times = schedule(work)
+    path = times.trace_path()
+    path_items = [work.items[number] for number in path]
+    with_limit = {limit: measure(_limit_run(work, limit)) for limit in _LIMITS}
     return CriticalPath(
-        seconds=total,
+        seconds=times.seconds,
         measured=measured,
-        busy=sum(item.seconds for item in work),
+        busy=sum(item.seconds for item in work.items),
         path=tuple((item.path, item.seconds) for item in path_items if item.seconds),
-        steps=tuple(slack for slack in slacks if slack.seconds),
-        with_limit={limit: simulate(work, limit) for limit in _LIMITS},
+        steps=tuple(slack for slack in _list_slacks(work, times, set(path)) if slack.seconds),
+        limits=tuple(_list_gains(work, times)),
+        with_limit=with_limit,
+        without_limit=measure(_limit_run(work, None)),
     )
 
 
-def compute_finishes(work: Sequence[WorkItem]) -> list[float]:
-    """Return the earliest end of each item, in seconds from the beginning. O(items + edges)."""
-    finish: list[float] = []
-    for item in work:
-        start = max((finish[number] for number in item.after), default=0.0)
-        finish.append(start + item.seconds)
-    return finish
+def _limit_run(work: Work, at_once: int | None) -> Work:
+    """Return work of which so many nodes may run at once."""
+    return work.with_limits([replace(work.limits[_RUN], at_once=at_once), *work.limits[1:]])
 
 
-def simulate(work: Sequence[WorkItem], limit: int) -> float:
-    """Return the seconds that all work takes with `limit` items at once.
-
-    Whenever a slot is free, the ready item with the longest way to the end starts (list
-    scheduling). O(edges + items × log items).
-    """
-    followers: list[list[int]] = [[] for _ in work]
-    for number, item in enumerate(work):
-        for before in item.after:
-            followers[before].append(number)
-
-    # 1. The longest way from each item to the end, from the last item to the first.
-    tail = [0.0] * len(work)
-    for number in reversed(range(len(work))):
-        rest = max((tail[follower] for follower in followers[number]), default=0.0)
-        tail[number] = work[number].seconds + rest
-
-    # 2. Let time jump from one end of an item to the next.
-    missing = [len(item.after) for item in work]
-    ready = [(-tail[number], number) for number, count in enumerate(missing) if not count]
-    heapq.heapify(ready)
-    running: list[tuple[float, int]] = []
-    now = 0.0
-    while ready or running:
-        while ready and len(running) < limit:
-            _, number = heapq.heappop(ready)
-            heapq.heappush(running, (now + work[number].seconds, number))
-        now, done = heapq.heappop(running)
-        for follower in followers[done]:
-            missing[follower] -= 1
-            if not missing[follower]:
-                heapq.heappush(ready, (-tail[follower], follower))
-    return now
+def _list_slacks(work: Work, times: Schedule, path: set[int]) -> list[Slack]:
+    """Return a row for each step, those on the critical path first."""
+    numbers_by_step: dict[str, list[int]] = defaultdict(list)
+    for number, item in enumerate(work.items):
+        numbers_by_step[strip_index(item.path)].append(number)
+    slack = times.compute_slack(work.items)
+    rows: list[Slack] = []
+    for step, numbers in numbers_by_step.items():
+        critical = [number for number in numbers if number in path]
+        # Off the critical path nothing is gained.
+        twice_as_fast = times.seconds
+        if critical:
+            twice_as_fast = measure(work.with_faster(numbers, 0.5))
+        rows.append(
+            Slack(
+                step=step,
+                visits=len(numbers),
+                seconds=sum(work.items[number].seconds for number in numbers),
+                critical_seconds=sum(work.items[number].seconds for number in critical),
+                slack=min(slack[number] for number in numbers),
+                twice_as_fast=twice_as_fast,
+            )
+        )
+    return sorted(rows, key=lambda row: (-row.critical_seconds, row.slack, row.step))
 
 
-def _build_slack(
-    step: str,
-    numbers: Sequence[int],
-    work: Sequence[WorkItem],
-    finish: Sequence[float],
-    latest: Sequence[float],
-    path: set[int],
-) -> Slack:
-    critical = [number for number in numbers if number in path]
-    twice_as_fast = max(finish)
-    # Off the critical path nothing is gained.
-    if critical:
-        faster = list(work)
-        for number in numbers:
-            item = work[number]
-            faster[number] = WorkItem(item.path, item.seconds / 2, item.after)
-        twice_as_fast = max(compute_finishes(faster))
-    return Slack(
-        step=step,
-        visits=len(numbers),
-        seconds=sum(work[number].seconds for number in numbers),
-        critical_seconds=sum(work[number].seconds for number in critical),
-        slack=min(latest[number] - finish[number] for number in numbers),
-        twice_as_fast=twice_as_fast,
-    )
+def _list_gains(work: Work, times: Schedule) -> Iterable[LimitGain]:
+    """Return the limits at which something waited; those of one map in several visits are one."""
+    widths = {work.limits[number].name: work.limits[number].at_once for number in times.contested}
+    for name, at_once in sorted(widths.items()):
+        assert at_once is not None
+        wider, without = (
+            [replace(limit, at_once=most) if limit.name == name else limit for limit in work.limits]
+            for most in (2 * at_once, None)
+        )
+        yield LimitGain(
+            name, at_once, measure(work.with_limits(wider)), measure(work.with_limits(without))
+        )
 
 
-def _compute_latest(work: Sequence[WorkItem], total: float) -> list[float]:
-    """Return the latest end of each item that does not delay the run."""
-    latest = [total] * len(work)
-    for number in reversed(range(len(work))):
-        start = latest[number] - work[number].seconds
-        for before in work[number].after:
-            latest[before] = min(latest[before], start)
-    return latest
+# ---- work of a run -------------------------------------------------------------------------------
+def collect_work(run: Run, concurrency: int | None = None) -> Work:
+    """Return the finished activations of a run as work, each after what it depends on."""
+    collector = _Collector([Limit("the run", concurrency)])
+    # In the history the activations inside of a sub-flow or map come before it.
+    for activation in run.history:
+        if activation.ended_at:
+            collector.add(activation)
+    collector.end_scopes(list(collector.open_items))
+    return Work(tuple(collector.items), tuple(collector.limits))
 
 
-def _trace_back(work: Sequence[WorkItem], finish: Sequence[float]) -> list[int]:
-    """Return the critical path from its first item to its last."""
-    number: int | None = max(range(len(work)), key=finish.__getitem__)
-    path: list[int] = []
-    while number is not None:
-        path.append(number)
-        number = max(work[number].after, key=finish.__getitem__, default=None)
-    return path[::-1]
+@dataclass(slots=True)
+class _Collector:
+    """Work that is collected so far. Items of a map begin and end with an item of no seconds."""
 
+    limits: list[Limit]
+    items: list[WorkItem] = field(default_factory=list[WorkItem])
+    numbers: dict[Activation, int] = field(default_factory=dict[Activation, int])
+    inside: dict[Scope, list[int]] = field(default_factory=lambda: defaultdict(list[int]))
+    starts: dict[Scope, int] = field(default_factory=dict[Scope, int])
+    open_items: dict[Scope, int] = field(default_factory=dict[Scope, int])  # with their limits
+    known_limits: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
 
-def _find_sources(activation: Activation) -> list[Activation]:
-    """Return the activations that led to this one.
+    def add(self, activation: Activation) -> None:
+        """Add an activation that ended."""
+        children = activation.children
+        sources: set[int] = set()
+        if children is not None:
+            self.end_scopes([scope for scope in children.scopes if scope in self.open_items])
+            sources = {number for scope in children.scopes for number in self.inside[scope]}
+        sources = sources or self._find_sources(activation)
+        # People, and what is inside, are not work of the activation itself.
+        is_waiting = activation.step.ask is not None or children is not None
+        seconds = activation.ended_at - activation.started_at - activation.waited
+        takes = () if is_waiting else self._find_limits(activation)
+        item = WorkItem(
+            activation.path,
+            0.0 if is_waiting else max(0.0, seconds),
+            tuple(sorted(sources)),
+            takes,
+            takes,
+            (activation.started_at + activation.waited, 0),
+        )
+        self.numbers[activation] = len(self.items)
+        self.inside[activation.scope].append(len(self.items))
+        self.items.append(item)
 
-    For the first ones inside of a flow, those are the sources of the flow's own activation.
-    """
-    sources: list[Activation] = []
-    for token in activation.tokens:
-        if token.source is not None:
-            sources.append(token.source)
-        elif activation.scope.parent is not None:
-            sources += _find_sources(activation.scope.parent)
-    return sources
+    def end_scopes(self, scopes: Sequence[Scope]) -> None:
+        """End the items of maps, so that others can begin."""
+        for scope in scopes:
+            limit = self.open_items.pop(scope)
+            after = tuple(self.inside[scope])
+            self.inside[scope] = [len(self.items)]
+            path = scope.prefix.removesuffix("/")
+            self.items.append(WorkItem(path, 0.0, after, frees=(limit,)))
+
+    def _begin_item(self, scope: Scope, parent: Activation, began: float) -> int:
+        """Begin an item of a map, as soon as the map allows one more; return its number."""
+        if scope not in self.starts:
+            spec = parent.step.map
+            assert spec is not None
+            name = f"map '{strip_index(parent.path)}'"
+            limit = self._find_limit((id(parent), -1), name, spec.concurrency)
+            item = WorkItem(
+                scope.prefix.removesuffix("/"),
+                0.0,
+                tuple(sorted(self._find_sources(parent))),
+                takes=(limit,),
+                turn=(began, scope.item),
+            )
+            self.starts[scope] = len(self.items)
+            self.open_items[scope] = limit
+            self.items.append(item)
+        return self.starts[scope]
+
+    def _find_limits(self, activation: Activation) -> tuple[int, ...]:
+        """Return the limits of which an activation needs a slot: its node's, then the run's."""
+        at_once = activation.step.node.options.concurrency
+        if at_once is None:
+            return (_RUN,)
+        # All scopes of one plan share the limit of a node.
+        key = (id(activation.scope.plan), activation.step.index)
+        name = f"node '{strip_index(activation.path)}'"
+        return (self._find_limit(key, name, at_once), _RUN)
+
+    def _find_limit(self, key: tuple[int, int], name: str, at_once: int) -> int:
+        if key not in self.known_limits:
+            self.known_limits[key] = len(self.limits)
+            self.limits.append(Limit(name, at_once))
+        return self.known_limits[key]
+
+    def _find_sources(self, activation: Activation) -> set[int]:
+        """Return the numbers of what led to an activation.
+
+        For the first ones inside of a sub-flow, that is what led to the flow's own activation; for
+        those inside of a map, the beginning of its item.
+        """
+        sources: set[int] = set()
+        for token in activation.tokens:
+            if token.source is not None:
+                if token.source in self.numbers:
+                    sources.add(self.numbers[token.source])
+            elif (parent := activation.scope.parent) is None:
+                continue
+            elif parent.step.map is None:
+                sources |= self._find_sources(parent)
+            else:
+                sources.add(self._begin_item(activation.scope, parent, activation.started_at))
+        return sources

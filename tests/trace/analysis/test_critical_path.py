@@ -8,37 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphorch import Graph, node
+from graphorch import Graph, Limits, RunFailed, node
 from graphorch.engine.replay import rebuild
 from graphorch.errors import InputError
 from graphorch.journal.memory import MemoryStore
 from graphorch.trace.analysis.critical_path import (
-    WorkItem,
     collect_work,
-    compute_finishes,
     find_critical_path,
-    simulate,
 )
 from tests.scenarios.flows import Ledger, State, says, up
 from tests.trace.flows import shop
 from tests.trace.running import ran, rebuild_run
-
-
-def work(*rows: tuple[float, tuple[int, ...]]) -> list[WorkItem]:
-    return [WorkItem(f"w{number}", seconds, after) for number, (seconds, after) in enumerate(rows)]
-
-
-def test_critical_path_of_diamond() -> None:
-    """The critical path of a diamond is its longer side."""
-    diamond = work((1, ()), (5, (0,)), (2, (0,)), (1, (1, 2)))
-    assert max(compute_finishes(diamond)) == 7
-    assert [simulate(diamond, limit) for limit in (1, 2, 4)] == [9, 7, 7]
-
-
-def test_limit_of_two_halves_time() -> None:
-    """A limit of two on four equal items takes half of the sum."""
-    four = work(*[(3.0, ()) for _ in range(4)])
-    assert [simulate(four, limit) for limit in (1, 2, 4, 8)] == [12, 6, 3, 3]
 
 
 def test_slack_and_gain_of_faster_node() -> None:
@@ -72,41 +52,11 @@ def test_unfinished_run_has_no_path() -> None:
         find_critical_path(rebuild(flow.plan, "one", []).run, 0.0)
 
 
-@st.composite
-def plans(draw: st.DrawFn) -> list[WorkItem]:
-    """Draw work in which each item waits for some earlier ones."""
-    count = draw(st.integers(1, 12))
-    rows: list[tuple[float, tuple[int, ...]]] = []
-    for number in range(count):
-        before = st.sets(st.integers(0, number - 1)) if number else st.just(set[int]())
-        rows.append((float(draw(st.integers(0, 9))), tuple(sorted(draw(before)))))
-    return work(*rows)
-
-
-@given(plans(), st.integers(1, 5))
-def test_simulation_keeps_grahams_bounds(items: list[WorkItem], limit: int) -> None:
-    """No schedule beats the critical path or a full load, and list scheduling is near both.
-
-    Source: Graham 1969, "Bounds on multiprocessing timing anomalies".
-    """
-    critical, busy = max(compute_finishes(items)), sum(item.seconds for item in items)
-    seconds = simulate(items, limit)
-    assert max(critical, busy / limit) - 1e-9 <= seconds
-    assert seconds <= busy / limit + critical * (1 - 1 / limit) + 1e-9
-
-
-@given(plans())
-def test_limit_ends_match_sums(items: list[WorkItem]) -> None:
-    """One slot takes the sum of all work, and a slot for each item the critical path."""
-    assert simulate(items, 1) == sum(item.seconds for item in items)
-    assert simulate(items, len(items)) == max(compute_finishes(items))
-
-
 def test_subflow_work_lies_inside() -> None:
     """A sub-flow has no work of its own, and waits for what is inside of it."""
 
     async def main() -> None:
-        items = collect_work(await rebuild_run(await ran(), shop()))
+        items = collect_work(await rebuild_run(await ran(), shop())).items
         by_path = {item.path: item for item in items}
         stock = by_path["fulfilment/stock"]
         assert stock.seconds == by_path["fulfilment"].seconds == 0

@@ -12,7 +12,11 @@ from graphorch.cli.json_output import to_json_line
 from graphorch.cli.shared_options import AsJson, Db, Debug, FlowName, RunId
 from graphorch.cli.tables import align_columns
 from graphorch.cli.terminal import print_output, sanitize, sanitize_line
-from graphorch.trace.analysis.critical_path import CriticalPath, find_critical_path
+from graphorch.trace.analysis.critical_path import (
+    CriticalPath,
+    LimitGain,
+    find_critical_path,
+)
 
 _MOST_LINES = 30  # of the path, and of the table
 _HEADINGS = ("STEP", "VISITS", "SECONDS", "ON THE PATH", "SLACK", "RUN IF TWICE AS FAST")
@@ -43,7 +47,7 @@ def print_critical_path(flow: str, run_id: str, db: str, *, as_json: bool) -> No
     journal, plan = require_journal(db), load_flow(flow).flow.plan
     rebuilt = query_store(journal, lambda store: read_run(store, plan, run_id))
     trace = rebuilt.conversation.trace
-    path = find_critical_path(rebuilt.run, trace.seconds or 0.0)
+    path = find_critical_path(rebuilt.run, trace.seconds or 0.0, rebuilt.concurrency)
     if as_json:
         print_output(to_json_line({"run_id": trace.run_id, **asdict(path)}))
     else:
@@ -51,7 +55,7 @@ def print_critical_path(flow: str, run_id: str, db: str, *, as_json: bool) -> No
 
 
 def format_critical_path(path: CriticalPath) -> str:
-    """Return a critical path for people: its nodes, the slack of all steps, and concurrency."""
+    """Return a critical path for people: its nodes, the slack of all steps, and the limits."""
     lines = [
         f"the run took {path.measured:.3f} s; its critical path is {path.seconds:.3f} s "
         f"of {path.busy:.3f} s of work",
@@ -73,6 +77,19 @@ def format_critical_path(path: CriticalPath) -> str:
         for slack in path.steps[:_MOST_LINES]
     ]
     lines += ["", *align_columns([_HEADINGS, *rows]), ""]
+    lines += [_format_gain(gain) for gain in path.limits[:_MOST_LINES]]
     limits = ", ".join(f"{limit}: {seconds:.3f} s" for limit, seconds in path.with_limit.items())
-    lines.append(f"with this many nodes at once: {limits}; without a limit: {path.seconds:.3f} s")
+    lines.append(
+        f"with this many nodes of the run at once: {limits}; "
+        f"without such a limit: {path.without_limit:.3f} s"
+    )
     return "\n".join(lines)
+
+
+def _format_gain(gain: LimitGain) -> str:
+    """Return what a limit costs: `map 'each' runs 2 at once; with 4 the run would take 0.6 s`."""
+    return (
+        f"{sanitize_line(gain.limit, 60)} runs {gain.at_once} at once; "
+        f"with {2 * gain.at_once} the run would take {gain.twice_as_wide:.3f} s, "
+        f"without a limit {gain.without:.3f} s"
+    )

@@ -77,10 +77,14 @@ def why(
 
 @dataclass(frozen=True, slots=True)
 class RebuiltRun:
-    """A run rebuilt from its records, in the three forms that explain it."""
+    """A run rebuilt from its records, in the three forms that explain it.
+
+    `concurrency` is how many of its nodes could run at once, None without a limit.
+    """
 
     plan: Plan
     run: Run
+    concurrency: int | None
     conversation: Conversation
     records: Sequence[Record]
 
@@ -113,7 +117,7 @@ async def read_run(store: Store, plan: Plan, word: str) -> RebuiltRun:
     _, rebuilt = await rebuild_run(store, plan, head.run_id)
     log = await store.load(head.run_id)
     conversation = build_conversation(log.head, log.records, time.time())
-    return RebuiltRun(plan, rebuilt.run, conversation, log.records)
+    return RebuiltRun(plan, rebuilt.run, rebuilt.concurrency, conversation, log.records)
 
 
 async def _explain(
