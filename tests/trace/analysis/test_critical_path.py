@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from graphorch import Graph, Limits, RunFailed, node
+from graphorch import Graph, node
 from graphorch.engine.replay import rebuild
 from graphorch.errors import InputError
 from graphorch.journal.memory import MemoryStore
