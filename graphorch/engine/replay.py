@@ -112,8 +112,7 @@ class ReplayedRun:
     end is not recorded. `concurrency` is how many nodes may run at once (None: no limit, or a
     record before format 4), and `budget` that of the run, by unit, as they were set last; `model`
     replaces the model of all agents, and `models` that at single paths, and `pins` are the updates
-    that the next visits of a path give. `has_begun` is false if no record
-    holds the input.
+    that the next visits of a path give. `has_begun` is false if no record holds the input.
     """
 
     run: Run

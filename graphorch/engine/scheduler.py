@@ -280,7 +280,8 @@ class Scheduler:
         new_model = "" if settings.model == self._recorded_model else settings.model
         if self.journal is not None and (new_model or not is_unchanged):
             self.journal.buffer_rules(build_rules(settings), model=new_model)
-        self._recorded_model, self._recorded_concurrency = settings.model, concurrency
+        self._recorded_model = settings.model
+        self._recorded_concurrency = concurrency
         run.activations_left = UNLIMITED if limit is None else max(0, limit - run.started)
         run.on_failure = on_failure
 

@@ -126,8 +126,8 @@ async def reopen(
     """Return a scheduler of a stored run; a run that is over is only read, without a lease.
 
     Limits on activations and on how many nodes run at once, a budget, the model and the handling of
-    failures stay as they were unless new ones are given; limits count what was done. Raises `JournalError` and
-    `ReplayDiverged`, and `InputError` if the run was cancelled or never begun.
+    failures stay as they were unless new ones are given; limits count what was done. Raises
+    `JournalError` and `ReplayDiverged`, and `InputError` if the run was cancelled or never begun.
     """
     from graphorch.engine.replay import rebuild
 
