@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar
 
 from graphorch.journal import codec, operations
 from graphorch.journal.chain_key import ChainKey
@@ -58,7 +58,6 @@ Clock = Callable[[], float]
 PRUNED_AT_ONCE = 100  # runs per transaction, so that appends of running ones get in between
 
 
-@runtime_checkable
 class Store(Protocol):
     """Storage of the records of runs.
 

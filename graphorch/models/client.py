@@ -7,11 +7,16 @@ Everything that can be added to a model call (retry, policy, budget, cache, guar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from typing_extensions import TypeIs
+
+from graphorch.errors import InputError
 
 if TYPE_CHECKING:
     from graphorch.models.messages import Request, Response
 
+_DEEPEST = 100  # clients around clients
 OnText: TypeAlias = Callable[[str], None]
 
 
@@ -31,7 +36,6 @@ class ModelClient(Protocol):
         ...
 
 
-@runtime_checkable
 class Wrapper(Protocol):
     """Client around another one, such as a retry, a cache or a guard."""
 
@@ -41,7 +45,6 @@ class Wrapper(Protocol):
         ...
 
 
-@runtime_checkable
 class Closable(Protocol):
     """Client that holds connections.
 
@@ -54,14 +57,23 @@ class Closable(Protocol):
 
 
 def unwrap(client: ModelClient) -> Iterator[ModelClient]:
-    """Yield a client, the one that it is around, and so on to the innermost."""
-    yield client
-    while isinstance(client, Wrapper):
-        client = client.inner
+    """Yield a client, the one that it is around, and so on to the innermost.
+
+    Raises `InputError` for a chain without end.
+    """
+    outermost = client
+    for _ in range(_DEEPEST):
         yield client
+        if not _is_wrapper(client):
+            return
+        client = client.inner
+    raise InputError(
+        f"client={outermost!r:.80}: its `inner` leads on to more than {_DEEPEST} clients. A client "
+        "around itself never answers, and a mock has every attribute: give it "
+        "`spec=ModelClient`, or write a class with `complete`."
+    )
 
 
-@runtime_checkable
 class Preparable(Protocol):
     """Client whose first call would have to load much."""
 
@@ -76,11 +88,25 @@ class Preparable(Protocol):
 async def prepare(client: ModelClient) -> None:
     """Prepare a client and those that it is around, so that the time of no call pays for it."""
     for inner in unwrap(client):
-        if isinstance(inner, Preparable):
+        if _is_preparable(inner):
             await inner.prepare()
 
 
 async def close(client: ModelClient) -> None:
     """Close a client if it can be closed; the code that opened a client calls this last."""
-    if isinstance(client, Closable):
+    if _is_closable(client):
         await client.aclose()
+
+
+# A client may pass on what it does not change to the one that it is around (`__getattr__`). From
+# Python 3.12 on, `isinstance` with a protocol does not see that; these look at the client itself.
+def _is_wrapper(client: object) -> TypeIs[Wrapper]:
+    return hasattr(client, "inner")
+
+
+def _is_preparable(client: object) -> TypeIs[Preparable]:
+    return hasattr(client, "prepare")
+
+
+def _is_closable(client: object) -> TypeIs[Closable]:
+    return hasattr(client, "aclose")

@@ -5,8 +5,8 @@ sound in itself. But it does not hold our runs. So some records, spread over all
 remembered by their links, which no other run has: that costs the same however large the file is.
 
 What may rightly be missing is a run that was pruned, with all of its records. So a record that is
-missing or another one while its run is there proves it, and so does a missing run if nobody
-committed anything meanwhile.
+missing or another one while its run is there proves it, and so does a missing run if no other
+connection committed anything meanwhile.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Landmarks:
         return self._count_changes() != self._changes and (True in found or not owned)
 
     def _count_changes(self) -> tuple[int, int]:
-        """Return numbers one of which changes when somebody may have pruned."""
+        """Return two numbers; one of them changes whenever runs may have been pruned."""
         return self._db.execute(statements.GET_DATA_VERSION).fetchone()[0], self._tables.prunings
 
 
