@@ -9,6 +9,22 @@ from collections.abc import AsyncGenerator, Awaitable, Generator
 from typing import Any, cast
 
 
+class NotCalled:
+    """Base of what is not called itself, though a call of it is understood, to explain that."""
+
+    __slots__ = ()
+
+
+def is_function(value: object) -> bool:
+    """Return whether a value can be called to run something: a function, a method, an object."""
+    return callable(value) and not isinstance(value, NotCalled)
+
+
+def is_partial(function: object) -> bool:
+    """Return whether this is a `functools.partial`."""
+    return isinstance(function, functools.partial)
+
+
 def is_async(function: object) -> bool:
     """Return whether a call of this gives something to await, as far as it can be seen.
 
@@ -21,11 +37,14 @@ def is_async(function: object) -> bool:
 
 def never_runs(function: object) -> bool:
     """Return whether a call runs nothing of its body: an async function, or a generator."""
+    return is_async(function) or is_generator(function)
+
+
+def is_generator(function: object) -> bool:
+    """Return whether a call of this gives a generator, plain or async."""
     inner = _unwrap(function)
     kinds = (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-    return is_async(inner) or any(
-        kind(part) for kind in kinds for part in (inner, _find_call(inner))
-    )
+    return any(kind(part) for kind in kinds for part in (inner, _find_call(inner)))
 
 
 def is_unfinished(result: object) -> bool:

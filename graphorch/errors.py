@@ -68,14 +68,18 @@ MANY_PROBLEMS = 100  # so many are told in the text of a `GraphError`
 
 
 class GraphError(GraphorchError):
-    """A graph that does not build. `problems` holds all of its problems, in a stable order."""
+    """A graph that does not build. `problems` holds all of its problems, in a stable order.
 
-    def __init__(self, graph: str, problems: Sequence[Problem]) -> None:
+    `subject` is what does not build: the graph, or a node or tool that was not made.
+    """
+
+    def __init__(self, graph: str, problems: Sequence[Problem], subject: str = "") -> None:
         self.graph = graph
+        self.subject = subject or f"graph '{graph}'"
         self.problems: tuple[Problem, ...] = tuple(problems)
         count = len(self.problems)
         noun = "problem" if count == 1 else "problems"
-        head = f"Graph '{graph}' does not build: {count} {noun}."
+        head = f"{self.subject[:1].upper()}{self.subject[1:]} does not build: {count} {noun}."
         lines = [f"  {problem}" for problem in self.problems[:MANY_PROBLEMS]]
         if count > MANY_PROBLEMS:
             lines.append(f"  … and {count - MANY_PROBLEMS} more, all of them in `error.problems`.")
@@ -84,6 +88,14 @@ class GraphError(GraphorchError):
 
 class InputError(GraphorchError):
     """An input field, an option, a file or a name that does not fit."""
+
+
+class WrongCall(InputError, TypeError):
+    """A call of what is not a function, or with arguments that a function does not take."""
+
+
+class NoSuchName(InputError, AttributeError):
+    """A name that an object does not have, for what it does under another name."""
 
 
 class NodeError(GraphorchError):
@@ -315,13 +327,23 @@ async def contain_exit(work: Awaitable[T]) -> T:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint for a misspelt name: the closest known name, and the first twelve of all."""
-    # Imported here: most programs never need it, and a plain import of graphorch has to be fast.
-    import difflib
-
     names = sorted(set(known))
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean '{close[0]}'? " if close else ""
+    if not names:
+        return "There are none."
+    # The very name is no help: what is wrong is something else about it.
+    close = "" if name in names else find_closest(name, names)
+    hint = f"Did you mean '{close}'? " if close else ""
     listed = ", ".join(names[:_LISTED])
     if len(names) > _LISTED:
         listed += ", …"
-    return f"{hint}Known: {listed or 'none'}."
+    return f"{hint}Known: {listed}."
+
+
+def find_closest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is spelt most like `name`, in any case, or "" if none is."""
+    # Imported here: most programs never need it, and a plain import of graphorch has to be fast.
+    import difflib
+
+    by_folded = {other.casefold(): other for other in known}
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=1)
+    return by_folded[close[0]] if close else ""

@@ -21,6 +21,7 @@ from graphorch.graph.context import Context
 from graphorch.graph.node import Node1, Node2, Node3, Node4, choose_node_class
 from graphorch.graph.options import NodeOptions, is_count, is_number, options_from
 from graphorch.graph.signature import prompt_signature
+from graphorch.graph.wrong_calls import shows_right_call
 from graphorch.models.messages import Prompt
 from graphorch.models.structured_output import accepts_any_text
 
@@ -116,12 +117,13 @@ class AgentDecorator(Generic[W]):
         signature = prompt_signature(prompt, self._output, caller)
         problems = _check_call(name, call)
         if problems:
-            raise GraphError(name, problems)
+            raise GraphError(name, problems, f"node '{name}'")
         node_class = choose_node_class(signature)
         options = options_from(name, self._options)
         return node_class(call, signature, name=name, kind="agent", options=options)
 
 
+@shows_right_call("@agent(output=Draft)")
 def agent(
     *,
     output: type[W],
@@ -147,8 +149,9 @@ def agent(
             return f"Write about {t.topic}. Use these notes:\\n{r.research}"
     """
 
-    # Annotations of tools may name types that are defined in the calling function.
-    caller = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
+    # Annotations of tools may name types that are defined in the calling function, which is the
+    # second one from here: the first is `shows_right_call`.
+    caller = sys._getframe(2).f_locals  # pyright: ignore[reportPrivateUsage]
     built_tools = build_tools(tools, caller)
 
     def call(prompt: Callable[..., Prompt | None]) -> AgentCall[W]:

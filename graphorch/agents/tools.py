@@ -30,7 +30,7 @@ from pydantic import (
 )
 
 from graphorch.agents.tool_results import collect_items, finish, write_result
-from graphorch.callables import find_annotated, get_doc, get_name, is_async
+from graphorch.callables import find_annotated, get_doc, get_name, is_async, is_function
 from graphorch.errors import (
     GraphError,
     LimitReached,
@@ -39,6 +39,7 @@ from graphorch.errors import (
     as_failure,
     did_you_mean,
 )
+from graphorch.graph.node import Node
 from graphorch.graph.signature import inspect_callable
 from graphorch.models.client import ModelClient, OnText
 from graphorch.models.errors import TimedOut
@@ -235,7 +236,8 @@ def build_tools(
     """
     if not isinstance(functions, Sequence) or isinstance(functions, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         what = f"tools={functions!r:.80} is not a list of functions"
-        raise GraphError("tools", [Problem("TOOL", "tools", what, "give a list: tools=[look_up]")])
+        fix = "give a list: tools=[look_up]"
+        raise GraphError("tools", [Problem("TOOL", "tools", what, fix)], "tools of an agent")
     tools: list[Tool] = []
     problems: list[Problem] = []
     for fn in functions:
@@ -249,15 +251,20 @@ def build_tools(
             what, fix = f"{count} tools have this name", "rename one: a model calls them by it"
             problems.append(Problem("TOOL", f"tool '{name}'", what, fix))
     if problems:
-        raise GraphError(problems[0].where, problems)
+        raise GraphError(problems[0].where, problems, problems[0].where)
     return tuple(tools)
 
 
 def _build_tool(fn: Callable[..., Any], local: Mapping[str, Any]) -> Tool:
     """Return the tool of a function. Raises `GraphError`."""
-    if not callable(fn):
+    if not is_function(fn):
         what = f"{fn!r:.80} is not a function"
-        raise _tool_error(f"{fn!r:.80}", what, "give a function with annotated parameters")
+        fix = "give a function with annotated parameters"
+        name = fn if isinstance(fn, str) else get_name(fn)
+        if isinstance(fn, Node):
+            fix = "give its function: .fn of a @node; the model of an agent calls no other agent"
+            name = fn.name
+        raise _tool_error(name, what, fix)
     name = _find_tool_name(fn)
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise _tool_error(
@@ -351,4 +358,4 @@ def _merge_responses(responses: Sequence[Response], seconds: float) -> Response:
 
 def _tool_error(name: str, what: str, fix: str) -> GraphError:
     where = f"tool '{name}'"
-    return GraphError(where, [Problem("TOOL", where, what, fix)])
+    return GraphError(where, [Problem("TOOL", where, what, fix)], where)

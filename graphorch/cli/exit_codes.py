@@ -76,7 +76,7 @@ def format_error(error: BaseException) -> str:
             f"  {number}. {problem}".replace("\n", "\n   ")
             for number, problem in enumerate(error.problems, 1)
         ]
-        head = f"error: graph '{error.graph}' does not build: {problems}"
+        head = f"error: {error.subject} does not build: {problems}"
         return "\n".join([head, *notes, *numbered])
     if isinstance(error, RunFailed):
         failures = [f"  - {_format_failure(failure)}" for failure in error.exceptions]

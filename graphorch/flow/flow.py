@@ -6,16 +6,18 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Never, Unpack, overload
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.engine.scheduler import OnAmbiguous
 from graphorch.errors import InputError, Problem
+from graphorch.flow.foreign_names import FLOW_NAMES, refuse_name
 from graphorch.graph.networkx import to_networkx
 from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
+from graphorch.graph.wrong_calls import shows_right_call
 from graphorch.runs.background_loop import background_loop
 from graphorch.runs.manager import RunManager
 from graphorch.runs.options import ForkOptions, RunOptions, check_options
@@ -69,6 +71,7 @@ class Flow(Generic[In, Out, State]):
         """
         return await self._runs.run(input, options)
 
+    @shows_right_call('flow.run_sync(Topic(topic="tides"), budget=Budget(usd=0.50))')
     def run_sync(self, input: In, **options: Unpack[RunOptions]) -> Result[Out, State]:
         """Run and wait for the result; works in a plain script and in a running event loop alike.
 
@@ -98,6 +101,7 @@ class Flow(Generic[In, Out, State]):
             task.cancel()
             await asyncio.wait([task])
 
+    @shows_right_call('flow.debug(Topic(topic="tides"))')
     def debug(self, input: In, **options: Unpack[RunOptions]) -> Session[Out, State]:
         """Open a session that a person steps through, back and forth, before anything has run.
 
@@ -276,6 +280,11 @@ class Flow(Generic[In, Out, State]):
         from graphorch.render.notebook_picture import embed
 
         return embed(self.svg(), repr(self))
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Never:
+            refuse_name(self, name, FLOW_NAMES)
 
     def __repr__(self) -> str:
         types = f"{self.plan.input.__name__} → {self.plan.output.__name__}"

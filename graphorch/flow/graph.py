@@ -25,6 +25,7 @@ from typing_extensions import TypeVar
 
 from graphorch.errors import GraphError, Problem
 from graphorch.flow.flow import Flow
+from graphorch.flow.foreign_names import GRAPH_NAMES, refuse_name
 from graphorch.flow.pattern_methods import PatternMethods
 from graphorch.graph.builder import gather_takes_missing
 from graphorch.graph.node import Ask, Node, Node1, NodeKind
@@ -32,6 +33,7 @@ from graphorch.graph.options import is_number
 from graphorch.graph.plan import AskSpec, MapSpec, Migration, OnItemError, SubSpec
 from graphorch.graph.route import Fits, Of, Route
 from graphorch.graph.signature import Signature, check_plain, read_return_type
+from graphorch.graph.wrong_calls import shows_right_call
 
 if TYPE_CHECKING:
     from graphorch.graph.payloads import Missing
@@ -106,6 +108,7 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         input: SliceOf[M, I2],
         remember: Sequence[SliceOf[M, Any]] = (),
     ) -> None: ...
+    @shows_right_call('Graph("essay", State, input=Topic, output=Draft)')
     def __init__(
         self,
         name: str,
@@ -135,13 +138,18 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         self.spec.remember.extend(remember)
 
     @overload
-    def route(self, source: Fits[S], by: Of[S, L]) -> Route[S, L, Never, Never]: ...
+    def route(self, source: Fits[S], by: Of[S, L]) -> Route[S, L, Never, Never, Self]: ...
     @overload
-    def route(self, source: Fits[S], by: Of[S, E]) -> Route[S, E, Never, Never]: ...
+    def route(self, source: Fits[S], by: Of[S, E]) -> Route[S, E, Never, Never, Self]: ...
     @overload
-    def route(self, source: Fits[S], by: Of[S, AbstractSet[L]]) -> Route[S, L, Never, Never]: ...
+    def route(
+        self, source: Fits[S], by: Of[S, AbstractSet[L]]
+    ) -> Route[S, L, Never, Never, Self]: ...
     @overload
-    def route(self, source: Fits[S], by: Of[S, AbstractSet[E]]) -> Route[S, E, Never, Never]: ...
+    def route(
+        self, source: Fits[S], by: Of[S, AbstractSet[E]]
+    ) -> Route[S, E, Never, Never, Self]: ...
+    @shows_right_call('graph.route(judge, by).when("good", publish).otherwise(write)')
     def route(self, source: Any, by: Any) -> Any:
         """Leave `source` by the label that `by` returns.
 
@@ -150,6 +158,7 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         """
         return self._route(source, by)
 
+    @shows_right_call("graph.map('each', work, over=list_items, gather=collect, max_items=50)")
     def map(
         self,
         name: str,
@@ -197,6 +206,7 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         self.spec.maps[name] = spec
         return self._add_inner(Node1[S, W], name, "map", gather)
 
+    @shows_right_call("graph.sub('team', flow, enter=make_input, leave=take_output)")
     def sub(
         self, name: str, flow: Flow[I2, O2, Any], *, enter: Of[S, I2], leave: Callable[[O2], W]
     ) -> Node1[S, W]:
@@ -219,6 +229,7 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         self.spec.subs[name] = SubSpec(flow.plan, self.make_function(enter, f"sub '{name}'"), leave)
         return self._add_inner(Node1[S, W], name, "sub", leave)
 
+    @shows_right_call("graph.ask('approve', question=write_question, answer=Verdict)")
     def ask(
         self, name: str, *, question: Of[S, str], answer: type[W], expires: float | None = None
     ) -> Ask[S, W]:
@@ -246,6 +257,7 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         self._register(node)
         return node
 
+    @shows_right_call("graph.migration(from_='…32 digits…', change=function)")
     def migration(self, *, from_: str, change: Migration) -> Self:
         """Read runs that were stored before this graph was changed.
 
@@ -280,6 +292,11 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         from graphorch.graph.build import build_plan
 
         return Flow(build_plan(self.spec))
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Never:
+            refuse_name(self, name, GRAPH_NAMES)
 
     def _add_inner(
         self, kind: type[Node1[S, W]], name: str, word: NodeKind, maker: Callable[..., Any]

@@ -15,6 +15,7 @@ from graphorch.flow.flow import Flow
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.node import Node1
 from graphorch.graph.route import Fits, Of, Steps
+from graphorch.graph.wrong_calls import shows_right_call
 
 if TYPE_CHECKING:
     from graphorch.patterns.supervisor import Worker
@@ -30,6 +31,7 @@ L = TypeVar("L", bound=LiteralString)
 class PatternMethods(GraphBuilder[S]):
     """A graph builder with the six patterns."""
 
+    @shows_right_call("graph.pipeline(write, judge, gates={write: is_short_enough})")
     def pipeline(
         self,
         *steps: Steps[S],
@@ -51,6 +53,10 @@ class PatternMethods(GraphBuilder[S]):
         pipeline(self, steps, gates or {}, attempts, timeout)
         return self
 
+    @shows_right_call(
+        "graph.supervisor(plan, tasks=list_tasks, worker_of=choose, "
+        "workers={'research': look}, gather=collect, max_tasks=10)"
+    )
     def supervisor(
         self,
         plan: Fits[S],
@@ -92,6 +98,7 @@ class PatternMethods(GraphBuilder[S]):
         )
         return self
 
+    @shows_right_call("graph.fan_out([first, second], merge, need=1)")
     def fan_out(
         self,
         branches: Sequence[Fits[S]],
@@ -114,6 +121,7 @@ class PatternMethods(GraphBuilder[S]):
         fan_out(self, branches, merge, need, deadline, hedge_after)
         return self
 
+    @shows_right_call("graph.router(classify, by, {'billing': pay}, default=answer)")
     def router(
         self,
         classify: Fits[S],
@@ -140,6 +148,7 @@ class PatternMethods(GraphBuilder[S]):
         )
         return self
 
+    @shows_right_call("graph.hierarchy(lead, [first, second], report)")
     def hierarchy(
         self,
         lead: Fits[S],
@@ -159,6 +168,7 @@ class PatternMethods(GraphBuilder[S]):
         hierarchy(self, lead, teams, report, shares or {})
         return self
 
+    @shows_right_call("graph.evaluator_loop(write, judge, accept=is_good, max_rounds=3)")
     def evaluator_loop(
         self,
         generate: Fits[S],

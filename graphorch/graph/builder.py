@@ -28,6 +28,7 @@ from graphorch.graph.signature import (
     read_return_type,
 )
 from graphorch.graph.spec import ErrorSpec, GraphSpec, LoopSpec, RouteSpec, format_loop_title
+from graphorch.graph.wrong_calls import shows_right_call
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -58,11 +59,12 @@ class GraphBuilder(Generic[S]):
         """Connect each step to the next one; a list is several nodes side by side."""
         sources: tuple[str, ...] = ()
         for step in steps:
-            targets = self.add_nodes(step, "chain()")
+            targets = self.add_steps(step, "chain()")
             self.spec.edges.extend((source, target) for source in sources for target in targets)
             sources = tuple(self.find_exit(name) for name in targets)
         return self
 
+    @shows_right_call("graph.join(merge, need=2)")
     def join(self, node: Fits[S], *, need: Need, short: Short = "fail") -> Self:
         """Declare how `node` joins its incoming edges.
 
@@ -71,18 +73,19 @@ class GraphBuilder(Generic[S]):
         not build. A number takes that many arrivals and cancels the rest; if fewer can come, the
         node fails with `QuorumNotMet`, or with `short="fire"` runs with what it has.
         """
-        for name in self.add_nodes(node, "join()"):
+        for name in self.add_steps(node, "join()"):
             self.spec.joins.append(JoinSpec(name, need, short))
         return self
 
-    def _route(self, source: Fits[S], by: Callable[..., Any]) -> Route[Any, Any, Any, Any]:
-        name = self.find_exit(self.add_node(source, "route()"))
+    def _route(self, source: Fits[S], by: Callable[..., Any]) -> Route[Any, Any, Any, Any, Self]:
+        name = self.find_exit(self.add_step(source, "route()"))
         where = f"route of '{name}'"
         labels, is_multi = read_labels(by)
         spec = RouteSpec(name, self.make_function(by, where), labels, is_multi)
         self.spec.routes.append(spec)
-        return Route(spec, lambda steps: self.add_nodes(steps, where))
+        return Route(self, spec, lambda steps: self.add_steps(steps, where))
 
+    @shows_right_call("graph.loop(judge, back_to=write, while_=is_weak, max_iterations=3)")
     def loop(
         self,
         source: Steps[S],
@@ -98,12 +101,12 @@ class GraphBuilder(Generic[S]):
         bound reached and the predicate still true, `exhausted` decides: `"continue"` as if the
         predicate were false, `"fail"`, or a node to go to instead.
         """
-        sources = tuple(self.find_exit(name) for name in self.add_nodes(source, "loop()"))
-        header = self.add_node(back_to, "loop(back_to=…)")
+        sources = tuple(self.find_exit(name) for name in self.add_steps(source, "loop()"))
+        header = self.add_step(back_to, "loop(back_to=…)")
         where = format_loop_title(sources, header or "?")
         target = ""
         if not isinstance(exhausted, str):
-            target = self.add_node(exhausted, where)
+            target = self.add_step(exhausted, where)
         elif exhausted not in ("continue", "fail"):
             what = f"exhausted={exhausted!r} is not possible"
             hint = did_you_mean(exhausted, ("continue", "fail"))
@@ -122,6 +125,7 @@ class GraphBuilder(Generic[S]):
             self.spec.loops.append(spec)
         return self
 
+    @shows_right_call("graph.on_error(fetch, use_cache, when=TimeoutError)")
     def on_error(
         self,
         source: Fits[S],
@@ -134,8 +138,8 @@ class GraphBuilder(Generic[S]):
         The first declaration that matches is taken, instead of every other edge of `source`; what
         `source` would have written is not. The handler may read the `Failure` beside its slices.
         """
-        name = self.add_node(source, "on_error()")
-        target = self.add_node(handler, "on_error(handler)")
+        name = self.add_step(source, "on_error()")
+        target = self.add_step(handler, "on_error(handler)")
         where = f"on_error '{name or '?'}' → '{target or '?'}'"
         types, wrong = _split_exceptions(when)
         if wrong or not types:
@@ -154,7 +158,7 @@ class GraphBuilder(Generic[S]):
 
     # ---- For patterns --------------------------------------------------------------------------
     # Public inside the package: patterns add nodes and edges through these methods and `spec`.
-    def add_nodes(self, steps: object, where: str) -> tuple[str, ...]:
+    def add_steps(self, steps: object, where: str) -> tuple[str, ...]:
         """Make one node or several part of the graph, and return their names.
 
         Anything else becomes a problem at `where` and has no name in the result.
@@ -171,18 +175,20 @@ class GraphBuilder(Generic[S]):
                 names.append(self._register(cast("Node[Any]", item)))
                 self.spec.connected.add(names[-1])
             elif isinstance(item, str):
-                hint = did_you_mean(item, (node.name for node in self.spec.nodes.values()))
+                names_so_far = [node.name for node in self.spec.nodes.values()]
+                hint = f". {did_you_mean(item, names_so_far)}" if names_so_far else ""
                 what = f"'{item}' is a name, not a node"
-                self.add_problem("NOT_A_NODE", where, what, f"pass the node itself. {hint}")
+                fix = f"pass the node itself, without quotes{hint}"
+                self.add_problem("NOT_A_NODE", where, what, fix)
             else:
                 what = f"'{_name_object(item)}' is not a node"
                 fix = "decorate the function with @node or @agent"
                 self.add_problem("NOT_A_NODE", where, what, fix)
         return tuple(names)
 
-    def add_node(self, node: object, where: str) -> str:
+    def add_step(self, node: object, where: str) -> str:
         """Make a single node part of the graph and return its name, or "" if that failed."""
-        names = self.add_nodes(node, where)
+        names = self.add_steps(node, where)
         if len(names) > 1:
             what = f"{len(names)} nodes are given, but only one is possible"
             self.add_problem("ONE_NODE", where, what, "make one call for each")

@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import (
+    TYPE_CHECKING,
     Any,
     ClassVar,
     Generic,
@@ -28,8 +29,8 @@ from typing import (
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
-from graphorch.callables import get_name
-from graphorch.errors import GraphError, Problem
+from graphorch.callables import NotCalled, get_name
+from graphorch.errors import GraphError, Problem, WrongCall
 from graphorch.graph.context import Context
 from graphorch.graph.options import NodeOptions, NodeSettings, options_from
 from graphorch.graph.signature import Signature, read_signature
@@ -80,7 +81,7 @@ class Prompting(Protocol):
         ...
 
 
-class Node(Generic[Needs]):
+class Node(NotCalled, Generic[Needs]):
     """Named step of a graph, never changed, only copied.
 
     Made by `@node`, `@agent`, `Graph.map`, `Graph.sub` and `Graph.ask`. `fn` is what runs: the
@@ -163,6 +164,18 @@ class Node(Generic[Needs]):
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
 
+    if not TYPE_CHECKING:
+
+        def __call__(self, *_: object, **__: object) -> Never:
+            how = "To try it alone, put it into a graph of one node."
+            if self.kind == "node":
+                how = f"In a unit test call its function: {self.name}.fn(…)."
+            elif self.kind == "agent":
+                how = f"In a unit test call its prompt function: {self.name}.prompt(…)."
+            elif self.kind in ("start", "end"):
+                how = f"Connect it: graph.chain(first, {self.name})."
+            raise WrongCall(f"Node '{self.name}' is not called: a flow runs it. {how}")
+
 
 class Node1(Node[Reads[A] | Writes[W]], Generic[A, W]):
     """Node of one slice in, one out."""
@@ -198,7 +211,8 @@ def _check_name(name: str) -> str:
 
 
 def _option_error(name: str, what: str, fix: str) -> GraphError:
-    return GraphError(name, [Problem("NODE_OPTION", f"node '{name}'", what, fix)])
+    where = f"node '{name}'"
+    return GraphError(name, [Problem("NODE_OPTION", where, what, fix)], where)
 
 
 def _marker(name: str, kind: NodeKind) -> Node[Never]:
@@ -229,7 +243,7 @@ Pair: TypeAlias = tuple[W, X] | Awaitable[tuple[W, X]]
 
 
 class NodeDecorator:
-    """Decorator behind `@node` and `@node(...)`, in one object so that the overloads exist once."""
+    """Result of `node(...)`, and the type of `node` itself, so that the overloads exist once."""
 
     def __init__(self, options: NodeOptions) -> None:
         self._options = options
@@ -275,14 +289,48 @@ class NodeDecorator:
         """
         if fn is None:
             return NodeDecorator(cast(NodeOptions, {**self._options, **options}))
-        name = self._options.get("name") or get_name(fn)
-        signature = read_signature(fn, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]  (slices defined beside the function)
-        return choose_node_class(signature)(
-            fn, signature, name=name, options=options_from(name, self._options)
-        )
+        return _make_node(fn, self._options, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]  (slices defined beside the function)
 
 
-node: NodeDecorator = NodeDecorator({})
+def _typed_as(kind: type[R]) -> Callable[[Callable[..., Any]], R]:
+    """Return a decorator that shows a function to type checkers as an object with its overloads."""
+    return lambda fn: cast(R, fn)
+
+
+@_typed_as(NodeDecorator)
+def node(fn: Any = None, /, **options: Unpack[NodeOptions]) -> Any:
+    """Make a node of a function, plain or async.
+
+    Its parameters are the slices of state that it reads (one to four, perhaps after a `Context`),
+    its return type the slice that it writes, a tuple of two, or None for none:
+
+        @node
+        def count(text: Text) -> Figures:
+            return Figures(figures=re.findall(r"\\d+", text.text))
+
+        @node(retry=Retry(3), timeout=10)
+        async def fetch(ctx: Context[Clients], topic: Topic) -> Page: ...
+
+    Options: `name`, if not that of the function; `effect` ("pure", "idempotent" or "once"), which
+    says what running it twice would do; `retry`, `cache`; `timeout`, `deadline` and `hedge_after`
+    in seconds; `gate` ("before" or "after"), which asks a person; `isolation` ("thread", "process"
+    or "inline"), where a plain function runs; `concurrency`, how many of its activations may run at
+    once.
+
+    `count.fn` is the function, for a unit test.
+
+    Raises `GraphError` if the signature or an option is wrong.
+    """
+    if fn is None:
+        return NodeDecorator(options)
+    return _make_node(fn, options, sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]  (slices defined beside the function)
+
+
+def _make_node(fn: Callable[..., Any], options: NodeOptions, local: Mapping[str, Any]) -> Node[Any]:
+    signature = read_signature(fn, local)
+    name = options.get("name") or get_name(fn)
+    node_class = choose_node_class(signature)
+    return node_class(fn, signature, name=name, options=options_from(name, options))
 
 
 def choose_node_class(signature: Signature) -> type[Node[Any]]:

@@ -165,7 +165,7 @@ def options_from(name: str, given: NodeOptions) -> NodeSettings:
         elif not rule.holds(value):
             problems.append(_option_problem(name, f"{option}={value!r} is not possible", rule.fix))
     if problems:
-        raise GraphError(name, problems)
+        raise GraphError(name, problems, f"node '{name}'")
     return NodeSettings(**{option: value for option, value in values.items() if option != "name"})
 
 

@@ -23,6 +23,7 @@ E = TypeVar("E", bound=Enum)
 Labels = TypeVar("Labels")
 Done = TypeVar("Done")
 Seen = TypeVar("Seen", covariant=True)
+G = TypeVar("G", covariant=True)  # the graph that the route belongs to
 
 Of: TypeAlias = Callable[[S], R] | Callable[[S, S], R] | Callable[[S, S, S], R]
 # a `Failure` may be read by the handler of an error edge, which `build()` checks
@@ -30,39 +31,49 @@ Fits: TypeAlias = "Node[Reads[S] | Reads[Failure] | Writes[S]]"
 Steps: TypeAlias = "Fits[S] | Sequence[Fits[S]]"
 
 
-class Route(Generic[S, Labels, Done, Seen]):
+class Route(Generic[S, Labels, Done, Seen, G]):
     """Route under construction: `.when(label, to)`, then `.otherwise(to)` or `.exhaustive()`.
+
+    The last two return the graph, which can be continued as after any other of its methods.
 
     `Labels` are the selector's, `Done` those that have a target, `Seen` those that were named. So
     `.exhaustive()` type-checks only if every label has a target, and `.when` does not for a label
     that the selector never returns.
     """
 
-    def __init__(self, spec: RouteSpec, add_nodes: Callable[[object], tuple[str, ...]]) -> None:
+    def __init__(
+        self, graph: G, spec: RouteSpec, add_steps: Callable[[object], tuple[str, ...]]
+    ) -> None:
+        self._graph = graph
         self._spec = spec
-        self._add_nodes = add_nodes
+        self._add_steps = add_steps
 
     @overload
-    def when(self: Route[S, E, Done, Seen], label: E, to: Steps[S]) -> Route[S, E, E, E]: ...
+    def when(self: Route[S, E, Done, Seen, G], label: E, to: Steps[S]) -> Route[S, E, E, E, G]: ...
     @overload
     def when(
         self, label: L | Literal["\0"], to: Steps[S]
-    ) -> Route[S, Labels, Done | L, Seen | L]: ...
+    ) -> Route[S, Labels, Done | L, Seen | L, G]: ...
     def when(self, label: Any, to: Any) -> Any:
         """Lead this label to one node, or to several that start side by side."""
         # A label of another kind, even one that cannot be a key, is compared by its text: a check
         # reports it as one that the selector never returns.
         key = label if isinstance(label, Hashable) else repr(label)
-        self._spec.cases.append((key, self._add_nodes(to)))
+        self._spec.cases.append((key, self._add_steps(to)))
         return self
 
-    def otherwise(self: Route[S, U, Any, U], to: Steps[S]) -> None:
-        """Lead every label without a target of its own to a node, or to several."""
-        self._spec.otherwise = self._add_nodes(to)
+    def otherwise(self: Route[S, U, Any, U, G], to: Steps[S]) -> G:
+        """Lead every label without a target of its own to a node, or to several.
 
-    def exhaustive(self: Route[S, U, U, U]) -> None:
-        """Declare that every label has a target.
+        Return the graph.
+        """
+        self._spec.otherwise = self._add_steps(to)
+        return self._graph
+
+    def exhaustive(self: Route[S, U, U, U, G]) -> G:
+        """Declare that every label has a target, and return the graph.
 
         The type checker proves it for `Literal` labels, `build()` for all.
         """
         self._spec.exhaustive = True
+        return self._graph

@@ -18,7 +18,16 @@ from typing import Any, Union
 
 from pydantic import BaseModel
 
-from graphorch.callables import find_annotated, get_name, is_async, never_runs
+from graphorch.callables import (
+    NotCalled,
+    find_annotated,
+    get_name,
+    is_async,
+    is_function,
+    is_generator,
+    is_partial,
+    never_runs,
+)
 from graphorch.errors import GraphError, Problem
 from graphorch.graph.context import Context
 
@@ -68,6 +77,13 @@ def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signa
 
     Raises `GraphError` with code `NODE_SIGNATURE`.
     """
+    _check_kind(fn)
+    if is_generator(fn):
+        fix = (
+            "return the slice as a whole; ctx.emit(event) shows what is ready before that, and the "
+            "answer of an agent streams by itself"
+        )
+        raise _signature_error(fn, "it is a generator, and a node returns once", fix)
     hints = read_hints(fn, local)
     parameters = _parameters(fn)
     context = bool(parameters) and _is_context(hints.get(parameters[0].name))
@@ -82,6 +98,11 @@ def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signa
             f"it reads {len(slices)} slices; at most 4 are possible",
             "merge slices, or read the whole state as one parameter",
         )
+    for parameter in slices:
+        if _is_context(hints.get(parameter.name)):
+            what = f"parameter '{parameter.name}' is the context, which comes first"
+            fix = f"write def {_find_name(fn)}({parameter.name}: Context, …)"
+            raise _signature_error(fn, what, fix)
     reads = tuple(_read(fn, parameter, hints) for parameter in slices)
     if not reads:
         raise _signature_error(
@@ -91,6 +112,18 @@ def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signa
         )
     writes, may_skip = _writes(fn, hints.get("return", inspect.Parameter.empty))
     return Signature(reads, writes, context, resources, may_skip, is_async(fn))
+
+
+def _check_kind(fn: object) -> None:
+    """Refuse what is not a function: a node, or a class."""
+    if isinstance(fn, NotCalled):
+        raise _signature_error(fn, f"{fn!r:.80} is made already", "drop the second decorator")
+    if inspect.isclass(fn):
+        fix = (
+            "decorate a function; of an object, take a method or the object itself, if it can be "
+            "called: node(writer.write), node(writer)"
+        )
+        raise _signature_error(fn, f"{fn.__name__} is a class, not a function", fix)
 
 
 def prompt_signature(
@@ -103,6 +136,7 @@ def prompt_signature(
             f"output={output!r} is not a pydantic model",
             "name the slice that the agent writes: @agent(output=Draft)",
         )
+    _check_kind(fn)
     hints = read_hints(fn, local)
     reads = tuple(_read(fn, parameter, hints) for parameter in _parameters(fn))
     if not 1 <= len(reads) <= 4:
@@ -125,30 +159,38 @@ def pure_reads(fn: Callable[..., object], where: str) -> tuple[Read, ...]:
     Raises `GraphError` with code `PURE_SIGNATURE`.
     """
     check_plain(fn, where)
-    hints = read_hints(fn, {})
-    reads = tuple(
-        Read(None)
-        if parameter.annotation is inspect.Parameter.empty
-        else _read(fn, parameter, hints)
-        for parameter in _parameters(fn)
-    )
+    try:
+        hints = read_hints(fn, {})
+        reads = tuple(
+            Read(None)
+            if parameter.annotation is inspect.Parameter.empty
+            else _read(fn, parameter, hints)
+            for parameter in _parameters(fn)
+        )
+    except GraphError as error:
+        found = error.problems[0]
+        what = f"of '{_find_name(fn)}', {found.what}"
+        problem = Problem("PURE_SIGNATURE", where, what, found.fix)
+        raise GraphError(_find_name(fn), [problem], where) from None
     if not 1 <= len(reads) <= 3 or any(read.optional for read in reads):
         what = f"'{_find_name(fn)}' must be a plain function of one to three slices"
         fix = "drop other parameters and `| None`"
-        raise GraphError(_find_name(fn), [Problem("PURE_SIGNATURE", where, what, fix)])
+        raise GraphError(_find_name(fn), [Problem("PURE_SIGNATURE", where, what, fix)], where)
     return reads
 
 
 def check_plain(fn: object, where: str) -> None:
     """Raise `GraphError` with code `PURE_SIGNATURE` unless a call of this runs a function."""
-    if not callable(fn):
-        what, fix = f"{fn!r:.80} is not a function", "give a plain function"
+    if isinstance(fn, NotCalled):
+        what, fix = f"{fn!r:.80} is not a function", "give its function instead: .fn of a @node"
+    elif not callable(fn):
+        what, fix = f"{fn!r:.80} is not a function", "give a plain function, not what it returns"
     elif never_runs(fn):
         what = f"'{get_name(fn)}' must be a plain function, but it is async or a generator"
         fix = "drop async and yield; what waits belongs in a node before it"
     else:
         return
-    raise GraphError(where, [Problem("PURE_SIGNATURE", where, what, fix)])
+    raise GraphError(where, [Problem("PURE_SIGNATURE", where, what, fix)], where)
 
 
 def read_return_type(fn: Callable[..., object]) -> Any:
@@ -162,7 +204,7 @@ def read_hints(fn: Callable[..., object], local: Mapping[str, Any]) -> dict[str,
     Raises `GraphError` with code `NODE_SIGNATURE` for a name that cannot be found, and for what is
     not a function.
     """
-    if not callable(fn):
+    if not is_function(fn):
         raise _signature_error(
             fn, f"{fn!r:.80} is not a function", "give a function with annotated parameters"
         )
@@ -220,7 +262,10 @@ def inspect_callable(fn: Callable[..., object]) -> inspect.Signature:
 
 
 def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
-    parameters = list(inspect_callable(fn).parameters.values())
+    # What a partial binds by name is a parameter with a default, and none for the graph.
+    bound: Mapping[str, Any] = getattr(fn, "keywords", {}) if is_partial(fn) else {}
+    known = inspect_callable(fn).parameters.values()
+    parameters = [parameter for parameter in known if parameter.name not in bound]
     for parameter in parameters:
         if parameter.kind in (
             parameter.VAR_POSITIONAL,
@@ -248,13 +293,18 @@ def _read(
     model = options[0] if optional else hint
     if not (isinstance(model, type) and issubclass(model, BaseModel)) or model is BaseModel:
         shown = "has no annotation"
+        if parameter.name == "self":
+            fix = (
+                "make it a function of the module, or a node of the method of an object: "
+                f"node(writer.{get_name(fn)})"
+            )
+            raise _signature_error(fn, "it is a method, and 'self' is not a slice", fix)
         if hint is not None:
             shown = f"is annotated {_format_hint(hint)}, which is not a slice"
         raise _signature_error(
             fn,
             f"parameter '{parameter.name}' {shown}",
-            "annotate it with a pydantic model that the state inherits from (a Context "
-            "comes first)",
+            "annotate it with a pydantic model that the state inherits from",
         )
     return Read(model, optional)
 
@@ -311,11 +361,11 @@ def _format_hint(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
-def _find_name(fn: Callable[..., object]) -> str:
+def _find_name(fn: object) -> str:
     return get_name(fn) if callable(fn) else f"{fn!r:.80}"
 
 
-def _signature_error(fn: Callable[..., object], what: str, fix: str) -> GraphError:
-    return GraphError(
-        _find_name(fn), [Problem("NODE_SIGNATURE", f"node '{_find_name(fn)}'", what, fix)]
-    )
+def _signature_error(fn: object, what: str, fix: str) -> GraphError:
+    name = _find_name(fn)
+    where = f"node '{name}'"
+    return GraphError(name, [Problem("NODE_SIGNATURE", where, what, fix)], where)

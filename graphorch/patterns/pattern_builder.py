@@ -79,11 +79,11 @@ class PatternBuilder:
     # ---- steps of the author -------------------------------------------------------------------
     def add_steps(self, steps: object, where: str) -> tuple[str, ...]:
         """Add one node or several to the graph; return their names."""
-        return self.builder.add_nodes(steps, where)
+        return self.builder.add_steps(steps, where)
 
     def add_step(self, step: object, where: str) -> str:
         """Add a node to the graph; return its name, or "" if `step` is not a single node."""
-        return self.builder.add_node(step, where)
+        return self.builder.add_step(step, where)
 
     def node(self, name: str) -> Node[Any]:
         """Return the node of that name."""

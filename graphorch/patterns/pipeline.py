@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from graphorch.engine.attempts.context import NodeContext
 from graphorch.graph.builder import GraphBuilder
+from graphorch.graph.node import Node
 from graphorch.graph.options import is_count
 from graphorch.graph.signature import Read
 from graphorch.patterns.errors import GateRejected
@@ -59,7 +60,7 @@ def pipeline(
     for name in names:
         pattern.set_defaults(name, timeout=timeout)
     for node, gate in gates.items():
-        name = pattern.add_step(node, "pipeline(gates=…)")
+        name = node.name if isinstance(node, Node) else pattern.add_step(node, "pipeline(gates=…)")
         if name and name not in names:
             what = "it belongs to no step of this pipeline"
             fix = "name a node that is one of the steps"

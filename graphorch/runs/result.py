@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, cast
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -13,7 +13,7 @@ from graphorch.core.tree import Activation
 from graphorch.engine.human_input import PendingQuestion
 from graphorch.engine.report import ActivationReport, CallReport, Note, RunReport
 from graphorch.engine.scheduler import Scheduler
-from graphorch.errors import InputError, ReducerFailed, did_you_mean
+from graphorch.errors import InputError, NoSuchName, ReducerFailed, WrongCall, did_you_mean
 from graphorch.graph.node import Node
 from graphorch.runs.failures import build_run_failed, build_unreadable
 from graphorch.statuses import SUCCESS_STATUSES
@@ -154,6 +154,22 @@ class Result(Generic[Out, State]):
         cost = format_cost(self.cost, self.unpriced)
         figures = f"{calls}, {cost}, {format_seconds(self.seconds)}"
         return f"<{self.status} run {self.run_id} of {self.record.run.plan.name}: {figures}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Never:
+            if (record := self.__dict__.get("record")) is not None:
+                plan = record.run.plan
+                for part, model in (("output", plan.output), ("state", plan.schema.model)):
+                    if name in model.model_fields:
+                        raise NoSuchName(f"A result has no '{name}'. Write result.{part}.{name}.")
+            raise AttributeError(f"'Result' object has no attribute '{name}'", name=name, obj=self)
+
+        def __getitem__(self, key: object) -> Never:
+            raise WrongCall(
+                f"A result is no dictionary, so result[{key!r:.80}] is not possible. "
+                "Write result.output for the output slice, result.state for the whole state."
+            )
 
     def _final_version(self) -> Any:
         version = self.record.run.root.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Optional, Protocol
 
 import pytest
@@ -56,7 +57,24 @@ def no_return(t: Topic): ...  # type: ignore[no-untyped-def]
 def text(t: Topic) -> str: ...
 def either(t: Topic) -> Draft | Verdict: ...
 def same(t: Topic) -> tuple[Draft, Draft]: ...
+def yields(t: Topic) -> Draft:  # type: ignore[misc]  # pyright: ignore[reportInvalidTypeForm]
+    yield Draft(draft="")  # pyright: ignore[reportReturnType]
+
+
+async def streams(t: Topic) -> Draft:  # type: ignore[misc]  # pyright: ignore[reportInvalidTypeForm]
+    yield Draft(draft="")  # pyright: ignore[reportReturnType]
+
+
+def late(t: Topic, ctx: Context) -> Draft: ...
 def unknown(t: Nowhere) -> Draft: ...  # type: ignore[name-defined] # noqa: F821
+
+
+class Writer:
+    def write(self, t: Topic) -> Draft: ...
+    def __call__(self, t: Topic) -> Draft: ...
+
+
+def tell(t: Topic, tone: str, most: int) -> Draft: ...
 
 
 @pytest.mark.parametrize(
@@ -87,6 +105,11 @@ def test_signature_comes_from_annotations(fn: Callable[..., Any], expected: Sign
         (either, "it returns tests"),
         (same, "it returns tuple"),
         (unknown, "an annotation names 'Nowhere', which cannot be found"),
+        (yields, "it is a generator, and a node returns once"),
+        (streams, "it is a generator, and a node returns once"),
+        (late, "parameter 'ctx' is the context, which comes first"),
+        (Writer, "Writer is a class, not a function"),
+        (Writer.write, "it is a method, and 'self' is not a slice"),
     ],
 )  # fmt: skip
 def test_wrong_signature_is_explained(fn: Callable[..., Any], what: str) -> None:
@@ -97,6 +120,21 @@ def test_wrong_signature_is_explained(fn: Callable[..., Any], what: str) -> None
     assert (problem.code, problem.where) == ("NODE_SIGNATURE", f"node '{fn.__name__}'")
     assert problem.what.startswith(what.removesuffix("tests"))
     assert problem.fix
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        Writer(),
+        Writer().write,
+        partial(tell, tone="dry", most=3),
+        partial(partial(tell, tone="dry"), most=3),
+    ],
+)
+def test_object_method_and_partial_are_functions(fn: Callable[..., Any]) -> None:
+    """Objects with a call and bound methods are functions; what a partial binds is no slice."""
+    expected = Signature((Read(Topic),), (Draft,), False, None, False, False)
+    assert read_signature(fn, {}) == expected
 
 
 def test_local_slice_is_resolved() -> None:
@@ -127,6 +165,17 @@ def test_impure_function_is_refused(fn: Callable[..., Any]) -> None:
     assert [(problem.code, problem.where) for problem in caught.value.problems] == [
         ("PURE_SIGNATURE", "loop 'a' → 'b'")
     ]
+
+
+@pytest.mark.parametrize("fn", [number, star, unknown], ids=lambda fn: fn.__name__)
+def test_wrong_pure_signature_names_its_place(fn: Callable[..., Any]) -> None:
+    """A wrong parameter of a pure function is reported where it was given, and blames no node."""
+    with pytest.raises(GraphError) as caught:
+        pure_reads(fn, "loop 'a' → 'b'")
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.where) == ("PURE_SIGNATURE", "loop 'a' → 'b'")
+    assert f"of '{fn.__name__}', " in problem.what
+    assert "node" not in str(caught.value)
 
 
 async def _async(t: Topic) -> bool: ...

@@ -9,7 +9,8 @@ and none relies on another one having passed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from graphorch.errors import Problem
 from graphorch.graph.checks import (
@@ -32,6 +33,7 @@ from graphorch.graph.checks import (
 from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.edges import Topology
 from graphorch.graph.spec import GraphSpec
+from graphorch.graph.topology import build_topology
 
 Check = Callable[[CheckedGraph], Iterable[Problem]]
 
@@ -52,6 +54,8 @@ CHECKS: tuple[Check, ...] = (
     unused_fields.check,
     memory.check,
 )
+# A node that is not connected would run beside all others: what these would find follows from it.
+ORDER_CHECKS = (assignment.check, races.check, unused_fields.check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +73,31 @@ class CheckResult:
 def check(spec: GraphSpec, topology: Topology) -> CheckResult:
     """Return all errors and warnings about a graph, in a stable order and without repetition."""
     graph = CheckedGraph(spec, topology)
+    connected = _drop_unconnected(graph)
     everything = dict.fromkeys(spec.problems)  # an ordered set
     for run_check in CHECKS:
-        everything.update(dict.fromkeys(run_check(graph)))
+        checked = connected if run_check in ORDER_CHECKS else graph
+        everything.update(dict.fromkeys(run_check(checked)))
     problems = tuple(problem for problem in everything if problem.severity == "error")
     warnings = tuple(problem for problem in everything if problem.severity != "error")
     return CheckResult(problems, warnings, graph.regions)
+
+
+def _drop_unconnected(graph: CheckedGraph) -> CheckedGraph:
+    """Return the graph without the nodes that nothing connects; itself if there are none."""
+    spec = graph.spec
+    left_out = set(graph.topology.names) - spec.connected
+    if not left_out:
+        return graph
+
+    def keep(declared: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in declared.items() if name not in left_out}
+
+    fewer = replace(
+        spec,
+        nodes=keep(spec.nodes),
+        maps=keep(spec.maps),
+        subs=keep(spec.subs),
+        asks=keep(spec.asks),
+    )
+    return CheckedGraph(fewer, build_topology(fewer))

@@ -19,7 +19,8 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
             "this is not a name for a graph",
             f"use one line of 1 to {LONGEST_NAME} visible characters: Graph('team', …)",
         )
-    if not graph.nodes:
+    # Without any node because none was one, there is no second problem.
+    if not graph.nodes and all(problem.code != "NOT_A_NODE" for problem in spec.problems):
         yield Problem(
             "EMPTY_GRAPH",
             f"graph '{spec.name}'",

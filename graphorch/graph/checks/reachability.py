@@ -1,4 +1,8 @@
-"""Every node can be reached and leads to END, and every cycle is a declared loop."""
+"""Every cycle is a declared loop, and every node leads to END.
+
+A node that START does not lead to needs no check: nodes without an edge into them begin a run, so
+it is on an undeclared cycle, or behind one. What follows from a cycle is not reported beside it.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +10,52 @@ from collections.abc import Iterator
 
 from graphorch.errors import Problem
 from graphorch.graph.checks.checked_graph import CheckedGraph, name_path
-from graphorch.graph.edges import START_INDEX
+from graphorch.graph.edges import Edge
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`UNDECLARED_CYCLE`; `UNREACHABLE` and `NO_WAY_TO_END`, once for all such nodes."""
+    """`UNDECLARED_CYCLE`, once for each node that is led back to; `NO_WAY_TO_END`, once for all."""
     topology = graph.topology
-    for edge, nodes in graph.analysis.cycles:
-        first, last = topology.name(edge.target), topology.name(edge.source)
-        path = name_path(topology, [*nodes, nodes[0]])
-        fix = (
-            f"declare the way back with its bound: g.loop({last}, back_to={first}, while_=…, "
-            "max_iterations=…)"
-        )
-        yield Problem(
-            "UNDECLARED_CYCLE",
-            f"edge {graph.edge_name(edge)}",
-            f"it closes the cycle {path}, which nothing bounds",
-            fix,
-        )
-    everything = range(len(topology.names))
-    lost = [node for node in everything if node not in graph.analysis.reached]
-    if lost:
-        what = f"no path leads from START to {graph.named(lost)}"
-        yield Problem(
-            "UNREACHABLE",
-            graph.where(lost[0]),
-            what,
-            "connect a node that runs to it, or g.chain(START, …)",
-        )
-    ending = topology.find_reachable([topology.end], backwards=True)
-    stuck = [node for node in everything if node not in ending]
+    yield from _check_cycles(graph)
+    cyclic = {edge.target for edge, _ in graph.analysis.cycles}
+    fine = topology.find_reachable([topology.end, *cyclic], backwards=True)
+    stuck = [node for node in range(len(topology.names)) if node not in fine]
     if stuck:
-        what = f"no path leads from {graph.named(stuck)} to END"
         yield Problem(
             "NO_WAY_TO_END",
             graph.where(stuck[0]),
-            what,
+            f"no path leads from {graph.named(stuck)} to END",
             "connect it to what comes next, or to END",
         )
-    elif topology.end not in topology.find_reachable([START_INDEX]) and graph.nodes:
+
+
+def _check_cycles(graph: CheckedGraph) -> Iterator[Problem]:
+    """Yield each node that undeclared ways lead back to.
+
+    Where two nodes have one name, an edge between them is none to itself: the name is the problem.
+    """
+    topology = graph.topology
+    twice = {problem.where for problem in graph.spec.problems if problem.code == "DUPLICATE_NAME"}
+    ways: dict[int, list[tuple[Edge, tuple[int, ...]]]] = {}
+    for edge, nodes in graph.analysis.cycles:
+        if twice.isdisjoint(map(graph.where, nodes)):
+            ways.setdefault(edge.target, []).append((edge, nodes))
+    for target, cycles in ways.items():
+        first = topology.name(target)
+        edges = [edge for edge, _ in cycles]
+        nodes = cycles[0][1]
+        noun, closes = (
+            ("edge", "it closes the cycle")
+            if len(edges) == 1
+            else ("edges", "they close cycles as")
+        )
+        listed = ", ".join(map(graph.edge_name, edges[:3])) + (", …" if len(edges) > 3 else "")
+        names = [topology.name(edge.source) for edge in edges]
+        sources = names[0] if len(names) == 1 else f"[{', '.join(names[:3])}]"
         yield Problem(
-            "NO_WAY_TO_END",
-            "START",
-            "no path leads from START to END",
-            "connect a node that runs to END",
+            "UNDECLARED_CYCLE",
+            f"{noun} {listed}",
+            f"{closes} {name_path(topology, [*nodes, nodes[0]])}, which nothing bounds",
+            f"to go back, declare it with its bound: g.loop({sources}, back_to={first}, while_=…, "
+            f"max_iterations=…); to run it again as a step of its own: {first}.named('{first}_2')",
         )

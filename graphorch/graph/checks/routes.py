@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from graphorch.errors import Problem, did_you_mean
+from graphorch.errors import Problem, did_you_mean, find_closest
 from graphorch.graph.checks.checked_graph import CheckedGraph, join_names
 from graphorch.graph.edges import Label
 from graphorch.graph.spec import RouteSpec
@@ -59,7 +59,12 @@ def _check_cases(route: RouteSpec, where: str) -> Iterator[Problem]:
 
 
 def _check_closing(route: RouteSpec, where: str) -> Iterator[Problem]:
-    missing = [label for label in route.open_labels if route.labels is not None]
+    misspelt = _list_misspelt(route)
+    missing = [
+        label
+        for label in route.open_labels
+        if route.labels is not None and _format_label(label) not in misspelt
+    ]
     names = join_names([_format_label(label) for label in missing])
     if route.otherwise is None and not route.exhaustive:
         hint = f" ({names} would have no target)" if missing else ""
@@ -78,7 +83,7 @@ def _check_closing(route: RouteSpec, where: str) -> Iterator[Problem]:
             what,
             f"add .when({_format_code(missing[0])}, node), or end it in .otherwise(node)",
         )
-    elif route.otherwise is not None and route.labels is not None and not missing:
+    elif route.otherwise is not None and route.labels is not None and not route.open_labels:
         what = "every label has a case, so otherwise() can never be taken"
         yield Problem(
             "ROUTE_NO_LABEL_LEFT",
@@ -86,6 +91,13 @@ def _check_closing(route: RouteSpec, where: str) -> Iterator[Problem]:
             what,
             "end it in .exhaustive(), or drop the case that otherwise() should cover",
         )
+
+
+def _list_misspelt(route: RouteSpec) -> set[str]:
+    """Return the labels without a case that a case with an unknown label probably means."""
+    open_labels = [_format_label(label) for label in route.open_labels]
+    unknown = [label for label, _ in route.cases if label not in (route.labels or ())]
+    return {find_closest(_format_label(label), open_labels) for label in unknown}
 
 
 def _format_label(label: Label) -> str:

@@ -98,16 +98,25 @@ def _collect_uses(graph: CheckedGraph) -> Iterator[tuple[str, str, type[BaseMode
 
 
 def _describe_missing(verb: str, model: type[BaseModel], state: type[BaseModel]) -> str:
+    if _find_namesake(model, state) is not None:
+        return f"it {verb} a {model.__name__} that is another class than that of {state.__name__}"
     return f"it {verb} {model.__name__}, which the state {state.__name__} does not inherit from"
 
 
 def _suggest_fix(model: type[BaseModel], state: type[BaseModel]) -> str:
-    slices = [
-        item.__name__
-        for item in state.__mro__
-        if issubclass(item, BaseModel) and item is not BaseModel
-    ]
-    return (
-        f"add it: class {state.__name__}(…, {model.__name__}). "
-        f"{did_you_mean(model.__name__, slices)}"
-    )
+    if (namesake := _find_namesake(model, state)) is not None:
+        places = [f"{item.__module__}.{item.__qualname__}" for item in (model, namesake)]
+        distinct = f" ({' and '.join(places)})" if places[0] != places[1] else ""
+        return f"import the class instead of defining it again{distinct}"
+    hint = did_you_mean(model.__name__, [item.__name__ for item in _list_slices(state)])
+    return f"add it: class {state.__name__}(…, {model.__name__}). {hint}"
+
+
+def _find_namesake(model: type[BaseModel], state: type[BaseModel]) -> type[BaseModel] | None:
+    """Return the class of the state that has the name of a slice, if there is one."""
+    names = (item for item in _list_slices(state) if item.__name__ == model.__name__)
+    return next(names, None)
+
+
+def _list_slices(state: type[BaseModel]) -> list[type[BaseModel]]:
+    return [item for item in state.__mro__ if issubclass(item, BaseModel) and item is not BaseModel]

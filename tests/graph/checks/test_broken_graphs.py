@@ -156,6 +156,17 @@ def draw_edges_back_to_first(count: int) -> Drawing:
     return drawing
 
 
+def draw_edges_back_by_one(count: int) -> Drawing:
+    """Lead every node of a chain back to the one before it, and the last one to the first."""
+    drawing = line(count)
+    for number in range(count - 1):
+        drawing.edges(f"n{number + 1}>n{number}")
+    drawing.edges(f"n{count - 1}>n0")
+    for number in range(count - 1):
+        drawing.edges(f"n{number}>n{number + 1}")
+    return drawing
+
+
 def draw_everything_connected(count: int) -> Drawing:
     """Lead each of a few nodes to all of them, itself included."""
     few = count // 10
@@ -203,7 +214,7 @@ def test_cycle_behind_loop_edge_is_found() -> None:
 
 def test_text_of_many_problems_is_cut() -> None:
     """The text of an error tells the first problems and counts the rest."""
-    problems = build(draw_edges_back_to_first(400))
+    problems = build(draw_edges_back_by_one(400))
     text = str(GraphError("drawn", problems))
     assert len(problems) > 300
     assert text.count("    fix: ") == MANY_PROBLEMS

@@ -94,7 +94,7 @@ def test_wrong_exception_and_node_are_named() -> None:
         "subclass of Exception\n"
         "    fix: name classes that derive from Exception, such as TimeoutError",
         "NOT_A_NODE at on_error(handler): 'ntoe' is a name, not a node\n"
-        "    fix: pass the node itself. Did you mean 'note'? Known: look, note.",
+        "    fix: pass the node itself, without quotes. Did you mean 'note'? Known: look, note.",
     ]
 
 

@@ -55,7 +55,7 @@ def test_wrong_node_suggests_nearest() -> None:
     sketch.chain(look, "loook", weak, [])  # type: ignore[arg-type]
     assert list_problems(sketch) == [
         "NOT_A_NODE at chain(): 'loook' is a name, not a node\n    fix: pass the node "
-        "itself. Did you mean 'look'? Known: look.",
+        "itself, without quotes. Did you mean 'look'? Known: look.",
         "NOT_A_NODE at chain(): 'weak' is not a node\n    fix: decorate the function "
         "with @node or @agent",
         "NOT_A_NODE at chain(): an empty list of nodes\n    fix: name at least one node",

@@ -36,9 +36,16 @@ def test_unknown_label_suggests_nearest() -> None:
     assert list_problems(sketch) == [
         "ROUTE_LABEL at route of 'classify': 'kind_of' never returns 'porse'\n    fix: "
         "Did you mean 'prose'? Known: math, prose.",
-        "ROUTE_INCOMPLETE at route of 'classify': it is called exhaustive, but label "
-        "'prose' has no target\n"
-        "    fix: add .when('prose', node), or end it in .otherwise(node)",
+    ]
+
+
+def test_unknown_label_without_nearest_leaves_others_open() -> None:
+    """A label that is like none explains no label without a target."""
+    sketch = Sketch()
+    sketch.route(classify, kind_of).when("math", look).when("x", note).exhaustive()  # type: ignore[misc]
+    assert [problem.split(" at ")[0] for problem in list_problems(sketch)] == [
+        "ROUTE_LABEL",
+        "ROUTE_INCOMPLETE",
     ]
 
 

@@ -84,12 +84,9 @@ def size_of(s: Sorted, m: Mail) -> Literal["short", "long"]:
 
 office = Graph("office", Office, input=Mail, output=Done)
 office.chain(START, sort)
-office.route(sort, topics_of).when("money", pay).when("parcel", send).exhaustive()
-office.chain([pay, send], judge_mood)
+office.route(sort, topics_of).when("money", pay).when("parcel", send).exhaustive().chain([pay, send], judge_mood)
 office.route(judge_mood, mood_of).when(Mood.CALM, measure).when(Mood.ANGRY, [soothe, measure]).exhaustive()
-office.route(measure, size_of).when("long", condense).otherwise(END)
-office.chain([condense, soothe], END)
-flow = office.build()
+flow = office.route(measure, size_of).when("long", condense).otherwise(END).chain([condense, soothe], END).build()
 
 ANSWER = {"a refund": ["paid"], "REFUND NOW": ["paid", "soothed"], "a refund, and the parcel": ["paid", "sent", "condensed"]}
 

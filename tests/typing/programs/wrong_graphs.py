@@ -289,7 +289,7 @@ def g32() -> object:
     return flow.run_sync(Order(order="x"))
 
 
-# G33: [pyright mypy raises:TypeError] a loop without a bound
+# G33: [pyright mypy raises:WrongCall] a loop without a bound
 def g33() -> object:
     return shop().chain(write, check, END).loop(check, back_to=write, while_=is_low).build()  # wrong
 
@@ -358,7 +358,7 @@ def g43() -> object:
     return graph.chain(prices, write).build()  # wrong
 
 
-# G44: [pyright mypy raises:TypeError] a map without a bound
+# G44: [pyright mypy raises:WrongCall] a map without a bound
 def g44() -> object:
     return shop().map("prices", price, over=items_of, gather=sum_of)  # wrong
 
