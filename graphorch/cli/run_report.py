@@ -213,7 +213,7 @@ def _describe_run(flow: AnyFlow, report: RunReport) -> dict[str, Any]:
         "cost": report.usd,
         "unpriced": report.unpriced,
         "usage": report.usage,
-        "seconds": report.ended - report.began,
+        "seconds": report.seconds,
         "notes": [asdict(note) for note in report.notes],
         "exhausted": [{"source": source, "back_to": header} for source, header in report.exhausted],
         "steps": [asdict(step) for step in report.steps()],

@@ -4,6 +4,8 @@ Rule 1: what is over stays over. Only activations that are still active run agai
 Rule 2: a result that is committed is kept: only the route is evaluated again.
 Rule 3: a sub-flow or map continues inside, with the scopes that are unfinished or have not begun.
 Rule 4: resuming counts retries anew; a retry within a run does not.
+Rule 5: what continues begins anew in time: the pause before was not its own. A retry of a node is
+    part of its time, a pause of the run is not.
 
 These are functions over the state of a run. `stopping.py` is the way here.
 """
@@ -17,8 +19,8 @@ from graphorch.core.state import RunState
 from graphorch.core.tree import Activation, ChildScopes, Scope, Status
 
 
-def reopen_scope(run: RunState, scope: Scope) -> None:
-    """Continue in a scope: repeat what failed, start what waited.
+def reopen_scope(run: RunState, scope: Scope, at: float) -> None:
+    """Continue in a scope at a time: repeat what failed, start what waited.
 
     A limit that is met on the way stops the run again, and leaves the rest as it is.
     """
@@ -32,18 +34,20 @@ def reopen_scope(run: RunState, scope: Scope) -> None:
             break
         if activation.status is Status.ENTERED:
             run.enter_busy(scope)
-            run_again(run, activation)
+            activation.started_at, activation.waited = at, 0.0
+            run_again(run, activation, at)
         elif activation.status is Status.FAILED:
             run.enter_busy(scope)
             if activation.update is None:
                 activation.attempt += 1
                 activation.first_attempt = activation.attempt
-            run_again(run, activation)
+                activation.started_at, activation.waited = at, 0.0
+            run_again(run, activation, at)
     fire_ready(run, scope)
     run.exit_busy(scope)
 
 
-def run_again(run: RunState, activation: Activation) -> None:
+def run_again(run: RunState, activation: Activation, at: float) -> None:
     """Start another attempt; of a sub-flow or map, continue what is unfinished inside."""
     activation.failure = activation.fatal_error
     if activation.update is not None:
@@ -54,17 +58,19 @@ def run_again(run: RunState, activation: Activation) -> None:
         activation.status = Status.RUNNING
         run.commands.append(activation)
     else:
-        resume_children(run, activation, activation.children)
+        resume_children(run, activation, activation.children, at)
 
 
-def resume_children(run: RunState, activation: Activation, children: ChildScopes) -> None:
+def resume_children(
+    run: RunState, activation: Activation, children: ChildScopes, at: float
+) -> None:
     """Reopen the unfinished scopes inside, and start those that have not begun."""
     activation.status, children.failed = Status.ENTERED, False
     for scope in children.scopes:
         if activation.status is not Status.ENTERED or children.failed:
             break
         if not scope.finished:
-            reopen_scope(run, scope)
+            reopen_scope(run, scope, at)
     if children.unfinished and not has_enough(activation, children):
         start_items(run, activation, children)
     else:

@@ -154,7 +154,7 @@ class Run(RunState):
         self.status, self.reason = "running", ""
         self.stopping, self.stop_status = "", "stopped"
         self.errors = ()
-        reopen_scope(self, self.root)
+        reopen_scope(self, self.root, event.at)
 
     # ---- events: results -------------------------------------------------------------------------
     def on_node_succeeded(self, event: NodeSucceeded) -> None:
@@ -277,7 +277,8 @@ class Run(RunState):
         activation = event.activation
         if activation.status is Status.RETRYING and event.attempt == activation.attempt:
             activation.attempt += 1
-            run_again(self, activation)
+            activation.retried_at = event.at
+            run_again(self, activation, event.at)
 
     # ---- events: people --------------------------------------------------------------------------
     def on_person_asked(self, event: PersonAsked) -> None:
@@ -301,7 +302,8 @@ class Run(RunState):
             activation.status = Status.FAILED  # it starts when the run is resumed
             self.exit_busy(activation.scope)
         else:
-            activation.status = Status.RUNNING
+            # It begins now: what a person took for an answer is not its time.
+            activation.status, activation.started_at = Status.RUNNING, event.at
             self.commands.append(activation)
 
     def _end_waiting(self, activation: Activation) -> None:

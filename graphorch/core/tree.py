@@ -70,7 +70,8 @@ class Activation:
     attempt = 1
     first_attempt = 1  # since the run was last resumed: retries count from here
     status = Status.RUNNING
-    started_at = 0.0
+    started_at = 0.0  # since the run was last resumed, as a person approved, or for the first time
+    retried_at = 0.0  # when its present attempt began, if that is a retry
     ended_at = 0.0
     waited = 0.0  # seconds of all its attempts without a slot of its node or its run
     update: dict[int, Any] | None = None

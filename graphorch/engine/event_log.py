@@ -57,11 +57,11 @@ class EventLog:
         if self._undelivered:
             self._deliver_durable()
 
-    async def write_end(self, run: Run) -> None:
+    async def write_end(self, run: Run, at: float) -> None:
         """Record that nothing is left to do for now, and release the run to other processes."""
         if self.journal is None:
             return
-        await self.journal.end(run.status, run.reason)
+        await self.journal.end(run.status, run.reason, at)
         self._deliver_durable()
         await self.journal.release()
 

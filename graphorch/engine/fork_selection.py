@@ -33,6 +33,7 @@ DROPPED_KINDS: Final[frozenset[RecordKind]] = frozenset(
         "rules",
         "stopping",
         "grace",
+        "continued",
         "resumed",
         "ended",
         "retry",

@@ -128,6 +128,8 @@ class RecordEncoder:
         }
         if encoded.notes is not None:
             body["restore"] = encoded.notes
+        if activation.attempt != 1:
+            body["attempt"] = activation.attempt
         if event.notes:
             body["notes"] = list(map(clean, event.notes))
         return body
@@ -270,12 +272,15 @@ def encode_call(
     }
 
 
-def encode_sending(activation: Activation, number: int, model: str, charge: Charge) -> SendingBody:
+def encode_sending(
+    activation: Activation, number: int, began: float, model: str, charge: Charge
+) -> SendingBody:
     """Return the body of a call of which a request is about to be sent."""
     return {
         **_locate(activation),
         "attempt": activation.attempt,
         "call": number,
+        "began": began,
         "model": clean(model),
         "charge": encode_charge(charge),
     }

@@ -47,6 +47,7 @@ from graphorch.engine.state_codec import CodecCache
 from graphorch.errors import GraphorchError, JournalError, ReplayDiverged
 from graphorch.graph.approval import Approval
 from graphorch.graph.plan import Plan
+from graphorch.journal.engagements import EngagementReader
 from graphorch.journal.record_kinds import (
     ActivationBody,
     ApprovedBody,
@@ -104,7 +105,7 @@ class RecordedError(GraphorchError):
 
 @dataclass(slots=True)
 class ReplayedRun:
-    """A run as its records left it, with the times of its first and its last event.
+    """A run as its records left it, with its engagements: the times in which a process drove it.
 
     `calls` are the model calls that ended, and `open_calls`, by number, those that were announced
     and whose end is not recorded. `kept_answers` holds the answers of activations that have not
@@ -116,7 +117,7 @@ class ReplayedRun:
     """
 
     run: Run
-    began: float
+    engagements: EngagementReader = field(default_factory=EngagementReader)
     calls: list[RecordedCall] = field(default_factory=list[RecordedCall])
     open_calls: dict[int, RecordedCall] = field(default_factory=dict[int, RecordedCall])
     last_call: int = 0
@@ -131,7 +132,6 @@ class ReplayedRun:
     models: dict[str, str] = field(default_factory=dict[str, str])
     pins: dict[str, list[Update]] = field(default_factory=dict[str, list[Update]])
     last_seq: int = 0
-    ended: float = 0.0
     has_begun: bool = False
 
     def unfinished(self) -> list[Activation]:
@@ -163,7 +163,7 @@ def rebuild(
     and keep them. Raises `ReplayDiverged` at the first record that does not fit, and
     `JournalDamaged` at the first that no version would have written.
     """
-    replayed = ReplayedRun(Run(plan, run_id, on_failure=on_failure), 0.0)
+    replayed = ReplayedRun(Run(plan, run_id, on_failure=on_failure))
     replay = _Replay(plan, replayed, adopted)
     for record in records:
         if until is not None and record.seq > until:
@@ -186,7 +186,7 @@ def verify(
     in the run; no node runs and no model is called. Raises `ReplayDiverged` at the first
     difference, and `JournalDamaged` at the first record that no version would have written.
     """
-    replayed = ReplayedRun(Run(plan, run_id, on_failure=on_failure), 0.0)
+    replayed = ReplayedRun(Run(plan, run_id, on_failure=on_failure))
     replay = _ReplayVerifier(plan, replayed, adopted)
     for record in records:
         replay.take(record)
@@ -226,6 +226,8 @@ class _Replay:
         """Apply one record."""
         seq, kind = record.seq, cast("RecordKind", record.kind)
         body = read_body(self._replayed.run.run_id, record)
+        if seq > self._copied:
+            self._replayed.engagements.take(kind, body)
         try:
             self._check_order(kind)
             self._take_body(kind, body)
@@ -277,7 +279,6 @@ class _Replay:
             # A retry within the run asks anew.
             forget_answers(replayed.kept_answers, event.activation)
         at: float = getattr(event, "at", 0.0)
-        replayed.ended = max(replayed.ended, at)
         self._open_started(replayed.run.handle(event), at)
 
     def _open_started(self, commands: Iterable[Command], at: float) -> None:
@@ -320,7 +321,6 @@ class _Replay:
         return self.find_open(body)
 
     def on_started(self, body: StartedBody) -> Event:
-        self._replayed.began = body["at"]
         self._replayed.budget = body.get("budget")
         if "rules" in body:
             self.on_rules(body["rules"])
@@ -417,7 +417,8 @@ class _Replay:
 
     def _take_times(self, activation: Activation, body: TimedBody) -> None:
         """Give an activation the times that a record has, instead of those of its own replay."""
-        activation.started_at = body["began"]
+        # In formats before 4 it began before a pause of the run that is not its time.
+        activation.started_at = max(activation.started_at, body["began"])
         activation.waited = body.get("waited", 0.0)
 
     def on_asked(self, body: AskedBody) -> Event:
@@ -538,6 +539,7 @@ HANDLERS: Final[Mapping[RecordKind, Handler]] = {
     "unanswered": _Replay.on_unanswered,
     "rules": _Replay.on_rules,
     "ended": _Replay.on_ended,
+    "continued": _Replay.ignore,
     "migrated": _Replay.ignore,  # see `graphorch.runs.migration`
 }
 """Handlers by kind of record."""

@@ -70,11 +70,15 @@ class Note:
 
 @dataclass(slots=True)
 class RunReport:
-    """One run, as it happened so far."""
+    """One run, as it happened so far.
+
+    `began` and `ended` are those of its present engagement, `earlier` the seconds of those before.
+    """
 
     run: Run
     began: float
     ended: float = 0.0
+    earlier: float = 0.0
     calls: Sequence[tuple[Activation, CallReport]] = ()
     abandoned: Sequence[str] = ()  # nodes whose thread could not be stopped and may still run
     # What attempts noted; it counts for those activations that succeed.
@@ -84,6 +88,16 @@ class RunReport:
     def run_id(self) -> str:
         """Id of the run."""
         return self.run.run_id
+
+    @property
+    def seconds(self) -> float:
+        """Seconds in which a process drove the run; pauses between stop and resume do not count."""
+        return self.earlier + max(0.0, self.ended - self.began)
+
+    def take_up(self, at: float) -> None:
+        """Begin an engagement."""
+        self.earlier = self.seconds
+        self.began, self.ended = at, 0.0
 
     @property
     def usd(self) -> float:
@@ -184,7 +198,7 @@ def _build_row(activation: Activation, calls: list[CallReport]) -> ActivationRep
 
 def tell_failure(activation: Activation, error: Exception, at: float) -> str:
     """Return the line of a failed attempt in the story of its activation."""
-    seconds = max(0.0, at - activation.started_at)
+    seconds = max(0.0, at - max(activation.started_at, activation.retried_at))
     attempt = f"{activation.path} attempt {activation.attempt}"
     return f"{attempt} failed after {seconds:.3f} s: {format_error(error)}"
 

@@ -31,6 +31,7 @@ from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseExpired, StoreUnavailable
 from graphorch.journal.record_kinds import (
     EndedBody,
+    MomentBody,
     RecordKind,
     RulesBody,
     StartingBody,
@@ -66,6 +67,8 @@ class RunJournal:
         self._failure: BaseException | None = None  # of an append; nothing is written after it
         self._append: Completion | None = None  # the one append that is awaited
         self._immediate_appends = 0  # appends that completed at once
+        # No engagement is under way: the next record with a time begins one.
+        self._is_at_rest = last_seq > 0
         # Its commit was buffered last; where it goes is added to that record.
         self._committed: Activation | None = None
         self._encoder = encoder
@@ -136,10 +139,10 @@ class RunJournal:
         self._add("call", self._encoder.encode_call(activation, key, response, call))
 
     def buffer_sending(
-        self, activation: Activation, number: int, model: str, charge: Charge
+        self, activation: Activation, number: int, began: float, model: str, charge: Charge
     ) -> None:
         """Buffer what a model call may have cost by the end of its next request."""
-        self._add("sending", encode_sending(activation, number, model, charge))
+        self._add("sending", encode_sending(activation, number, began, model, charge))
 
     def buffer_failed_call(
         self, activation: Activation, error: BaseException, model: str, call: CallDescription
@@ -148,6 +151,10 @@ class RunJournal:
         self._add("unanswered", encode_failed_call(activation, error, model, call))
 
     def _add(self, kind: RecordKind, body: Mapping[str, Any]) -> None:
+        if self._is_at_rest and "at" in body:
+            self._is_at_rest = False
+            moment: MomentBody = {"at": body["at"]}
+            self._add("continued", moment)
         self._seq += 1
         self._committed = None
         self._pending.append(Record(self._seq, kind, body))
@@ -177,10 +184,11 @@ class RunJournal:
             else:
                 return
 
-    async def end(self, status: RunStatus, reason: str) -> None:
+    async def end(self, status: RunStatus, reason: str, at: float) -> None:
         """Record that nothing is left to do for now, and set the status of the run."""
-        body: EndedBody = {"status": status, "reason": reason}
+        body: EndedBody = {"at": at, "status": status, "reason": reason}
         self._add("ended", body)
+        self._is_at_rest = True
         await self.flush(status)
 
     async def renew_lease(self) -> None:

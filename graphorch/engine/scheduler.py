@@ -101,7 +101,10 @@ class Scheduler:
             self.report = RunReport(self.run, settings.clock())
         else:
             self.run = replayed.run
-            self.report = RunReport(replayed.run, replayed.began, replayed.ended)
+            engagements = replayed.engagements
+            began = engagements.last or settings.clock()
+            self.report = RunReport(replayed.run, began, engagements.last)
+            self.report.earlier = engagements.seconds
             self.report.add_recorded_calls(replayed.all_calls())
             self.report.noted = replayed.noted or None
         self._log = EventLog(journal, _build_observers(settings))
@@ -191,7 +194,7 @@ class Scheduler:
         """Record that the run is stopped where it is, to be resumed later."""
         self._services.enter_loop()
         self._dispatcher.dispatch(StopRequested(reason, at=self._services.now()))
-        await self._log.write_end(self.run)
+        await self._log.write_end(self.run, self._services.now())
 
     async def cancel(self) -> None:
         """Cancel a run for good that is not under way, even if its process is gone."""
@@ -199,7 +202,7 @@ class Scheduler:
         # First finish a stop that was under way when the process ended.
         for status in ("stopped", "cancelled"):
             self._dispatcher.dispatch(StopRequested("cancelled", status, at=self._services.now()))
-        await self._log.write_end(self.run)
+        await self._log.write_end(self.run, self._services.now())
 
     def edit(self, activation: Activation, update: Update) -> None:
         """Commit an update for an activation as if its node had returned it.
@@ -299,7 +302,7 @@ class Scheduler:
             else:
                 await self._pool.run_in_group(first)
             if is_journaled:
-                await log.write_end(self.run)
+                await log.write_end(self.run, services.now())
         except BaseException as error:
             cause = _find_cause(error)
             if isinstance(cause, Exception | GeneratorExit):
@@ -309,7 +312,7 @@ class Scheduler:
             else:
                 # Cancelled, or Ctrl-C. The tasks are gone; the core has yet to hear of it.
                 self._dispatcher.dispatch(StopRequested("interrupted", at=services.now()))
-                await asyncio.shield(log.write_end(self.run))
+                await asyncio.shield(log.write_end(self.run, services.now()))
             if cause is error:
                 raise
             raise cause from error
@@ -322,6 +325,8 @@ class Scheduler:
 
     def _open(self) -> None:
         attempts, dispatcher = self._attempts, self._dispatcher
+        if self.report.ended:
+            self.report.take_up(self._services.now())
         self.is_under_way, self._in_grace = True, False
         dispatcher.on_final_failure = self._start_grace
         attempts.open(self._start_deadline())

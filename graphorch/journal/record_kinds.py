@@ -41,6 +41,7 @@ RecordKind: TypeAlias = Literal[
     "retry",
     "stopping",
     "grace",
+    "continued",
     "resumed",
     "starting",
     "sending",
@@ -146,6 +147,8 @@ class RouteBody(TypedDict):
 class TimedBody(ActivationBody):
     """Fields of every record that ends an attempt: its time, and when the activation began.
 
+    `began` is its first beginning, or from format 4 on that after the last pause of the run, since
+    the pause is nobody's time.
     `waited` is how many seconds of it all attempts waited for a slot of the node's or the run's
     limit, and is there if they did (from format 4 on).
     """
@@ -158,10 +161,12 @@ class TimedBody(ActivationBody):
 class CommitBody(TimedBody):
     """An activation succeeded.
 
-    `route` is there unless something came between result and routing, `notes` if the node left
+    `attempt` is there unless it was the first one; formats before 4 never say
+    it. `route` is there unless something came between result and routing, `notes` if the node left
     remarks for people. `restore` is that of `StartedBody`.
     """
 
+    attempt: NotRequired[Count]
     update: dict[str, Any]
     restore: NotRequired[dict[str, Any]]
     notes: NotRequired[list[str]]
@@ -245,7 +250,10 @@ class StoppingBody(TypedDict):
 
 
 class MomentBody(TypedDict):
-    """Only a time: the run was resumed, or the grace time after a failure is over."""
+    """Only a time: an engagement begins, the run was resumed, or the grace time is over.
+
+    Engagements are explained in `engagements.py`.
+    """
 
     at: Seconds
 
@@ -303,11 +311,13 @@ class SendingBody(ActivationBody):
     """A request of model call number `call` may be sent from here on.
 
     `charge` is what the call costs at most with it. It stands until the record of the same call
-    that says how it ended, and for good if there is none.
+    that says how it ended, and for good if there is none. `began` is when the call began, which
+    formats before 4 do not say.
     """
 
     attempt: Count
     call: Count
+    began: NotRequired[Seconds]
     model: str
     charge: ChargeBody
 
@@ -364,8 +374,9 @@ class MigratedBody(TypedDict):
 
 
 class EndedBody(TypedDict):
-    """Nothing is left to do for now."""
+    """Nothing is left to do for now. `at` is missing in formats before 4."""
 
+    at: NotRequired[Seconds]
     status: RunStatus
     reason: str
 
@@ -385,6 +396,7 @@ BODIES: Final[Mapping[RecordKind, type]] = {
     "retry": RetryBody,
     "stopping": StoppingBody,
     "grace": MomentBody,
+    "continued": MomentBody,
     "resumed": MomentBody,
     "starting": StartingBody,
     "sending": SendingBody,

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphorch.core.events import Update
 from graphorch.core.state import UNLIMITED, OnFailure
@@ -24,7 +24,7 @@ from graphorch.graph.fingerprint import compute_fingerprint, describe
 from graphorch.graph.plan import Plan
 from graphorch.journal.codec import BodyLimits, dump
 from graphorch.journal.errors import InvalidRecord, JournalDamaged
-from graphorch.journal.record_kinds import FORMAT, RulesBody, StartedOptions
+from graphorch.journal.record_kinds import FORMAT, RecordKind, RulesBody, StartedOptions
 from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
 from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES
@@ -291,9 +291,12 @@ def _build_cancel_records(last_seq: int, now: float) -> list[Record]:
     """Return the records of a cancelled run; none for a run that never began."""
     if not last_seq:
         return []
-    stopping = {"at": now, "reason": "cancelled", "status": "cancelled", "now": True}
-    ended = {"status": "cancelled", "reason": "cancelled"}
-    return [Record(last_seq + 1, "stopping", stopping), Record(last_seq + 2, "ended", ended)]
+    bodies: list[tuple[RecordKind, Any]] = [
+        ("continued", {"at": now}),
+        ("stopping", {"at": now, "reason": "cancelled", "status": "cancelled", "now": True}),
+        ("ended", {"at": now, "status": "cancelled", "reason": "cancelled"}),
+    ]
+    return [Record(last_seq + 1 + number, *body) for number, body in enumerate(bodies)]
 
 
 # ---- read ----------------------------------------------------------------------------------------

@@ -120,9 +120,6 @@ async def fork(
 
     # 3. Open it where its records end.
     replayed = rebuild(plan, settings.run_id, records)
-    for activation in replayed.unfinished():
-        # It begins here, and not when the old run came to it.
-        activation.started_at = 0.0
     settings = replace(settings, pins={**settings.pins, **replayed.pins})
     scheduler = Scheduler.from_records(plan, settings, replayed, journal)
     copied = {activation.id for activation in replayed.run.history}
@@ -197,7 +194,7 @@ def _find_open(replayed: ReplayedRun, path: str) -> Activation:
 
 
 def _build_report(replayed: ReplayedRun) -> RunReport:
-    report = RunReport(replayed.run, replayed.began)
+    report = RunReport(replayed.run, replayed.engagements.began)
     report.add_recorded_calls(replayed.all_calls())
     report.noted = replayed.noted or None
     return report

@@ -102,8 +102,8 @@ class Result(Generic[Out, State]):
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds from begin to end."""
-        return self.record.ended - self.record.began
+        """Seconds from begin to end, without the pauses between a stop and a resume."""
+        return self.record.seconds
 
     @property
     def steps(self) -> list[ActivationReport]:

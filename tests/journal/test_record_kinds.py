@@ -219,7 +219,7 @@ async def migrate_waiting(store: MemoryStore) -> None:
 
 SCENARIOS: dict[Callable[[MemoryStore], Awaitable[None]], set[str]] = {
     finish_golden: {"started", "commit", "entered", "failed", "sending", "call", "ended"},
-    resume_failed: {"failed", "resumed", "rules"},
+    resume_failed: {"failed", "continued", "resumed", "rules"},
     pass_gates: {"asked", "approved", "routed"},
     cancel_waiting: {"stopping"},
     retry_failed: {"retry"},

@@ -340,9 +340,9 @@ def resuming_runs_finished_work_again() -> Any:
     """Resuming a run starts over what is inside a sub-flow or map."""
 
     def wrong(right: Any) -> Any:
-        def run_again(run: RunState, activation: Activation) -> None:
+        def run_again(run: RunState, activation: Activation, at: float) -> None:
             activation.children = None
-            right(run, activation)
+            right(run, activation, at)
 
         return run_again
 
@@ -444,8 +444,8 @@ def id_depends_on_the_attempt() -> Any:
     """The id of an activation depends on how often it was tried."""
 
     def wrong(right: Any) -> Any:
-        def run_again(run: RunState, activation: Activation) -> None:
-            right(run, activation)
+        def run_again(run: RunState, activation: Activation, at: float) -> None:
+            right(run, activation, at)
             activation._id = activation.id[:-1] + str(activation.attempt % 10)
 
         return run_again

@@ -111,7 +111,7 @@ def _describe_failure(error: RunFailed) -> CaseRun:
     reason = "; ".join(reasons) or error.message
     report = error.run
     if isinstance(report, RunReport):
-        return CaseRun(report.ended - report.began, _read_cost(report), error=reason)
+        return CaseRun(report.seconds, _read_cost(report), error=reason)
     return CaseRun(error=reason)
 
 

@@ -49,8 +49,8 @@ class RecordedClient:
         if key and (kept := calls.serve(key)) is not None:
             return kept
         calls.asked += 1
-        call = _OpenCall(services, self._activation, request)
         began = services.now()
+        call = _OpenCall(services, self._activation, request, began)
         try:
             response = await self._client.complete(call.request, on_text)
         except BaseException as error:
@@ -74,13 +74,16 @@ class RecordedClient:
 class _OpenCall:
     """A model call under way: what its requests are charged, and its number in the journal."""
 
-    __slots__ = ("_activation", "_number", "_receipt", "_services", "request")
+    __slots__ = ("_activation", "_began", "_number", "_receipt", "_services", "request")
 
-    def __init__(self, services: RunServices, activation: Activation, request: Request) -> None:
+    def __init__(
+        self, services: RunServices, activation: Activation, request: Request, began: float
+    ) -> None:
         from graphorch.models.budgets.charge import Receipt
 
         self._services = services
         self._activation = activation
+        self._began = began
         self._number: int | None = None
         if services.is_journaled:
             self._number = services.number_call()
@@ -92,7 +95,8 @@ class _OpenCall:
         journal, services = self._services.log.journal, self._services
         if journal is not None and self._number is not None:
             model = self.request.model
-            journal.buffer_sending(self._activation, self._number, model, charge)
+            number, began = self._number, self._began
+            journal.buffer_sending(self._activation, number, began, model, charge)
             await services.log.make_durable()
 
     async def end(self, key: str, response: Response, describe: Describe) -> Charge:

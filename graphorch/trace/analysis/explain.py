@@ -89,7 +89,8 @@ def explain_activation(
     `saw` is left to the caller, which can rebuild the state of that moment.
     """
     path = activation.path
-    spans = [span for span in trace.spans if _belongs_to(span, activation, trace)]
+    id_ = shorten_activation_id(activation.id)
+    spans = [span for span in trace.spans if span.activation == id_]
     reasons = Reasons(path, _STATES[activation.status], activation=activation.id)
     reasons.because = _list_causes(activation)
     reasons.did = [redaction.text(line) for line in _list_outcomes(activation, spans)]
@@ -276,16 +277,6 @@ def _has_failed(span: Span) -> bool:
 
 
 # ---- parts of an explanation ---------------------------------------------------------------------
-def _belongs_to(span: Span, activation: Activation, trace: Trace) -> bool:
-    """Return whether a span belongs to this activation, and not to another one of its path."""
-    if span.path != activation.path:
-        return False
-    node = shorten_activation_id(activation.id)
-    if node in (span.id, span.parent):
-        return True
-    return any(other.id == span.parent and other.parent == node for other in trace.spans)
-
-
 def _list_causes(activation: Activation) -> list[str]:
     """Return what made an activation begin."""
     tokens = activation.tokens
@@ -329,8 +320,8 @@ def _list_outcomes(activation: Activation, spans: Sequence[Span]) -> Iterator[st
             yield f"{attempt}: {span.error}: {span.message}".rstrip(": ")
     if activation.update is not None:
         names = [plan.schema.fields[index].name for index in activation.update]
-        seconds = [span.seconds for span in spans if span.kind in ("node", "flow", "ask")]
-        took = f" in {seconds[0]:.3g} s" if seconds and seconds[0] is not None else ""
+        seconds = [span.seconds for span in spans if span.is_activation]
+        took = f" in {seconds[-1]:.3g} s" if seconds and seconds[-1] is not None else ""
         yield f"wrote {_join(names) or 'nothing'}{took}"
     elif isinstance(activation.failure, str):
         yield f"was passed over: {activation.failure}"

@@ -181,7 +181,8 @@ class ConversationBuilder:
         turn = self._turn(kind, body, readers, self._to_json(body["update"]))
         if is_answer:
             turn.speaker = PERSON
-        turn.seconds = max(0.0, float(body["at"]) - float(body.get("began") or body["at"]))
+        span = self.spans.find_last(path)
+        turn.seconds = span.seconds or 0.0 if span is not None else 0.0
         if "route" in body:
             self._set_route(turn, body["route"])
         elif flow.has_route(path):
@@ -348,6 +349,6 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[ConversationBuilder, Body], list[T
 """Handlers by kind of record."""
 
 IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
-    {"pinned", "retry", "grace", "starting", "sending", "rules", "migrated"}
+    {"pinned", "retry", "grace", "continued", "starting", "sending", "rules", "migrated"}
 )
 """Kinds of records in which nothing is said or done."""

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 from graphorch.trace.spans.model import (
     PARENT_TAG,
-    derive_span_id,
+    derive_attempt_span_id,
     derive_trace_id,
     parse_remote_parent,
+    shorten_activation_id,
 )
 
 
@@ -51,7 +52,7 @@ def build_headers(
     `tags` are those of the run, which may hold the trace of its caller.
     """
     trace = parse_remote_parent(tags or {})[0] or derive_trace_id(run_id)
-    span = derive_span_id(ctx.key[:16], ctx.attempt)
+    span = derive_attempt_span_id(run_id, shorten_activation_id(ctx.key), ctx.attempt)
     return {PARENT_TAG: f"00-{trace}-{span}-01"}
 
 

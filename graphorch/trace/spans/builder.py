@@ -2,8 +2,13 @@
 
 Theory of operation. A record names its activation by path and id, and one activation of a path is
 open at a time. So the span around a record is the open one at the path above, and at the top the
-run's. An activation that is tried again after a resume keeps its id: its span is opened again, and
-only its last outcome counts. Records copied from another run (a fork) make spans marked as copies.
+run's. Records copied from another run (a fork) make spans marked as copies.
+
+A span ends once and is never opened again, since receivers keep what they got first. So each
+engagement of a run has a span of the run, what is open at its end ends there, and what continues
+afterwards (also a node inside of a sub-flow that is tried again) gets a span of its own with a link
+to the one before, which is marked as continued: of an activation only the last outcome counts.
+Questions alone stay open: a person's time belongs to no process.
 
 A record of an unknown kind, or one that is not what its kind declares, is passed over and noted in
 `Trace.faults`: the readable part of a damaged or newer run is shown.
@@ -15,20 +20,25 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
+from graphorch.journal.engagements import EngagementReader
 from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import Record, RunHead
-from graphorch.statuses import UNFINISHED_STATUSES
+from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES, UNFINISHED_STATUSES
 from graphorch.trace.spans.flow_map import FlowMap
 from graphorch.trace.spans.model import (
     Span,
     SpanKind,
     SpanStatus,
     Trace,
+    derive_activation_span_id,
+    derive_attempt_span_id,
+    derive_call_span_id,
     derive_run_span_id,
     derive_span_id,
     parse_remote_parent,
+    shorten_activation_id,
     strip_index,
 )
 
@@ -46,9 +56,6 @@ _RUN_STATUSES: Mapping[str, SpanStatus] = {
 _REQUEST_STATUSES: Mapping[str, SpanStatus] = {"ok": "ok", "cancelled": "cancelled"}
 
 
-_ID_LENGTH: Final = 16  # hexadecimal digits of the id of a span
-
-
 class _Misplaced(Exception):
     """A record that does not fit those before it."""
 
@@ -62,11 +69,16 @@ class _PendingTool(NamedTuple):
 
 @dataclass(slots=True)
 class _OpenActivation:
-    """An activation under way: its span, that of its attempt, and the tool calls in between."""
+    """An activation: its last span, that of its attempt, and the tool calls in between.
+
+    `seen` is the time of its last record, and `spans` counts its spans.
+    """
 
     span: Span
     attempt: Span | None = None
     attempt_began: float = 0.0
+    seen: float = 0.0
+    spans: int = 1
     calls: int = 0
     tools: dict[str, _PendingTool] = field(default_factory=dict[str, _PendingTool])
 
@@ -83,14 +95,19 @@ class SpanBuilder:
         self._by_id: dict[str, _OpenActivation] = {}
         # Calls that were announced and have not ended, by number.
         self._announced: dict[int, Span] = {}
-        # The last activation of each path: its routing may follow its end.
+        # The last activation of each sub-flow or map, by path.
+        self._flows: dict[str, _OpenActivation] = {}
+        # The last span that ended at each path: its routing may follow its end.
         self._last: dict[str, Span] = {}
         self._copied_until = 0
+        self._engagements = EngagementReader()
+        # Questions at gates, by the id of their activation.
+        self._questions: dict[str, Span] = {}
         self._finished: list[Span] = []
         self.flow = FlowMap(None)
-        _, parent = parse_remote_parent(head.tags)
-        id_ = derive_run_span_id(head.run_id)
-        self._root = Span(id_, parent, "run", "", "", head.flow, 0, 1, head.created_at)
+        self._head = head
+        self._remote_parent = parse_remote_parent(head.tags)[1]
+        self._root = self._build_root(1)
         self.trace = Trace(
             run_id=head.run_id,
             flow=head.flow,
@@ -122,7 +139,10 @@ class SpanBuilder:
         except JournalDamaged as error:
             self.trace.faults.append(str(error))
             return None
-        handle = HANDLERS.get(cast("RecordKind", record.kind))
+        kind = cast("RecordKind", record.kind)
+        if record.seq > self._copied_until:
+            self._take_time(kind, body)
+        handle = HANDLERS.get(kind)
         try:
             if handle is not None:
                 handle(self, body)
@@ -130,6 +150,10 @@ class SpanBuilder:
             self.trace.faults.append(f"Run '{self.trace.run_id}', record {record.seq}: {error}")
             return None
         return body
+
+    def find_last(self, path: str) -> Span | None:
+        """Return the span of the activation at a path that ended last."""
+        return self._last.get(path)
 
     def take_finished(self) -> list[Span]:
         """Return the spans that ended since the last call, without copies."""
@@ -164,7 +188,6 @@ class SpanBuilder:
     def on_started(self, body: Body) -> None:
         """Read the flow, the beginning and the budget of the run."""
         self.flow = FlowMap(body.get("flow"))
-        self._root.began = self.trace.began = float(body["at"])
         budget = body.get("budget")
         if isinstance(budget, dict):
             usd = cast("Body", budget).get("usd")
@@ -172,9 +195,7 @@ class SpanBuilder:
 
     def on_entered(self, body: Body) -> None:
         """Open the span of a sub-flow or map."""
-        span = self._activation(body).span
-        span.began = span.began or float(body["at"])
-        self._extend_run(body)
+        self._activation(body, body["at"])
 
     def on_commit(self, body: Body) -> None:
         """End an activation that succeeded."""
@@ -185,11 +206,11 @@ class SpanBuilder:
 
     def on_routed(self, body: Body) -> None:
         """Note the loop that an activation went back to after its commit."""
-        self._extend_run(body)
         self._set_loop(body["path"], body)
 
     def on_failed(self, body: Body) -> None:
         """End an attempt that failed, and its activation unless a retry follows."""
+        self._end_question(body, "failed")
         activation = self._activation(body, body.get("began"))
         span = activation.span
         error, message = str(body["error"]), str(body["message"])
@@ -205,7 +226,6 @@ class SpanBuilder:
     def on_retry(self, body: Body) -> None:
         """Begin the next attempt of an activation."""
         self._activation(body).attempt_began = float(body["at"])
-        self._extend_run(body)
 
     def on_skipped(self, body: Body) -> None:
         """End an activation that could not start."""
@@ -218,40 +238,26 @@ class SpanBuilder:
         self._end(self._activation(body, body.get("began")), body, "cancelled")
 
     def on_asked(self, body: Body) -> None:
-        """Mark an activation as waiting for a person."""
-        span = self._activation(body, body.get("began") or body["at"]).span
+        """Open the span of a question: of a node that asks, or of a gate before or after a node."""
+        if self.flow.kind(body["path"]) == "ask":
+            span = self._activation(body, body["at"]).span
+        else:
+            span = self._open_question(body)
         span.status, span.message = "waiting", str(body["text"])
-        self._extend_run(body)
 
     def on_approved(self, body: Body) -> None:
-        """Begin an activation that a person let pass."""
-        activation = self._activation(body)
-        activation.span.status, activation.span.message = "running", ""
-        activation.attempt_began = float(body["at"])
-        self._extend_run(body)
+        """End the question of a gate."""
+        self._end_question(body, "ok")
 
     def on_starting(self, body: Body) -> None:
         """Open the span of an activation whose effect must not happen twice."""
         self._activation(body)
 
-    def on_resumed(self, body: Body) -> None:
-        """Begin the open activations anew."""
-        self.trace.status = self._root.status = "running"
-        for activation in self._open.values():
-            activation.attempt_began = float(body["at"])
-        self._extend_run(body)
-
-    def on_stopping(self, body: Body) -> None:
-        """Note the time at which the run was stopped."""
-        self._extend_run(body)
-
     def on_ended(self, body: Body) -> None:
-        """End the span of the run, unless it waits."""
+        """End the engagement, and what is still open in it."""
         self.trace.status, self.trace.reason = str(body["status"]), str(body["reason"])
         self._set_root_status()
-        self.trace.seconds = self._root.seconds = self._root.seconds or 0.0
-        if self._root.status != "waiting":
-            self._finished.append(self._root)
+        self._end_engagement("cancelled", self._engagements.last)
 
     def on_sending(self, body: Body) -> None:
         """Open the span of a model call, whose cost is not known unless its end is recorded."""
@@ -259,6 +265,7 @@ class SpanBuilder:
         if span is None:
             span = self._announced[body["call"]] = self._open_call(body)[1]
         span.model = str(body["model"])
+        span.began = span.began or float(body.get("began") or 0.0)
         self._set_charge(span, body["charge"], "")
 
     def on_call(self, body: Body) -> None:
@@ -311,39 +318,89 @@ class SpanBuilder:
     # ---- activations and attempts --------------------------------------------------------------
     def _activation(self, body: Body, began: Any = None) -> _OpenActivation:
         """Return the activation that a record is about; the first such record opens its span."""
-        path, id_ = str(body["path"]), str(body["id"])[:_ID_LENGTH]
-        activation = self._open.get(path)
-        if activation is None or activation.span.id != id_:
-            activation = self._by_id.get(id_)
-            # Otherwise a span could come to lie inside of itself.
-            if activation is not None and activation.span.path != path:
-                raise _Misplaced(
-                    f"it gives '{path}' the id of '{activation.span.path}'. The journal is damaged."
-                )
-            if activation is None:
-                activation = self._open_activation(path, id_)
-            elif activation.span.seconds is not None:
-                # It is tried again, in a run that was resumed.
-                activation.span.seconds, activation.span.status = None, "running"
-            self._open[path] = activation
-        if began and not activation.span.began:
-            activation.span.began = float(began)
+        path, id_ = str(body["path"]), shorten_activation_id(str(body["id"]))
+        activation = self._by_id.get(id_)
+        if activation is None:
+            span = self._open_span(path, id_, 1)
+            activation = self._by_id[id_] = _OpenActivation(span)
+        # Otherwise a span could come to lie inside of itself.
+        elif activation.span.path != path:
+            raise _Misplaced(
+                f"it gives '{path}' the id of '{activation.span.path}'. The journal is damaged."
+            )
+        elif activation.span.seconds is not None:
+            self._continue(activation)
+        self._open[path] = activation
+        if activation.span.kind == "flow":
+            self._flows[path] = activation
+        span, question = activation.span, self._questions.get(id_)
+        if began and not span.began:
+            span.began = max(float(began), self._engagements.began)
+            if question is not None:
+                span.began = max(span.began, question.ended or 0.0)
+        activation.seen = max(activation.seen, float(body.get("at") or 0.0))
         return activation
 
-    def _open_activation(self, path: str, id_: str) -> _OpenActivation:
+    def _open_span(self, path: str, activation: str, number: int) -> Span:
+        """Open span `number` of an activation, inside of the open span around it."""
+        role = self.flow.kind(path)
+        kind = _KINDS.get(role, "node")
+        id_ = derive_activation_span_id(self.trace.run_id, activation, number)
+        span = self._build_span(path, activation, kind, id_)
+        span.role = role
+        return span
+
+    def _build_span(self, path: str, activation: str, kind: SpanKind, id_: str) -> Span:
         above, _, node = path.rpartition("/")
         if above.endswith("]"):
             above = above.rpartition("[")[0]
-        around = self._open.get(above) if above else None
-        parent = self._root.id if around is None else around.span.id
-        role = self.flow.kind(path)
-        kind = _KINDS.get(role, "node")
+        parent = self._find_around(above) or self._root.id
         level = path.count("/") + 1
-        span = Span(id_, parent, kind, path, strip_index(path), node, level, 1, 0.0, role=role)
+        span = Span(id_, parent, kind, path, strip_index(path), node, level, 1, 0.0)
+        span.activation = activation
         span.is_copy = self.trace.seq < self._copied_until
         self.trace.spans.append(span)
-        activation = self._by_id[id_] = _OpenActivation(span)
-        return activation
+        return span
+
+    def _find_around(self, path: str) -> str:
+        """Return the id of the open span of the sub-flow or map at a path, "" without one."""
+        activation = self._open.get(path) or self._flows.get(path)
+        if activation is None:
+            return ""
+        last = activation.span
+        if last.seconds is not None:
+            # It failed, and what is inside of it runs again before it is heard of itself.
+            self._continue(activation)
+            activation.span.began = max(self._engagements.began, last.ended or 0.0)
+            self._open[path] = activation
+        return activation.span.id
+
+    def _continue(self, activation: _OpenActivation) -> None:
+        """Open another span of an activation whose last one has ended."""
+        last = activation.span
+        activation.spans += 1
+        span = self._open_span(last.path, last.activation, activation.spans)
+        span.attempt = last.attempt
+        if not last.is_copy:
+            span.link, last.is_continued = last.id, True
+        activation.span, activation.attempt_began = span, 0.0
+
+    # ---- questions at gates --------------------------------------------------------------------
+    def _open_question(self, body: Body) -> Span:
+        """Open the span of a question that a gate asks: its time is not that of the node."""
+        path, id_ = str(body["path"]), shorten_activation_id(str(body["id"]))
+        seq = self.trace.seq
+        span = self._build_span(
+            path, id_, "ask", derive_span_id(self.trace.run_id, id_, "ask", seq)
+        )
+        span.began = float(body["at"])
+        self._questions[id_] = span
+        return span
+
+    def _end_question(self, body: Body, status: SpanStatus) -> None:
+        span = self._questions.get(shorten_activation_id(str(body["id"])))
+        if span is not None and span.seconds is None:
+            self._end_span(span, float(body["at"]), status)
 
     def _add_child(
         self, parent: Span, kind: SpanKind, id_: str, *, node: str = "", began: float = 0.0
@@ -359,6 +416,7 @@ class SpanBuilder:
             parent.level,
             parent.attempt,
             began,
+            activation=parent.activation,
             is_copy=parent.is_copy,
         )
         self.trace.spans.append(span)
@@ -367,10 +425,11 @@ class SpanBuilder:
     def _attempt(self, activation: _OpenActivation, number: int) -> Span:
         """Return the span of attempt `number`, which may have to be opened."""
         attempt = activation.attempt
-        if attempt is None or attempt.attempt != number or attempt.seconds is not None:
+        if attempt is None or attempt.attempt != number:
             span = activation.span
             began = activation.attempt_began or span.began
-            attempt = self._add_child(span, "attempt", derive_span_id(span.id, number), began=began)
+            id_ = derive_attempt_span_id(self.trace.run_id, span.activation, number)
+            attempt = self._add_child(span, "attempt", id_, began=began)
             attempt.attempt = number
             activation.attempt = attempt
         return attempt
@@ -405,14 +464,17 @@ class SpanBuilder:
         at = float(body["at"])
         span = activation.span
         if has_attempt and span.kind == "node":
-            self._end_attempt(activation, _number_attempt(activation), at, status)
-        span.began = span.began or at
-        span.seconds, span.status = max(0.0, at - span.began), status
+            number = int(body.get("attempt") or 0) or _number_attempt(activation)
+            self._end_attempt(activation, number, at, status)
         if status == "ok":
             span.error = span.message = ""
         self._last[span.path] = span
         self._open.pop(span.path, None)
-        self._extend_run(body)
+        self._end_span(span, at, status)
+
+    def _end_span(self, span: Span, at: float, status: SpanStatus) -> None:
+        span.began = span.began or at
+        span.seconds, span.status = max(0.0, at - span.began), status
         self._finish(span)
 
     def _set_loop(self, path: str, route: Body) -> None:
@@ -432,17 +494,26 @@ class SpanBuilder:
 
     def _open_call(self, body: Body) -> tuple[_OpenActivation, Span]:
         """Return the span of a call: the one that was announced, else a new one."""
-        activation = self._activation(body, body.get("began"))
+        number = int(body["attempt"])
+        activation = self._find_ended(body, number) or self._activation(body, body.get("began"))
         if (span := self._announced.pop(body.get("call", 0), None)) is not None:
-            self._extend_run(body)
             return activation, span
-        attempt = self._attempt(activation, int(body["attempt"]))
+        attempt = self._attempt(activation, number)
         attempt.began = attempt.began or float(body.get("began") or 0.0)
         activation.calls += 1
-        id_ = derive_span_id(activation.span.id, attempt.attempt, activation.calls)
-        span = self._add_child(attempt, "call", id_)
-        self._extend_run(body)
-        return activation, span
+        run_id, id_ = self.trace.run_id, attempt.activation
+        if (call := body.get("call")) is not None:
+            return activation, self._add_child(attempt, "call", derive_call_span_id(run_id, call))
+        # Formats before 3 do not number the calls of a run.
+        id_ = derive_span_id(run_id, id_, number, activation.calls)
+        return activation, self._add_child(attempt, "call", id_)
+
+    def _find_ended(self, body: Body, number: int) -> _OpenActivation | None:
+        """Return an activation whose attempt has ended already; its call was cancelled by that."""
+        activation = self._by_id.get(shorten_activation_id(str(body["id"])))
+        if activation is None or activation.span.seconds is None or activation.attempt is None:
+            return None
+        return activation if number <= activation.attempt.attempt else None
 
     def _end_tools(self, activation: _OpenActivation, body: Body) -> None:
         """End the tool calls whose results a request holds.
@@ -507,6 +578,81 @@ class SpanBuilder:
         span.sent = 1
         self._finish(span)
 
+    # ---- engagements ---------------------------------------------------------------------------
+    def _take_time(self, kind: RecordKind, body: Body) -> None:
+        """Let the run last until a record, and begin the engagement that begins with it."""
+        engagements = self._engagements
+        was_lost, last = engagements.is_open, engagements.last
+        if engagements.take(kind, body):
+            if engagements.number == 1:
+                self._root.began = self.trace.began = engagements.began
+            else:
+                if was_lost:
+                    self._lose_engagement(last)
+                self._continue_run(engagements.number)
+            self.trace.status, self.trace.reason = "running", ""
+            for activation in list(self._open.values()):
+                # What is inside of a sub-flow or map goes on inside of its new span.
+                span = activation.span
+                if span.kind == "flow" and (span.is_copy or span.seconds is not None):
+                    self._continue(activation)
+                    activation.span.began = engagements.began
+        self._root.seconds = engagements.last - engagements.began
+        self.trace.seconds = engagements.seconds
+
+    def _continue_run(self, number: int) -> None:
+        last = self._root
+        last.is_continued = True
+        self._root = self._build_root(number)
+        self._root.link, self._root.began = last.id, self._engagements.began
+        self.trace.spans.append(self._root)
+
+    def _build_root(self, number: int) -> Span:
+        id_ = derive_run_span_id(self._head.run_id, number)
+        flow, began = self._head.flow, self._head.created_at
+        return Span(id_, self._remote_parent, "run", "", "", flow, 0, 1, began)
+
+    def _lose_engagement(self, at: float) -> None:
+        """End an engagement whose process went without a word, at the last sign of it."""
+        self._root.status, self._root.error = "lost", "crashed"
+        self._end_engagement("lost", at)
+
+    def _end_engagement(self, status: SpanStatus, at: float) -> None:
+        """End what is open, with a status for what was interrupted, and the span of the run."""
+        for activation in list(self._open.values()):
+            self._interrupt(activation, status, at)
+        for call in self._announced.values():
+            call.began = call.began or at
+            self._end_span(call, at, "lost")
+        self._announced.clear()
+        if self.trace.status in FINAL_STATUSES:
+            for question in self._questions.values():
+                if question.seconds is None:
+                    self._end_span(question, at, "cancelled")
+        self._finish(self._root)
+
+    def _interrupt(self, activation: _OpenActivation, status: SpanStatus, at: float) -> None:
+        span, attempt = activation.span, activation.attempt
+        is_final = self.trace.status in FINAL_STATUSES
+        if span.kind == "ask" and span.status == "waiting" and not is_final:
+            return
+        if self.trace.status in SUCCESS_STATUSES:
+            # A join that needed others only has cancelled it earlier: at least it lasted so long.
+            at = max(activation.seen, span.began)
+        if span.kind == "flow":
+            # It stays in `_open`: what is inside may continue.
+            self._end_span(span, at, "waiting" if self.trace.status == "waiting" else status)
+            return
+        self._open.pop(span.path)
+        if attempt is not None and attempt.status == "failed" and not activation.attempt_began:
+            # It waited for its next attempt.
+            span.error, span.message = attempt.error, attempt.message
+            self._end_span(span, attempt.ended or at, "failed")
+            return
+        if attempt is not None:
+            self._end_attempt(activation, _number_attempt(activation), at, status)
+        self._end_span(span, at, status)
+
     # ---- the run -------------------------------------------------------------------------------
     def _finish(self, span: Span) -> None:
         if not span.is_copy:
@@ -516,13 +662,6 @@ class SpanBuilder:
         root = self._root
         root.status = _RUN_STATUSES.get(self.trace.status, "failed")
         root.error = self.trace.reason if root.status == "failed" else ""
-
-    def _extend_run(self, body: Body) -> None:
-        """Let the run last at least until this record, unless it was copied."""
-        at = body.get("at")
-        if isinstance(at, int | float) and self.trace.seq >= self._copied_until:
-            self._root.seconds = max(self._root.seconds or 0.0, float(at) - self._root.began)
-            self.trace.seconds = self._root.seconds
 
 
 def build_trace(head: RunHead, records: Iterable[Record], now: float) -> Trace:
@@ -566,8 +705,6 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[SpanBuilder, Body], None]]] = {
     "asked": SpanBuilder.on_asked,
     "approved": SpanBuilder.on_approved,
     "retry": SpanBuilder.on_retry,
-    "stopping": SpanBuilder.on_stopping,
-    "resumed": SpanBuilder.on_resumed,
     "starting": SpanBuilder.on_starting,
     "sending": SpanBuilder.on_sending,
     "call": SpanBuilder.on_call,
@@ -576,5 +713,7 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[SpanBuilder, Body], None]]] = {
 }
 """Handlers by kind of record."""
 
-IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset({"pinned", "grace", "rules", "migrated"})
+IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
+    {"stopping", "grace", "continued", "resumed", "rules", "migrated", "pinned"}
+)
 """Kinds of records that change no span."""

@@ -27,7 +27,7 @@ from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace.spans.sampling import Sampling
 
-VERSION = 2  # of how spans are made: rows of another version are made again
+VERSION = 3  # of how spans are made: rows of another version are made again
 _ROWS_PER_TRANSACTION = 5_000  # few enough that appending runs get in between
 _PAGE = 500  # runs per page
 _LONGEST = 500  # characters of an error's message
@@ -184,9 +184,10 @@ class SpanIndex:
     def _put_trace(self, trace: Trace, progress: CatchUp) -> None:
         number = self._db.execute(_ADD_TRACE, self._trace_row(trace)).lastrowid
         if self._sampling.keeps(trace):
-            rows = (self._span_row(number, span) for span in trace.spans)
+            # Of an activation only the last outcome counts.
+            rows = [self._span_row(number, span) for span in trace.spans if not span.is_continued]
             self._db.executemany(_ADD_SPAN, rows)
-            progress.spans += len(trace.spans)
+            progress.spans += len(rows)
         progress.runs += 1
 
     def _drop(self, run_ids: Sequence[str]) -> None:

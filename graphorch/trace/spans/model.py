@@ -35,7 +35,9 @@ class Span:
     counts HTTP requests, `retries` those to the previous target again, `fallbacks` those to another
     one, `hedges` those sent beside a slow one. `loop` is set on the node that went back
     (`judge → write`). `is_copy`: taken over from another run, which paid for it. `role` is the kind
-    of node in the description of the flow (`agent`).
+    of node in the description of the flow (`agent`). `activation` is the beginning of the id of the
+    activation that it belongs to. `link` is the id of the span before a pause that this one
+    continues, which `is_continued` then.
     """
 
     id: str
@@ -69,11 +71,19 @@ class Span:
     findings: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     is_copy: bool = False
     role: str = ""
+    activation: str = ""
+    link: str = ""
+    is_continued: bool = False
 
     @property
     def ended(self) -> float | None:
         """Time at which the span ended, or None."""
         return None if self.seconds is None else self.began + self.seconds
+
+    @property
+    def is_activation(self) -> bool:
+        """Return whether this is an activation, and not a part of one or a question at its gate."""
+        return self.kind in ("node", "flow") or (self.kind == "ask" and self.role == "ask")
 
     @property
     def is_paid_call(self) -> bool:
@@ -90,8 +100,8 @@ class Span:
 class Trace:
     """One run: its head, and its spans in the order in which they were opened.
 
-    `budget` is in dollars. `faults` names the records that are not what their kind declares, and
-    were left out.
+    `seconds` are those of all its engagements, without the pauses between them. `budget` is in
+    dollars. `faults` names the records that are not what their kind declares, and were left out.
     """
 
     run_id: str
@@ -111,6 +121,15 @@ class Trace:
     def trace_id(self) -> str:
         """The caller's trace if the run has a valid `traceparent` tag, else the run's own."""
         return parse_remote_parent(self.tags)[0] or derive_trace_id(self.run_id)
+
+    def elapsed(self, at: float) -> float:
+        """Return how many seconds a process had driven the run at a time; pauses do not count."""
+        seconds = 0.0
+        for span in self.spans:
+            if span.kind == "run" and span.began <= at:
+                since = at - span.began
+                seconds += min(since, span.seconds or 0.0) if span.is_continued else since
+        return seconds
 
     @property
     def paid_calls(self) -> list[Span]:
@@ -140,9 +159,24 @@ def derive_trace_id(run_id: str) -> str:
     ).hexdigest()
 
 
-def derive_run_span_id(run_id: str) -> str:
-    """Return the id of a run's span: 16 hexadecimal digits."""
-    return derive_span_id(run_id)
+def derive_run_span_id(run_id: str, engagement: int = 1) -> str:
+    """Return the id of a run's span in an engagement: 16 hexadecimal digits."""
+    return derive_span_id(run_id, "run", engagement)
+
+
+def derive_activation_span_id(run_id: str, activation: str, number: int) -> str:
+    """Return the id of span `number` of an activation, by the beginning of the activation's id."""
+    return derive_span_id(run_id, activation, "activation", number)
+
+
+def derive_attempt_span_id(run_id: str, activation: str, attempt: int) -> str:
+    """Return the id of an attempt's span, by the beginning of the activation's id."""
+    return derive_span_id(run_id, activation, "attempt", attempt)
+
+
+def derive_call_span_id(run_id: str, number: int) -> str:
+    """Return the id of the span of a run's model call `number`."""
+    return derive_span_id(run_id, "call", number)
 
 
 def derive_span_id(*parts: object) -> str:
@@ -169,7 +203,7 @@ def parse_remote_parent(tags: Mapping[str, str]) -> tuple[str, str]:
 
 
 def shorten_activation_id(activation: str) -> str:
-    """Return the id of the span of an activation."""
+    """Return the beginning of an activation's id, which names it within its run."""
     return activation[:16]
 
 

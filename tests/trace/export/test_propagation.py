@@ -12,7 +12,7 @@ import pytest
 from graphorch import Context, Graph, node
 from graphorch.journal.memory import MemoryStore
 from graphorch.trace.export.propagation import build_headers, continuing
-from graphorch.trace.spans.model import derive_span_id, derive_trace_id, parse_remote_parent
+from graphorch.trace.spans.model import derive_attempt_span_id, derive_trace_id, parse_remote_parent
 from tests.trace.flows import Order, Reply, Shop
 from tests.trace.running import trace
 
@@ -79,7 +79,7 @@ def test_headers_continue_callers_trace() -> None:
     headers = build_headers(place, "one", continuing({"traceparent": f"00-{TRACE}-{SPAN}-00"}))
     trace_id, span_id = parse_remote_parent(headers)
     assert trace_id == TRACE
-    assert span_id == derive_span_id("0123456789abcdef", 2)
+    assert span_id == derive_attempt_span_id("one", "0123456789abcdef", 2)
     assert continuing(headers) == headers
 
 

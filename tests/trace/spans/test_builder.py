@@ -185,8 +185,8 @@ def test_fork_pays_for_no_copies() -> None:
     asyncio.run(main())
 
 
-def test_resume_reopens_span() -> None:
-    """A resumed run opens the span of an activation again."""
+def test_resume_opens_linked_spans() -> None:
+    """A resumed run gives the run and its activation new spans, which continue the old ones."""
     is_broken = [True]
 
     @node
@@ -206,10 +206,14 @@ def test_resume_reopens_span() -> None:
         await flow.resume("one", durable=store)
         after = await trace(store)
         assert [span.status for span in before.spans if span.kind == "node"] == ["failed"]
-        assert [(span.status, span.attempt) for span in after.spans if span.kind == "node"] == [
-            ("ok", 2)
-        ]
-        assert [span.status for span in after.spans if span.kind == "attempt"] == ["failed", "ok"]
+        for kind in ("run", "node"):
+            first, second = [span for span in after.spans if span.kind == kind]
+            assert (first.status, first.is_continued, first.link) == ("failed", True, "")
+            assert (second.status, second.is_continued, second.link) == ("ok", False, first.id)
+        roots = [span.id for span in after.spans if span.kind == "run"]
+        assert [span.parent for span in after.spans if span.kind == "node"] == roots
+        attempts = [(span.status, span.attempt) for span in after.spans if span.kind == "attempt"]
+        assert attempts == [("failed", 1), ("ok", 2)]
         assert (before.status, after.status) == ("failed", "succeeded")
 
     asyncio.run(main())

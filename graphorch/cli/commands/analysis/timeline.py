@@ -67,23 +67,23 @@ def build_bars(trace: Trace, now: float) -> list[Bar]:
     marks: dict[str, list[tuple[float, float]]] = {}
     for span in trace.spans:
         if span.kind == "call" and span.seconds is not None:
-            begin = span.began - trace.began
+            begin = trace.elapsed(span.began)
             activation = attempts.get(span.parent, "")
             marks.setdefault(activation, []).append((begin, begin + span.seconds))
     return [
         _build_bar(span, trace, now, marks.get(span.id, []))
         for span in trace.spans
-        if span.kind in ("node", "flow", "ask") and span.began
+        if span.kind in ("node", "flow", "ask") and span.began and not span.is_copy
     ]
 
 
 def _build_bar(span: Span, trace: Trace, now: float, marks: list[tuple[float, float]]) -> Bar:
-    begin = max(0.0, span.began - trace.began)
-    if span.seconds is not None:
-        end = begin + span.seconds
+    begin = trace.elapsed(span.began)
+    if span.ended is not None:
+        end = trace.elapsed(span.ended)
     else:
         # not finished: the bar reaches to now, or to the end of the run
-        end_of_run = now - trace.began if trace.status == "running" else trace.seconds or 0.0
+        end_of_run = trace.elapsed(now) if trace.status == "running" else trace.seconds or 0.0
         end = max(begin, end_of_run)
     hints = [
         span.path,
@@ -93,11 +93,10 @@ def _build_bar(span: Span, trace: Trace, now: float, marks: list[tuple[float, fl
         span.error,
         span.message[:200],
     ]
-    is_top_level = span.parent == trace.spans[0].id
     return Bar(
         span.id,
         span.parent,
-        span.path if is_top_level else span.node,
+        span.path if span.level == 1 else span.node,
         begin,
         end,
         _BAR_STATUS[span.status],

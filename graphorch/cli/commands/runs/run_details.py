@@ -44,7 +44,6 @@ _STATUS_AFTER: Mapping[RecordKind, str] = {
     "cancelled": "cancelled",
     "failed": "failed",
 }
-_ENDING_KINDS: frozenset[RecordKind] = frozenset({"commit", "failed", "skipped", "cancelled"})
 
 
 def show(
@@ -146,14 +145,13 @@ def build_step_rows(log: RunLog) -> tuple[list[StepRow], list[str]]:
         if "id" in body:
             row = rows.setdefault(body["id"], StepRow(body["path"], body["id"]))
             _apply(row, cast("RecordKind", record.kind), body)
-    _add_calls(log, list(rows.values()))
+    _add_spans(log, list(rows.values()))
     return list(rows.values()), faults
 
 
 def _apply(row: StepRow, kind: RecordKind, body: Mapping[str, Any]) -> None:
     """Take a record of an activation into account."""
     row.status = _STATUS_AFTER.get(kind, row.status)
-    row.began = row.began or body.get("began", 0.0)
     if kind == "commit":
         row.notes = list(body.get("notes", ()))
     elif kind == "asked":
@@ -164,18 +162,19 @@ def _apply(row: StepRow, kind: RecordKind, body: Mapping[str, Any]) -> None:
         row.status = "retrying" if body["retry_after"] is not None else "failed"
     elif kind == "retry":
         row.attempts, row.status = row.attempts + 1, "running"
-    if kind in _ENDING_KINDS:
-        row.ended = body["at"]
 
 
-def _add_calls(log: RunLog, rows: Sequence[StepRow]) -> None:
-    """Add the model calls that the run paid for to the rows of their activations."""
+def _add_spans(log: RunLog, rows: Sequence[StepRow]) -> None:
+    """Add times, and the model calls that the run paid for, to the rows of their activations."""
     trace = build_trace(log.head, log.records, time.time())
-    parents = {span.id: span.parent for span in trace.spans}
     by_activation = {shorten_activation_id(row.activation): row for row in rows}
+    for span in trace.spans:
+        row = by_activation.get(span.activation)
+        if row is not None and span.is_activation:
+            # The last one: what came before a pause of the run is over.
+            row.began, row.ended = span.began, span.ended or 0.0
     for call in trace.paid_calls:
-        # a call lies in an attempt, and that in its activation
-        row = by_activation.get(parents.get(call.parent, ""))
+        row = by_activation.get(call.activation)
         if row is not None:
             row.calls += 1
             row.tokens += call.input_tokens + call.output_tokens
