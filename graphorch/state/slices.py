@@ -184,7 +184,7 @@ class Field:
             error = as_failure(raised)
             if error is None:
                 raise
-            writers = dict.fromkeys(write.by for write in entry.history.list_after(0))
+            writers = dict.fromkeys(write.by for write in entry.history.list_writes())
             raise self._describe_failure(list(writers), error) from error
 
     def fold_one(self, old: Any, new: Any) -> Any:

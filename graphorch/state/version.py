@@ -3,8 +3,8 @@
 Theory of operation. A version maps the index of a field to an entry. The entry of a *plain* field
 is the write that set it, with its value. Every write links the write that it replaced, so write v
 comes before write w exactly if v lies on the chain of w. The entry of a *reducer* field is a
-`FoldedField`: the history of its writes in canonical order (depth, then declaration order), folded
-on first read.
+`FoldedField`: the history of its writes, put in canonical order (depth, then declaration order) and
+folded on first read.
 
 A version has two layers: `base`, shared by all branches of a fork and never changed, and `own`,
 with the writes since. So a step costs as much as it writes, a fork copies once for all its
@@ -22,7 +22,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from graphorch.errors import InternalError, WriteConflict
-from graphorch.state.history import History, Order, Write, unite_branches, unite_histories
+from graphorch.state.history import (
+    History,
+    Order,
+    Write,
+    WriteLog,
+    sort_writes,
+    unite_branches,
+    unite_histories,
+)
 
 WIDTH = 1 << 32  # more nodes than a graph can have
 
@@ -53,7 +61,11 @@ class InputUpdate(dict[int, Any]):
 
 
 class FoldedField:
-    """Entry of a reducer field: a history, and the nearest earlier fold to continue from."""
+    """Entry of a reducer field: a history, and the nearest earlier fold to continue from.
+
+    Of a history that is a mask, the parent is a guess: it holds some of the writes, perhaps not the
+    first ones. A look at what it lacks tells, and only a reader has a reason to take it.
+    """
 
     __slots__ = ("history", "parent", "value")
 
@@ -73,17 +85,23 @@ class FoldedField:
         `seed` returns the default of the field, or `UNSET`. `reduce_all` folds many updates in one
         go; without it every fold on the way is kept too, so that branches behind it share the work.
         """
+        if self.value is not UNSET:
+            return self.value
         # 1. Go back to the nearest fold whose value is known.
-        pending: list[FoldedField] = []
+        pending: list[tuple[FoldedField, list[Write]]] = []
         fold: FoldedField | None = self
         while fold is not None and fold.value is UNSET:
-            pending.append(fold)
-            fold = fold.parent
-        value, known = (fold.value, fold.history.size) if fold is not None else (seed(), 0)
+            start, writes = fold.find_start()
+            pending.append((fold, writes))
+            fold = start
+        value = fold.value if fold is not None else seed()
         # 2. Continue from there: through each fold on the way, or to this one at once.
-        for fold in reversed(pending) if reduce_all is None else pending[:1]:
+        if reduce_all is not None:
+            pending = [(self, [write for _, writes in reversed(pending) for write in writes])]
+        while pending:
+            fold, writes = pending.pop()
             updates: list[Any] = []
-            for write in fold.history.list_after(known):
+            for write in writes:
                 if value is UNSET or write.order < WIDTH:  # the input replaces the default
                     value, updates = write.update, []
                 else:
@@ -94,21 +112,52 @@ class FoldedField:
                 else:
                     value = reduce_all(value, updates)
             # The earlier fold is not needed any more, and may be freed.
-            fold.value, fold.parent, known = value, None, fold.history.size
+            fold.value, fold.parent = value, None
         return value
+
+    def find_start(self) -> tuple[FoldedField | None, list[Write]]:
+        """Return the nearest earlier fold that begins this one, and the writes behind it in order.
+
+        Lists each of these writes once, however many earlier folds turn out to lack one before.
+        """
+        history, start = self.history, self.parent
+        log = history.log
+        if log is None:
+            return start, history.list_linked(start.history if start is not None else None)
+        writes: list[Write] = []
+        rest, least = history.mask(log), history.last_order + 1
+        while start is not None:
+            # A fold that ends behind a write which it lacks does not begin the history.
+            if start.history.last_order < least:
+                mask = start.history.mask(log)
+                missing = log.list_writes(rest, without=mask)
+                writes += missing
+                rest = mask
+                if missing:
+                    least = min(least, missing[0].order)
+                if start.history.last_order < least:
+                    return start, sort_writes(writes)
+            start = start.parent
+        return None, sort_writes(writes + log.list_writes(rest))
 
 
 Entry = FieldWrite | FoldedField
 
 
 class Version:
-    """Writes that one token has seen."""
+    """Writes that one token has seen. All versions of a scope share the logs of its fields."""
 
-    __slots__ = ("base", "own")
+    __slots__ = ("base", "logs", "own")
 
-    def __init__(self, base: dict[int, Entry], own: dict[int, Entry]) -> None:
+    def __init__(
+        self,
+        base: dict[int, Entry],
+        own: dict[int, Entry],
+        logs: dict[int, WriteLog] | None = None,
+    ) -> None:
         self.base = base
         self.own = own
+        self.logs = {} if logs is None else logs
 
     def get(self, field: int) -> Entry | None:
         """Return the entry of a field, or None if nothing has written it."""
@@ -119,7 +168,8 @@ class Version:
         """Return whether the input or a node has written a field."""
         entry = self.get(field)
         if isinstance(entry, FoldedField):
-            return entry.history.size > 1 or entry.history.write.by != DEFAULT
+            history = entry.history
+            return history.last_order > INPUT or history.write.by != DEFAULT
         return entry is not None and (entry[2] > INPUT or entry[3] != DEFAULT)
 
     def take(
@@ -154,7 +204,7 @@ class Version:
     def split(self, count: int) -> list[Version]:
         """Return `count` versions that have seen this one, which is used up, and not each other."""
         base = {**self.base, **self.own} if self.own else self.base
-        return [Version(base, {}) for _ in range(count)]
+        return [Version(base, {}, self.logs) for _ in range(count)]
 
     def entries(self) -> dict[int, Entry]:
         """Return every written field with its entry."""
@@ -193,16 +243,18 @@ def unite(versions: Sequence[Version]) -> Version:
     """
     if len(versions) == 1:
         return versions[0]
-    base = versions[0].base
+    base, logs = versions[0].base, versions[0].logs
     if all(version.base is base for version in versions):
-        return Version(base, _unite_layers([version.own for version in versions], [base]))
+        return Version(
+            base, _unite_layers([version.own for version in versions], [base], logs), logs
+        )
     flat = [version.entries() for version in versions]
     known = [*(version.base for version in versions), *flat]
-    return Version(_unite_layers(flat, known), {})
+    return Version(_unite_layers(flat, known, logs), {}, logs)
 
 
 def _unite_layers(
-    layers: Iterable[dict[int, Entry]], known: list[dict[int, Entry]]
+    layers: Iterable[dict[int, Entry]], known: list[dict[int, Entry]], logs: dict[int, WriteLog]
 ) -> dict[int, Entry]:
     """Unite layers field by field; `known` are the layers in which an earlier fold may be found."""
     entries_by_field: dict[int, list[Entry]] = {}
@@ -215,11 +267,18 @@ def _unite_layers(
                 entries.append(entry)
     united: dict[int, Entry] = {}
     for field, entries in entries_by_field.items():
-        united[field] = entries[0] if len(entries) == 1 else _unite_field(field, entries, known)
+        united[field] = (
+            entries[0] if len(entries) == 1 else _unite_field(field, entries, known, logs)
+        )
     return united
 
 
-def _unite_field(field: int, entries: list[Entry], known: list[dict[int, Entry]]) -> Entry:
+def _unite_field(
+    field: int,
+    entries: list[Entry],
+    known: list[dict[int, Entry]],
+    logs: dict[int, WriteLog],
+) -> Entry:
     plain = [entry for entry in entries if isinstance(entry, tuple)]
     if len(plain) == len(entries):
         return _find_last_write(plain)
@@ -236,7 +295,10 @@ def _unite_field(field: int, entries: list[Entry], known: list[dict[int, Entry]]
         )
         if history is not None:
             return FoldedField(history, base)
-    return _unite_folds(folds, [*bases, *folds])
+    log = logs.get(field)
+    if log is None:
+        log = logs[field] = WriteLog()
+    return _unite_folds(folds, bases, log)
 
 
 def _find_last_write(writes: list[FieldWrite]) -> FieldWrite:
@@ -260,14 +322,15 @@ def _find_last_write(writes: list[FieldWrite]) -> FieldWrite:
     return latest
 
 
-def _unite_folds(folds: list[FoldedField], known: list[FoldedField]) -> FoldedField:
-    """Return one history with the writes of all; it continues the longest fold that begins it."""
-    history = functools.reduce(unite_histories, [fold.history for fold in folds])
+def _unite_folds(folds: list[FoldedField], bases: list[FoldedField], log: WriteLog) -> FoldedField:
+    """Return one history with the writes of all, and the longest fold that seems to begin it."""
+    history = unite_histories(log, [fold.history for fold in folds])
+    for fold in folds:
+        if fold.history is history:
+            return fold
     parent: FoldedField | None = None
-    for fold in known:
-        is_longer = parent is None or fold.history.size > parent.history.size
-        if is_longer and history.begins_with(fold.history):
+    for fold in {id(fold): fold for fold in [*bases, *folds]}.values():
+        is_longer = parent is None or fold.history.last_order > parent.history.last_order
+        if is_longer and history.may_begin_with(fold.history, log):
             parent = fold
-    if parent is not None and parent.history.size == history.size:
-        return parent
     return FoldedField(history, parent)

@@ -138,7 +138,7 @@ def describe_version(version: Version | None) -> Any:
         if not isinstance(entry, FoldedField):
             fields[field] = entry[1:]
             continue
-        writes = entry.history.list_after(0)
+        writes = entry.history.list_writes()
         fields[field] = [(write.order, write.update, write.by) for write in writes]
     return fields
 

@@ -123,7 +123,7 @@ def join_counts_shared_history_twice() -> Any:
 
     def wrong(right: Any) -> Any:
         def unite(base: History | None, branches: Sequence[History]) -> History:
-            writes = [write for branch in branches for write in branch.list_after(0)]
+            writes = [write for branch in branches for write in branch.list_writes()]
             united = base
             for write in sorted(writes, key=lambda write: write.order):
                 united = History(united, write)
