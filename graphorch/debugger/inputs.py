@@ -89,7 +89,7 @@ def _build_slices(step: Step, values: Mapping[str, Any]) -> BaseModel | tuple[Ba
     slices: list[BaseModel] = []
     for model in models:
         own = {name: value for name, value in values.items() if name in model.model_fields}
-        slices.append(model.model_validate(own))
+        slices.append(model.model_validate(own, by_name=True, by_alias=True))
     return tuple(slices) if len(slices) > 1 else slices[0]
 
 
@@ -98,7 +98,7 @@ def parse_answer(model: type[BaseModel], answer: FieldValues) -> BaseModel:
     if not isinstance(answer, Mapping):
         return answer
     try:
-        return model.model_validate(dict(answer))
+        return model.model_validate(dict(answer), by_name=True, by_alias=True)
     except ValidationError as error:
         raise InputError(_describe_misfit(f"The {model.__name__}", error)) from error
 

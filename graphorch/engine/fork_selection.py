@@ -18,6 +18,7 @@ from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, did_you_mean
 from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.records import Record
+from graphorch.state.identity import is_identical, list_parts
 from graphorch.text import truncate_repr
 
 OUTCOME_KINDS: Final[frozenset[RecordKind]] = frozenset(
@@ -238,13 +239,14 @@ def _compare_states(old: Run, new: Run) -> dict[str, tuple[Any, Any]]:
     return {
         name: (before.get(name), now.get(name))
         for name in sorted({*before, *now})
-        if before.get(name) != now.get(name)
+        if not is_identical(before.get(name), now.get(name))
     }
 
 
 def _read_state(run: Run) -> dict[str, Any] | None:
+    """Return the values of the state at the end; not as JSON, which leaves fields out."""
     output = run.root.output
-    return run.plan.read_state.read(output).model_dump() if output else None
+    return list_parts(run.plan.read_state.read(output)) if output else None
 
 
 def _sum_usd(report: RunReport) -> float:

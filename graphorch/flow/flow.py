@@ -173,7 +173,7 @@ class Flow(Generic[In, Out, State]):
         /,
         *,
         start: str,
-        output: BaseModel | None = None,
+        output: BaseModel | tuple[BaseModel, ...] | None = None,
         model: str = "",
         effects: Effects = "refuse",
         durable: Durable = True,
@@ -181,10 +181,10 @@ class Flow(Generic[In, Out, State]):
     ) -> RerunResult[Out, State]:
         """Run again with something changed at `start`, as a new run beside the old one.
 
-        `start` is `node`, `node#2` or `team/node`. There the node gives `output` without running,
-        or runs again, with another `model` if one is named. What does not depend on it is taken
-        from the record. `effects` decides about `once` and `idempotent` nodes that would act
-        again. Raises like `run`.
+        `start` is `node`, `node#2` or `team/node`. There the node gives `output`, all that it
+        returns, without running, or runs again, with another `model` if one is named. What does
+        not depend on it is taken from the record. `effects` decides about `once` and `idempotent`
+        nodes that would act again. Raises like `run`.
         """
         settings = RunOptions(**options)
         return await self._runs.rerun(run_id, start, output, model, effects, durable, settings)

@@ -19,6 +19,7 @@ from graphorch.engine.fork_selection import (
     find_effects,
     select_records,
 )
+from graphorch.engine.invocation.binding import build_update
 from graphorch.engine.record_bodies import RecordEncoder
 from graphorch.engine.replay import ReplayedRun, find_plan, rebuild
 from graphorch.engine.report import RunReport
@@ -39,6 +40,7 @@ from graphorch.runs.durable import (
     releasing,
 )
 from graphorch.runs.result import Result
+from graphorch.state.version import Version
 
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
 State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
@@ -202,4 +204,4 @@ def _build_report(replayed: ReplayedRun) -> RunReport:
 
 def build_edit(activation: Activation, output: Any) -> Update:
     """Return the update of an output that a person gives. Raises `WrongOutput`."""
-    return activation.step.writes[0].update(output)
+    return build_update(activation.step, output, [], Version({}, {}))

@@ -178,7 +178,7 @@ class RunManager:
         self,
         run_id: str,
         start: str,
-        output: BaseModel | None,
+        output: BaseModel | tuple[BaseModel, ...] | None,
         model: str,
         effects: Effects,
         durable: Durable,

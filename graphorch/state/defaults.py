@@ -85,7 +85,7 @@ class DefaultMaker:
     def __init__(self, fields: Sequence[DefaultField]) -> None:
         self._fields = fields
         self._makers = {
-            field.index: _compile_maker(field.model, field.name)
+            field.index: compile_maker(field.model, field.name)
             for field in fields
             if not field.required and field.constant is UNSET
         }
@@ -135,8 +135,12 @@ class DefaultMaker:
             ) from error
 
 
-def _compile_maker(model: type[BaseModel], name: str) -> Callable[[Mapping[str, Any]], Any]:
-    """Return a function that makes the default of a field out of the fields before it."""
+def compile_maker(model: type[BaseModel], name: str) -> Callable[..., Any]:
+    """Return a function that makes the value of one field as pydantic does in an instance.
+
+    It is called with the values of other fields by name, of which those before it may matter, and
+    with what the field is given; without that it makes the default. It raises `ValidationError`.
+    """
     schemas = read_field_schemas(model)
     fields: dict[str, Any] = {}
     for other, field in schemas.fields.items():
@@ -150,8 +154,10 @@ def _compile_maker(model: type[BaseModel], name: str) -> Callable[[Mapping[str, 
         schema = {"type": "definitions", "schema": schema, "definitions": schemas.definitions}
     validator = build_validator(schema, schemas.config)
 
-    def make(values: Mapping[str, Any]) -> Any:
-        before = {key: values[key] for key in fields if key in values and key != name}
-        return validator.validate_python(before)[name]
+    def make(values: Mapping[str, Any], given: Any = UNSET) -> Any:
+        known = {key: values[key] for key in fields if key in values and key != name}
+        if given is not UNSET:
+            known[name] = given
+        return validator.validate_python(known, by_name=True, by_alias=True)[name]
 
     return make

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, Field
 
-from graphorch import Approval, InputError
+from graphorch import Approval, Graph, InputError, node
 from graphorch.debugger.inputs import parse_answer, parse_output, parse_update
 from tests.debugger.stepping import opened
 from tests.scenarios.flows import FLOWS, Log, Number, State
@@ -50,6 +51,23 @@ def test_wrong_pin_is_refused(node: str, output: Any, message: str) -> None:
     """The error names the node or the field that does not fit."""
     with opened("loop_with_join") as session, pytest.raises(InputError, match=message):
         session.pin(node, output)
+
+
+def test_values_are_found_by_name_of_field() -> None:
+    """An output and an answer that are given by fields are not looked for under their aliases."""
+
+    class Aliased(BaseModel):
+        first_name: str = Field("nobody", alias="firstName")
+
+    class Whole(Number, Aliased): ...
+
+    @node
+    def name(number: Number) -> Aliased:
+        return Aliased(firstName="ann")
+
+    step = Graph("names", Whole).chain(name).build().plan.steps[0]
+    given = {"first_name": "bob"}
+    assert parse_output(step, given)[0] == parse_answer(Aliased, given) == Aliased(firstName="bob")
 
 
 def test_update_takes_only_set_fields() -> None:

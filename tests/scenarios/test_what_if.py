@@ -7,13 +7,23 @@ change.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from graphorch import Context, Graph, InputError, Limits, ReplayDiverged, RunFailed, node
+from graphorch import (
+    Context,
+    Graph,
+    InputError,
+    Limits,
+    ReplayDiverged,
+    RunFailed,
+    WrongOutput,
+    node,
+)
 from graphorch.flow.flow import Flow
 from graphorch.journal.memory import MemoryStore
 from tests.scenarios.flows import (
@@ -401,3 +411,38 @@ def test_run_log_needs_its_flow() -> None:
             await FLOWS["diamond"]().replay("r", durable=store)
 
     run(main())
+
+
+class Named(BaseModel):
+    name: str = "nobody"
+
+
+class Hidden(BaseModel):
+    hidden: str = Field("", exclude=True)
+    ratio: float = 0.0
+
+
+class Pair(Named, Hidden, Number): ...
+
+
+@node
+def both(number: Number) -> tuple[Named, Hidden]:
+    return Named(name="ann"), Hidden(hidden="a", ratio=math.nan)
+
+
+def test_rerun_takes_all_slices_of_node() -> None:
+    """A node that writes several slices is given all of them, and less is refused."""
+    flow = Graph("pair", Pair, input=Number).chain(both).build()
+
+    async def main() -> Any:
+        store = MemoryStore()
+        await flow.run(Number(), run_id="r", durable=store)
+        with pytest.raises(WrongOutput, match="declares a tuple of 2 slices"):
+            await flow.rerun("r", start="both", output=Named(name="bob"), durable=store)
+        output = (Named(name="bob"), Hidden(hidden="b", ratio=math.nan))
+        return await flow.rerun("r", start="both", output=output, durable=store)
+
+    again = run(main())
+    assert (again.result.state.name, again.result.state.hidden) == ("bob", "b")
+    # Neither what no JSON shows is left out, nor is NaN another value than NaN.
+    assert again.difference.fields == {"hidden": ("a", "b"), "name": ("ann", "bob")}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from graphorch.cli.endpoints import list_models_of_run, open_endpoints
 from graphorch.cli.execution import execute
@@ -47,6 +48,7 @@ from graphorch.journal.store import Store
 from graphorch.runs.durable import rebuild_run
 from graphorch.runs.fork import Effects, RerunResult
 from graphorch.runs.result import Result
+from graphorch.state.defaults import compile_maker
 
 
 def rerun(
@@ -115,6 +117,10 @@ def rerun(
     raise typer.Exit(code)
 
 
+Json: TypeAlias = dict[str, Any]
+Slices: TypeAlias = BaseModel | tuple[BaseModel, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """Change of a rerun: from `start` on, another model, or other values of the node's output."""
@@ -137,7 +143,7 @@ def rerun_with_change(
         raise InputError(
             "--model runs the node again, and --set replaces its output. Give only one of them."
         )
-    output: BaseModel | None = None
+    output: Slices | None = None
     if change.values:
         output = _build_output(flow.plan, run_id, change, journal)
     new_id = uuid.uuid4().hex
@@ -159,7 +165,10 @@ def rerun_with_change(
         return outcome.result
 
     def describe_difference() -> Mapping[str, Any]:
-        return {"difference": asdict(outcomes[0].difference)}
+        difference = outcomes[0].difference
+        return {
+            "difference": {item.name: getattr(difference, item.name) for item in fields(difference)}
+        }
 
     code = execute(flow, new_id, start, request, describe_difference)
     if outcomes and request.output_format == "text" and not request.quiet:
@@ -168,7 +177,7 @@ def rerun_with_change(
 
 
 # ---- another output ------------------------------------------------------------------------------
-def _build_output(plan: Plan, run_id: str, change: Change, journal: JournalFile) -> BaseModel:
+def _build_output(plan: Plan, run_id: str, change: Change, journal: JournalFile) -> Slices:
     """Return what the node wrote, with the fields of `--set` changed. Raises `InputError`."""
 
     async def find(store: Store) -> Activation:
@@ -182,34 +191,56 @@ def _build_output(plan: Plan, run_id: str, change: Change, journal: JournalFile)
             f"'{activation.path}' writes nothing, so there is nothing to set. "
             "Rerun from a node that does."
         )
-    model = written_slices[0]
-    fields = activation.scope.plan.schema.fields
-    update = {fields[index].name: value for index, value in (activation.update or {}).items()}
-    written = {name: value for name, value in update.items() if name in model.model_fields}
-    changed = _parse_values(change.values, model)
-    try:
-        return model.model_validate({**written, **changed})
-    except ValidationError as error:
-        lines = "".join(
-            f"\n  - {'.'.join(map(str, details['loc']))}: {details['msg']}"
-            for details in error.errors(include_url=False)
-        )
+    known = {name: info for model in written_slices for name, info in model.model_fields.items()}
+    changed = _parse_values(change.values, known)
+    state_fields = activation.scope.plan.schema.fields
+    update = {state_fields[index].name: value for index, value in (activation.update or {}).items()}
+    slices: list[BaseModel] = []
+    for model in written_slices:
+        names = [name for name in model.model_fields if name in known]
+        written = {name: update[name] for name in names if name in update}
+        given = {name: changed[name] for name in names if name in changed}
+        slices.append(_change_slice(activation, model, written, given))
+        for name in names:
+            del known[name]  # a field of two slices is set in the first
+    return tuple(slices) if len(slices) > 1 else slices[0]
+
+
+def _change_slice(
+    activation: Activation, model: type[BaseModel], written: Json, changed: Json
+) -> BaseModel:
+    """Return a slice with what was written and what is changed. Raises `InputError`.
+
+    What was written is valid: if it were validated again, it would be converted again.
+    """
+    faults: list[str] = []
+    for name, value in changed.items():
+        try:
+            written[name] = compile_maker(model, name)(written, value)
+        except ValidationError as error:
+            faults += [
+                f"\n  - {'.'.join(map(str, details['loc']))}: {details['msg']}"
+                for details in error.errors(include_url=False)
+            ]
+    if faults:
         raise InputError(
-            f"--set: the output of '{activation.path}' ({model.__name__}) would not fit:{lines}"
-        ) from error
+            f"--set: the output of '{activation.path}' ({model.__name__}) would not fit:"
+            + "".join(faults)
+        )
+    return model.model_construct(set(written), **written)
 
 
-def _parse_values(values: Sequence[str], model: type[BaseModel]) -> dict[str, Any]:
+def _parse_values(values: Sequence[str], known: Mapping[str, FieldInfo]) -> Json:
     """Return the values of `--set FIELD=VALUE` by field. Raises `InputError`."""
-    parsed: dict[str, Any] = {}
+    parsed: Json = {}
     for text in values:
         name, equals, value = text.partition("=")
-        field = model.model_fields.get(name)
+        field = known.get(name)
         if not equals or field is None:
             problem = (
                 f"there is no field '{name}'" if equals else "write FIELD=VALUE, as in score=9"
             )
-            raise InputError(f"--set {text}: {problem}. {did_you_mean(name, model.model_fields)}")
+            raise InputError(f"--set {text}: {problem}. {did_you_mean(name, known)}")
         parsed[name] = value if field.annotation is str else _parse_value(value)
     return parsed
 

@@ -158,3 +158,47 @@ def test_wrong_rerun_leaves_no_run(shell: Shell, options: list[str], message: st
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.err
     assert len(run_json(shell, "runs", "--db", "r.sqlite")["runs"]) == 1
+
+
+PRICES = """
+from typing import Annotated
+from pydantic import BaseModel, BeforeValidator, Field
+from graphorch import Graph, node
+
+class Item(BaseModel):
+    item: str = "tea"
+
+class Price(BaseModel):
+    amount: Annotated[float, BeforeValidator(lambda cents: cents / 100)] = 0.0
+    sold_by: str = Field("nobody", alias="soldBy")
+
+class Note(BaseModel):
+    note: str = ""
+
+class State(Item, Price, Note): ...
+
+@node
+def price(item: Item) -> tuple[Price, Note]:
+    return Price(amount=1999, soldBy="ann"), Note(note="kept")
+
+flow = Graph("prices", State, input=Item).chain(price).build()
+"""
+
+
+@pytest.mark.parametrize(
+    "values, output",
+    [
+        (["note=new"], [19.99, "ann", "new"]),
+        (["sold_by=bob"], [19.99, "bob", "kept"]),
+        (["amount=500", "note=new"], [5.0, "ann", "new"]),
+    ],
+)
+def test_rerun_keeps_what_is_not_set(shell: Shell, values: list[str], output: list[object]) -> None:
+    """Values that are not set stay as written: by name, in every slice, and converted once."""
+    shell.write("prices.py", PRICES, preamble="")
+    assert shell("run", "prices.py", "--db", "r.sqlite").code == 0
+    options = [word for value in values for word in ("--set", value)]
+    again = run_json(
+        shell, "rerun", "prices.py", "last", "--from", "price", *options, "--db", "r.sqlite"
+    )
+    assert [again["output"][name] for name in ("amount", "sold_by", "note")] == output
