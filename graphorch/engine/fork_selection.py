@@ -239,8 +239,18 @@ def _compare_states(old: Run, new: Run) -> dict[str, tuple[Any, Any]]:
     return {
         name: (before.get(name), now.get(name))
         for name in sorted({*before, *now})
-        if not is_identical(before.get(name), now.get(name))
+        if not _is_equal(before.get(name), now.get(name))
     }
+
+
+def _is_equal(before: Any, now: Any) -> bool:
+    """Return whether two values are the same for people: NaN is, and so are two names of a zone."""
+    if is_identical(before, now):
+        return True
+    try:
+        return bool(before == now)
+    except Exception:  # the class is a user's: `==` may raise, or return an array
+        return False
 
 
 def _read_state(run: Run) -> dict[str, Any] | None:
