@@ -111,6 +111,17 @@ class Run(RunState):
             self._accept_route(activation, decision)
         return self.commands
 
+    def list_open_commands(self) -> list[Command]:
+        """Return what a driver has to do for what is under way, for one that takes it over."""
+        commands: list[Command] = []
+        for activation in self.unfinished():
+            if activation.status is _ROUTING:
+                commands.append(EvaluateRoute(activation))
+            elif activation.status is _RUNNING:
+                has_left = activation.children is not None
+                commands.append(LeaveScope(activation) if has_left else activation)
+        return commands
+
     # ---- events: the run -------------------------------------------------------------------------
     def on_run_started(self, event: RunStarted) -> None:
         """Give the input to the root scope."""

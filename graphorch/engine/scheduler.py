@@ -22,6 +22,7 @@ from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from graphorch.core.events import (
+    Command,
     Event,
     GraceExpired,
     NodeSucceeded,
@@ -190,6 +191,18 @@ class Scheduler:
         ]
         await self._execute(Resumed(), *expired)
 
+    async def begin_fork(self) -> None:
+        """Run a fork for the first time: what is open was never begun in it, so nothing was lost.
+
+        It may also wait for people, or be over, by what it took over from the other run.
+        """
+        if self.run.status == "waiting":
+            await self.resume("repeat")
+            return
+        self._services.enter_loop()
+        self._attempts.fail_in_doubt(fail=False)
+        await self._execute(commands=self.run.list_open_commands())
+
     async def leave(self, reason: str) -> None:
         """Record that the run is stopped where it is, to be resumed later."""
         self._services.enter_loop()
@@ -289,18 +302,18 @@ class Scheduler:
         run.on_failure = on_failure
 
     # ---- the run ---------------------------------------------------------------------------------
-    async def _execute(self, *first: Event) -> None:
-        """Run from some first events until nothing is left to do."""
+    async def _execute(self, *first: Event, commands: Sequence[Command] = ()) -> None:
+        """Run from some first events, or commands that are open, until nothing is left to do."""
         services, log, is_journaled = self._services, self._log, self.journal is not None
         services.enter_loop()
         for event in first:
             event.at = services.now()
         self._open()
         try:
-            if not is_journaled and type(first[0]) is RunStarted:
+            if not is_journaled and first and type(first[0]) is RunStarted:
                 await self._pool.run_from_start(first[0])
             else:
-                await self._pool.run_in_group(first)
+                await self._pool.run_in_group(first, commands)
             if is_journaled:
                 await log.write_end(self.run, services.now())
         except BaseException as error:

@@ -9,10 +9,10 @@ further branch. Those belong to one TaskGroup.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
-from graphorch.core.events import Event, RunStarted
+from graphorch.core.events import Command, Event, RunStarted
 from graphorch.core.tree import Activation, Status
 from graphorch.engine.attempts.attempt import AttemptRunner
 from graphorch.engine.attempts.run_task import RunTask
@@ -71,12 +71,12 @@ class TaskPool:
             async with asyncio.TaskGroup() as self._group:
                 await self._run_all(ready)
 
-    async def run_in_group(self, first: tuple[Event, ...]) -> None:
-        """Run from events that may make many activations ready at once."""
+    async def run_in_group(self, first: tuple[Event, ...], commands: Sequence[Command]) -> None:
+        """Run from commands or events that may make many activations ready at once."""
         log = self._log
         async with asyncio.TaskGroup() as self._group:
             log.start_heartbeat(self._group)
-            ready: list[Activation] = []
+            ready = self._dispatcher.apply([*commands])
             for event in first:
                 ready += self._dispatcher.dispatch(event)
             await log.make_durable()

@@ -208,7 +208,7 @@ class RunManager:
             async with releasing(scheduler.journal):
                 if output is not None:
                     scheduler.edit(change, build_edit(change, output))
-                await self._drive(scheduler, scheduler.resume("repeat"))
+                await self._drive(scheduler, scheduler.begin_fork())
             return RerunResult(build_result(scheduler), forked.difference())
 
     async def fork(self, run_id: str, start: str, durable: Durable, options: RunOptions) -> str:

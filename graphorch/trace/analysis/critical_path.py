@@ -81,13 +81,16 @@ class CriticalPath:
     without_limit: float
 
 
-def find_critical_path(run: Run, measured: float, concurrency: int | None = None) -> CriticalPath:
+def find_critical_path(
+    run: Run, measured: float, concurrency: int | None = None, began: float = 0.0
+) -> CriticalPath:
     """Return the critical path of a run that took `measured` seconds.
 
-    `concurrency` is how many of its nodes could run at once. Raises `InputError` if no activation
-    is finished.
+    `concurrency` is how many of its nodes could run at once. What ended before the run `began` (in
+    seconds since 1970) was taken over from another one, and takes no time. Raises `InputError` if
+    no activation is finished.
     """
-    work = collect_work(run, concurrency)
+    work = collect_work(run, concurrency, began)
     if not work.items:
         raise InputError(
             f"Nothing of run {run.run_id} is finished yet, so it has no critical path. "
@@ -155,9 +158,9 @@ def _list_gains(work: Work, times: Schedule) -> Iterable[LimitGain]:
 
 
 # ---- work of a run -------------------------------------------------------------------------------
-def collect_work(run: Run, concurrency: int | None = None) -> Work:
+def collect_work(run: Run, concurrency: int | None = None, began: float = 0.0) -> Work:
     """Return the finished activations of a run as work, each after what it depends on."""
-    collector = _Collector([Limit("the run", concurrency)])
+    collector = _Collector([Limit("the run", concurrency)], began)
     # In the history the activations inside of a sub-flow or map come before it.
     for activation in run.history:
         if activation.ended_at:
@@ -171,6 +174,7 @@ class _Collector:
     """Work that is collected so far. Items of a map begin and end with an item of no seconds."""
 
     limits: list[Limit]
+    began: float
     items: list[WorkItem] = field(default_factory=list[WorkItem])
     numbers: dict[Activation, int] = field(default_factory=dict[Activation, int])
     inside: dict[Scope, list[int]] = field(default_factory=lambda: defaultdict(list[int]))
@@ -186,8 +190,12 @@ class _Collector:
             self.end_scopes([scope for scope in children.scopes if scope in self.open_items])
             sources = {number for scope in children.scopes for number in self.inside[scope]}
         sources = sources or self._find_sources(activation)
-        # People, and what is inside, are not work of the activation itself.
-        is_waiting = activation.step.ask is not None or children is not None
+        # People, what is inside, and what another run did are not work of the activation itself.
+        is_waiting = (
+            activation.step.ask is not None
+            or children is not None
+            or activation.ended_at < self.began
+        )
         seconds = activation.ended_at - activation.started_at - activation.waited
         takes = () if is_waiting else self._find_limits(activation)
         item = WorkItem(

@@ -47,7 +47,7 @@ def print_critical_path(flow: str, run_id: str, db: str, *, as_json: bool) -> No
     journal, plan = require_journal(db), load_flow(flow).flow.plan
     rebuilt = query_store(journal, lambda store: read_run(store, plan, run_id))
     trace = rebuilt.conversation.trace
-    path = find_critical_path(rebuilt.run, trace.seconds or 0.0, rebuilt.concurrency)
+    path = find_critical_path(rebuilt.run, trace.seconds or 0.0, rebuilt.concurrency, rebuilt.began)
     if as_json:
         print_output(to_json_line({"run_id": trace.run_id, **asdict(path)}))
     else:
@@ -76,6 +76,8 @@ def format_critical_path(path: CriticalPath) -> str:
         )
         for slack in path.steps[:_MOST_LINES]
     ]
+    if not rows:
+        return f"the run took {path.measured:.3f} s, and none of its nodes took any time of it"
     lines += ["", *align_columns([_HEADINGS, *rows]), ""]
     lines += [_format_gain(gain) for gain in path.limits[:_MOST_LINES]]
     limits = ", ".join(f"{limit}: {seconds:.3f} s" for limit, seconds in path.with_limit.items())

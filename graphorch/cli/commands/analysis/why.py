@@ -79,12 +79,14 @@ def why(
 class RebuiltRun:
     """A run rebuilt from its records, in the three forms that explain it.
 
-    `concurrency` is how many of its nodes could run at once, None without a limit.
+    `concurrency` is how many of its nodes could run at once, None without a limit; `began` when it
+    did, in seconds since 1970.
     """
 
     plan: Plan
     run: Run
     concurrency: int | None
+    began: float
     conversation: Conversation
     records: Sequence[Record]
 
@@ -117,7 +119,9 @@ async def read_run(store: Store, plan: Plan, word: str) -> RebuiltRun:
     _, rebuilt = await rebuild_run(store, plan, head.run_id)
     log = await store.load(head.run_id)
     conversation = build_conversation(log.head, log.records, time.time())
-    return RebuiltRun(plan, rebuilt.run, rebuilt.concurrency, conversation, log.records)
+    return RebuiltRun(
+        plan, rebuilt.run, rebuilt.concurrency, rebuilt.began, conversation, log.records
+    )
 
 
 async def _explain(
