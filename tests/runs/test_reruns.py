@@ -51,6 +51,11 @@ FLOW: Flow[Any, Any, Any] = (
 )
 
 
+def now() -> float:
+    """Return virtual seconds, for records as for sleeps."""
+    return 1_800_000_000 + asyncio.get_running_loop().time()
+
+
 class Dear:
     """Model whose n-th answer takes a second and costs n cents."""
 
@@ -70,7 +75,7 @@ class Dear:
 async def first_run(store: MemoryStore) -> Dear:
     """Run the flow once, and let an hour pass."""
     model = Dear()
-    await FLOW.run(Topic(), run_id="old", durable=store, client=model)
+    await FLOW.run(Topic(), run_id="old", durable=store, client=model, clock=now)
     await asyncio.sleep(3_600)
     return model
 
@@ -81,7 +86,9 @@ def test_rerun_counts_its_own_seconds() -> None:
     async def main() -> None:
         store = MemoryStore()
         model = await first_run(store)
-        again = await FLOW.rerun("old", start="polish", durable=store, client=model, run_id="new")
+        again = await FLOW.rerun(
+            "old", start="polish", durable=store, client=model, clock=now, run_id="new"
+        )
         assert again.result.seconds == pytest.approx(1.0, abs=0.1)
         assert again.difference.seconds == pytest.approx(0.0, abs=0.1)
         log = await store.load("new")
@@ -102,7 +109,13 @@ def test_rerun_reports_no_crash() -> None:
         store = MemoryStore()
         model = await first_run(store)
         await FLOW.rerun(
-            "old", start="polish", durable=store, client=model, run_id="new", watch=[heard.append]
+            "old",
+            start="polish",
+            durable=store,
+            client=model,
+            clock=now,
+            run_id="new",
+            watch=[heard.append],
         )
         kinds = [record.kind for record in (await store.load("new")).records]
         assert "stopping" not in kinds
@@ -122,7 +135,7 @@ def test_rerun_costs_the_same_everywhere(change: dict[str, Any]) -> None:
         store = MemoryStore()
         model = await first_run(store)
         again = await FLOW.rerun(
-            "old", start="polish", durable=store, client=model, run_id="new", **change
+            "old", start="polish", durable=store, client=model, clock=now, run_id="new", **change
         )
         log = await store.load("new")
         talk = build_conversation(log.head, log.records, time.time())
@@ -142,8 +155,8 @@ def test_fork_that_waits_counts_from_its_making() -> None:
     async def main() -> None:
         store = MemoryStore()
         model = await first_run(store)
-        await FLOW.fork("old", start="polish", durable=store, client=model, run_id="new")
-        result = await FLOW.resume("new", durable=store, client=model)
+        await FLOW.fork("old", start="polish", durable=store, client=model, clock=now, run_id="new")
+        result = await FLOW.resume("new", durable=store, client=model, clock=now)
         [step] = [step for step in result.steps if step.path == "polish"]
         assert step.seconds == pytest.approx(1.0, abs=0.1)
         assert result.seconds == pytest.approx(1.0, abs=0.1)
@@ -157,9 +170,13 @@ def test_rerun_of_rerun_begins_anew() -> None:
     async def main() -> None:
         store = MemoryStore()
         model = await first_run(store)
-        await FLOW.rerun("old", start="polish", durable=store, client=model, run_id="one")
+        await FLOW.rerun(
+            "old", start="polish", durable=store, client=model, clock=now, run_id="one"
+        )
         await asyncio.sleep(3_600)
-        two = await FLOW.rerun("one", start="polish", durable=store, client=model, run_id="two")
+        two = await FLOW.rerun(
+            "one", start="polish", durable=store, client=model, clock=now, run_id="two"
+        )
         assert two.result.seconds == pytest.approx(1.0, abs=0.1)
         assert (two.result.usage["calls"], two.result.cost) == (1, pytest.approx(0.04))
 
@@ -174,11 +191,15 @@ def test_rerun_that_waits_can_be_answered() -> None:
         asked = graph.ask("ask", question=lambda s: f"{s.draft}?", answer=Essay)
         flow = graph.chain(write, asked).build()
         store, model = MemoryStore(), Dear()
-        await flow.run(Topic(), run_id="old", durable=store, client=model)
-        await flow.answer("old", "ask", Essay(essay="yes"), durable=store, client=model)
-        again = await flow.rerun("old", start="write", durable=store, client=model, run_id="new")
+        await flow.run(Topic(), run_id="old", durable=store, client=model, clock=now)
+        await flow.answer("old", "ask", Essay(essay="yes"), durable=store, client=model, clock=now)
+        again = await flow.rerun(
+            "old", start="write", durable=store, client=model, clock=now, run_id="new"
+        )
         assert again.result.status == "waiting"
-        done = await flow.answer("new", "ask", Essay(essay="no"), durable=store, client=model)
+        done = await flow.answer(
+            "new", "ask", Essay(essay="no"), durable=store, client=model, clock=now
+        )
         assert done.output.essay == "no"
         assert (await flow.replay("new", durable=store)).output.essay == "no"
 
