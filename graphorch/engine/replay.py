@@ -248,6 +248,10 @@ class _Replay:
                 "journal is damaged."
             ) from error
         self._replayed.last_seq = seq
+        if seq == self._copied:
+            # What is open has not begun in this run.
+            for activation in self._replayed.unfinished():
+                activation.started_at = 0.0
 
     def _check_order(self, kind: RecordKind) -> None:
         """Raise `ReplayDiverged` unless a run begins once, and before anything else happens."""
