@@ -113,7 +113,8 @@ class ReplayedRun:
     end is not recorded. `concurrency` is how many nodes may run at once (None: no limit, or a
     record before format 4), and `budget` that of the run, by unit, as they were set last; `model`
     replaces the model of all agents, and `models` that at single paths, and `pins` are the updates
-    that the next visits of a path give. `has_begun` is false if no record holds the input.
+    that the next visits of a path give. A fork has `taken_over` so many of the first activations of
+    its history from another run. `has_begun` is false if no record holds the input.
     """
 
     run: Run
@@ -131,6 +132,7 @@ class ReplayedRun:
     model: str = ""
     models: dict[str, str] = field(default_factory=dict[str, str])
     pins: dict[str, list[Update]] = field(default_factory=dict[str, list[Update]])
+    taken_over: int = 0
     last_seq: int = 0
     has_begun: bool = False
 
@@ -249,7 +251,8 @@ class _Replay:
             ) from error
         self._replayed.last_seq = seq
         if seq == self._copied:
-            # What is open has not begun in this run.
+            # What is over was done by another run, and what is open has not begun in this one.
+            self._replayed.taken_over = len(self._replayed.run.history)
             for activation in self._replayed.unfinished():
                 activation.started_at = 0.0
 

@@ -120,6 +120,13 @@ class RunJournal:
             body["model"] = model
         self._add("rules", body)
 
+    def buffer_continued(self, at: float) -> None:
+        """Buffer that an engagement begins, unless one is under way. The next record does, too."""
+        if self._is_at_rest:
+            self._is_at_rest = False
+            body: MomentBody = {"at": at}
+            self._add("continued", body)
+
     def buffer_starting(self, activation: Activation) -> None:
         """Buffer that an attempt begins whose effect must not happen twice."""
         body: StartingBody = {
@@ -152,9 +159,7 @@ class RunJournal:
 
     def _add(self, kind: RecordKind, body: Mapping[str, Any]) -> None:
         if self._is_at_rest and "at" in body:
-            self._is_at_rest = False
-            moment: MomentBody = {"at": body["at"]}
-            self._add("continued", moment)
+            self.buffer_continued(body["at"])
         self._seq += 1
         self._committed = None
         self._pending.append(Record(self._seq, kind, body))

@@ -201,6 +201,8 @@ class Scheduler:
             return
         self._services.enter_loop()
         self._attempts.fail_in_doubt(fail=False)
+        if self.journal is not None:
+            self.journal.buffer_continued(self._services.now())
         await self._execute(commands=self.run.list_open_commands())
 
     async def leave(self, reason: str) -> None:

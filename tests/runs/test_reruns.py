@@ -93,8 +93,8 @@ def test_rerun_counts_its_own_seconds() -> None:
         assert again.difference.seconds == pytest.approx(0.0, abs=0.1)
         log = await store.load("new")
         rebuilt = rebuild(FLOW.plan, "new", log.records)
-        assert rebuilt.ended - rebuilt.began == pytest.approx(1.0, abs=0.1)
-        path = find_critical_path(rebuilt.run, 1.0, began=rebuilt.began)
+        assert rebuilt.engagements.seconds == pytest.approx(1.0, abs=0.1)
+        path = find_critical_path(rebuilt.run, 1.0, taken_over=rebuilt.taken_over)
         assert [step for step, _ in path.path] == ["polish"]
         assert path.seconds == pytest.approx(1.0, abs=0.1)
 

@@ -82,15 +82,15 @@ class CriticalPath:
 
 
 def find_critical_path(
-    run: Run, measured: float, concurrency: int | None = None, began: float = 0.0
+    run: Run, measured: float, concurrency: int | None = None, taken_over: int = 0
 ) -> CriticalPath:
     """Return the critical path of a run that took `measured` seconds.
 
-    `concurrency` is how many of its nodes could run at once. What ended before the run `began` (in
-    seconds since 1970) was taken over from another one, and takes no time. Raises `InputError` if
-    no activation is finished.
+    `concurrency` is how many of its nodes could run at once. The first `taken_over` activations of
+    its history were done by another run, and take no time. Raises `InputError` if no activation is
+    finished.
     """
-    work = collect_work(run, concurrency, began)
+    work = collect_work(run, concurrency, taken_over)
     if not work.items:
         raise InputError(
             f"Nothing of run {run.run_id} is finished yet, so it has no critical path. "
@@ -158,13 +158,13 @@ def _list_gains(work: Work, times: Schedule) -> Iterable[LimitGain]:
 
 
 # ---- work of a run -------------------------------------------------------------------------------
-def collect_work(run: Run, concurrency: int | None = None, began: float = 0.0) -> Work:
+def collect_work(run: Run, concurrency: int | None = None, taken_over: int = 0) -> Work:
     """Return the finished activations of a run as work, each after what it depends on."""
-    collector = _Collector([Limit("the run", concurrency)], began)
+    collector = _Collector([Limit("the run", concurrency)])
     # In the history the activations inside of a sub-flow or map come before it.
-    for activation in run.history:
+    for number, activation in enumerate(run.history):
         if activation.ended_at:
-            collector.add(activation)
+            collector.add(activation, is_own=number >= taken_over)
     collector.end_scopes(list(collector.open_items))
     return Work(tuple(collector.items), tuple(collector.limits))
 
@@ -174,7 +174,6 @@ class _Collector:
     """Work that is collected so far. Items of a map begin and end with an item of no seconds."""
 
     limits: list[Limit]
-    began: float
     items: list[WorkItem] = field(default_factory=list[WorkItem])
     numbers: dict[Activation, int] = field(default_factory=dict[Activation, int])
     inside: dict[Scope, list[int]] = field(default_factory=lambda: defaultdict(list[int]))
@@ -182,7 +181,7 @@ class _Collector:
     open_items: dict[Scope, int] = field(default_factory=dict[Scope, int])  # with their limits
     known_limits: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
 
-    def add(self, activation: Activation) -> None:
+    def add(self, activation: Activation, *, is_own: bool) -> None:
         """Add an activation that ended."""
         children = activation.children
         sources: set[int] = set()
@@ -191,16 +190,12 @@ class _Collector:
             sources = {number for scope in children.scopes for number in self.inside[scope]}
         sources = sources or self._find_sources(activation)
         # People, what is inside, and what another run did are not work of the activation itself.
-        is_waiting = (
-            activation.step.ask is not None
-            or children is not None
-            or activation.ended_at < self.began
-        )
+        is_work = is_own and activation.step.ask is None and children is None
         seconds = activation.ended_at - activation.started_at - activation.waited
-        takes = () if is_waiting else self._find_limits(activation)
+        takes = self._find_limits(activation) if is_work else ()
         item = WorkItem(
             activation.path,
-            0.0 if is_waiting else max(0.0, seconds),
+            max(0.0, seconds) if is_work else 0.0,
             tuple(sorted(sources)),
             takes,
             takes,

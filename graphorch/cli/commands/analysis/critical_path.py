@@ -47,7 +47,9 @@ def print_critical_path(flow: str, run_id: str, db: str, *, as_json: bool) -> No
     journal, plan = require_journal(db), load_flow(flow).flow.plan
     rebuilt = query_store(journal, lambda store: read_run(store, plan, run_id))
     trace = rebuilt.conversation.trace
-    path = find_critical_path(rebuilt.run, trace.seconds or 0.0, rebuilt.concurrency, rebuilt.began)
+    path = find_critical_path(
+        rebuilt.run, trace.seconds or 0.0, rebuilt.concurrency, rebuilt.taken_over
+    )
     if as_json:
         print_output(to_json_line({"run_id": trace.run_id, **asdict(path)}))
     else:

@@ -79,14 +79,14 @@ def why(
 class RebuiltRun:
     """A run rebuilt from its records, in the three forms that explain it.
 
-    `concurrency` is how many of its nodes could run at once, None without a limit; `began` when it
-    did, in seconds since 1970.
+    `concurrency` is how many of its nodes could run at once, None without a limit; it has
+    `taken_over` so many of the first activations of its history from another run.
     """
 
     plan: Plan
     run: Run
     concurrency: int | None
-    began: float
+    taken_over: int
     conversation: Conversation
     records: Sequence[Record]
 
@@ -120,7 +120,7 @@ async def read_run(store: Store, plan: Plan, word: str) -> RebuiltRun:
     log = await store.load(head.run_id)
     conversation = build_conversation(log.head, log.records, time.time())
     return RebuiltRun(
-        plan, rebuilt.run, rebuilt.concurrency, rebuilt.began, conversation, log.records
+        plan, rebuilt.run, rebuilt.concurrency, rebuilt.taken_over, conversation, log.records
     )
 
 
