@@ -67,7 +67,7 @@ def compile_plan(spec: GraphSpec, topology: Topology, regions: Regions) -> Plan:
         resources=_collect_resources(spec),
         resets=_find_resets(topology),
         tags=tuple((name, BoundFunction(tag, schema)) for name, tag in spec.tags.items()),
-        fallback_nodes=frozenset(name for item in spec.fallbacks for name in item.nodes),
+        fallback_nodes={name: item.since for item in spec.fallbacks for name in item.nodes},
         fallback_memory=frozenset(spec.fallback_memory),
     )
 

@@ -148,8 +148,13 @@ def _describe_node_1(plan: Plan, step: Step) -> dict[str, Any]:
 # ---- what the formats share ----------------------------------------------------------------------
 def _steps(plan: Plan, format: int) -> list[Step]:
     """Return the nodes that a format describes, without END."""
-    steps = plan.steps[:-1]
-    return [step for step in steps if format >= 3 or step.name not in plan.fallback_nodes]
+    hidden = _find_hidden(plan, format)
+    return [step for step in plan.steps[:-1] if step.name not in hidden]
+
+
+def _find_hidden(plan: Plan, format: int) -> set[str]:
+    """Return the nodes of fallbacks that a format does not know yet."""
+    return {name for name, since in plan.fallback_nodes.items() if format < since}
 
 
 def _memory(plan: Plan, format: int) -> list[type[BaseModel]]:
@@ -171,7 +176,7 @@ def _reducers(plan: Plan) -> dict[str, str]:
 
 def _edges(plan: Plan, format: int) -> list[list[Any]]:
     name = plan.topology.name
-    hidden = plan.fallback_nodes if format < 3 else ()
+    hidden = _find_hidden(plan, format)
     return [
         [name(edge.source), name(edge.target), edge.kind, [str(label) for label in edge.labels]]
         for edge in plan.topology.edges

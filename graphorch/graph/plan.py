@@ -244,7 +244,8 @@ class Plan:
     # loop -> the nested loops whose count begins anew when it is taken
     resets: Mapping[int, frozenset[int]] = field(default_factory=dict[int, frozenset[int]])
     tags: tuple[tuple[str, BoundFunction], ...] = ()  # labels that model calls carry
-    fallback_nodes: frozenset[str] = frozenset()
+    # the nodes of fallbacks, and the first format of journals that describes them
+    fallback_nodes: Mapping[str, int] = field(default_factory=dict[str, int])
     fallback_memory: frozenset[type[BaseModel]] = frozenset()
 
     # Derived once, since every run needs them.

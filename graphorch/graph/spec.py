@@ -88,14 +88,15 @@ class FallbackSpec:
 
     It is left out, with `warning`, where the graph would not build with it: what follows may read
     what the failed node would have written. Nothing else leads to `nodes`. Its edges come after all
-    others, and the formats 1 and 2 of a graph's description leave it out, so that runs which began
-    before there were fallbacks can be resumed.
+    others, and the formats of a graph's description before `since` leave it out, so that runs which
+    began before there was this way can be resumed.
     """
 
     nodes: tuple[str, ...]
     errors: tuple[ErrorSpec, ...]
     edges: tuple[tuple[str, str], ...]
     warning: Problem
+    since: int = 3
 
 
 @dataclass(slots=True)

@@ -90,8 +90,14 @@ class PatternBuilder:
         return self.spec.nodes[name]
 
     def can_ask_models(self, name: str) -> bool:
-        """Return whether a node is an agent, or a function that may ask models."""
+        """Return whether a node, or one inside of it, is an agent or may ask models."""
         node = self.node(name)
+        if node.kind == "sub":
+            return self.spec.subs[name].flow.can_ask
+        if node.kind == "map":
+            work = self.spec.maps[name]
+            worker = work.worker is not None and work.worker.signature.has_context
+            return worker or (work.flow is not None and work.flow.can_ask)
         is_function = node.kind == "node" and node.signature.has_context
         return node.kind == "agent" or (is_function and node.options.asks_models)
 
@@ -240,7 +246,10 @@ class PatternBuilder:
         problem = Problem(code, f"node '{source}'", what, fix, "warning")
         errors = (ErrorSpec(source, handler, (AnswerError, NoUsableAnswer)),)
         edges = tuple((handler, target) for target in targets)
-        self.spec.fallbacks.append(FallbackSpec((handler, *nodes), errors, edges, problem))
+        # Failures inside of a sub-flow or map have a way out since format 4.
+        since = 4 if self.node(source).kind in ("sub", "map") else 3
+        fallback = FallbackSpec((handler, *nodes), errors, edges, problem, since)
+        self.spec.fallbacks.append(fallback)
 
     def has_slice(self, model: type[BaseModel]) -> bool:
         """Return whether the author's state inherits from a slice."""

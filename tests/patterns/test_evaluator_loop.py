@@ -494,6 +494,26 @@ def test_invalid_judgement_keeps_best_attempt() -> None:
     assert note.text.endswith("; the best attempt was kept, with score 7") or "…" in note.text
 
 
+def test_invalid_judgement_inside_sub_flow_keeps_best_attempt() -> None:
+    """The same holds for a judge that is a flow of its own."""
+
+    class Judged(Draft, Grade): ...
+
+    def enter(d: Draft) -> Draft:
+        return d
+
+    def leave(g: Grade) -> Grade:
+        return g
+
+    jury = Graph("jury", Judged, input=Draft, output=Grade).chain(judge).build()
+    graph = Graph("essay", State, input=Task, output=Out)
+    judges = graph.sub("judges", jury, enter=enter, leave=leave)
+    graph.evaluator_loop(write, judges, accept=good, score=points, max_rounds=6)
+    result = run_virtual(graph.build().run(Task(task="tides"), client=judged(3, 7, 4, None)))
+    assert (result.output.draft, result.output.points) == ("draft 2", 7)
+    assert "('judges' gave no valid answer: " in result.notes[0].text
+
+
 def test_invalid_first_judgement_keeps_the_attempt() -> None:
     """Without any judgement the attempt stays as it is, if the judge's slice has defaults."""
     result = run_virtual(looped().build().run(Task(task="tides"), client=judged(None)))

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Committed, Graph, Request, agent, node
+from graphorch.graph.fingerprint import describe
 from graphorch.patterns import Chosen, ScoreOutside
 from graphorch.testing.virtual_clock import run_virtual
 from tests.patterns.helpers import Models, asked, cause, codes, emitted, events_of, failure
@@ -382,6 +383,62 @@ def test_invalid_answer_counts_as_unsure(
     assert result.output.reply == route
     assert result.notes[-1].text.startswith(note)
     assert "JSON" in result.notes[-1].text
+
+
+class SortedDesk(Question, Sorted): ...
+
+
+def enter(q: Question) -> Question:
+    return q
+
+
+def enter_all(q: Question) -> list[Question]:
+    return [q]
+
+
+def leave(s: Sorted) -> Sorted:
+    return s
+
+
+def take_first(all_sorted: list[Sorted]) -> Sorted:
+    return all_sorted[0]
+
+
+@pytest.mark.parametrize("kind", ["sub", "map", "map of flows"])
+@pytest.mark.parametrize(
+    ("options", "route"), [({}, "person"), ({"second_opinion": classify_again}, "technical")]
+)
+def test_invalid_answer_inside_classifier(kind: str, options: dict[str, Any], route: str) -> None:
+    """An invalid answer inside of a classifier that is a sub-flow or a map counts as unsure."""
+    inner = Graph("inner", SortedDesk, input=Question, output=Sorted).chain(classify).build()
+    graph = Graph("desk", Desk, input=Question, output=Reply)
+    classifier: Any = (
+        graph.sub("sort", inner, enter=enter, leave=leave)
+        if kind == "sub"
+        else graph.map(
+            "sort",
+            classify if kind == "map" else inner,
+            over=enter_all,
+            gather=take_first,
+            max_items=2,
+        )
+    )
+    routes: Any = {"billing": billing, "technical": technical, "account": account}
+    graph.router(
+        classifier, kind_of, routes, default=person, confidence=sure_of, threshold=0.7, **options
+    )
+    flow = graph.build()
+    assert flow.warnings == ()
+    result = run_virtual(flow.run(Question(question="?"), client=babbles("vendor/small")))
+    assert result.output.reply == route
+    assert result.notes[-1].text.startswith("'sort' gave no valid answer, so ")
+    assert "JSON" in result.notes[-1].text
+    # Runs that were stored before there was this way still belong to the graph.
+    described = {format: str(describe(flow.plan, format)) for format in (3, 4)}
+    assert {format: "sort_invalid" in text for format, text in described.items()} == {
+        3: False,
+        4: True,
+    }
 
 
 def test_unsure_then_invalid_takes_default() -> None:
