@@ -24,6 +24,7 @@ from graphorch.trace.export.recorder import Recorder
 from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.index import SpanIndex
 from graphorch.trace.spans.model import Span, Trace
+from graphorch.trace.spans.sampling import Sampling
 
 DAY = 86_400.0
 BASE = 1.7e9
@@ -310,6 +311,48 @@ def test_receiver_gets_resumed_run_under_new_ids() -> None:
         roots = [span for span in sink.spans if span.kind == "run"]
         assert [root.status for root in roots] == ["failed", "failed", "ok"]
         assert [root.link for root in roots] == ["", roots[0].id, roots[1].id]
+
+    run_virtual(main())
+
+
+def test_kept_run_is_sent_to_its_end() -> None:
+    """A run that was kept since it failed is sent on, though by its share it would not be."""
+    times = Times([(1.0, True), (1.0, False)])
+
+    async def work(text: Text) -> Draft:
+        await times.spend()
+        return Draft(draft="done")
+
+    async def main() -> None:
+        sink = Sent()
+        store = Recorder(MemoryStore(), sink, sampling=Sampling(share=0.0))
+        await fail_then_resume(flow_of(work), store)
+        trace = await read(store)
+        store.stop()
+        assert_sent_once(sink, trace)
+
+    run_virtual(main())
+
+
+def test_run_that_is_kept_late_is_sent_whole() -> None:
+    """A run that waited and then failed is sent with what came before the pause."""
+
+    async def work(text: Text) -> Draft:
+        raise OSError("down")
+
+    async def main() -> None:
+        graph = Graph("late", State, input=Text, output=Draft)
+        ask = graph.ask("ask", question=lambda state: "Good?", answer=Verdict)
+        flow = graph.chain(ask, node(work)).build()
+        sink = Sent()
+        store = Recorder(MemoryStore(), sink, sampling=Sampling(share=0.0))
+        await flow.run(Text(), run_id="one", durable=store, clock=now)
+        await asyncio.sleep(DAY)
+        with pytest.raises(RunFailed):
+            await flow.answer("one", "ask", Verdict(), durable=store, clock=now)
+        trace = await read(store)
+        store.stop()
+        assert_sent_once(sink, trace)
 
     run_virtual(main())
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,7 +28,9 @@ _TYPES: dict[str, Any] = {
 class Collector:
     """Requests received: bodies as plain data by path, raw bytes and headers.
 
-    `status` is the HTTP status of every answer.
+    `status` is the HTTP status of every answer, unless `statuses` has one for the path, or `judge`
+    says one for a path and a body. `answers` are bodies of successes by path, and `kind` is their
+    content type. `times` are those of all requests by path.
     """
 
     url: str = ""
@@ -35,6 +38,12 @@ class Collector:
     raw: list[bytes] = field(default_factory=list[bytes])
     headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     status: int = 200
+    statuses: dict[str, int] = field(default_factory=dict[str, int])
+    judge: Callable[[str, Any], int] | None = None
+    answers: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    kind: str = "application/json"
+    answer_headers: dict[str, str] = field(default_factory=dict[str, str])
+    times: dict[str, list[float]] = field(default_factory=lambda: {path: [] for path in _TYPES})
     may_answer: threading.Event = field(default_factory=threading.Event)
 
     def spans(self) -> list[dict[str, Any]]:
@@ -81,17 +90,25 @@ def collecting() -> Iterator[Collector]:
             data = self.rfile.read(int(self.headers["content-length"]))
             data = gzip.decompress(data) if self.headers.get("content-encoding") == "gzip" else data
             collector.may_answer.wait(10)
-            if collector.status == 200:
+            collector.times[self.path].append(time.monotonic())
+            body = _decoded(self.path, data, self.headers["content-type"])
+            status = collector.statuses.get(self.path, collector.status)
+            if collector.judge is not None:
+                status = collector.judge(self.path, body)
+            if status == 200:
                 collector.raw.append(data)
                 collector.headers.append(
                     {name.lower(): value for name, value in self.headers.items()}
                 )
-                collector.bodies[self.path].append(
-                    _decoded(self.path, data, self.headers["content-type"])
-                )
-            self.send_response(collector.status)
-            self.send_header("content-length", "0")
+                collector.bodies[self.path].append(body)
+            answer = collector.answers.get(self.path, b"") if status == 200 else b""
+            self.send_response(status)
+            for name, value in collector.answer_headers.items():
+                self.send_header(name, value)
+            self.send_header("content-type", collector.kind)
+            self.send_header("content-length", str(len(answer)))
             self.end_headers()
+            self.wfile.write(answer)
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

@@ -96,18 +96,24 @@ class Metrics:
         histogram.add(value)
 
     def encode(self, now: float) -> list[dict[str, Any]]:
-        """Return all metrics in the form of OTLP; `now` is in seconds since 1970."""
+        """Return all points in the form of OTLP, each as a metric; `now` is in seconds since 1970.
+
+        So a request that is too large can be halved.
+        """
         metrics: list[dict[str, Any]] = []
         for name, series in self._series.items():
-            points = [self._encode_point(key, histogram, now) for key, histogram in series.items()]
-            metrics.append(
-                {
-                    "name": name,
-                    "unit": c.METRICS[name].unit,
-                    "description": c.METRICS[name].description,
-                    "histogram": {"aggregationTemporality": _CUMULATIVE, "dataPoints": points},
-                }
-            )
+            unit, description, _ = c.METRICS[name]
+            for key, histogram in series.items():
+                points = [self._encode_point(key, histogram, now)]
+                described = {"aggregationTemporality": _CUMULATIVE, "dataPoints": points}
+                metrics.append(
+                    {
+                        "name": name,
+                        "unit": unit,
+                        "description": description,
+                        "histogram": described,
+                    }
+                )
         return metrics
 
     def _encode_point(self, key: Key, histogram: _Histogram, now: float) -> dict[str, Any]:

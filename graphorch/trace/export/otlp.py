@@ -7,17 +7,22 @@ answers are sent only on request.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
+from graphorch._version import __version__
 from graphorch.errors import InputError
 from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.export import conventions as c
 from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 
-Signal: TypeAlias = Literal["traces", "metrics", "logs"]
+Signal: TypeAlias = Literal["traces", "logs", "metrics"]
+SIGNALS: Final[tuple[Signal, ...]] = get_args(Signal)
+
+Protocol: TypeAlias = Literal["http/protobuf", "http/json"]
 Json: TypeAlias = dict[str, Any]
 
 _INTERNAL, _CLIENT = 1, 3  # kinds of spans
@@ -25,16 +30,24 @@ _OK, _ERROR = 1, 2  # codes of status
 _INFO, _WARN, _SEVERE = (9, "INFO"), (13, "WARN"), (17, "ERROR")  # severities
 _LONGEST = 500  # characters of a message
 _OPENINFERENCE = {"run": "CHAIN", "flow": "CHAIN", "call": "LLM", "tool": "TOOL"}
-_MESSAGES = {
-    "traces": (
-        "opentelemetry.proto.collector.trace.v1.trace_service_pb2",
-        "ExportTraceServiceRequest",
-    ),
+_SERVICES: Mapping[Signal, tuple[str, str]] = {
+    "traces": ("opentelemetry.proto.collector.trace.v1.trace_service_pb2", "ExportTraceService"),
+    "logs": ("opentelemetry.proto.collector.logs.v1.logs_service_pb2", "ExportLogsService"),
     "metrics": (
         "opentelemetry.proto.collector.metrics.v1.metrics_service_pb2",
-        "ExportMetricsServiceRequest",
+        "ExportMetricsService",
     ),
-    "logs": ("opentelemetry.proto.collector.logs.v1.logs_service_pb2", "ExportLogsServiceRequest"),
+}
+# Names of the three levels of a request: of a resource, of a scope, of its items.
+_LEVELS: Mapping[Signal, tuple[str, str, str]] = {
+    "traces": ("resourceSpans", "scopeSpans", "spans"),
+    "logs": ("resourceLogs", "scopeLogs", "logRecords"),
+    "metrics": ("resourceMetrics", "scopeMetrics", "metrics"),
+}
+_REJECTED: Mapping[Signal, str] = {
+    "traces": "rejectedSpans",
+    "logs": "rejectedLogRecords",
+    "metrics": "rejectedDataPoints",
 }
 
 
@@ -93,44 +106,78 @@ def encode_events(span: Span, trace: Trace, redaction: Redaction) -> list[Json]:
     return events
 
 
-def build_spans_request(resource: Mapping[str, Any], spans: Sequence[Json]) -> Json:
-    """Return the body of an export of spans."""
-    return _build_request(resource, "resourceSpans", "scopeSpans", "spans", spans)
-
-
-def build_logs_request(resource: Mapping[str, Any], records: Sequence[Json]) -> Json:
-    """Return the body of an export of log records."""
-    return _build_request(resource, "resourceLogs", "scopeLogs", "logRecords", records)
-
-
-def build_metrics_request(resource: Mapping[str, Any], metrics: Sequence[Json]) -> Json:
-    """Return the body of an export of metrics."""
-    return _build_request(resource, "resourceMetrics", "scopeMetrics", "metrics", metrics)
-
-
-def _build_request(
-    resource: Mapping[str, Any], outer: str, inner: str, name: str, items: Sequence[Json]
-) -> Json:
-    scope = {"scope": {"name": c.SCOPE}, name: list(items)}
+def build_request(signal: Signal, resource: Mapping[str, Any], items: Sequence[Json]) -> Json:
+    """Return the body of an export of spans, of log records, or of metrics with one point each."""
+    outer, inner, name = _LEVELS[signal]
+    if signal == "metrics":
+        items = _join_points(items)
+    scope = {"scope": {"name": c.SCOPE, "version": __version__}, name: list(items)}
     attributes = encode_attributes(resource)
     return {outer: [{"resource": {"attributes": attributes}, inner: [scope]}]}
 
 
-def encode_json(body: Json) -> bytes:
+def _join_points(items: Sequence[Json]) -> list[Json]:
+    """Return each metric once, with all of its points."""
+    metrics: dict[str, Json] = {}
+    for item in items:
+        metric = metrics.get(item["name"])
+        if metric is None:
+            histogram = item["histogram"]
+            points = {"dataPoints": list(histogram["dataPoints"])}
+            metrics[item["name"]] = {**item, "histogram": {**histogram, **points}}
+        else:
+            metric["histogram"]["dataPoints"] += item["histogram"]["dataPoints"]
+    return list(metrics.values())
+
+
+def read_answer(signal: Signal, body: bytes, kind: str) -> tuple[int, str]:
+    """Return how many items of a request a collector rejected, and its message.
+
+    `kind` is the content type of its answer; what cannot be read says nothing.
+    """
+    try:
+        answer = _decode_answer(signal, body, kind)
+        partial: Json = answer.get("partialSuccess") or {}
+        return max(0, int(partial.get(_REJECTED[signal], 0))), str(partial.get("errorMessage", ""))
+    # Whatever a receiver makes up must not lose what it took.
+    except (ValueError, TypeError, AttributeError):
+        return 0, ""
+
+
+def _decode_answer(signal: Signal, body: bytes, kind: str) -> Any:
+    if not body:
+        return {}
+    if "json" in kind:
+        return json.loads(body)
+    if "protobuf" not in kind or importlib.util.find_spec("google.protobuf") is None:
+        return {}
+    from google.protobuf.json_format import MessageToDict
+    from google.protobuf.message import DecodeError
+
+    module, name = _SERVICES[signal]
+    message = getattr(_import_module(module), f"{name}Response")()
+    try:
+        message.ParseFromString(body)
+    except DecodeError:
+        return {}
+    return MessageToDict(message)
+
+
+def encode_json(body: Mapping[str, Any]) -> bytes:
     """Return the JSON form of a request."""
     return json.dumps(body, ensure_ascii=True).encode()
 
 
-def encode_protobuf(signal: Signal, body: Json) -> bytes:
+def encode_protobuf(signal: Signal, body: Mapping[str, Any]) -> bytes:
     """Return the binary form of a request. Raises `InputError` without the extra `otel`."""
-    module, name = _MESSAGES[signal]
-    message = getattr(_import_module(module), name)
-    return message(**_convert_fields(body)).SerializeToString()
+    module, name = _SERVICES[signal]
+    message = getattr(_import_module(module), f"{name}Request")
+    return message(**_convert_fields(dict(body))).SerializeToString()
 
 
 def check_protobuf() -> None:
     """Raise `InputError` unless the extra `otel` is installed."""
-    for module, _ in _MESSAGES.values():
+    for module, _ in _SERVICES.values():
         _import_module(module)
 
 

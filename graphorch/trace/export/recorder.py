@@ -7,7 +7,7 @@
 Rules of this file:
 1. A run waits for the store within, and for nothing else.
 2. A batch of records costs the run one append to a bounded queue; a thread does the rest.
-3. If the queue is full or a sink fails, that is counted and the run continues.
+3. If the queue is full or a sink fails, that is counted and logged, and the run continues.
 
 Nothing is lost for good: the records are in the store, and an index or an export can be made of
 them later.
@@ -15,6 +15,8 @@ them later.
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import functools
 import logging
 import threading
@@ -38,10 +40,11 @@ from graphorch.trace.spans.model import PARENT_TAG, Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace.spans.sampling import Sampling
 
-_MOST_BATCHES = 20_000  # of records that may wait
+_MOST_BATCHES = 100_000  # of records that may wait
 _MOST_RUNS = 2_000  # that are followed at once
 _MOST_SPANS = 5_000  # that one run may hold back until its sampling is decided
 _INTERVAL = 0.05  # seconds between two looks at the queue
+_LONGEST_STOP = 30.0  # seconds that sinks get for what is left
 _LAST_KIND: Final[RecordKind] = "ended"
 _LOG = logging.getLogger(__name__)
 
@@ -179,16 +182,25 @@ class Recorder(ForwardingStore):
         return log
 
     async def close(self) -> None:
-        """Give the sinks what is left, for at most some seconds, and close the store within."""
-        self.stop()
+        """Give the sinks what is left, for at most 30 seconds, and close the store within."""
+        await asyncio.to_thread(self.stop)
         await self._store.close()
 
     # ---- the thread of the sinks ---------------------------------------------------------------
-    def stop(self, seconds: float = 5.0) -> None:
-        """Give the sinks what is left, for at most `seconds`; the store stays open."""
+    def stop(self, seconds: float = _LONGEST_STOP) -> None:
+        """Give the sinks what is left, for at most `seconds`; the store stays open.
+
+        A program that forgets it does it when it ends.
+        """
         self._is_closed.set()
+        atexit.unregister(self.stop)
         if self._thread is not None:
             self._thread.join(seconds)
+            if self._thread.is_alive():
+                _LOG.warning(
+                    "the sinks of traces were not done after %g s: what is left may be lost",
+                    seconds,
+                )
 
     def wait_until_delivered(self, seconds: float = 5.0) -> bool:
         """Wait until the sinks have taken all that was appended so far, for at most `seconds`."""
@@ -197,7 +209,7 @@ class Recorder(ForwardingStore):
 
     def _enqueue(self, batch: _Batch) -> None:
         if len(self._queue) >= _MOST_BATCHES:
-            self.lost.batches += 1
+            self._lose_batch("records come faster than the sinks take them")
             return
         self._queue.append(batch)
         if self._thread is None and not self._is_closed.is_set():
@@ -205,6 +217,12 @@ class Recorder(ForwardingStore):
                 target=self._work, name="graphorch recorder", daemon=True
             )
             self._thread.start()
+            atexit.register(self.stop)
+
+    def _lose_batch(self, why: str) -> None:
+        self.lost.batches += 1
+        if self.lost.batches == 1:
+            _LOG.warning("spans are missing in traces: %s; later losses are only counted", why)
 
     def _work(self) -> None:
         while True:
@@ -237,7 +255,7 @@ class Recorder(ForwardingStore):
             return
         run = self._runs.get(batch.run_id)
         if run is None:
-            self.lost.batches += 1
+            self._lose_batch(f"more than {_MOST_RUNS:,} runs are under way")
             return
         if batch.status is not None:
             run.head = replace(run.head, status=batch.status)
@@ -246,7 +264,11 @@ class Recorder(ForwardingStore):
             self._end(run)
 
     def _follow(self, head: RunHead, records: Sequence[Record]) -> None:
-        """Begin to follow a run; spans of its earlier records reached the sinks before."""
+        """Begin to follow a run.
+
+        Spans of its earlier records reached the sinks before, unless it was not sampled: then they
+        wait for what becomes of it now. Once a run was kept, what follows is.
+        """
         conversation = None
         if any(sink.needs_content for sink in self._sinks):
             conversation = ConversationBuilder(head, self._redaction)
@@ -254,8 +276,12 @@ class Recorder(ForwardingStore):
         is_sampled = self._sampling.includes(head.run_id)
         run = self._runs[head.run_id] = _FollowedRun(spans, conversation, head, is_sampled)
         for record in records:
-            run.take(record)
-        run.turns.clear()
+            run.held += run.take(record)
+            if record.kind == _LAST_KIND and self._sampling.keeps(spans.trace):
+                run.is_sampled = True
+        if run.is_sampled:
+            run.held.clear()
+            run.turns.clear()
         self._runs.move_to_end(head.run_id)
         while len(self._runs) > _MOST_RUNS:
             self._runs.popitem(last=False)
@@ -266,7 +292,7 @@ class Recorder(ForwardingStore):
         if run.is_sampled:
             self._deliver(run)
         elif len(run.held) > _MOST_SPANS:
-            self.lost.batches += 1
+            self._lose_batch(f"a run that is not sampled yet has more than {_MOST_SPANS:,} spans")
             run.held.clear()
             run.turns.clear()
 

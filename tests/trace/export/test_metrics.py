@@ -20,7 +20,10 @@ def encode(*spans: Span, now: float = 2000.0) -> dict[str, list[dict[str, Any]]]
     metrics = Metrics(1000.0)
     for span in spans:
         metrics.add(span, make_trace())
-    return {metric["name"]: metric["histogram"]["dataPoints"] for metric in metrics.encode(now)}
+    points: dict[str, list[dict[str, Any]]] = {}
+    for metric in metrics.encode(now):
+        points.setdefault(metric["name"], []).extend(metric["histogram"]["dataPoints"])
+    return points
 
 
 def test_histogram_agrees_with_values() -> None:

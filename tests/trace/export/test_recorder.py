@@ -119,7 +119,7 @@ def test_full_queue_drops_and_counts() -> None:
         recorder = Recorder(Instant(), Kept())
         recorder.stop()  # nobody takes anything any more
         lease = Lease("one", "me", 1, 1e12)
-        for _ in range(20_010):
+        for _ in range(100_010):
             await recorder.append(lease, (), expected_last_seq=0)
         assert recorder.lost.batches == 10
 
