@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import END, Graph, GraphError, GraphorchError, Retry, agent, node
+from tests.parameter_ids import format_id
 
 
 class Item(BaseModel):
@@ -171,7 +172,7 @@ CASES: list[tuple[Callable[..., None], str, list[Any]]] = [
 @pytest.mark.parametrize(
     ("build", "option", "value"),
     [
-        pytest.param(build, option, value, id=f"{build.__name__}-{option}-{value!r:.30}")
+        pytest.param(build, option, value, id=f"{build.__name__}-{option}-{format_id(value)}")
         for build, option, values in CASES
         for value in values
     ],
@@ -183,7 +184,7 @@ def test_wrong_argument_is_refused(build: Callable[..., None], option: str, valu
     assert all(problem.where and problem.fix for problem in caught.value.problems)
 
 
-@pytest.mark.parametrize("value", [5, "x", [], object(), int, ValueError], ids=repr)
+@pytest.mark.parametrize("value", [5, "x", [], object(), int, ValueError], ids=format_id)
 def test_wrong_function_of_node_is_refused(value: object) -> None:
     with pytest.raises(GraphError, match="NODE_SIGNATURE"):
         node_of(value)

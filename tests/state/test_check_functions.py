@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 from graphorch.state.check_functions import returns_argument
+from tests.parameter_ids import format_id
 
 
 def positive(value: int) -> int:
@@ -131,7 +132,7 @@ def test_check_returns_its_argument(function: Callable[..., Any]) -> None:
     assert returns_argument(function)
 
 
-@pytest.mark.parametrize("function", CONVERSIONS, ids=str)
+@pytest.mark.parametrize("function", CONVERSIONS, ids=format_id)
 def test_conversion_is_no_check(function: Callable[..., Any]) -> None:
     """A function that may return something else, or whose code cannot be read, is no check."""
     assert not returns_argument(function)

@@ -39,6 +39,7 @@ from graphorch.state.reducers import (
     takes_two,
     union,
 )
+from tests.parameter_ids import format_id
 
 LISTS, SETS = st.lists(st.integers(0, 3), max_size=3), st.sets(st.integers(0, 5))
 TABLES, NUMBERS = st.dictionaries(st.sampled_from("abc"), st.integers(0, 3)), st.integers(-5, 5)
@@ -201,7 +202,7 @@ def info_of(annotation: Any) -> Any:
         (operator.add, "add"),
         (max, "max"),
     ],
-    ids=str,
+    ids=format_id,
 )
 def test_callable_in_annotation_is_reducer(reducer: Callable[..., Any], name: str) -> None:
     """A function, a partial and a callable object are reducers."""
@@ -216,7 +217,7 @@ def test_callable_in_annotation_is_reducer(reducer: Callable[..., Any], name: st
         *(AfterValidator(len), BeforeValidator(len), PlainSerializer(len), Field(gt=1)),
         *(annotated_types.Not(bool), deprecated("old"), SkipValidation, int, "text"),
     ],
-    ids=str,
+    ids=format_id,
 )
 def test_description_is_no_reducer(metadata: Any) -> None:
     """What describes a field for pydantic and others is no reducer."""
