@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from graphorch.engine.events import Committed as Committed
     from graphorch.engine.events import Emitted as Emitted
     from graphorch.engine.events import Ended as Ended
+    from graphorch.engine.events import Expanded as Expanded
     from graphorch.engine.events import Failed as Failed
     from graphorch.engine.events import ModelCalled as ModelCalled
     from graphorch.engine.events import QuestionAsked as QuestionAsked
@@ -91,8 +92,8 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
     {
         "agents.agent": "agent",
         "engine.events": (
-            "Cancelled Committed Emitted Ended Failed ModelCalled QuestionAsked RunEvent Skipped "
-            "Started TextDelta"
+            "Cancelled Committed Emitted Ended Expanded Failed ModelCalled QuestionAsked RunEvent "
+            "Skipped Started TextDelta"
         ),
         "engine.settings": "Limits",
         "errors": (

@@ -106,8 +106,7 @@ def _make_event_writer(progress: Progress, stop_now: Callable[[], None]) -> even
 
     def write(event: events.RunEvent) -> None:
         progress.feed(event)
-        fields = {name: getattr(event, name) for name in event.__slots__}
-        line = to_json_line({"event": events.EVENT_NAMES[type(event)], **fields})
+        line = to_json_line(_describe_event(event))
         try:
             print(line, file=stream, flush=True)
         except BrokenPipeError:
@@ -115,3 +114,14 @@ def _make_event_writer(progress: Progress, stop_now: Callable[[], None]) -> even
                 stop_now()
 
     return write
+
+
+def _describe_event(event: events.RunEvent) -> dict[str, Any]:
+    """Return an event as programs read it; a user's own event is in `value`, its class in `type`."""
+    described: dict[str, Any] = {"event": events.EVENT_NAMES[type(event)]}
+    if isinstance(event, events.Emitted):
+        own = event.event
+        return described | {
+            "path": event.path, "node": event.node, "type": type(own).__name__, "value": own
+        }
+    return described | {name: getattr(event, name) for name in event.__slots__}

@@ -8,8 +8,8 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
-from graphorch.cli.progress import NodeProgress, Progress, format_usage
-from graphorch.cli.terminal import print_status, sanitize_line
+from graphorch.cli.progress import NodeProgress, Progress, format_items, format_usage
+from graphorch.cli.terminal import print_status, sanitize, sanitize_line
 from graphorch.engine import events
 from graphorch.text import format_cost, format_seconds
 
@@ -26,6 +26,7 @@ _STYLES = {
     "cancelled": "dim",
 }
 _STATUSES_SHOWN_FIRST = ("running", "waiting", "failed")
+_STATUSES_WITH_REASON = frozenset({"failed", "waiting", "skipped", "cancelled"})
 
 
 def is_live() -> bool:
@@ -133,7 +134,7 @@ def build_table(progress: Progress, width: int, height: int) -> RenderableType:
             Text(row.status, _STYLES[row.status]),
             Text(_format_name(row, width)),
             Text(f"{_count_seconds(row, now):.1f} s"),
-            Text(_format_remark(row, width), "dim"),
+            Text(_format_remark(row, width, now), "dim"),
         )
     total = progress.total
     table.add_row(
@@ -154,12 +155,21 @@ def _count_seconds(row: NodeProgress, now: float) -> float:
     return row.seconds + (now - row.began) if row.status == "running" else row.seconds
 
 
-def _format_remark(row: NodeProgress, width: int) -> str:
-    """Return the end of the answer that a running node receives, else what the node used."""
-    if row.status != "running" or not row.tail:
-        return format_usage(row)
+def _format_remark(row: NodeProgress, width: int, now: float) -> str:
+    """Return what a node is at, and what it used.
+
+    A map counts its items, a running node shows the end of the answer that it receives, and one
+    that failed, waits or was stopped says why.
+    """
     space = max(20, width - 60)
-    return "… " + sanitize_line(row.tail, space)[-space:]
+    parts: list[str] = []
+    if row.items is not None:
+        parts.append(format_items(row.items, now))
+    elif row.status == "running" and row.tail:
+        return "… " + sanitize(" ".join(row.tail.split()))[-space:]
+    if row.remark and row.status in _STATUSES_WITH_REASON:
+        parts.append(sanitize_line(row.remark, space))
+    return ", ".join(filter(None, [*parts, format_usage(row)]))
 
 
 def select_rows(rows: Sequence[NodeProgress], height: int) -> list[NodeProgress]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,10 +11,57 @@ from typing import Literal, TypeAlias
 from graphorch.engine import events
 from graphorch.text import format_cost, plural
 
+_NodeEvent: TypeAlias = (
+    events.Started
+    | events.Expanded
+    | events.TextDelta
+    | events.ModelCalled
+    | events.Committed
+    | events.Failed
+    | events.Skipped
+    | events.Cancelled
+    | events.QuestionAsked
+    | events.Emitted
+)
+
+_ITEM = re.compile(r"\[\d+\]/")  # the place of an item in a path
 _TAIL_LENGTH = 200  # characters of a model's answer that are kept for showing
+
+_MOST_ITEMS = 6  # of a map that have rows of their own
 
 NodeStatus: TypeAlias = Literal["running", "done", "failed", "waiting", "skipped", "cancelled"]
 """Status of a node for people, after its latest event."""
+
+
+@dataclass(slots=True)
+class ItemCount:
+    """Items of a map: how many there are, and how many of them have ended, failed or wait."""
+
+    total: int
+    began: float
+    done: int = 0
+    failed: set[str] = field(default_factory=set[str])
+    waiting: set[str] = field(default_factory=set[str])
+
+    @property
+    def ended(self) -> int:
+        """Items that are done or have failed."""
+        return self.done + len(self.failed)
+
+    def feed(self, item: str, inner_path: str, event: events.RunEvent) -> None:
+        """Take an event inside of an item into account; `inner_path` is its path in there."""
+        match event:
+            case events.Committed(to=to):
+                self.waiting.discard(item)
+                if "/" not in inner_path and "END" in to:
+                    self.failed.discard(item)
+                    self.done += 1
+            case events.Failed(retry_in=None, handled=False):
+                self.failed.add(item)
+            case events.QuestionAsked():
+                self.waiting.add(item)
+            case _:
+                pass
 
 
 @dataclass(slots=True)
@@ -21,6 +69,8 @@ class NodeProgress:
     """Figures of a node, over all its activations.
 
     `began` is when the current activation did, `seconds` the time that the finished ones took.
+    `remark` is why it failed or was stopped. `items` counts those of a map that has one row for
+    all of them; the calls inside of it are its own then.
     """
 
     path: str
@@ -33,11 +83,16 @@ class NodeProgress:
     usd: float = 0.0
     unpriced: int = 0
     tail: str = ""
+    remark: str = ""
+    items: ItemCount | None = None
 
 
 @dataclass(slots=True)
 class Progress:
-    """State of a run as its events so far say; feed it every event."""
+    """State of a run as its events so far say; feed it every event.
+
+    The items of a large map have one row together, which counts them.
+    """
 
     clock: Callable[[], float] = time.time
     rows: dict[str, NodeProgress] = field(default_factory=dict[str, NodeProgress])
@@ -48,26 +103,43 @@ class Progress:
 
     def feed(self, event: events.RunEvent) -> None:
         """Take an event into account."""
+        if isinstance(event, events.Ended):
+            return
+        for place in _ITEM.finditer(event.path):
+            outer = self.rows.get(event.path[: place.start()])
+            if outer is not None and outer.items is not None:
+                outer.items.feed(place.group(), event.path[place.end() :], event)
+                if isinstance(event, events.ModelCalled):
+                    _add_call(event, outer)
+                return
+        self._feed_row(event, self._row(event.path))
+
+    def _feed_row(self, event: _NodeEvent, row: NodeProgress) -> None:
         match event:
-            case events.Started(path, at=at):
-                row = self._row(path)
-                row.status, row.began, row.tail = "running", at, ""
-            case events.TextDelta(path, text=text):
-                row = self._row(path)
+            case events.Started(attempt=attempt, at=at):
+                if attempt > 1 and row.status == "running":
+                    row.seconds += max(0.0, at - row.began)  # the attempt before, and the pause
+                row.status, row.began, row.tail, row.remark = "running", at, "", ""
+            case events.Expanded(items=items, at=at):
+                row.items = ItemCount(items, at) if items > _MOST_ITEMS else None
+            case events.TextDelta(text=text):
                 row.tail = (row.tail + text)[-_TAIL_LENGTH:]
-            case events.ModelCalled(path):
-                self._add_call(event, self._row(path))
-            case events.Committed(path, seconds=seconds):
-                row = self._row(path)
+            case events.ModelCalled():
+                _add_call(event, row)
+            case events.Committed(seconds=seconds):
                 row.status, row.seconds, row.visits = "done", row.seconds + seconds, row.visits + 1
-            case events.Failed(path, retry_in=retry_in):
-                self._row(path).status = "failed" if retry_in is None else "running"
-            case events.Skipped(path):
-                self._row(path).status = "skipped"
-            case events.Cancelled(path):
-                self._row(path).status = "cancelled"
-            case events.QuestionAsked(path):
-                self._row(path).status = "waiting"
+            case events.Failed(error=error, retry_in=retry_in, at=at):
+                row.remark = error
+                if retry_in is None:
+                    row.status, row.seconds = "failed", row.seconds + max(0.0, at - row.began)
+            case events.Skipped(reason=reason):
+                row.status, row.remark = "skipped", reason
+            case events.Cancelled(reason=reason):
+                if row.status == "running":
+                    row.seconds += max(0.0, self.clock() - row.began)
+                row.status, row.remark = "cancelled", reason
+            case events.QuestionAsked(question=question):
+                row.status, row.remark = "waiting", question
             case _:
                 pass
 
@@ -93,11 +165,27 @@ class Progress:
     def _row(self, path: str) -> NodeProgress:
         return self.rows.setdefault(path, NodeProgress(path, "running", self.clock()))
 
-    def _add_call(self, event: events.ModelCalled, row: NodeProgress) -> None:
-        row.calls += 1
-        row.tokens += event.input_tokens + event.output_tokens
-        row.usd += event.usd
-        row.unpriced += event.usd_source == "none"
+
+def _add_call(event: events.ModelCalled, row: NodeProgress) -> None:
+    row.calls += 1
+    row.tokens += event.input_tokens + event.output_tokens
+    row.usd += event.usd
+    row.unpriced += event.usd_source == "none"
+
+
+def format_items(items: ItemCount, now: float) -> str:
+    """Return `37/50 items, 12.1/s, 1 s left`: what has ended, how fast, and what that promises."""
+    parts = [f"{items.ended}/{items.total} items"]
+    if items.failed:
+        parts.append(f"{len(items.failed)} failed")
+    if items.waiting:
+        parts.append(f"{len(items.waiting)} waiting")
+    seconds = now - items.began
+    if items.ended and seconds > 0 and items.ended < items.total:
+        rate = items.ended / seconds
+        left = (items.total - items.ended) / rate
+        parts += [f"{rate:.2g}/s" if rate < 100 else f"{rate:.0f}/s", f"{left:,.0f} s left"]
+    return ", ".join(parts)
 
 
 def format_usage(row: NodeProgress) -> str:

@@ -3,28 +3,99 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+import textwrap
+from collections.abc import Collection, Iterator, Sequence
+from itertools import zip_longest
 
+from graphorch.cli.terminal import find_width
 from graphorch.text import format_usd
 
 
+_GAP = 2  # spaces between columns
+_NARROWEST = 12  # characters of a column of words that has to give way
+
+
 def align_columns(
-    rows: Sequence[Sequence[str]], *, indent: int = 0, numeric: Collection[int] = ()
+    rows: Sequence[Sequence[str]],
+    *,
+    indent: int = 0,
+    numeric: Collection[int] = (),
+    width: int | None = None,
 ) -> list[str]:
-    """Return a line for each row, with every column as wide as its widest cell.
+    """Return the lines of a table, with every column as wide as its widest cell.
 
     Columns are aligned to the left, those of `numeric` to the right. All rows have equally many
-    cells.
+    cells. `width` is that of the terminal on standard output by default. Where the table is wider,
+    cells are wrapped between words, and columns that do not fit even so follow below, after the
+    first column once more. What is no terminal has no width.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    width = width or find_width()
+    if width is None or not rows:
+        return _lay_out(rows, indent, numeric, _measure(rows))
+    lines: list[str] = []
+    for columns in _split(rows, numeric, width - indent):
+        part = [[row[column] for column in columns] for row in rows]
+        right = [place for place, column in enumerate(columns) if column in numeric]
+        widths = _shrink(_measure(part), right, width - indent)
+        lines += [""] * bool(lines) + _lay_out(part, indent, right, widths)
+    return lines
+
+
+def _measure(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _split(
+    rows: Sequence[Sequence[str]], numeric: Collection[int], width: int
+) -> Iterator[list[int]]:
+    """Yield the columns of each part of a table that fits; each part begins with the first one."""
+    least = [
+        size if column in numeric or column == 0 else min(size, _NARROWEST)
+        for column, size in enumerate(_measure(rows))
+    ]
+    part, used = [0], min(least[0], max(_NARROWEST, width // 3))
+    for column, size in enumerate(least[1:], 1):
+        if used + _GAP + size > width and len(part) > 1:
+            yield part
+            part, used = [0], min(least[0], max(_NARROWEST, width // 3))
+        part.append(column)
+        used += _GAP + size
+    yield part
+
+
+def _shrink(widths: list[int], numeric: Collection[int], width: int) -> list[int]:
+    """Take from the widest columns of words until the table fits, or none can give more."""
+    excess = sum(widths) + _GAP * (len(widths) - 1) - width
+    words = [column for column in range(len(widths)) if column not in numeric]
+    while excess > 0 and words:
+        widest = max(words, key=lambda column: widths[column])
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
+        excess -= 1
+    return widths
+
+
+def _lay_out(
+    rows: Sequence[Sequence[str]], indent: int, numeric: Collection[int], widths: Sequence[int]
+) -> list[str]:
     lines: list[str] = []
     for row in rows:
-        cells = [
-            cell.rjust(width) if column in numeric else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append(" " * indent + "  ".join(cells).rstrip())
+        wrapped = [_wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for parts in zip_longest(*wrapped, fillvalue=""):
+            cells = [
+                part.rjust(width) if column in numeric else part.ljust(width)
+                for column, (part, width) in enumerate(zip(parts, widths, strict=True))
+            ]
+            lines.append(" " * indent + (" " * _GAP).join(cells).rstrip())
     return lines
+
+
+def _wrap(cell: str, width: int) -> list[str]:
+    """Return the lines of a cell; only a word that is wider than the column is broken."""
+    if len(cell) <= width:
+        return [cell]
+    return textwrap.wrap(cell, width, break_on_hyphens=False) or [""]
 
 
 def format_amount(usd: float, unpriced: int) -> str:

@@ -8,6 +8,7 @@ escape: it can be seen, and it does nothing.
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from io import TextIOWrapper
 
@@ -39,6 +40,11 @@ def print_status(text: str) -> None:
 def print_output(text: str) -> None:
     """Print what the command produces on standard output; the caller sanitizes what needs it."""
     print(text, flush=True)
+
+
+def find_width() -> int | None:
+    """Return how many columns the terminal on standard output has; None if it is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def prepare_streams() -> None:

@@ -25,6 +25,16 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Expanded:
+    """A map knows its items: so many of them follow."""
+
+    path: str
+    node: str
+    items: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """The next piece of a model's answer.
 
@@ -137,6 +147,7 @@ class Ended:
 
 RunEvent: TypeAlias = (
     Started
+    | Expanded
     | TextDelta
     | ModelCalled
     | Committed
@@ -151,6 +162,7 @@ Observer: TypeAlias = Callable[[RunEvent], None]
 
 EVENT_NAMES: Final[Mapping[type, str]] = {
     Started: "started",
+    Expanded: "expanded",
     TextDelta: "text_delta",
     ModelCalled: "model_called",
     Committed: "committed",

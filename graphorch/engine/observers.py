@@ -9,7 +9,15 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from graphorch.callables import discard, is_unfinished
-from graphorch.core.events import Event, NodeFailed, NodeSkipped, NodeSucceeded, PersonAsked, Routed
+from graphorch.core.events import (
+    Event,
+    NodeFailed,
+    NodeSkipped,
+    NodeSucceeded,
+    PersonAsked,
+    Routed,
+    ScopeEntered,
+)
 from graphorch.core.tree import Activation
 from graphorch.engine import events
 from graphorch.engine.events import Observer, RunEvent, TextDelta
@@ -59,6 +67,8 @@ def to_run_event(event: Event) -> RunEvent | None:
             return build_committed(activation)
         case Routed(activation):
             return build_committed(activation)
+        case ScopeEntered(activation, updates, at) if activation.step.node.kind == "map":
+            return events.Expanded(activation.path, activation.step.name, len(updates), at)
         case NodeFailed():
             return _build_failed(event)
         case NodeSkipped(activation, reason):

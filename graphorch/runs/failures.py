@@ -31,8 +31,8 @@ def build_run_failed(scheduler: Scheduler) -> RunFailed:
         errors += [_build_ambiguous(activation) for activation in scheduler.in_doubt.values()]
     if not errors:
         errors.append(GraphorchError(_explain_end(run.reason)))
-    outcome = "failed" if run.reason == "failed" else "was stopped"
-    message = f"Run {run.run_id} of flow '{run.plan.name}' {outcome} ({run.reason})"
+    outcome = "failed" if run.reason == "failed" else f"was stopped ({run.reason})"
+    message = f"Run {run.run_id} of flow '{run.plan.name}' {outcome}"
     return RunFailed(message, errors, run.run_id, run.reason, scheduler.report)
 
 

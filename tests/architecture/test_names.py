@@ -14,7 +14,7 @@ import graphorch
 PUBLIC = {
     "graphorch": """
         Ambiguous Approval Ask Assumed Budget BudgetExceeded Cache Cancelled Committed
-        Context END Emitted Ended Estimate Expired Failed Failure Flow Graph GraphError
+        Context END Emitted Ended Expanded Estimate Expired Failed Failure Flow Graph GraphError
         GraphorchError InputError InternalError JournalError LimitReached Limits
         LoopExhausted Message Missing ModelCalled ModelClient ModelError Node NodeError
         Problem Prompt Question QuestionAsked QuorumNotMet Rejected ReplayDiverged Request

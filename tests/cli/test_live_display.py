@@ -51,6 +51,40 @@ def test_running_node_shows_answer_tail() -> None:
     assert "… The tide rises \\x1b[31m[bold]twice" in drawn(progress)
 
 
+def test_long_answer_shows_its_newest_words() -> None:
+    """Of an answer that is longer than the row the newest words are seen, so the row moves."""
+    progress = Progress()
+    progress.feed(events.Started("write", "write", 1, 0.0))
+    for number in range(200):
+        progress.feed(events.TextDelta("write", "write", f" word{number}"))
+    shown = drawn(progress, width=80)
+    assert "word199" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_map_shows_its_count() -> None:
+    """A large map is one row that counts its items."""
+    progress = Progress(clock=lambda: 12.0)
+    progress.feed(events.Started("dig", "dig", 1, 10.0))
+    progress.feed(events.Expanded("dig", "dig", 50, 10.0))
+    for index in range(37):
+        progress.feed(events.Started(f"dig[{index}]/x", "x", 1, 10.0))
+        progress.feed(events.Committed(f"dig[{index}]/x", "x", {}, ("END",), 0.5, 11.0))
+    first = " ".join(drawn(progress, width=80).splitlines()[0].split())
+    assert first == "running dig 2.0 s 37/50 items, 18/s, 1 s left"
+
+
+def test_row_says_why_node_did_not_end() -> None:
+    """A node that failed, was stopped or waits says why."""
+    progress = Progress(clock=lambda: 12.0)
+    progress.feed(events.Started("a", "a", 1, 10.0))
+    progress.feed(events.Failed("a", "a", 1, "ValueError: no", None, False, 11.0))
+    progress.feed(events.Started("b", "b", 1, 10.0))
+    progress.feed(events.Cancelled("b", "b", "interrupted"))
+    lines = [" ".join(line.split()) for line in drawn(progress).splitlines()]
+    assert lines[:2] == ["failed a 1.0 s ValueError: no", "cancelled b 2.0 s interrupted"]
+
+
 def test_names_are_sanitized() -> None:
     """Names are neither markup nor escape sequences."""
     progress = Progress()

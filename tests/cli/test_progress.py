@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from graphorch.cli.progress import Progress, format_usage
+import pytest
+
+from graphorch.cli.progress import Progress, format_items, format_usage
 from graphorch.engine import events
 
 
@@ -67,3 +69,77 @@ def test_no_call_has_no_usage() -> None:
     progress = Progress()
     progress.feed(events.Started("a", "a", 1, 0.0))
     assert format_usage(progress.total) == ""
+
+
+# ---- maps ----------------------------------------------------------------------------------------
+def start_map(count: int) -> Progress:
+    progress = Progress(clock=lambda: 14.0)
+    progress.feed(events.Started("dig", "dig", 1, 10.0))
+    progress.feed(events.Expanded("dig", "dig", count, 10.0))
+    for index in range(count):
+        progress.feed(events.Started(f"dig[{index}]/work", "work", 1, 10.0))
+    return progress
+
+
+def test_large_map_has_one_row() -> None:
+    """The items of a large map have one row, with what they spent; those of a small one have own."""
+    progress = start_map(50)
+    progress.feed(called("dig[3]/work", 0.25))
+    progress.feed(called("dig[4]/deep[1]/x", 0.5))
+    assert list(progress.rows) == ["dig"]
+    assert (progress.total.calls, progress.total.usd) == (2, 0.75)
+    assert list(start_map(2).rows) == ["dig", "dig[0]/work", "dig[1]/work"]
+
+
+def test_map_counts_its_items() -> None:
+    """An item counts when it reaches its end, not when a node or an inner flow of it does."""
+    progress = start_map(50)
+    items = progress.rows["dig"].items
+    assert items is not None
+    for path, to in (("dig[1]/work", "more"), ("dig[1]/team/x", "END"), ("dig[1]/in[0]/x", "END")):
+        progress.feed(events.Committed(path, "x", {}, (to,), 1.0, 11.0))
+    assert items.ended == 0
+    progress.feed(events.Committed("dig[1]/more", "more", {}, ("END",), 1.0, 12.0))
+    assert items.ended == 1
+
+
+def test_failed_items_are_counted_apart() -> None:
+    """An item that failed has ended, too; one that is tried again has not, and may end well."""
+    progress = start_map(50)
+    items = progress.rows["dig"].items
+    assert items is not None
+    progress.feed(events.Failed("dig[1]/work", "work", 1, "no", 0.5, False, 11.0))
+    progress.feed(events.Failed("dig[2]/work", "work", 1, "no", None, True, 11.0))
+    assert format_items(items, 14.0) == "0/50 items"
+    progress.feed(events.Failed("dig[1]/work", "work", 2, "no", None, False, 12.0))
+    progress.feed(events.QuestionAsked("dig[3]/ask", "ask", "?"))
+    assert format_items(items, 14.0) == "1/50 items, 1 failed, 1 waiting, 0.25/s, 196 s left"
+
+
+@pytest.mark.parametrize(
+    ("done", "text"),
+    [(0, "0/50 items"), (20, "20/50 items, 5/s, 6 s left"), (50, "50/50 items")],
+)
+def test_map_promises_its_end(done: int, text: str) -> None:
+    """The rate so far promises when the rest is done; before the first item nothing does."""
+    progress = start_map(50)
+    for index in range(done):
+        progress.feed(events.Committed(f"dig[{index}]/work", "work", {}, ("END",), 1.0, 12.0))
+    items = progress.rows["dig"].items
+    assert items is not None
+    assert format_items(items, 14.0) == text
+
+
+# ---- time ----------------------------------------------------------------------------------------
+def test_stopped_nodes_keep_their_time() -> None:
+    """A node that failed or was stopped shows how long it ran, earlier attempts included."""
+    progress = Progress(clock=lambda: 14.0)
+    progress.feed(events.Started("a", "a", 1, 10.0))
+    progress.feed(events.Cancelled("a", "a", "interrupted"))
+    progress.feed(events.Started("b", "b", 1, 10.0))
+    progress.feed(events.Failed("b", "b", 1, "no", 0.5, False, 11.0))
+    progress.feed(events.Started("b", "b", 2, 11.5))
+    progress.feed(events.Failed("b", "b", 2, "no", None, False, 13.0))
+    rows = progress.rows
+    assert (rows["a"].seconds, rows["a"].remark) == (4.0, "interrupted")
+    assert (rows["b"].seconds, rows["b"].status) == (3.0, "failed")

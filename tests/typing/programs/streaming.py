@@ -15,6 +15,7 @@ from graphorch import (
     Context,
     Emitted,
     Ended,
+    Expanded,
     Failed,
     Graph,
     RunEvent,
@@ -48,6 +49,8 @@ def told(event: RunEvent) -> str:
     match event:
         case Started(node=name):
             return name
+        case Expanded(items=items):
+            return str(items)
         case TextDelta(text=text):
             return text
         case ModelCalled(model=model, usd=usd):

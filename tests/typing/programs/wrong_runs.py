@@ -16,6 +16,7 @@ from graphorch import (
     Context,
     Emitted,
     Ended,
+    Expanded,
     Failed,
     Flow,
     Graph,
@@ -153,7 +154,7 @@ async def r14(run_id: str) -> Result[Reply, Help]:
 # R15: [pyright mypy] an event that is forgotten
 def r15(event: RunEvent) -> str:
     match event:
-        case Started() | TextDelta() | ModelCalled() | Committed() | Skipped() | Cancelled() | QuestionAsked() | Emitted() | Ended():
+        case Started() | Expanded() | TextDelta() | ModelCalled() | Committed() | Skipped() | Cancelled() | QuestionAsked() | Emitted() | Ended():
             return event.path if not isinstance(event, Ended) else event.status
         case _:
             assert_never(event)  # wrong
