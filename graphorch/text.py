@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 LONGEST_NAME = 200  # characters
 NAME_RULE = f"Use one line of 1 to {LONGEST_NAME} visible characters."
@@ -48,6 +48,25 @@ def is_name(text: object) -> bool:
 def is_run_id(text: object) -> bool:
     """Return whether a text can be the id of a run: as part of a path it never leads elsewhere."""
     return isinstance(text, str) and _RUN_ID.fullmatch(text) is not None
+
+
+SHORT_ID = 8  # digits of the id of a run that are shown: commands take the beginning of an id
+_MADE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def shorten_run_id(run_id: str) -> str:
+    """Return the first digits of an id that was made; one that was chosen stays as it is."""
+    return run_id[:SHORT_ID] if _MADE_ID.fullmatch(run_id) else run_id
+
+
+def shorten_run_ids(run_ids: Sequence[str]) -> list[str]:
+    """Return the first digits of ids that were made: as many as tell them apart."""
+    longest = max(map(len, run_ids), default=0)
+    for length in range(SHORT_ID, longest):
+        short = [run_id[:length] if _MADE_ID.fullmatch(run_id) else run_id for run_id in run_ids]
+        if len(set(short)) == len(set(run_ids)):
+            return short
+    return list(run_ids)
 
 
 LONGEST_TEXT = 100_000  # characters of a text that is kept for people

@@ -178,3 +178,7 @@ sample = Task(
     tests=FILES.joinpath("checks.py").read_text("utf-8"),
     attempts=[path.read_text("utf-8") for path in sorted(FILES.glob("attempt_*.py"))],
 )
+
+
+if __name__ == "__main__":
+    print(f"Run this flow with: graphorch run {__file__}")

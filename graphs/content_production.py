@@ -110,3 +110,7 @@ sample = Brief(
     topic="How a harbour works with the tide",
     document=Path(__file__).with_name("samples").joinpath("tides.md").read_text("utf-8"),
 )
+
+
+if __name__ == "__main__":
+    print(f"Run this flow with: graphorch run {__file__}")

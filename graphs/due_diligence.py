@@ -130,3 +130,7 @@ sample = Contract(
         "and the last Black Friday had 1,750 orders per minute."
     ),
 )
+
+
+if __name__ == "__main__":
+    print(f"Run this flow with: graphorch run {__file__}")

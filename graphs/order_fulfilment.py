@@ -251,3 +251,7 @@ orders = graph.map(
 )
 flow = graph.hierarchy(allocate, [orders, purchasing], close_day).build()
 sample = Book.model_validate_json(SAMPLES.joinpath("order_book.json").read_text("utf-8"))
+
+
+if __name__ == "__main__":
+    print(f"Run this flow with: graphorch run {__file__}")

@@ -186,3 +186,7 @@ sample = Brief(
     brief=FILES.joinpath("project_brief.md").read_text("utf-8"),
     roster=FILES.joinpath("roster.csv").read_text("utf-8"),
 )
+
+
+if __name__ == "__main__":
+    print(f"Run this flow with: graphorch run {__file__}")

@@ -192,3 +192,7 @@ sample = Request(
         "and the tracking page still says that a label was created."
     )
 )
+
+
+if __name__ == "__main__":
+    print(f"Run this flow with: graphorch run {__file__}")

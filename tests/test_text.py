@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ from graphorch.text import (
     list_kinds,
     name_error,
     plural,
+    shorten_run_id,
+    shorten_run_ids,
     truncate,
     truncate_counted,
     truncate_repr,
@@ -217,3 +220,23 @@ def test_run_id_never_leads_elsewhere(text: object, is_valid: bool) -> None:
 def test_unknown_cost_is_no_amount(usd: float, unpriced: int, text: str) -> None:
     """A cost of which nothing is known is not shown as an amount."""
     assert format_cost(usd, unpriced) == text
+
+
+@pytest.mark.parametrize(
+    ("run_id", "shown"),
+    [("0123456789abcdef" * 2, "01234567"), ("nightly-report-2026", "nightly-report-2026")],
+)
+def test_made_run_ids_are_shortened(run_id: str, shown: str) -> None:
+    """An id that was made shows eight digits; an id that a person chose stays as it is."""
+    assert shorten_run_id(run_id) == shown
+
+
+@given(st.lists(st.text("0123456789abcdef", min_size=32, max_size=32), unique=True, max_size=9))
+def test_short_run_ids_differ(run_ids: list[str]) -> None:
+    """Short ids of one list are as long as it takes to tell them apart."""
+    alike = [run_id[:9] + other[9:] for run_id, other in pairwise(run_ids)]
+    listed = list(dict.fromkeys([*run_ids, *alike]))
+    short = shorten_run_ids(listed)
+    assert len(set(short)) == len(listed)
+    assert all(run_id.startswith(begin) for run_id, begin in zip(listed, short, strict=True))
+    assert len({len(begin) for begin in short}) <= 1

@@ -137,9 +137,12 @@ def load_command(words: str) -> TyperCommand | TyperGroup:
     return command
 
 
-def _new_app(**options: Any) -> typer.Typer:
+def _new_app(*, add_completion: bool = False, no_args_is_help: bool = False) -> typer.Typer:
     return typer.Typer(
-        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **options
+        add_completion=add_completion,
+        no_args_is_help=no_args_is_help,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
     )
 
 
@@ -175,7 +178,7 @@ def about(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, and exit with its code."""
     prepare_streams()
-    app = _new_app(no_args_is_help=True)
+    app = _new_app(add_completion=True, no_args_is_help=True)
     app.callback()(about)
     group = _build_group(app, [words for words in COMMANDS if " " not in words])
     group(args=None if arguments is None else list(arguments), prog_name="graphorch")

@@ -16,8 +16,8 @@ from graphorch.cli.files import check_writable
 from graphorch.cli.flow_loader import AnyFlow
 from graphorch.cli.interrupts import run_until_interrupted
 from graphorch.cli.json_output import to_json_line
-from graphorch.cli.live_display import show_progress
-from graphorch.cli.progress import Progress
+from graphorch.cli.live.display import show_progress
+from graphorch.cli.live.progress import Progress
 from graphorch.cli.run_report import print_result, report_failure, report_interrupt
 from graphorch.cli.run_request import RunRequest
 from graphorch.cli.terminal import print_status
@@ -117,11 +117,14 @@ def _make_event_writer(progress: Progress, stop_now: Callable[[], None]) -> even
 
 
 def _describe_event(event: events.RunEvent) -> dict[str, Any]:
-    """Return an event as programs read it; a user's own event is in `value`, its class in `type`."""
+    """Return an event as programs read it; `value` is a user's own, of class `type`."""
     described: dict[str, Any] = {"event": events.EVENT_NAMES[type(event)]}
     if isinstance(event, events.Emitted):
         own = event.event
         return described | {
-            "path": event.path, "node": event.node, "type": type(own).__name__, "value": own
+            "path": event.path,
+            "node": event.node,
+            "type": type(own).__name__,
+            "value": own,
         }
     return described | {name: getattr(event, name) for name in event.__slots__}

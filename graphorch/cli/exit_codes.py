@@ -26,7 +26,7 @@ from graphorch.errors import (
     ReplayDiverged,
     RunFailed,
 )
-from graphorch.text import plural
+from graphorch.text import plural, shorten_run_id
 
 DONE, FAILED, WRONG_USE, NOT_BUILT, WAITING, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -80,7 +80,8 @@ def format_error(error: BaseException) -> str:
         return "\n".join([head, *notes, *numbered])
     if isinstance(error, RunFailed):
         failures = [f"  - {_format_failure(failure)}" for failure in error.exceptions]
-        return "\n".join([f"error: {error.message}", *failures, *notes])
+        message = error.message.replace(error.run_id, shorten_run_id(error.run_id))
+        return "\n".join([f"error: {message}", *failures, *notes])
     return f"error: {error}"
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Awaitable, Callable
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +18,7 @@ from graphorch.journal.records import RunHead
 from graphorch.journal.store import Store
 from graphorch.journal.validation import check_run_id
 from graphorch.runs.stores import open_store, resolve_path
-from graphorch.text import plural
+from graphorch.text import plural, shorten_run_id
 from graphorch.trace.analysis.run_lookup import find_run
 from graphorch.trace.spans.index import CatchUp, SpanIndex
 from graphorch.trace.spans.model import Trace
@@ -75,8 +78,8 @@ async def find_stored_run(store: Store, word: str) -> RunHead:
     head = await find_run(store, word)
     if not head.is_keyed and read_key() is not None:
         print_status(
-            f"note: run {head.run_id} is unkeyed: {VARIABLE} is set, but does not protect it, and "
-            "anyone who can write the journal can have altered it"
+            f"note: run {shorten_run_id(head.run_id)} is unkeyed: {VARIABLE} is set, but does not "
+            "protect it, and anyone who can write the journal can have altered it"
         )
     return head
 
@@ -122,12 +125,24 @@ def _print_rest(problem: str, count: int) -> None:
 def check_argument_order(command: str, flow: str, run_id: str) -> None:
     """Raise `InputError` unless FLOW and RUN are both given, in that order."""
     why = "A journal holds data and never says which code to run, so the flow is always named."
-    if not run_id:
-        raise InputError(
-            f"RUN or FLOW is missing. Write `graphorch {command} FLOW RUN`, the flow first. {why}"
-        )
-    if run_id.endswith(".py") or ":" in run_id:
+    if is_flow_name(run_id):
         raise InputError(
             f"'{run_id}' is not the id of a run. "
             f"The flow comes first: `graphorch {command} {run_id} {flow}`. {why}"
         )
+    if not run_id or not (is_flow_name(flow) or _is_module(flow)):
+        raise InputError(
+            f"RUN or FLOW is missing. Write `graphorch {command} FLOW RUN`, the flow first. {why}"
+        )
+
+
+def is_flow_name(word: str) -> bool:
+    """Return whether a word has the form of FLOW: path.py, path.py:name or module:name."""
+    return word.endswith(".py") or ":" in word
+
+
+def _is_module(name: str) -> bool:
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names:  # such as `abc`, which begins the id of a run
+        return False
+    return PathFinder.find_spec(top, [os.getcwd(), *sys.path]) is not None

@@ -18,14 +18,14 @@ from graphorch.cli.exit_codes import DONE, WAITING, WRONG_USE, describe_errors, 
 from graphorch.cli.files import print_written, write_text
 from graphorch.cli.flow_loader import AnyFlow
 from graphorch.cli.json_output import to_json_line, to_json_text
-from graphorch.cli.progress import Progress, format_usage
+from graphorch.cli.live.progress import Progress, count_items, format_usage
 from graphorch.cli.run_request import RunRequest
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
 from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, NodeError, RunFailed
 from graphorch.models.structured_output import find_text_field
 from graphorch.runs.result import Question, Result
-from graphorch.text import format_cost, format_seconds, plural
+from graphorch.text import format_cost, format_seconds, plural, shorten_run_id
 
 
 def print_result(
@@ -128,14 +128,14 @@ def _format_answer_command(
     paths = [other.path for other in result.questions]
     name = question.path if paths.count(question.path) == 1 else question.id
     example = format_answer_example(question.answer_type)
-    return request.format_command("answer", result.run_id, name, value=example)
+    return request.format_command("answer", shorten_run_id(result.run_id), name, value=example)
 
 
 def _print_summary(flow: AnyFlow, result: Result[Any, Any]) -> None:
     figures = [
         f"{result.status}: '{sanitize_line(flow.name)}' in {format_seconds(result.seconds)}",
         plural(len(result.steps), "step"),
-        f"{_format_usage(result.record)}; run {result.run_id}",
+        f"{_format_usage(result.record)}; run {shorten_run_id(result.run_id)}",
     ]
     print_status(", ".join(figures))
 
@@ -154,7 +154,7 @@ def report_failure(error: RunFailed, flow: AnyFlow, request: RunRequest) -> None
     if isinstance(error.run, RunReport) and error.run.usage["calls"]:
         error.add_note(f"It made {_format_usage(error.run)}.")
     if request.journal is not None and error.end_reason not in ("interrupted", "cancelled"):
-        command = request.format_command("resume", error.run_id)
+        command = request.format_command("resume", shorten_run_id(error.run_id))
         if error.end_reason == "ambiguous":
             command += " --ambiguous repeat|fail"
         error.add_note(f"What was done is kept. Resume with: {command}")
@@ -177,7 +177,11 @@ def report_interrupt(
     `failure` is how the run ended; None if it was left at once, without an end.
     """
     total = progress.total
-    paths = [row.path for row in list(progress.rows.values()) if row.visits]
+    paths = [
+        row.path if row.visits or row.items is None else f"{row.path} ({count_items(row.items)})"
+        for row in list(progress.rows.values())
+        if row.visits or (row.items is not None and row.items.ended)
+    ]
     usage = f"; {format_usage(total)}" if total.calls else ""
     print_status(
         f"interrupted after {format_seconds(progress.seconds)}: "
@@ -198,7 +202,7 @@ def report_interrupt(
     elif any(isinstance(error, NodeError) for error in failure.exceptions):
         print_status(format_error(failure))
     if request.journal is not None:
-        command = request.format_command("resume", run_id)
+        command = request.format_command("resume", shorten_run_id(run_id))
         print_status(f"what was done is kept; resume with: {command}")
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, LiteralString, TypeAlias, TypeVar
 
 import typer
 
+from graphorch.cli.completion import complete_flow, complete_run
 from graphorch.errors import InputError, did_you_mean
 
 Choice = TypeVar("Choice", bound=LiteralString)
@@ -17,12 +18,19 @@ Choice = TypeVar("Choice", bound=LiteralString)
 # ---- arguments and options -----------------------------------------------------------------------
 FlowName: TypeAlias = Annotated[
     str,
-    typer.Argument(metavar="FLOW", help="path.py, path.py:name or module:name", show_default=False),
+    typer.Argument(
+        metavar="FLOW",
+        help="path.py, path.py:name or module:name",
+        show_default=False,
+        autocompletion=complete_flow,
+    ),
 ]
 RunId: TypeAlias = Annotated[
     str,
     typer.Argument(
-        metavar="RUN", help="The id of a run, a prefix of it, or `last`.", show_default=False
+        metavar="RUN",
+        help="The id of a run, the beginning of one, or `last`, the newest.",
+        autocompletion=complete_run,
     ),
 ]
 Db: TypeAlias = Annotated[

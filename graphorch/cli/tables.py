@@ -10,7 +10,6 @@ from itertools import zip_longest
 from graphorch.cli.terminal import find_width
 from graphorch.text import format_usd
 
-
 _GAP = 2  # spaces between columns
 _NARROWEST = 12  # characters of a column of words that has to give way
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import runpy
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ def test_example_gives_equal_results_twice(example: Path, monkeypatch: pytest.Mo
     first, second = (loaded.flow.run_sync(loaded.sample) for _ in range(2))
     assert first.status == "succeeded"
     assert first.state == second.state
+
+
+def test_example_as_script_says_how_to_run_it(
+    example: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who starts the file with `python` learns the command that runs its flow."""
+    runpy.run_path(str(example), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert printed == f"Run this flow with: graphorch run {example}\n"
+    assert load_flow(printed.split()[-1]).sample is not None
 
 
 def test_example_picture_is_current(example: Path) -> None:

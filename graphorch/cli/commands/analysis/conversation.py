@@ -18,6 +18,7 @@ from graphorch.cli.shared_options import Db, Debug, Output, RunId, parse_choice
 from graphorch.cli.terminal import print_output, print_status, sanitize
 from graphorch.errors import InputError
 from graphorch.journal.store import Store
+from graphorch.text import shorten_run_id
 from graphorch.trace.conversation.builder import (
     Conversation,
     ConversationBuilder,
@@ -34,7 +35,7 @@ _POLLING_SECONDS = 0.3  # between two reads of a run that is followed
 
 
 def conversation(
-    run: RunId,
+    run: RunId = "last",
     other: Annotated[
         str, typer.Argument(metavar="OTHER", help="With --diff: the run to compare with.")
     ] = "",
@@ -154,7 +155,7 @@ async def _read_conversation(store: Store, run: str, node: str) -> Conversation:
     head = await find_stored_run(store, run)
     if head.is_erased:
         raise InputError(
-            f"The content of run {head.run_id} was erased; only its hashes remain, "
+            f"The content of run {shorten_run_id(head.run_id)} was erased; only its hashes remain, "
             "so there is nothing to show."
         )
     log = await store.load(head.run_id)
@@ -165,7 +166,7 @@ async def _read_conversation(store: Store, run: str, node: str) -> Conversation:
         conversation.turns = [turn for turn in conversation.turns if _is_inside(turn, node)]
         if not conversation.turns:
             raise InputError(
-                f"Nothing was said at '{node}' in run {head.run_id}. "
+                f"Nothing was said at '{node}' in run {shorten_run_id(head.run_id)}. "
                 f"Paths in it: {', '.join(list(paths)[:12]) or 'none'}."
             )
     return conversation
@@ -198,8 +199,8 @@ async def _follow(store: Store, request: ConversationRequest) -> None:
         if log.head.lease is None or not log.head.lease.is_running(time.time()):
             _print_turns(builder.rest(), request)
             print_status(
-                f"run {head.run_id} has crashed: its process is gone. "
-                f"`graphorch resume FLOW {head.run_id}` resumes it."
+                f"run {shorten_run_id(head.run_id)} has crashed: its process is gone. "
+                f"`graphorch resume FLOW {shorten_run_id(head.run_id)}` resumes it."
             )
             return
         await asyncio.sleep(_POLLING_SECONDS)

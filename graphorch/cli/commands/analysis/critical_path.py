@@ -23,7 +23,7 @@ _HEADINGS = ("STEP", "VISITS", "SECONDS", "ON THE PATH", "SLACK", "RUN IF TWICE 
 
 
 def critical(
-    flow: FlowName, run: RunId = "", as_json: AsJson = False, db: Db = "", debug: Debug = False
+    flow: FlowName, run: RunId = "last", as_json: AsJson = False, db: Db = "", debug: Debug = False
 ) -> None:
     """Show what a run's time went into.
 

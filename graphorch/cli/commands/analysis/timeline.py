@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
+from graphorch.cli.commands.analysis.timeline_text import format_timeline
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.files import check_writable, write_or_print
 from graphorch.cli.journals import find_stored_run, print_faults, query_store, require_journal
 from graphorch.cli.shared_options import Db, Debug, Output, RunId, ThemeName
+from graphorch.cli.terminal import find_width, print_output, sanitize_line
 from graphorch.journal.store import Store
 from graphorch.render.svg.theme import Theme
 from graphorch.render.timeline import Bar
 from graphorch.render.timeline import timeline as draw_bars
-from graphorch.text import plural
+from graphorch.text import plural, shorten_run_id
 from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.model import Span, SpanStatus, Trace
 
@@ -30,25 +33,48 @@ _BAR_STATUS: Mapping[SpanStatus, str] = {
 
 
 def timeline(
-    run: RunId,
+    run: RunId = "last",
     theme: ThemeName = "auto",
     output: Output = "",
     db: Db = "",
     debug: Debug = False,
 ) -> None:
-    """Draw the timeline of a run as SVG.
+    """Draw the timeline of a run: as text on a terminal, as SVG into a file or a pipe.
 
     Exit codes: 0 done, 2 wrong usage or journal, or there is no such run.
     """
     with exit_on_error(debug=debug):
         if output:
             check_writable(output)
-        write_or_print(output, draw_timeline(run, theme, db))
+        width = None if output else find_width()
+        if width is None:
+            write_or_print(output, draw_timeline(run, theme, db))
+        else:
+            print_output("\n".join(describe_timeline(run, db, width)))
 
 
 def draw_timeline(run: str, theme: Theme, db: str) -> str:
     """Return the SVG of a run's timeline. Raises `InputError` and `JournalError`."""
     now = time.time()
+    trace = _read_trace(run, db, now)
+    return draw_bars(
+        build_bars(trace, now), name=trace.flow, title=_describe_run(trace), theme=theme
+    )
+
+
+def describe_timeline(run: str, db: str, width: int) -> list[str]:
+    """Return a run's timeline as lines of text. Raises `InputError` and `JournalError`."""
+    now = time.time()
+    trace = _read_trace(run, db, now)
+    bars = [replace(bar, name=sanitize_line(bar.name)) for bar in build_bars(trace, now)]
+    return format_timeline(bars, sanitize_line(f"{trace.flow} · {_describe_run(trace)}"), width)
+
+
+def _describe_run(trace: Trace) -> str:
+    return f"run {shorten_run_id(trace.run_id)} · {trace.status}"
+
+
+def _read_trace(run: str, db: str, now: float) -> Trace:
 
     async def read(store: Store) -> Trace:
         head = await find_stored_run(store, run)
@@ -57,8 +83,7 @@ def draw_timeline(run: str, theme: Theme, db: str) -> str:
 
     trace = query_store(require_journal(db), read)
     print_faults(trace)
-    title = f"run {trace.run_id[:12]} · {trace.status}"
-    return draw_bars(build_bars(trace, now), name=trace.flow, title=title, theme=theme)
+    return trace
 
 
 def build_bars(trace: Trace, now: float) -> list[Bar]:
@@ -70,14 +95,18 @@ def build_bars(trace: Trace, now: float) -> list[Bar]:
             begin = trace.elapsed(span.began)
             activation = attempts.get(span.parent, "")
             marks.setdefault(activation, []).append((begin, begin + span.seconds))
+    paths = {span.id: span.path for span in trace.spans}
     return [
-        _build_bar(span, trace, now, marks.get(span.id, []))
+        _build_bar(span, trace, now, marks.get(span.id, []), paths.get(span.parent, ""))
         for span in trace.spans
         if span.kind in ("node", "flow", "ask") and span.began and not span.is_copy
     ]
 
 
-def _build_bar(span: Span, trace: Trace, now: float, marks: list[tuple[float, float]]) -> Bar:
+def _build_bar(
+    span: Span, trace: Trace, now: float, marks: list[tuple[float, float]], outer: str
+) -> Bar:
+    """Return the bar of an activation, with its path inside of the bar around it, `outer`."""
     begin = trace.elapsed(span.began)
     if span.ended is not None:
         end = trace.elapsed(span.ended)
@@ -96,7 +125,7 @@ def _build_bar(span: Span, trace: Trace, now: float, marks: list[tuple[float, fl
     return Bar(
         span.id,
         span.parent,
-        span.path if span.level == 1 else span.node,
+        span.path if span.level == 1 else span.path.removeprefix(outer).lstrip("/"),
         begin,
         end,
         _BAR_STATUS[span.status],

@@ -52,7 +52,7 @@ _OUTCOME_KINDS: frozenset[RecordKind] = frozenset(
 
 def why(
     flow: FlowName,
-    run: RunId = "",
+    run: RunId = "last",
     node: Annotated[
         str,
         typer.Argument(

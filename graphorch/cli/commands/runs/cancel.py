@@ -15,6 +15,7 @@ from graphorch.cli.run_request import JournalFile
 from graphorch.cli.shared_options import Db, Debug, RunId
 from graphorch.cli.terminal import print_status
 from graphorch.runs.durable import cancel as cancel_in_store
+from graphorch.text import shorten_run_id
 
 
 def cancel(
@@ -44,7 +45,7 @@ def cancel_run(journal: JournalFile, run_id: str, flow: str) -> None:
     """Cancel a run, with its flow if that is named. Raises `InputError` and `JournalError`."""
     if flow:
         asyncio.run(load_flow(flow).flow.cancel(run_id, durable=journal.path))
-        print_status(f"run {run_id} is cancelled")
+        print_status(f"run {shorten_run_id(run_id)} is cancelled")
         return
     head = query_store(journal, lambda store: cancel_in_store(store, run_id, time.time()))
-    print_status(f"run {run_id} was {head.status}, and is cancelled now")
+    print_status(f"run {shorten_run_id(run_id)} was {head.status}, and is cancelled now")

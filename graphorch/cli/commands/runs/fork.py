@@ -19,11 +19,12 @@ from graphorch.cli.shared_options import (
     require_start_node,
 )
 from graphorch.cli.terminal import print_output, print_status, sanitize
+from graphorch.text import shorten_run_id
 
 
 def fork(
     flow: FlowName,
-    run: RunId = "",
+    run: RunId = "last",
     start: FromNode = "",
     db: Db = "",
     as_json: AsJson = False,
@@ -46,6 +47,6 @@ def fork(
         print_output(new_id)
         request = RunRequest(flow=flow, journal=journal)
         print_status(
-            f"a copy of run {run_id} up to '{sanitize(start)}'; "
-            f"resume with: {request.format_command('resume', new_id)}"
+            f"a copy of run {shorten_run_id(run_id)} up to '{sanitize(start)}'; "
+            f"resume with: {request.format_command('resume', shorten_run_id(new_id))}"
         )

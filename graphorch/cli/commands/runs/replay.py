@@ -17,7 +17,7 @@ from graphorch.errors import RunFailed
 
 
 def replay(
-    flow: FlowName, run: RunId = "", db: Db = "", as_json: AsJson = False, debug: Debug = False
+    flow: FlowName, run: RunId = "last", db: Db = "", as_json: AsJson = False, debug: Debug = False
 ) -> None:
     """Replay a run from its journal, and show its result. No node runs, no model is called.
 

@@ -53,7 +53,7 @@ from graphorch.state.defaults import compile_maker
 
 def rerun(
     flow: FlowName,
-    run: RunId = "",
+    run: RunId = "last",
     start: FromNode = "",
     model: Annotated[
         str, typer.Option("--model", metavar="NAME", help="Run the node again with this model.")

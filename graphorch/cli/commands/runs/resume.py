@@ -32,7 +32,7 @@ from graphorch.cli.shared_options import (
 
 def resume(
     flow: FlowName,
-    run: RunId = "",
+    run: RunId = "last",
     output: Output = "",
     model: Model = "",
     usd: Usd = None,

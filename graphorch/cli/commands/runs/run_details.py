@@ -31,6 +31,7 @@ from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import RunHead, RunLog
+from graphorch.text import shorten_run_id
 from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.model import shorten_activation_id
 
@@ -48,7 +49,7 @@ _STATUS_AFTER: Mapping[RecordKind, str] = {
 
 def show(
     context: typer.Context,
-    run: RunId,
+    run: RunId = "last",
     db: Db = "",
     as_json: AsJson = False,
     as_records: Annotated[
@@ -122,7 +123,8 @@ def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
         text = sanitize_line(question["text"], 400)
         print_output(sanitize(f"waiting: {question['path']} asks: {text}"))
         print_status(
-            f"answer with: graphorch answer FLOW {run_id} {question['path']} VALUE{journal.option}"
+            f"answer with: graphorch answer FLOW {shorten_run_id(run_id)} "
+            f"{question['path']} VALUE{journal.option}"
         )
 
 

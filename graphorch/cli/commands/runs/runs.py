@@ -33,6 +33,7 @@ from graphorch.errors import InputError
 from graphorch.journal.chain_key import VARIABLE, read_key
 from graphorch.journal.records import Cursor, RunHead, RunPage, RunQuery
 from graphorch.statuses import RUN_STATUSES
+from graphorch.text import shorten_run_ids
 
 _HEADINGS = ("RUN", "STATUS", "FLOW", "BEGUN", "CHANGED", "RECORDS", "TAGS")
 
@@ -117,7 +118,8 @@ def print_page(journal: JournalFile, query: RunQuery, *, as_json: bool) -> None:
         print_output(to_json_line(described))
         return
     if page.runs:
-        rows = [_HEADINGS, *map(_format_row, page.runs)]
+        short_ids = shorten_run_ids([head.run_id for head in page.runs])
+        rows = [_HEADINGS, *map(_format_row, short_ids, page.runs)]
         # Without a key at hand every run that can be read is unkeyed.
         if read_key() is not None:
             chains = ["CHAIN", *map(format_chain, page.runs)]
@@ -128,9 +130,9 @@ def print_page(journal: JournalFile, query: RunQuery, *, as_json: bool) -> None:
     _print_notes(page)
 
 
-def _format_row(head: RunHead) -> tuple[str, ...]:
+def _format_row(short_id: str, head: RunHead) -> tuple[str, ...]:
     return (
-        head.run_id,
+        short_id,
         format_status(head),
         sanitize_line(head.flow, 40),
         format_time(head.created_at),

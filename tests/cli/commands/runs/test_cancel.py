@@ -14,7 +14,7 @@ def test_cancelled_run_takes_no_answer(shell: Shell) -> None:
     """A cancelled run cannot be answered, resumed or cancelled again."""
     run_id = start_waiting_run(shell)
     ended = shell("runs", "cancel", run_id, "--db", "r.sqlite")
-    assert (ended.code, ended.err) == (0, f"run {run_id} was waiting, and is cancelled now\n")
+    assert (ended.code, ended.err) == (0, f"run {run_id[:8]} was waiting, and is cancelled now\n")
     assert run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")["questions"] == []
     for command in (
         ["answer", "ask.py", run_id, "approve", "yes"],

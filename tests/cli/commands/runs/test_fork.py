@@ -15,8 +15,9 @@ def test_fork_stops_before_node(shell: Shell) -> None:
     ended = shell("fork", "ask.py", run_id, "--from", "end", "--db", "r.sqlite")
     new_id = ended.out.strip()
     assert (
-        ended.err == f"a copy of run {run_id} up to 'end'; resume with: graphorch resume ask.py "
-        f"{new_id} --db r.sqlite\n"
+        ended.err
+        == f"a copy of run {run_id[:8]} up to 'end'; resume with: graphorch resume ask.py "
+        f"{new_id[:8]} --db r.sqlite\n"
     )
     assert (
         shell("resume", "ask.py", new_id, "--db", "r.sqlite", "-q").out == "1 words on tides, yes\n"

@@ -61,7 +61,7 @@ def test_resumed_waiting_run_asks_again(shell: Shell) -> None:
     run_id = start_waiting_run(shell)
     ended = shell("resume", "ask.py", run_id, "--db", "r.sqlite")
     assert ended.code == 4
-    assert f"graphorch answer ask.py {run_id} approve yes --db r.sqlite" in ended.err
+    assert f"graphorch answer ask.py {run_id[:8]} approve yes --db r.sqlite" in ended.err
 
 
 @pytest.mark.parametrize(

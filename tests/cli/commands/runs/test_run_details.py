@@ -23,7 +23,10 @@ def test_run_shows_steps_and_questions(shell: Shell) -> None:
     rows = [line.split() for line in lines if line.startswith(("write", "approve"))]
     assert [row[:2] for row in rows] == [["write", "done"], ["approve", "waiting"]]
     assert lines[-1] == "waiting: approve asks: Publish 1 words on tides?"
-    assert ended.err == f"answer with: graphorch answer FLOW {run_id} approve VALUE --db r.sqlite\n"
+    assert (
+        ended.err
+        == f"answer with: graphorch answer FLOW {run_id[:8]} approve VALUE --db r.sqlite\n"
+    )
 
 
 def test_run_details_as_json(shell: Shell) -> None:

@@ -155,7 +155,7 @@ class Progress:
         return NodeProgress(
             path="",
             status="done",
-            visits=sum(row.visits for row in rows),
+            visits=sum(row.visits + (row.items.done if row.items else 0) for row in rows),
             calls=sum(row.calls for row in rows),
             tokens=sum(row.tokens for row in rows),
             usd=sum(row.usd for row in rows),
@@ -173,11 +173,15 @@ def _add_call(event: events.ModelCalled, row: NodeProgress) -> None:
     row.unpriced += event.usd_source == "none"
 
 
+def count_items(items: ItemCount) -> str:
+    """Return `37/50 items`, or `37/50 items, 2 failed`: what has ended."""
+    failed = f", {len(items.failed)} failed" if items.failed else ""
+    return f"{items.ended}/{items.total} items{failed}"
+
+
 def format_items(items: ItemCount, now: float) -> str:
     """Return `37/50 items, 12.1/s, 1 s left`: what has ended, how fast, and what that promises."""
-    parts = [f"{items.ended}/{items.total} items"]
-    if items.failed:
-        parts.append(f"{len(items.failed)} failed")
+    parts = [count_items(items)]
     if items.waiting:
         parts.append(f"{len(items.waiting)} waiting")
     seconds = now - items.began

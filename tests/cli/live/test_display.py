@@ -9,14 +9,14 @@ import subprocess
 import pytest
 from rich.console import Console
 
-from graphorch.cli.live_display import (
+from graphorch.cli.live.display import (
     build_table,
     format_event,
     is_live,
     select_rows,
     show_progress,
 )
-from graphorch.cli.progress import NodeProgress, Progress
+from graphorch.cli.live.progress import NodeProgress, Progress
 from graphorch.engine import events
 from tests.cli.shell import PROGRAM, Shell
 

@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
-from graphorch.cli.progress import NodeProgress, Progress, format_items, format_usage
+from graphorch.cli.live.progress import NodeProgress, Progress, format_items, format_usage
 from graphorch.cli.terminal import print_status, sanitize, sanitize_line
 from graphorch.engine import events
 from graphorch.text import format_cost, format_seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graphorch.cli.progress import Progress, format_items, format_usage
+from graphorch.cli.live.progress import Progress, format_items, format_usage
 from graphorch.engine import events
 
 
@@ -82,7 +82,7 @@ def start_map(count: int) -> Progress:
 
 
 def test_large_map_has_one_row() -> None:
-    """The items of a large map have one row, with what they spent; those of a small one have own."""
+    """The items of a large map have one row, with what they spent; few items have their own."""
     progress = start_map(50)
     progress.feed(called("dig[3]/work", 0.25))
     progress.feed(called("dig[4]/deep[1]/x", 0.5))

@@ -1,0 +1,1 @@
+"""A run while it runs: what it has done so far, and its display."""
