@@ -38,8 +38,8 @@ def _may_hold_flow(path: Path) -> bool:
 def complete_run(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Return the newest runs whose ids begin like this, each with its flow, status and time."""
     # only a completion needs them: they take longer to import than most commands
-    from graphorch.cli.commands.runs.run_head import format_status, format_time
     from graphorch.cli.journals import query_store, require_journal
+    from graphorch.cli.run_head import format_status, format_time
     from graphorch.errors import GraphorchError
     from graphorch.journal.records import RunQuery
     from graphorch.text import SHORT_ID, shorten_run_ids

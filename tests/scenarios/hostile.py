@@ -21,8 +21,8 @@ from graphorch.cli.commands.analysis.heat import measure_steps
 from graphorch.cli.commands.analysis.timeline import build_bars
 from graphorch.cli.commands.analysis.why import read_run
 from graphorch.cli.commands.runs.run_details import build_step_rows
-from graphorch.cli.commands.runs.run_head import describe_head
 from graphorch.cli.json_output import to_json_line
+from graphorch.cli.run_head import describe_head
 from graphorch.engine.run_journal import LEASE_SECONDS
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.record_kinds import FORMAT, RECORD_KINDS

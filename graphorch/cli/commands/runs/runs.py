@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from graphorch.cli.commands.runs.run_head import (
+from graphorch.cli.exit_codes import exit_on_error
+from graphorch.cli.journals import query_store, require_journal
+from graphorch.cli.json_output import to_json_line
+from graphorch.cli.run_head import (
     describe_head,
     format_chain,
     format_status,
     format_tags,
     format_time,
 )
-from graphorch.cli.exit_codes import exit_on_error
-from graphorch.cli.journals import query_store, require_journal
-from graphorch.cli.json_output import to_json_line
 from graphorch.cli.run_request import JournalFile
 from graphorch.cli.shared_options import (
     AsJson,
