@@ -97,10 +97,11 @@ class Alert:
 class CapRules:
     """Rules for what happens near a cap and at it.
 
-    `at_cap`: `fail` ends the run with the limit as its reason; `route` makes it an ordinary failure
-    of the node, for its error edge; the name of a policy (`policy/cheap`) asks that policy instead,
-    once. When spending crosses one of `alert_shares`, `on_alert` is called, on the event loop: it
-    must not block, and what it raises is logged and changes nothing.
+    `at_cap`: `fail` ends the run with the limit as its reason, unless an error edge of the node
+    takes the failure; `route` makes it an ordinary failure of the node also without such an edge;
+    the name of a policy (`policy/cheap`) asks that policy instead, once. When spending crosses one
+    of `alert_shares`, `on_alert` is called, on the event loop: it must not block, and what it
+    raises is logged and changes nothing.
 
     Raises `InputError` for values out of range and for an `on_alert` that is `async`.
     """

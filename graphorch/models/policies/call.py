@@ -486,7 +486,12 @@ class PolicyCall:
         """Return an answer that only misses the schema, for the caller to repair, or raise."""
         invalid = [item for item in self._discarded if isinstance(item.flaw, InvalidOutput)]
         if not invalid:
-            raise self._build_error() from (self._failures[-1] if self._failures else None)
+            cause = self._failures[-1] if self._failures else None
+            payer = self._request.payer
+            seconds_left = None if payer is None else payer.seconds_left
+            if payer is not None and seconds_left is not None and seconds_left <= 0:
+                raise payer.build_time_error() from cause
+            raise self._build_error() from cause
         last = invalid[-1]
         self._discarded.remove(last)  # it is the answer now, and not counted twice
         notes = [last.response.note, "no target gave an answer that fits the schema"]

@@ -275,6 +275,21 @@ def test_budget_seconds_end_running_call() -> None:
     run(main)
 
 
+def test_budget_seconds_end_failing_call() -> None:
+    """A call for which the budget left no time says so, not that its targets gave no answer."""
+
+    async def main(runtime: Runtime) -> None:
+        account = Account("run", Budget(seconds=1), clock=runtime.clock)
+        targets = make_targets(runtime, FakeModel(status(503)), FakeModel(status(503)))
+        policy = fallback("p", targets, runtime=runtime)
+        await runtime.sleep(1)
+        with pytest.raises(CapReached) as caught:
+            await policy.complete(request_to(payer=account))
+        assert caught.value.limit == "seconds"
+
+    run(main)
+
+
 def test_timeout_before_sending_spares_breaker() -> None:
     """A timeout while waiting for money is not held against the target."""
 
