@@ -278,7 +278,7 @@ def _locate_password(text: str, start: int, end: int) -> tuple[int, int] | None:
     if text[end : end + 1] in ("(", "[", "{"):
         return None
     is_assignment = sign["sign"] in ("=", "=>", ":=")
-    shortest = 6 if is_strong else 12
+    shortest = 6 if is_strong else 8 if _has_all_kinds(value) else 12
     needs_mix = not (is_strong and is_assignment)
     return (begin, end) if _is_password(value, shortest=shortest, needs_mix=needs_mix) else None
 
@@ -293,9 +293,22 @@ def _is_password(value: str, *, shortest: int, needs_mix: bool) -> bool:
     if not needs_mix:
         return True
     has_letter = any(character.isalpha() for character in value)
-    has_digit = any(character.isdigit() for character in value)
-    has_sign = any(not character.isalnum() and character not in " _-.,/:" for character in value)
-    return has_letter and (has_digit or has_sign)
+    return has_letter and (_has_digit(value) or _has_sign(value))
+
+
+def _has_all_kinds(value: str) -> bool:
+    """Return whether letters in both cases, digits and signs are mixed as only passwords do."""
+    has_case = value != value.lower() and value != value.upper()
+    return has_case and _has_digit(value) and _has_sign(value)
+
+
+def _has_digit(value: str) -> bool:
+    return any(character.isdigit() for character in value)
+
+
+def _has_sign(value: str) -> bool:
+    """Return whether there is a sign that words and numbers do not have."""
+    return any(not character.isalnum() and character not in " _-.,/:" for character in value)
 
 
 _URL_PASSWORD = re.compile(r"(?<=[a-z0-9])://[^\s:/@\"'<>]{0,64}+:(?=[^\s/@\"'<>]{3,128}@)")

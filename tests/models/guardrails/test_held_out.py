@@ -12,6 +12,8 @@ SECRETS = [
     # values that begin like a placeholder
     ("password: $ecure4Me!", "$ecure4Me!"),
     ('password = "vaultBoy#77"', "vaultBoy#77"),
+    ("secret: vaultBoy#77", "vaultBoy#77"),
+    ("token: mArble!52", "mArble!52"),
     ("password=http4Fun!", "http4Fun!"),
     ("Password: yourMom#77", "yourMom#77"),
     ("pwd: changeIsGood9!", "changeIsGood9!"),
