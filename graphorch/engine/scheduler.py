@@ -45,13 +45,13 @@ from graphorch.engine.settings import RunSettings
 from graphorch.engine.task_pool import Backpressure, TaskPool
 from graphorch.errors import Expired, InputError, JournalError, Unstorable
 from graphorch.graph.plan import Plan
-from graphorch.journal.record_kinds import RulesBody
 from graphorch.statuses import RunStatus
 from graphorch.text import clean
 
 if TYPE_CHECKING:
     from graphorch.engine.replay import ReplayedRun
     from graphorch.engine.run_journal import RunJournal
+    from graphorch.journal.record_kinds import RulesBody
 
 OnAmbiguous: TypeAlias = Literal["stop", "repeat", "fail"]
 
