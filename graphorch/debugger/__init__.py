@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from graphorch.debugger.breakpoints import OnRoute as OnRoute
     from graphorch.debugger.breakpoints import When as When
     from graphorch.debugger.notebook.export import to_html as to_html
+    from graphorch.debugger.prompts import ChangedPrompt as ChangedPrompt
     from graphorch.debugger.session import Session as Session
     from graphorch.debugger.steps import DebugStep as DebugStep
 
@@ -27,6 +28,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
     {
         "breakpoints": "AtNode Breakpoint OnError OnRoute When",
         "notebook.export": "to_html",
+        "prompts": "ChangedPrompt",
         "session": "Session",
         "steps": "DebugStep",
     },

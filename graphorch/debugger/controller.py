@@ -34,9 +34,11 @@ from graphorch.debugger.breakpoints import (
 from graphorch.debugger.inputs import FieldValues, parse_answer, parse_output, parse_update
 from graphorch.debugger.live_state import read_state, read_values
 from graphorch.debugger.places import Place, expand_item_paths, find_step, resolve_path
+from graphorch.debugger.prompts import ChangedPrompt, compare_prompts
 from graphorch.debugger.stepper import SteppedRun
 from graphorch.debugger.steps import DebugRecorder, DebugStep
 from graphorch.engine.attempts.model_calls import RecordingClient
+from graphorch.engine.events import Observer
 from graphorch.engine.fork_selection import Difference, compare_runs
 from graphorch.engine.report import RunReport
 from graphorch.engine.settings import RunSettings
@@ -68,14 +70,19 @@ class _Point:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """State that a fork takes over from the session that it comes from."""
+    """State that a fork takes over from the session that it comes from.
 
+    `report` and `steps` are those of that session, as they are by now, for comparison.
+    """
+
+    name: str
     input: Update
     breakpoints: Sequence[Breakpoint]
     pins: Mapping[str, Output]
     history: Sequence[DebugStep]
     points: Sequence[_Point]
     report: RunReport
+    steps: Sequence[DebugStep]
     copied: set[str]
 
 
@@ -98,6 +105,7 @@ class Controller:
         self.close_reason = ""
         self.is_busy = False
         self._recording = RecordingClient(cast("ModelClient", client))
+        self._given_watchers = settings.watchers
         # Time limits do not count while a person thinks.
         limits = replace(settings.limits, seconds=None, grace=None)
         self.stepped = SteppedRun(plan, replace(settings, client=self._recording, limits=limits))
@@ -167,6 +175,10 @@ class Controller:
         for observer in self._observers:
             observer()
 
+    def watch(self, watcher: Observer) -> None:
+        """Hand the events of the run to a watcher too, the pieces of answers among them."""
+        self.stepped.watch(watcher)
+
     # ---- where the run stands --------------------------------------------------------------------
     @property
     def run(self) -> Run:
@@ -197,15 +209,16 @@ class Controller:
             )
         return build_result(self.stepped.scheduler)
 
+    @property
+    def origin(self) -> str:
+        """What a fork was made of, in words; empty for a session that is no fork."""
+        return "" if self._origin is None else self._origin.name
+
     def compare(self) -> Difference:
         """Compare a fork with the session that it comes from."""
-        if self._origin is None:
-            raise InputError(
-                "This session is not a fork. Use difference of a session that "
-                "fork() or rerun() returned."
-            )
-        before = self._origin.report
-        difference = compare_runs(before, self.stepped.scheduler.report, self._origin.copied)
+        origin = self._require_origin()
+        before = origin.report
+        difference = compare_runs(before, self.stepped.scheduler.report, origin.copied)
         old, new = read_values(before.run), read_values(self.run)
         fields = {
             name: (old.get(name), new.get(name))
@@ -213,6 +226,18 @@ class Controller:
             if old.get(name) != new.get(name)
         }
         return replace(difference, fields=fields)
+
+    def compare_prompts(self) -> list[ChangedPrompt]:
+        """Return the prompts of a fork that differ from those of the session it comes from."""
+        return compare_prompts(self._require_origin().steps, self.history)
+
+    def _require_origin(self) -> _Origin:
+        if self._origin is None:
+            raise InputError(
+                "This session is not a fork. Use difference of a session that "
+                "fork() or rerun() returned."
+            )
+        return self._origin
 
     # ---- forward ---------------------------------------------------------------------------------
     async def step(self, *, into: bool) -> DebugStep:
@@ -508,7 +533,8 @@ class Controller:
         points = [_Point(point.seq + 1, point.steps) for point in self._points]
         settings = replace(self.stepped.settings, run_id=run_id)
         copied = {activation.id for activation in self.run.history}
-        forked = self._branch(settings, self.history, points, copied)
+        where = f"after step {len(self.history)} ('{at}')" if at else "before its first step"
+        forked = self._branch(f"fork of {{}} {where}", settings, self.history, points, copied)
         await forked._open_branch([first, *copies])
         return forked
 
@@ -517,6 +543,8 @@ class Controller:
     ) -> Controller:
         """Run one activation again in a new controller; what depends on it is open there."""
         start = node or self._name_last_done()
+        if model:
+            self.client.check_call(model, self.stepped.settings.account)
         settings = replace(self.stepped.settings, run_id=uuid.uuid4().hex)
         run_id, store = self.stepped.settings.run_id, self.stepped.store
         forked_run = await fork(store, self.plan, run_id, start, settings, effects)
@@ -532,7 +560,9 @@ class Controller:
         copied = {activation.id for activation in forked_run.scheduler.run.history}
         history = [step for step in self.history if step.activation in copied]
         point = _Point(len(records), len(history))
-        branch = self._branch(settings, history, [point], copied)
+        change = f" by {model}" if model else " with another output" if output is not None else ""
+        name = f"rerun of {{}}: '{start}' again{change}"
+        branch = self._branch(name, settings, history, [point], copied)
         await branch._open_branch(records, run_first=path)
         if output is not None:
             # The output is for this one activation, not for later visits of the node.
@@ -541,14 +571,25 @@ class Controller:
 
     def _branch(
         self,
+        name: str,
         settings: RunSettings,
         history: Sequence[DebugStep],
         points: Sequence[_Point],
         copied: set[str],
     ) -> Controller:
         """Make a controller that takes over what this one knows; its run is not open yet."""
-        report = self.stepped.scheduler.report
-        origin = _Origin(self._input, self.breakpoints, self.pins, history, points, report, copied)
+        origin = _Origin(
+            name=name.format(self.stepped.settings.run_id[:8]),
+            input=self._input,
+            breakpoints=self.breakpoints,
+            pins=self.pins,
+            history=history,
+            points=points,
+            report=self.stepped.scheduler.report,
+            steps=self.history,
+            copied=copied,
+        )
+        settings = replace(settings, watchers=self._given_watchers)
         return Controller(self.plan, settings, self.client, origin)
 
     async def _open_branch(self, records: Sequence[Record], run_first: str = "") -> None:

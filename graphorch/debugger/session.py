@@ -31,6 +31,7 @@ from graphorch.debugger.inputs import FieldValues
 from graphorch.debugger.live_state import read_scope_state, read_state
 from graphorch.debugger.picture import LivePicture
 from graphorch.debugger.places import Place, resolve_path
+from graphorch.debugger.prompts import ChangedPrompt
 from graphorch.debugger.stepper import SteppedRun
 from graphorch.debugger.steps import DebugStep
 from graphorch.engine.fork_selection import Difference
@@ -278,6 +279,14 @@ class Session(Generic[Out, State]):
         Raises `InputError` for a session that is not a fork.
         """
         return self._read(self.controller.compare)
+
+    @property
+    def changed_prompts(self) -> list[ChangedPrompt]:
+        """Prompts of a fork or rerun that differ from those of the session that it comes from.
+
+        Raises `InputError` for a session that is not a fork.
+        """
+        return self._read(self.controller.compare_prompts)
 
     def svg(
         self,

@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 from graphorch.core.events import Update
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
+from graphorch.engine.events import Observer
 from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.engine.record_bodies import RecordEncoder
 from graphorch.engine.replay import rebuild
@@ -152,6 +153,11 @@ class SteppedRun:
     def replace_settings(self, settings: RunSettings) -> None:
         """Use other settings from now on."""
         self.settings = self.scheduler.settings = settings
+
+    def watch(self, watcher: Observer) -> None:
+        """Hand the events from here on to one more watcher."""
+        self.scheduler.add_watcher(watcher)
+        self.settings = self.scheduler.settings
 
     # ---- forward ---------------------------------------------------------------------------------
     async def let_through(self, activation: Activation) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from graphorch.core.events import (
@@ -38,6 +39,7 @@ from graphorch.engine import human_input
 from graphorch.engine.attempts.attempt import AttemptRunner, Gate
 from graphorch.engine.dispatcher import Dispatcher
 from graphorch.engine.event_log import EventLog
+from graphorch.engine.events import Observer
 from graphorch.engine.observers import Observers
 from graphorch.engine.report import RunReport
 from graphorch.engine.run_services import RunServices
@@ -277,6 +279,11 @@ class Scheduler:
         self._services.reset_budgets()
         self._set_rules()
         self._log.observers = _build_observers(settings)
+
+    def add_watcher(self, watcher: Observer) -> None:
+        """Hand the events from here on to one more watcher."""
+        self.settings = replace(self.settings, watchers=(*self.settings.watchers, watcher))
+        self._log.observers = _build_observers(self.settings)
 
     def record_budget(self, budget: dict[str, float] | None) -> None:
         """Record the budget, by unit, that the run has from here on."""

@@ -23,7 +23,7 @@ PUBLIC = {
         maximum merge minimum node union
     """.split(),
     "graphorch.debugger": """
-        AtNode Breakpoint DebugStep OnError OnRoute Session When to_html
+        AtNode Breakpoint ChangedPrompt DebugStep OnError OnRoute Session When to_html
     """.split(),
     "graphorch.journal": """
         AppendConflict BodyLimits ForwardingStore InvalidName InvalidRecord JournalDamaged Lease

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
@@ -24,6 +26,15 @@ class NotebookSession(Session[Out, State]):
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
         return build_bundle(self)
+
+    def _display_(self) -> Any:
+        """Return what marimo shows instead: a stepper, or HTML where widgets are not installed."""
+        marimo: Any = import_module("marimo")
+        if find_spec("anywidget") is None or not marimo.running_in_notebook():
+            return marimo.Html(render_static_html(self))
+        from graphorch.debugger.notebook.widget import Stepper
+
+        return Stepper(self)
 
 
 def build_bundle(session: Session[Any, Any]) -> Any:
@@ -54,14 +65,20 @@ def _find_stepper(session: Session[Any, Any]) -> Stepper | None:
     except ImportError:
         return None
     cell_id, execution = cell
-    last_execution, stepper = shown_steppers().get(cell_id, ("", None))
-    if stepper is not None and stepper.session is not session:
-        if last_execution != execution:
-            stepper.end("closed, since its cell was run again")
-        stepper = None
+    last_execution, shown = shown_steppers().get(cell_id, ("", []))
+    stepper = None
+    if last_execution != execution:
+        # The cell runs again: it goes on with a session that it showed, and ends any other.
+        for old in shown:
+            if old.session is not session:
+                old.end("closed, since its cell was run again")
+        stepper = next((old for old in shown if old.session is session), None)
+        shown = []
     if stepper is None:
         stepper = Stepper(session)
-    shown_steppers()[cell_id] = execution, stepper
+    else:
+        stepper.show_now()
+    shown_steppers()[cell_id] = execution, [*shown, stepper]
     return stepper
 
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from graphorch.debugger.notebook.page import read_script, read_style
+from graphorch.debugger.notebook.timeline import describe_items, list_maps
 from graphorch.debugger.notebook.view import (
     Json,
     build_panel,
@@ -18,13 +20,13 @@ from graphorch.debugger.notebook.view import (
     describe_lines,
     describe_nodes,
     describe_step,
+    name_session,
 )
 from graphorch.debugger.session import Session
 from graphorch.errors import InputError
 from graphorch.render.notebook_picture import embed
 from graphorch.runs.background_loop import background_loop
-
-_HERE = Path(__file__).parent
+from graphorch.text import plural
 
 
 def to_html(session: Session[Any, Any], path: str | Path | None = None) -> str:
@@ -34,11 +36,11 @@ def to_html(session: Session[Any, Any], path: str | Path | None = None) -> str:
     `InputError` if the file cannot be written.
     """
     data = json.dumps(background_loop().wait(_collect_data(session)))
-    script = (_HERE / "stepper.js").read_text(encoding="utf-8")
+    script = read_script()
     page = _PAGE.format(
         policy=_CONTENT_POLICY,
         title=html.escape(f"{session.flow} · {session.run_id}"),
-        css=(_HERE / "stepper.css").read_text(encoding="utf-8"),
+        css=read_style(),
         # `</` would end the element wherever it stands, also within a string.
         data=data.replace("<", "\\u003c"),
         script=script.replace("export default", "const stepper =").replace("</", "<\\/"),
@@ -57,12 +59,16 @@ def _write(page: str, path: Path) -> None:
 
 async def _collect_data(session: Session[Any, Any]) -> Json:
     """Return everything that the stepper's script asks its kernel for."""
-    plan = session.controller.plan
+    plan, history = session.controller.plan, session.history
+    own = {"name": name_session(session), "number": 0, "notice": "", "moved": None}
     return {
-        "panels": [build_panel(session)],
+        "panels": [{**build_panel(session), **own}],
         "nodes": describe_nodes(plan),
         "lines": describe_lines(plan),
-        "details": [describe_step(step) for step in session.history],
+        "details": [describe_step(step, at) for at, step in enumerate(history)],
+        "items": {
+            first: describe_items(history, first, last) for first, last in list_maps(history)
+        },
     }
 
 
@@ -70,9 +76,13 @@ def render_static_html(session: Session[Any, Any]) -> str:
     """Return picture, timeline and state as HTML that a notebook shows also without trust."""
     view = background_loop().wait(_view(session))
     steps: list[Sequence[str]] = []
-    for step in view["history"]:
-        duration = f"{step['seconds'] * 1000:.0f} ms"
-        steps.append((step["path"], step["kind"], duration, step["error"]))
+    for row in view["rows"]:
+        duration = f"{row['seconds'] * 1000:.0f} ms"
+        if "map" in row:
+            failed = f"{row['failed']} failed" if row["failed"] else ""
+            steps.append((row["map"], plural(row["items"], "item"), duration, failed))
+        else:
+            steps.append((row["path"], row["kind"], duration, row["error"]))
     fields: list[Sequence[str]] = []
     for field in view["state"]:
         text = "not assigned"
@@ -118,7 +128,7 @@ _PAGE = """<!doctype html>
 {script}
 const data = JSON.parse(document.getElementById("data").textContent);
 const get = (name) => data[name];
-const model = {{ get, on() {{}}, off() {{}}, send() {{}}, details: data.details }};
+const model = {{ get, on() {{}}, off() {{}}, send() {{}}, record: data }};
 stepper.render({{ model, el: document.getElementById("session") }});
 </script>
 </body>

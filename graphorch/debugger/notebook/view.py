@@ -6,27 +6,21 @@ Values become text here, once, so no value of a state can ever be markup.
 from __future__ import annotations
 
 import inspect
-import json
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from graphorch.debugger.breakpoints import AtNode, Breakpoint, OnRoute
+from graphorch.debugger.notebook.timeline import build_rows, summarize_step
+from graphorch.debugger.notebook.values import MAX_SHOWN, cut_text, describe_type, format_value
 from graphorch.debugger.session import Session
 from graphorch.debugger.steps import DebugStep
 from graphorch.engine.attempts.model_calls import RecordedCall
-from graphorch.errors import GraphorchError
 from graphorch.graph.plan import Plan, Step
 from graphorch.render.plan_picture import box_id, line_id
 from graphorch.runs.result import Question
-from graphorch.text import truncate_counted
 
-_MODULE = re.compile(r"(?:\w+\.)+(?=\w)")
-_LINE = 120  # characters; longer objects get a line per field
-MAX_SHOWN = 4000  # characters of one value, message or answer
-_MAX_LISTED = 400  # steps in the timeline, the newest ones
 _MAX_READY = 50  # activations listed as ready
 
 Json: TypeAlias = dict[str, Any]
@@ -35,9 +29,7 @@ Json: TypeAlias = dict[str, Any]
 # ---- a session -----------------------------------------------------------------------------------
 def build_panel(
     session: Session[Any, Any],
-    number: int = 0,
     *,
-    notice: str = "",
     folded: Collection[str] = (),
     groups: Sequence[Json] = (),
 ) -> Json:
@@ -50,15 +42,18 @@ def build_panel(
         **build_view(session),
         "svg": session.svg(closed=sorted(folded), title=""),
         "groups": list(groups),
-        "notice": notice,
-        "number": number,
     }
+
+
+def name_session(session: Session[Any, Any]) -> str:
+    """Return what a session is: `Session`, or `Fork` or `Rerun` of another one."""
+    kind = session.controller.origin.partition(" ")[0]
+    return kind.capitalize() or "Session"
 
 
 def build_view(session: Session[Any, Any]) -> Json:
     """Return where a session stands. Call it on the background loop."""
     history, spent = session.history, session.controller.spent
-    first = max(0, len(history) - _MAX_LISTED)
     last = history[-1] if history else None
     passing = session.controller.stepped.passing
     is_last_at_top = last is not None and "/" not in last.path
@@ -71,9 +66,9 @@ def build_view(session: Session[Any, Any]) -> Json:
         "ready": session.ready[:_MAX_READY],
         "stopped": session.stop_reason,
         "questions": [_describe_question(question) for question in session.open_questions],
-        "first": first,
-        "history": [_summarize_step(step) for step in history[first:]],
-        "step": None if last is None else describe_step(last),
+        "steps": len(history),
+        "rows": build_rows(history),
+        "step": None if last is None else describe_step(last, len(history) - 1),
         "state": _describe_fields(session.state, last if is_last_at_top else None),
         "inside": _describe_scope(session, last),
         "breakpoints": [_describe_breakpoint(session, item) for item in session.breakpoints],
@@ -81,6 +76,35 @@ def build_view(session: Session[Any, Any]) -> Json:
         "usd": spent.usd,
         "unpriced": spent.unpriced,
         "tokens": spent.tokens,
+        "origin": session.controller.origin,
+        "difference": _describe_difference(session) if session.controller.origin else None,
+    }
+
+
+def _describe_difference(session: Session[Any, Any]) -> Json:
+    """Return how a fork differs from the session that it comes from, by now."""
+    difference = session.difference
+    return {
+        "ran": list(difference.ran),
+        "only_old": list(difference.only_old),
+        "only_new": list(difference.only_new),
+        "fields": [
+            {"name": name, "before": format_value(old), "after": format_value(new)}
+            for name, (old, new) in difference.fields.items()
+        ],
+        "prompts": [
+            {
+                "call": prompt.call,
+                "old_model": prompt.old_model,
+                "new_model": prompt.new_model,
+                "before": cut_text(prompt.old),
+                "after": cut_text(prompt.new),
+            }
+            for prompt in session.changed_prompts
+        ],
+        "usd": difference.usd,
+        "unpriced": difference.unpriced,
+        "seconds": difference.seconds,
     }
 
 
@@ -101,7 +125,7 @@ def _describe_fields(state: BaseModel, last: DebugStep | None) -> list[Json]:
         fields.append(
             {
                 "name": name,
-                "type": _describe_type(info.annotation),
+                "type": describe_type(info.annotation),
                 "set": name in state.model_fields_set,
                 "value": format_value(value) if name in state.__dict__ else "",
                 "plain": isinstance(value, str) or info.annotation is str,
@@ -133,36 +157,19 @@ def _describe_pin(value: BaseModel | tuple[BaseModel, ...]) -> Mapping[str, str]
 
 
 # ---- its steps -----------------------------------------------------------------------------------
-def describe_step(step: DebugStep) -> Json:
-    """Return everything about one step."""
+def describe_step(step: DebugStep, at: int) -> Json:
+    """Return everything about one step; `at` is its number in the history, from 0 on."""
     changed = [
         {"name": name, "before": format_value(before), "after": format_value(after)}
         for name, (before, after) in step.changed.items()
     ]
     calls = [_describe_call(call) for call in step.calls]
-    return {**_summarize_step(step), "changed": changed, "calls": calls}
-
-
-def _summarize_step(step: DebugStep) -> Json:
-    return {
-        "path": step.path,
-        "box": box_id(step.path),
-        "kind": step.kind,
-        "how": step.how,
-        "to": list(step.to),
-        "seconds": step.seconds,
-        "attempts": step.attempts,
-        "tokens": step.tokens,
-        "usd": step.usd,
-        "unpriced": step.unpriced,
-        "asked": len(step.calls),
-        "error": _cut(step.error),
-    }
+    return {**summarize_step(step, at), "changed": changed, "calls": calls}
 
 
 def _describe_call(call: RecordedCall) -> Json:
     messages = [
-        {"role": message.role, "text": _cut(message.content or _list_tools(message.tool_calls))}
+        {"role": message.role, "text": cut_text(message.content or _list_tools(message.tool_calls))}
         for message in call.messages
     ]
     response, charge = call.response, call.charge
@@ -171,7 +178,7 @@ def _describe_call(call: RecordedCall) -> Json:
             "model": call.model,
             "messages": messages,
             "answer": "",
-            "error": _cut(call.error),
+            "error": cut_text(call.error),
             "usd": charge.usd,
             "unpriced": charge.unpriced,
             "decision": "",
@@ -180,7 +187,7 @@ def _describe_call(call: RecordedCall) -> Json:
     return {
         "model": response.model,
         "messages": messages,
-        "answer": _cut(response.text or _list_tools(response.tool_calls)),
+        "answer": cut_text(response.text or _list_tools(response.tool_calls)),
         "error": "",
         "input": usage.input_tokens,
         "output": usage.output_tokens,
@@ -205,7 +212,7 @@ def _describe_question(question: Question) -> Json:
     fields = [
         {
             "name": name,
-            "type": _describe_type(info.annotation),
+            "type": describe_type(info.annotation),
             "kind": _choose_input(info.annotation),
             "value": _format_form_value(info),
             "hint": info.description or "",
@@ -216,7 +223,7 @@ def _describe_question(question: Question) -> Json:
         "id": question.id,
         "path": question.path,
         "box": box_id(question.path),
-        "text": _cut(question.text),
+        "text": cut_text(question.text),
         "fields": fields,
     }
 
@@ -243,22 +250,6 @@ def _read_default(info: Any) -> Any:
     if info.is_required():
         return None
     return info.get_default(call_default_factory=True, validated_data={})
-
-
-def parse_value(text: str, *, plain: bool) -> Any:
-    """Parse a typed value: text if the field holds text (`plain`), else JSON.
-
-    Raises `GraphorchError`.
-    """
-    if plain:
-        return text
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise GraphorchError(
-            f"That is not JSON: {error.msg} at character {error.pos + 1}. "
-            'Write 3, true, "text" or [1, 2].'
-        ) from error
 
 
 # ---- its flow ------------------------------------------------------------------------------------
@@ -330,33 +321,6 @@ def _describe_written_field(model: type[BaseModel], name: str) -> Json:
     default = _read_default(info)
     return {
         "name": name,
-        "type": _describe_type(info.annotation),
+        "type": describe_type(info.annotation),
         "value": "" if default is None else format_value(default),
     }
-
-
-# ---- values as text ------------------------------------------------------------------------------
-def format_value(value: object) -> str:
-    """Return a value as text: text as it is, anything else as JSON if possible, long ones cut."""
-    if isinstance(value, str):
-        return _cut(value)
-    try:
-        adapter = TypeAdapter[Any](type(value))
-        text = adapter.dump_json(value, warnings=False).decode()
-        if len(text) > _LINE and "{" in text:
-            text = adapter.dump_json(value, indent=1, warnings=False).decode()
-    except Exception:
-        # A user's serializer may raise anything, and a display must not end the run.
-        text = repr(value)
-    return _cut(text)
-
-
-def _describe_type(annotation: Any) -> str:
-    is_generic = bool(getattr(annotation, "__args__", None))
-    if not is_generic and getattr(annotation, "__name__", ""):
-        return annotation.__name__
-    return _MODULE.sub("", str(annotation))
-
-
-def _cut(text: str) -> str:
-    return truncate_counted(text, MAX_SHOWN)

@@ -9,47 +9,122 @@ shows is built and sent on the background loop, and nowhere else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import anywidget
 import traitlets
 
 from graphorch.debugger.breakpoints import AtNode, OnError, OnRoute
+from graphorch.debugger.live_text import LiveText
+from graphorch.debugger.notebook.page import read_script, read_style
+from graphorch.debugger.notebook.timeline import describe_items
+from graphorch.debugger.notebook.values import parse_value
 from graphorch.debugger.notebook.view import (
     Json,
     build_panel,
     describe_lines,
     describe_nodes,
     describe_step,
-    parse_value,
+    name_session,
 )
 from graphorch.debugger.session import Session
+from graphorch.debugger.steps import DebugStep
 from graphorch.errors import GraphorchError, InputError
 from graphorch.runs.background_loop import background_loop
 
 AnySession: TypeAlias = Session[Any, Any]
 Content: TypeAlias = Mapping[str, Any]
-_HERE = Path(__file__).parent
+_TEXT_PAUSE = 0.1  # seconds between two messages with what models write
+_DONE = ("done", "handled")  # kinds of steps that can run again
 
 
-@dataclass(slots=True)
 class _Panel:
-    """One session on the page, the sub-flows closed in its picture, and its last error."""
+    """One session on the page: what the page shows of it, and what belongs to the page alone.
 
-    session: AnySession
-    folded: set[str] = field(default_factory=set[str])
-    notice: str = ""
+    It keeps the step that its cell showed. It moves on with what is done on this page, and with
+    what other cells do only once a person asks it to follow: a notebook that ran in one go still
+    shows beside each text what that text speaks of.
+    """
+
+    def __init__(self, session: AnySession, name: str, stepper: Stepper) -> None:
+        self.session = session
+        self.name = name
+        self.notice = ""
+        self.folded: set[str] = set()
+        self.follows = False
+        self.steps: list[DebugStep] = session.history
+        self.live_text = LiveText(stepper.send_texts_soon)
+        self._view: Json = {}
+        self._commands = 0  # of this page, under way
+        self._stepper = stepper
+        session.controller.observe(self._take_change)
+        session.controller.watch(self.live_text)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the session stands at the step that the page shows."""
+        history = self.session.controller.history
+        if len(history) != len(self.steps):
+            return False
+        return not history or history[-1] is self.steps[-1]
+
+    def refresh(self, groups: Sequence[Json]) -> Json:
+        """Return what the page shows, from the session if that stands at the same step."""
+        session = self.session
+        if self._moves:
+            self.steps = session.history
+        is_busy_elsewhere = session.controller.is_busy and not self._moves
+        if not self._view or (self.is_current and not is_busy_elsewhere):
+            self._view = build_panel(session, folded=self.folded, groups=groups)
+        moved = None
+        if not self.is_current:
+            steps = len(session.controller.history)
+            moved = {"steps": steps, "next": session.next, "status": session.status}
+        return {**self._view, "name": self.name, "notice": self.notice, "moved": moved}
+
+    def show_now(self) -> None:
+        """Show where the session stands now."""
+        self.follows = False
+        self.steps = self.session.history
+
+    def follow(self) -> None:
+        """Show where the session stands, from now on."""
+        self.follows = True
+        self._take_change()
+
+    @contextmanager
+    def moving(self) -> Generator[None]:
+        """Move on with what happens in this block. Raises `InputError` where the page is behind."""
+        if not self.is_current:
+            raise InputError(
+                "The session went on after this cell showed it. Press 'Follow' to go on with it."
+            )
+        self._commands += 1
+        try:
+            yield
+        finally:
+            self.steps = self.session.history
+            self._commands -= 1
+
+    @property
+    def _moves(self) -> bool:
+        return self.follows or self._commands > 0
+
+    def _take_change(self) -> None:
+        """Publish a change of the session, and move on with it. Called from any thread."""
+        if self._moves:
+            self.steps = self.session.history
+        self._stepper.publish_soon()
 
 
 class Stepper(anywidget.AnyWidget):
     """A session and its forks, side by side."""
 
-    _esm = (_HERE / "stepper.js").read_text(encoding="utf-8")
-    _css = (_HERE / "stepper.css").read_text(encoding="utf-8")
+    _esm = read_script()
+    _css = read_style()
     panels: Any = traitlets.List(traitlets.Dict()).tag(sync=True)
     nodes: Any = traitlets.Dict().tag(sync=True)
     lines: Any = traitlets.Dict().tag(sync=True)
@@ -59,8 +134,10 @@ class Stepper(anywidget.AnyWidget):
         super().__init__(nodes=describe_nodes(plan), lines=describe_lines(plan))
         self._panels: list[_Panel] = []
         self._is_due = False
+        self._is_text_due = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._add(session)
+        self._made = 0  # forks and reruns so far
+        self._add(session, name_session(session))
         background_loop().wait(self._publish())
         self.on_msg(self._on_message)  # pyright: ignore[reportUnknownMemberType]
 
@@ -69,17 +146,26 @@ class Stepper(anywidget.AnyWidget):
         """Session that the stepper was made for."""
         return self._panels[0].session
 
+    def show_now(self) -> None:
+        """Show where the sessions stand now, as their cell was run again."""
+        for panel in self._panels:
+            panel.show_now()
+        background_loop().wait(self._publish())
+
     def end(self, reason: str) -> None:
         """Close all sessions; the page shows the reason."""
         for panel in self._panels:
             panel.session.close(reason)
 
-    def _add(self, session: AnySession) -> None:
-        self._panels.append(_Panel(session))
-        session.controller.observe(self._on_change)
+    def _add(self, session: AnySession, name: str) -> None:
+        self._panels.append(_Panel(session, name, self))
+
+    def _add_branch(self, session: AnySession) -> None:
+        self._made += 1
+        self._add(session, f"{name_session(session)} {self._made}")
 
     # ---- to the page -----------------------------------------------------------------------------
-    def _on_change(self) -> None:
+    def publish_soon(self) -> None:
         """Publish soon, several changes at once. Called from any thread."""
         background_loop().loop.call_soon_threadsafe(self._schedule)
 
@@ -92,17 +178,35 @@ class Stepper(anywidget.AnyWidget):
 
     async def _publish(self) -> None:
         self._is_due = False
-        self.panels = [self._build(number, panel) for number, panel in enumerate(self._panels)]
+        self.panels = [
+            {**panel.refresh(self._list_groups(panel)), "number": number}
+            for number, panel in enumerate(self._panels)
+        ]
 
-    def _build(self, number: int, panel: _Panel) -> Json:
-        groups: list[Json] = [
+    def send_texts_soon(self) -> None:
+        """Send the texts that models write now, some times a second. Called on the loop."""
+        if not self._is_text_due:
+            self._is_text_due = True
+            background_loop().loop.call_later(_TEXT_PAUSE, self._send_texts)
+
+    def _send_texts(self) -> None:
+        self._is_text_due = False
+        for panel in self._panels:
+            if panel.live_text.texts and panel.is_current:
+                self._send_to(panel, texts=dict(panel.live_text.texts))
+
+    def _send_to(self, panel: _Panel, **answer: Any) -> None:
+        """Send a message to a panel of the page. Called from any thread."""
+        send = cast("Callable[[Json], None]", self.send)  # pyright: ignore[reportUnknownMemberType]
+        message = {"panel": self._panels.index(panel), **answer}
+        background_loop().loop.call_soon_threadsafe(send, message)
+
+    def _list_groups(self, panel: _Panel) -> list[Json]:
+        return [
             {"path": path, "closed": path in panel.folded}
             for path, node in self.nodes.items()
             if node["opens"]
         ]
-        return build_panel(
-            panel.session, number, notice=panel.notice, folded=panel.folded, groups=groups
-        )
 
     # ---- from the page ---------------------------------------------------------------------------
     def _on_message(self, _widget: object, content: Any, _buffers: object) -> None:
@@ -116,9 +220,9 @@ class Stepper(anywidget.AnyWidget):
         if not isinstance(number, int) or not 0 <= number < len(self._panels):
             return
         panel = self._panels[number]
+        panel.notice = ""
         try:
-            panel.notice = ""
-            await asyncio.to_thread(self._execute, number, message)
+            await self._execute(panel, message)
         except GraphorchError as error:
             panel.notice = str(error)
         except Exception as error:
@@ -126,41 +230,44 @@ class Stepper(anywidget.AnyWidget):
             panel.notice = f"{type(error).__name__}: {error}"
         self._schedule()
 
-    def _execute(self, number: int, message: Content) -> None:
+    async def _execute(self, panel: _Panel, message: Content) -> None:
         """Carry out one command of the page."""
         name = str(message.get("command"))
-        session = self._panels[number].session
-        without_arguments: dict[str, Callable[[], object]] = {
-            "step": session.step,
-            "into": session.step_into,
-            "go": session.run_until,
-            "back": session.step_back,
-            "pause": session.pause,
-            "errors": lambda: _toggle_error_breakpoint(session),
-            "fork": lambda: self._add(session.fork()),
-            "drop": lambda: self._drop(number),
+        # What can be done also where the session went on since.
+        looking: dict[str, Callable[[_Panel, Content], None]] = {
+            "detail": self._send_detail,
+            "items": self._send_items,
+            "follow": lambda panel, _: panel.follow(),
+            "drop": self._drop,
         }
-        with_arguments: dict[str, Callable[[int, Content], object]] = {
-            "until": lambda _, message: session.run_until(until=str(message["box"])),
+        moving: dict[str, Callable[[_Panel, Content], object]] = {
+            "step": lambda panel, _: panel.session.step(),
+            "into": lambda panel, _: panel.session.step_into(),
+            "go": lambda panel, _: panel.session.run_until(),
+            "until": lambda panel, message: panel.session.run_until(str(message["box"])),
+            "back": lambda panel, _: panel.session.step_back(),
+            "pause": lambda panel, _: panel.session.pause(),
+            "errors": lambda panel, _: _toggle_error_breakpoint(panel.session),
             "break": self._toggle_breakpoint,
             "unbreak": self._unbreak,
             "edit": self._edit,
             "pin": self._pin,
             "answer": self._answer,
+            "fork": lambda panel, _: self._add_branch(panel.session.fork()),
             "rerun": self._rerun,
             "fold": self._fold,
-            "detail": self._send_detail,
         }
-        if name in without_arguments:
-            without_arguments[name]()
-        elif name in with_arguments:
-            with_arguments[name](number, message)
+        if name in looking:
+            await asyncio.to_thread(looking[name], panel, message)
+        elif name in moving:
+            with panel.moving():
+                await asyncio.to_thread(moving[name], panel, message)
         else:
             raise InputError(f"The stepper has no command '{name}'.")
 
-    def _toggle_breakpoint(self, number: int, message: Content) -> None:
+    def _toggle_breakpoint(self, panel: _Panel, message: Content) -> None:
         """Set or remove the breakpoint on a line or at a box."""
-        session, line = self._panels[number].session, message.get("line")
+        session, line = panel.session, message.get("line")
         if line is None:
             path = str(message.get("box"))
             if AtNode(path) in session.breakpoints:
@@ -178,19 +285,19 @@ class Stepper(anywidget.AnyWidget):
             flow_path = source.rpartition("/")[0]
             session.break_on_route(source, f"{flow_path}/{target}".lstrip("/"))
 
-    def _unbreak(self, number: int, message: Content) -> None:
-        session = self._panels[number].session
+    def _unbreak(self, panel: _Panel, message: Content) -> None:
+        session = panel.session
         for breakpoint in session.breakpoints:
             if str(breakpoint) == message["text"]:
                 session.unbreak(breakpoint)
 
-    def _edit(self, number: int, message: Content) -> None:
+    def _edit(self, panel: _Panel, message: Content) -> None:
         value = parse_value(str(message["value"]), plain=bool(message.get("plain")))
-        self._panels[number].session.edit({str(message["name"]): value})
+        panel.session.edit({str(message["name"]): value})
 
-    def _pin(self, number: int, message: Content) -> None:
+    def _pin(self, panel: _Panel, message: Content) -> None:
         box, texts = str(message["box"]), message.get("values")
-        session = self._panels[number].session
+        session = panel.session
         if texts is None:
             session.pin(box, None)
             return
@@ -198,34 +305,47 @@ class Stepper(anywidget.AnyWidget):
         values = {name: parse_value(text, plain=is_plain[name]) for name, text in texts.items()}
         session.pin(box, values)
 
-    def _answer(self, number: int, message: Content) -> None:
+    def _answer(self, panel: _Panel, message: Content) -> None:
         values: dict[str, Any] = {}
         for name, given in message["values"].items():
             value = given["value"]
             if given["kind"] == "json":
                 value = parse_value(value, plain=False)
             values[name] = value
-        self._panels[number].session.answer(values, str(message["question"]))
+        panel.session.answer(values, str(message["question"]))
 
-    def _rerun(self, number: int, message: Content) -> None:
-        start, model = str(message.get("start", "")), str(message.get("model", ""))
-        self._add(self._panels[number].session.rerun(start, model=model))
+    def _rerun(self, panel: _Panel, message: Content) -> None:
+        """Run the node of one step again, beside the session."""
+        at, model = int(message["at"]), str(message.get("model", "")).strip()
+        start = _name_visit(panel.steps, at)
+        self._add_branch(panel.session.rerun(start, model=model))
 
-    def _drop(self, number: int) -> None:
+    def _drop(self, panel: _Panel, _: Content) -> None:
         """Take a fork off the page; the first session stays."""
-        if number:
-            self._panels.pop(number).session.close()
+        if panel is not self._panels[0]:
+            self._panels.remove(panel)
+            panel.session.close()
 
-    def _fold(self, number: int, message: Content) -> None:
-        self._panels[number].folded.symmetric_difference_update({str(message["path"])})
+    def _fold(self, panel: _Panel, message: Content) -> None:
+        panel.folded.symmetric_difference_update({str(message["path"])})
 
-    def _send_detail(self, number: int, message: Content) -> None:
-        history, at = self._panels[number].session.history, int(message["at"])
-        if not 0 <= at < len(history):
-            return
-        answer = {"panel": number, "at": at, "detail": describe_step(history[at])}
-        send = cast("Callable[[Json], None]", self.send)  # pyright: ignore[reportUnknownMemberType]
-        background_loop().loop.call_soon_threadsafe(send, answer)
+    def _send_detail(self, panel: _Panel, message: Content) -> None:
+        at = int(message["at"])
+        if 0 <= at < len(panel.steps):
+            self._send_to(panel, at=at, detail=describe_step(panel.steps[at], at))
+
+    def _send_items(self, panel: _Panel, message: Content) -> None:
+        first, last = int(message["first"]), int(message["last"])
+        self._send_to(panel, first=first, items=describe_items(panel.steps, first, last))
+
+
+def _name_visit(steps: Sequence[DebugStep], at: int) -> str:
+    """Return a step as `path#visit`, as a rerun names it."""
+    if not 0 <= at < len(steps):
+        raise InputError(f"There is no step {at + 1} to run again.")
+    path = steps[at].path
+    visits = [step for step in steps[: at + 1] if step.path == path and step.kind in _DONE]
+    return f"{path}#{len(visits)}"
 
 
 def _toggle_error_breakpoint(session: AnySession) -> None:
@@ -236,8 +356,8 @@ def _toggle_error_breakpoint(session: AnySession) -> None:
 
 
 @cache
-def shown_steppers() -> dict[str, tuple[str, Stepper]]:
-    """Return the steppers that the cells of this kernel show, each with the execution of its cell.
+def shown_steppers() -> dict[str, tuple[str, list[Stepper]]]:
+    """Return the steppers that each cell of this kernel shows, with the execution of the cell.
 
     The dictionary is the one of this process, and is changed in place.
     """

@@ -48,6 +48,12 @@ class Lab:
     errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
+    def show(self, path: Path) -> None:
+        """Open a copy of a notebook as a fresh clone has it: not trusted, and not run."""
+        shutil.copy(path, self.folder / path.name)
+        self.page.goto(f"{self.url}/lab/tree/{path.name}?token={_TOKEN}&reset")
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+
     def open(self, name: str, *cells: str) -> None:
         """Make a notebook of these cells, open it, and run all of it."""
         import nbformat

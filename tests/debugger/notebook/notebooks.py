@@ -3,8 +3,9 @@
     python -m tests.debugger.notebook.notebooks            # run them all, and print what failed
     python -m tests.debugger.notebook.notebooks --write    # and keep the outputs, after a change
 
-Only pictures and text are kept, which a page without a kernel can show. A widget's view would be
-an empty place there.
+What is kept can be shown without a kernel and without trust, also by hosts that clean HTML: a
+picture is kept as PNG, and a session with its tables as HTML too. A widget's view would be an empty
+place, and SVG needs trust.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 FOLDER = Path(__file__).parents[3] / "notebooks"
-WIDGET = "application/vnd.jupyter.widget-view+json"
+LEFT_OUT = ("application/vnd.jupyter.widget-view+json", "image/svg+xml")
 
 
 def executed(path: Path) -> Any:
@@ -45,10 +46,13 @@ def kept(notebook: Any) -> Any:
         cell.metadata = {}
         cell["id"] = f"cell-{number}"
         for output in cell.get("outputs", []):
-            output.get("data", {}).pop(WIDGET, None)
-            output.pop("metadata", None)
+            sizes = output.pop("metadata", {}).get("image/png")
+            for kind in LEFT_OUT:
+                output.get("data", {}).pop(kind, None)
+            if "image/png" in output.get("data", {}) and "<table" not in output.data["text/html"]:
+                del output.data["text/html"]  # the same picture
             if output.output_type in ("display_data", "execute_result"):
-                output["metadata"] = {}
+                output["metadata"] = {"image/png": sizes} if sizes else {}
     return notebook
 
 

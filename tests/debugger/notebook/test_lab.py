@@ -8,6 +8,7 @@ Set STEPPER_SHOTS to a folder to look at pictures:
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.debugger.notebook.lab import Lab, lab, needs_browser
+from tests.debugger.notebook.lab import ROOT, Lab, lab, needs_browser
 
 pytestmark = [needs_browser, pytest.mark.slow]
 _SHOTS = os.environ.get("STEPPER_SHOTS")
@@ -82,6 +83,50 @@ def flow_of(size):
     return graph.build()
 
 session = flow_of(%d).debug(State())
+session
+"""
+MAP = """
+from typing import Annotated
+from pydantic import BaseModel
+from graphorch import Graph, append, node
+
+class N(BaseModel): n: int = 0
+class Note(BaseModel): note: str = ""
+class Log(BaseModel): log: Annotated[list[str], append] = []
+class Inner(N, Note): ...
+
+@node
+def dig(n: N) -> N:
+    if n.n % 40 == 7: raise ValueError(f"nothing at {n.n}")
+    return n
+
+@node
+def report(n: N) -> Note: return Note(note=f"found {n.n} stones")
+
+def gather(notes: list[Note]) -> Log: return Log(log=[note.note for note in notes][:3])
+
+@node
+def close(log: Log) -> Log: return Log(log=["end"])
+
+item = Graph("item", Inner, input=N, output=Note).chain(dig, report).build()
+graph = Graph("survey", Log)
+each = graph.map("each", item, over=lambda s: [N(n=i) for i in range(60)], gather=gather,
+                 max_items=60, on_item_error="skip")
+session = graph.chain(each, close).build().debug(Log())
+session
+"""
+SLOW_MODEL = """
+import asyncio
+from graphorch.testing import ScriptedModel
+
+class Slow(ScriptedModel):
+    async def complete(self, request, on_text=None):
+        for word in "The moon pulls the water. ".split(" ") * 4:
+            on_text(word + " ")
+            await asyncio.sleep(0.05)
+        return await super().complete(request)
+
+session = flow.debug(Topic(topic="tides"), client=Slow("The moon pulls the water."))
 session
 """
 CLICKS = """async (count) => {
@@ -217,7 +262,7 @@ def test_page_edits_pins_and_forks(
     assert page.text(".gs-panel:nth-child(2) [data-field=draft] pre") == "Pinned words."
     assert page.steps(1) == 5
     page.shot("forks")
-    page.page.click(".gs-panel:nth-child(2) .gs-bar .gs-quiet")
+    page.page.click(".gs-panel:nth-child(2) [data-action=drop]")
     page.page.wait_for_selector(".gs-panel:nth-child(2)", state="detached")
 
 
@@ -261,6 +306,120 @@ def test_rerun_cell_closes_its_session(opened: Lab) -> None:
     opened.run_all()
     page.page.wait_for_selector(".jp-OutputArea-output:has-text('the first one is closed')")
     page.page.wait_for_selector(".gs-panel[data-steps='0'][data-status=paused]")
+
+
+@pytest.mark.parametrize("name", ["tour", "fan_out"])
+def test_fresh_clone_shows_pictures(opened: Lab, name: str) -> None:
+    """A notebook that is not trusted shows each picture, and no bare words of one."""
+    opened.show(ROOT / "notebooks" / f"{name}.ipynb")
+    page = opened.page
+    # Lab draws the cells that are in sight: a window as high as the notebook has all of them.
+    page.set_viewport_size({"width": 1400, "height": 12_000})
+    cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    data = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    wanted = sum("image/png" in kinds for kinds in data)
+    loaded = (
+        "[...document.querySelectorAll('.jp-OutputArea-output img')].filter(i => i.naturalWidth)"
+    )
+    page.wait_for_function(f"wanted => {loaded}.length === wanted", arg=wanted)
+    assert "lead to" not in page.inner_text(".jp-Notebook")  # from the description in an SVG
+    page.set_viewport_size({"width": 1400, "height": 1300})
+
+
+def test_cell_keeps_what_it_showed(opened: Lab) -> None:
+    """After running all, each cell shows where the session was then; a click follows it."""
+    opened.open(
+        "kept", FLOW, SHOW, "session.step(), session.step()\nsession", "session.run_until()"
+    )
+    page = Page(opened)
+    page.page.wait_for_selector(".gs-panel[data-moved=true] >> nth=1")
+    shown = page.page.query_selector_all(".gs-panel")
+    assert [panel.get_attribute("data-steps") for panel in shown] == ["0", "2"]
+    assert "9 steps, waiting" in shown[1].query_selector(".gs-kept").inner_text()
+    shown[1].query_selector("[data-command=step]").click(force=True)  # a dead button
+    shown[1].query_selector("[data-action=follow]").click()
+    page.page.wait_for_selector(".gs-panel[data-moved=false][data-steps='9']")
+    assert shown[0].get_attribute("data-moved") == "true"
+
+
+def test_map_opens_to_items(opened: Lab) -> None:
+    """The items of a map are folded, found by number and by text, and lead to their steps."""
+    opened.open("map", MAP)
+    page = Page(opened)
+    page.press("go", steps=121, until="succeeded")
+    assert "60 items · 2 failed" in page.text("[data-map=each]")
+    assert page.page.query_selector("[data-item]") is None
+    page.page.click("[data-map=each]")
+    page.page.fill(".gs-search", "failed")
+    page.page.wait_for_function("document.querySelectorAll('[data-item]').length === 2")
+    page.page.fill(".gs-search", "47")
+    page.page.click("[data-item='47']")
+    page.page.click(".gs-inner [data-at]")
+    page.page.wait_for_selector(".gs-section-changed summary:has-text('each[47]/dig')")
+    assert "nothing at 47" in page.text(".gs-section-changed")
+    page.shot("map")
+
+
+def test_keyboard_reaches_everything(opened: Lab) -> None:
+    """Boxes are reached by arrows, breakpoints set by x, and a pressed button keeps the focus."""
+    opened.open("keys", FLOW, SHOW)
+    page = Page(opened)
+    where = "document.activeElement.dataset.box ?? document.activeElement.dataset.command"
+    page.page.focus("[data-box=research]")
+    page.page.keyboard.press("ArrowDown")
+    assert page.page.evaluate(where) == "write"
+    page.page.keyboard.press("x")
+    page.page.wait_for_selector("[data-box=write].gs-broken")
+    assert page.page.evaluate(where) == "write"
+    page.page.keyboard.press("Enter")
+    page.page.wait_for_selector(".gs-section-node summary:has-text('Node write')")
+    page.page.keyboard.press("c")
+    page.page.wait_for_selector(".gs-panel[data-steps='1']")
+    page.page.focus("[data-command=step]")
+    page.page.keyboard.press("Enter")
+    page.page.wait_for_selector(".gs-panel[data-steps='2']")
+    assert page.page.evaluate(where) == "step"
+
+
+def test_answer_is_shown_as_it_comes(opened: Lab) -> None:
+    """The pieces of an answer are shown while the model writes, and go with the step."""
+    opened.open("stream", FLOW, SLOW_MODEL)
+    page = Page(opened)
+    page.page.click("[data-command=step]")
+    page.page.wait_for_selector(".gs-texts:has-text('The moon pulls')")
+    page.page.wait_for_selector(".gs-panel[data-steps='1']")
+    assert page.page.query_selector(".gs-texts[hidden]") is not None
+
+
+def test_missing_model_is_told_in_panel(opened: Lab) -> None:
+    """A rerun by a model that is not there opens no second panel, and says why in the first."""
+    opened.open("model", FLOW, SHOW)
+    page = Page(opened)
+    page.press("step")
+    page.page.fill("[data-key='rerun model']", "gpt-nope")
+    page.page.click("[data-action=rerun]")
+    page.page.wait_for_selector(".gs-notice:has-text(\"Model 'gpt-nope' has no endpoint\")")
+    assert page.page.query_selector(".gs-panel:nth-child(2)") is None
+    page.page.fill("[data-key='rerun model']", "")
+    page.page.click("[data-action=rerun]")
+    page.page.wait_for_selector(".gs-panel:nth-child(2) .gs-section-difference")
+    assert "Rerun 1 of content" in page.text(".gs-panel:nth-child(2) .gs-head")
+    page.shot("rerun")
+
+
+def test_restart_kills_buttons(opened: Lab) -> None:
+    """After a restart of the kernel the page says so, and no button can be pressed."""
+    opened.open("restart", FLOW, SHOW)
+    page = Page(opened)
+    page.press("step")
+    page.page.evaluate(
+        "() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart() }"
+    )
+    page.page.wait_for_selector(".gs-dead:has-text('Run the cell again')")
+    buttons = page.page.locator(".gs-panel [data-command]")
+    disabled = page.page.locator(".gs-panel [data-command][aria-disabled=true]")
+    assert disabled.count() == buttons.count() == 6
+    page.shot("dead")
 
 
 @pytest.mark.parametrize("size, most", [(30, 100), (200, 250)])

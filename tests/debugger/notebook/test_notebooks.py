@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -56,12 +57,26 @@ def test_notebook_begins_with_question(path: Path) -> None:
 
 @by_name
 def test_notebook_keeps_static_outputs(path: Path) -> None:
-    """Outputs are kept with pictures, and without widgets and errors."""
-    kinds = [kind for output in outputs(path) for kind in output.get("data", {})]
-    assert "image/svg+xml" in kinds
-    assert not [kind for kind in kinds if "widget" in kind]
+    """Pictures are kept in forms that need no trust, and without widgets and errors."""
+    shown = [output["data"] for output in outputs(path) if "data" in output]
+    kinds = {kind for data in shown for kind in data}
+    assert {"image/png"} < kinds <= {"text/plain", "text/html", "image/png"}
+    for data in shown:
+        markup = "".join(data.get("text/html", ""))
+        assert not re.search(r"<(svg|style|script)", markup)
+        assert not markup or 'src="data:image/svg+xml;base64,' in markup
+        is_picture = re.match(r"<(flow|\w+ run|\w+ session) ", "".join(data["text/plain"]))
+        assert not is_picture or "image/png" in data
     assert not [
         output
         for output in outputs(path)
         if output["output_type"] == "error" or output.get("name") == "stderr"
     ]
+
+
+@by_name
+def test_notebook_leaves_sessions_open(path: Path) -> None:
+    """A session that a cell shows can still be stepped after the notebook ran in one go."""
+    source = ["".join(cell["source"]) for cell in cells(path) if cell["cell_type"] == "code"]
+    shown = [text for text in source if text.splitlines()[-1] == "session"]
+    assert not shown or not any("session.close()" in text for text in source)

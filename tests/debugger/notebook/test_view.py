@@ -8,16 +8,12 @@ from typing import Any
 import pytest
 
 from graphorch.debugger.notebook.view import (
-    MAX_SHOWN,
     build_view,
     describe_lines,
     describe_nodes,
     describe_step,
-    format_value,
-    parse_value,
 )
 from graphorch.debugger.session import Session
-from graphorch.errors import GraphorchError
 from graphorch.runs.background_loop import background_loop
 from tests.scenarios.flows import FLOWS, Ledger, State
 
@@ -46,7 +42,7 @@ def test_view_is_json_everywhere(name: str) -> None:
                 session.answer({"approved": True}, session.open_questions[0])
             view = viewed(session)
             assert json.loads(json.dumps(view)) == view
-            assert view["history"][-1]["path"] == session.history[-1].path
+            assert view["step"]["path"] == session.history[-1].path
 
 
 def test_view_marks_changed_fields() -> None:
@@ -91,7 +87,9 @@ def test_failed_step_shows_error() -> None:
     with opened("rescued") as session:
         session.run_until(until="end")
         bad = next(step for step in session.history if step.path == "bad")
-        assert (describe_step(bad)["kind"], describe_step(bad)["error"]) == (
+        shown = describe_step(bad, 3)
+        assert (shown["at"], shown["kind"], shown["error"]) == (
+            3,
             "handled",
             "ValueError: no 1",
         )
@@ -106,18 +104,3 @@ def test_nodes_and_lines_cover_every_level() -> None:
         {"name": "log", "type": "list[str]", "value": "[]"}
     ]
     assert ["team/up", "i3"] in lines.values()
-
-
-def test_format_value_takes_any_value() -> None:
-    """Long values are cut, and values that are not JSON are shown by their repr."""
-    assert format_value("x" * (MAX_SHOWN + 5)).endswith("… (5 more characters)")
-    assert format_value([1, 2]) == "[1,2]"
-    assert format_value(object()).startswith("<object object")
-
-
-def test_parse_value_reads_json_or_text() -> None:
-    """A field that holds text takes text as it is, any other takes JSON."""
-    assert parse_value("3", plain=False) == 3
-    assert parse_value("3", plain=True) == "3"
-    with pytest.raises(GraphorchError, match="That is not JSON: Expecting value at character 1"):
-        parse_value("much", plain=False)

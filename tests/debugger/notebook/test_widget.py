@@ -46,7 +46,7 @@ def front(request: pytest.FixtureRequest) -> Iterator[Front]:
 
 
 def steps(panels: list[dict[str, Any]], panel: int = 0) -> int:
-    return len(panels[panel]["history"])
+    return panels[panel]["steps"]
 
 
 @pytest.mark.parametrize("front", ["chain"], indirect=True)
@@ -108,7 +108,7 @@ def test_commands_with_values_arrive(front: Front) -> None:
         values={"approved": {"kind": "flag", "value": True}},
     )
     front.until(lambda panels: panels[1]["next"] == "end")
-    front.send("rerun", start="first")
+    front.send("rerun", at=0)
     front.until(lambda panels: len(panels) == 3)
     assert steps(front.stepper.panels) == 1
     front.send("drop", panel=2)
@@ -162,3 +162,129 @@ def test_unknown_messages_are_ignored(front: Front) -> None:
         front.stepper._handle_custom_msg(content, [])
     front.send("step")
     assert steps(front.until(lambda panels: steps(panels) >= 1)) == 1
+
+
+# ---- a cell keeps what it showed -----------------------------------------------------------------
+@pytest.mark.parametrize("front", ["chain"], indirect=True)
+def test_page_keeps_step_of_cell(front: Front) -> None:
+    """What other cells do to the session is told, and not shown until the page follows."""
+    front.send("step")
+    front.until(lambda panels: steps(panels) == 1)
+    front.session.step()
+    front.session.run_until()
+    (panel,) = front.until(
+        lambda panels: panels[0]["moved"] and panels[0]["moved"]["status"] == "succeeded"
+    )
+    assert (panel["steps"], panel["status"], panel["step"]["path"]) == (1, "paused", "a")
+    assert panel["moved"] == {"steps": 4, "next": "", "status": "succeeded"}
+    front.send("step")
+    notice = front.until(lambda panels: panels[0]["notice"])[0]["notice"]
+    assert notice.startswith("The session went on after this cell showed it.")
+    front.send("follow")
+    (panel,) = front.until(lambda panels: steps(panels) == 4)
+    assert (panel["moved"], panel["status"], panel["notice"]) == (None, "succeeded", "")
+    front.session.step_back()
+    assert front.until(lambda panels: steps(panels) == 3)[0]["moved"] is None
+
+
+@pytest.mark.parametrize("front", ["chain"], indirect=True)
+def test_page_is_current_again_after_going_back(front: Front) -> None:
+    """A session that comes back to the step that the cell showed is shown as it is."""
+    front.session.step()
+    front.until(lambda panels: panels[0]["moved"])
+    front.session.step_back()
+    front.until(lambda panels: not panels[0]["moved"])
+    front.send("step")
+    assert steps(front.until(lambda panels: steps(panels) == 1)) == 1
+
+
+@pytest.mark.parametrize("front", ["chain"], indirect=True)
+def test_cell_that_runs_again_shows_where_session_is(front: Front) -> None:
+    """Showing the same session again moves the page on, once."""
+    front.session.step()
+    front.until(lambda panels: panels[0]["moved"])
+    front.stepper.show_now()
+    (panel,) = front.stepper.panels
+    assert (panel["steps"], panel["moved"]) == (1, None)
+    front.session.step()
+    assert steps(front.until(lambda panels: panels[0]["moved"])) == 1
+
+
+@pytest.mark.parametrize("front", ["chain"], indirect=True)
+def test_other_page_of_session_keeps_its_step(front: Front) -> None:
+    """Two cells may show one session: a click in the second does not change the first."""
+    second = Stepper(front.session)
+    second._handle_custom_msg({"command": "step", "panel": 0}, [])
+    (panel,) = front.until(lambda panels: panels[0]["moved"])
+    assert (steps(front.stepper.panels), panel["moved"]["steps"]) == (0, 1)
+
+
+@pytest.mark.parametrize("front", ["chain"], indirect=True)
+def test_closed_session_is_told_where_cell_keeps(front: Front) -> None:
+    """A session that went on and was closed is told as closed; one that did not move shows it."""
+    front.send("step")
+    front.until(lambda panels: steps(panels) == 1)
+    front.session.close()
+    assert front.until(lambda panels: panels[0]["status"] == "closed")[0]["moved"] is None
+
+
+@pytest.mark.parametrize("front", ["mapped"], indirect=True)
+def test_items_of_map_are_sent_when_asked(front: Front) -> None:
+    """The rows of a map hold no items; a message of the page fetches them."""
+    sent: list[dict[str, Any]] = []
+    arrived = threading.Event()
+
+    def keep(content: dict[str, Any]) -> None:
+        sent.append(content)
+        arrived.set()
+
+    page: Any = front.stepper
+    page.send = keep  # where the page would get it
+    front.send("go")
+    (panel,) = front.until(lambda panels: panels[0]["status"] == "succeeded")
+    row = next(row for row in panel["rows"] if "map" in row)
+    front.send("items", first=row["at"], last=row["last"])
+    assert arrived.wait(10)
+    (message,) = sent
+    assert (message["panel"], message["first"]) == (0, row["at"])
+    assert [item["item"] for item in message["items"]] == list(range(row["items"]))
+
+
+@pytest.mark.parametrize("front", ["chain"], indirect=True)
+def test_forks_have_name_origin_and_difference(front: Front) -> None:
+    """A fork says what it is, and how it differs from the session that it comes from."""
+    front.send("step")
+    front.until(lambda panels: steps(panels) == 1)
+    front.send("fork")
+    front.until(lambda panels: len(panels) == 2)
+    front.send("step", panel=1)
+    shown = front.until(lambda panels: len(panels) == 2 and panels[1]["steps"] == 2)
+    first, fork = shown
+    assert (first["name"], first["origin"], first["difference"]) == ("Session", "", None)
+    assert fork["name"] == "Fork 1"
+    assert fork["origin"] == f"fork of {first['run'][:8]} after step 1 ('a')"
+    assert fork["difference"]["ran"] == ["b"]
+    assert fork["difference"]["only_new"] == ["b"]
+    front.send("rerun", at=0)
+    third = front.until(lambda panels: len(panels) == 3)[2]
+    assert (third["name"], third["origin"]) == (
+        "Rerun 2",
+        f"rerun of {first['run'][:8]}: 'a#1' again",
+    )
+
+
+@pytest.mark.parametrize("front", ["loop_with_join"], indirect=True)
+def test_rerun_takes_visit_that_was_chosen(front: Front) -> None:
+    """The second visit of a node runs again if its step is the one that is looked at."""
+    front.send("go")
+    (panel,) = front.until(lambda panels: panels[0]["status"] == "succeeded")
+    paths = [row["path"] for row in panel["rows"]]
+    again = next(path for path in paths if paths.count(path) > 1)
+    at = [index for index, path in enumerate(paths) if path == again][1]
+    front.send("rerun", at=at)
+    rerun = front.until(lambda panels: len(panels) == 2)[1]
+    assert f"'{again}#2' again" in rerun["origin"]
+    front.send("rerun", at=999)
+    assert front.until(lambda panels: panels[0]["notice"])[0]["notice"].startswith(
+        "There is no step"
+    )

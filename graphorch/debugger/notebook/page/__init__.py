@@ -1,0 +1,23 @@
+"""Script and style sheet of the stepper's page.
+
+The script is one module for a browser, written in several files: a widget is given one text, which
+cannot import another.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+# Each file uses names of those before it.
+_PARTS = ("elements", "picture", "timeline", "facts", "panel", "stepper")
+
+
+def read_script() -> str:
+    """Return the module, whose default export has a function `render`."""
+    return "\n".join((_HERE / f"{name}.js").read_text(encoding="utf-8") for name in _PARTS)
+
+
+def read_style() -> str:
+    """Return the style sheet."""
+    return (_HERE / "stepper.css").read_text(encoding="utf-8")
