@@ -249,7 +249,8 @@ def _list_models(model: type[BaseModel], name: str) -> set[type]:
             mapping = cast(Json, part)
             if mapping.get("type") == "model":
                 found.add(mapping["cls"])
-            pending += mapping.values()
+            # What the user put beside a type, such as a default, is no part of it.
+            pending += [item for key, item in mapping.items() if key not in ("metadata", "default")]
         elif isinstance(part, list | tuple):
             pending += cast("list[Any]", part)
     return found
