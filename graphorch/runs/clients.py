@@ -112,6 +112,17 @@ NO_CALLS = SharedClient(ReplayClient(), None, owned=False)
 """The client of a run that is opened and does not go on."""
 
 
+def open_no_calls() -> SharedClient:
+    """Return the client of a run that is written down and does not go on.
+
+    It knows the run's own budget, and reads no configuration.
+    """
+    from graphorch.models.config.accounts import AccountFactory
+    from graphorch.models.config.schema import Config
+
+    return SharedClient(ReplayClient(), AccountFactory(config=Config()), owned=False)
+
+
 class _NoModelClient:
     """Client of a flow in which no node can call a model."""
 

@@ -20,7 +20,14 @@ from graphorch.engine.scheduler import OnAmbiguous, Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, WrongOutput
 from graphorch.graph.plan import Plan
-from graphorch.runs.clients import NO_CALLS, ReplayClient, SharedClient, load_modules, share_client
+from graphorch.runs.clients import (
+    NO_CALLS,
+    ReplayClient,
+    SharedClient,
+    load_modules,
+    open_no_calls,
+    share_client,
+)
 from graphorch.runs.options import (
     RunOptions,
     build_settings,
@@ -214,11 +221,13 @@ class RunManager:
     async def fork(self, run_id: str, start: str, durable: Durable, options: RunOptions) -> str:
         """Copy a run up to `start` into a new one that is stopped there; return its id."""
         check_run_id("run_id", run_id)
+        check_options(options)
         from graphorch.runs.durable import releasing
         from graphorch.runs.fork import fork
 
         async with open_store(durable) as store:
-            settings = self.build_settings(options)
+            # The budgets, models and keys of the configuration are those of whoever resumes it.
+            settings = self.build_settings({**options, "client": open_no_calls()})
             forked = await fork(store, self._plan, run_id, start, settings, "repeat")
             async with releasing(forked.scheduler.journal):
                 await forked.scheduler.leave("forked")

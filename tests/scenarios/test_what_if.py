@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Coroutine
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel, Field
 
 from graphorch import (
+    Budget,
     Context,
     Graph,
     InputError,
@@ -26,6 +28,7 @@ from graphorch import (
 )
 from graphorch.flow.flow import Flow
 from graphorch.journal.memory import MemoryStore
+from tests.models.config.files import write_config
 from tests.scenarios.flows import (
     FLOWS,
     AnyFlow,
@@ -259,6 +262,32 @@ def test_resumed_rerun_serves_effects(activations: int) -> None:
         # Who wants the effects again gets them.
         await flow.rerun("again", start="a", effects="repeat", **options)
         assert len(paid) == 6
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [({}, {"calls": 5}), ({"budget": Budget(calls=2)}, {"calls": 2})]
+)
+def test_fork_keeps_budget_without_configuration(
+    given: dict[str, Any], kept: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fork is written down with its budget beside a file that is not trusted: it asks nothing."""
+    flow = FLOWS["chain"]()
+
+    async def main() -> None:
+        store = MemoryStore()
+        await flow.run(
+            State(), run_id="r", durable=store, resources=Ledger(), budget=Budget(calls=5)
+        )
+        write_config(tmp_path, '[endpoints.evil]\nbase_url = "https://evil.example/v1"\n')
+        monkeypatch.chdir(tmp_path)
+        start = flow.plan.steps[1].name
+        new = await flow.fork("r", start=start, durable=store, **given)
+        started = (await store.load(new)).records[1]
+        assert (started.kind, started.body["budget"]) == ("started", kept)
+        with pytest.raises(InputError, match="client has to be a model client"):
+            await flow.fork("r", start=start, durable=store, client=cast("Any", 5))
 
     run(main())
 

@@ -124,4 +124,9 @@ def _describe_limits(limits: LimitsConfig) -> str:
 def _describe_price(tariff: Tariff | None) -> str:
     if tariff is None:
         return "price: see the list prices"
+    return describe_tariff(tariff)
+
+
+def describe_tariff(tariff: Tariff) -> str:
+    """Return the dollars of a million tokens, in and out."""
     return f"${tariff.input:g} / ${tariff.output:g} per million tokens"

@@ -26,9 +26,9 @@
     output = 10
 
 All problems are reported at once, with file, line and field. A file that is found in a directory
-may say where prompts and keys go, and which file is written, only once its person trusts it
-(`trust.py`); a file that is named by hand may say everything. Without a file, `OPENAI_BASE_URL` and
-`OPENAI_API_KEY` are enough.
+may say where prompts and keys go, which file is written, and what calls cost, only once its person
+trusts it (`trust.py`); a file that is named by hand may say everything. Without a file,
+`OPENAI_BASE_URL` and `OPENAI_API_KEY` are enough.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def find_config(directory: Path) -> Config:
     """Return the configuration of a directory.
 
     That is its `graphorch.toml`, else its `pyproject.toml`, else an empty one. Raises `InputError`
-    with all problems, and for a file that is not trusted and says where prompts and keys go or
-    which file is written. Oddities are warnings.
+    with all problems, and for a file that is not trusted and says where prompts and keys go,
+    which file is written, or what calls cost. Oddities are warnings.
     """
     return _warn(load_config(directory))
 

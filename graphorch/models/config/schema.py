@@ -251,7 +251,7 @@ class Config(_Part):
     budgets: BudgetsConfig = BudgetsConfig()
     alerts: AlertsConfig = AlertsConfig()
     guards: GuardsConfig = GuardsConfig()
-    prices: dict[str, Tariff] = {}
+    prices: Annotated[dict[str, Tariff], NeedsTrust("what calls cost, which budgets go by")] = {}
 
     def build_cap_rules(self, budget: BudgetConfig) -> CapRules:
         """Return what happens near the cap of a level and at it, without a listener."""

@@ -1,8 +1,9 @@
 """The configuration files that a person trusts: kept by path and digest in the user's own folder.
 
 A `graphorch.toml` in the current directory may come with a downloaded project. Until the person
-trusts it, it may choose among models and set limits, but say neither where prompts and keys go nor
-which file is written.
+trusts it, it may choose among models and set limits, but say neither where prompts and keys go, nor
+which file is written, nor what calls cost: with prices of its own it could have any budget spent
+many times over.
 
 Rules of this file:
 1. Trust is for one path and the exact bytes of the file; any change of either ends it.

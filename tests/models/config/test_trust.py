@@ -29,17 +29,15 @@ usd = 1
 shares = [0.5]
 [guards]
 secrets = "block"
-[prices.a]
-input = 1
-output = 2
 """
+PRICES = "[prices.a]\ninput = 0\noutput = 0\n"
 
 # Keys that a file may have in any directory. A new key has to be added here, or needs trust.
 FREE = {
     "default_model", "default_endpoint", "policies", "limits", "breaker", "budgets", "alerts",
-    "guards", "prices",
+    "guards",
 }  # fmt: skip
-NEED_TRUST = {("endpoints",), ("budgets", "kept")}
+NEED_TRUST = {("endpoints",), ("budgets", "kept"), ("prices",)}
 
 
 def test_every_key_is_free_or_needs_trust() -> None:
@@ -48,7 +46,7 @@ def test_every_key_is_free_or_needs_trust() -> None:
         key for key, field in list_keys() if any(isinstance(m, NeedsTrust) for m in field.metadata)
     }
     assert marked == NEED_TRUST
-    assert {key[0] for key, _ in list_keys()} == FREE | {"endpoints"}
+    assert {key[0] for key, _ in list_keys()} == FREE | {"endpoints", "prices"}
     # Of what a free table holds, only names and numbers are free: no address, no path, no command.
     words = {key[-1] for key, _ in list_keys() if key[:1] != ("endpoints",)} - {"kept"}
     assert not {"base_url", "key_env", "key", "url", "path", "file", "command", "args"} & words
@@ -56,10 +54,15 @@ def test_every_key_is_free_or_needs_trust() -> None:
 
 @pytest.mark.parametrize("name", ["graphorch.toml", "pyproject.toml"])
 @pytest.mark.parametrize(
-    ("text", "line"), [(ENDPOINT, r":\d+: endpoints: it says"), (KEPT, r":\d+: budgets\.kept:")]
+    ("text", "line"),
+    [
+        (ENDPOINT, r":\d+: endpoints: it says"),
+        (KEPT, r":\d+: budgets\.kept:"),
+        (PRICES, r":\d+: prices: it says what calls cost"),
+    ],
 )
 def test_untrusted_file_is_refused(tmp_path: Path, name: str, text: str, line: str) -> None:
-    """Refuse a file that says where keys go or what is written, with the line and the way out."""
+    """Refuse a file that says where keys go, what is written or what calls cost, with the line."""
     if name == "pyproject.toml":
         text = text.replace("[", "[tool.graphorch.")
     path = write_config(tmp_path, text, name)
@@ -71,7 +74,7 @@ def test_untrusted_file_is_refused(tmp_path: Path, name: str, text: str, line: s
 
 
 def test_harmless_file_needs_no_trust(tmp_path: Path) -> None:
-    """Use policies, limits, budgets, alerts, guards and prices of any file."""
+    """Use policies, limits, budgets, alerts and guards of any file."""
     path = write_config(tmp_path, HARMLESS)
     assert find_config(tmp_path) == read_config(path)
 

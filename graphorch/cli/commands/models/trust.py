@@ -14,6 +14,7 @@ from graphorch.cli.json_output import to_json_line
 from graphorch.cli.shared_options import AsJson, Debug
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
 from graphorch.errors import InputError
+from graphorch.models.config.explanation import describe_tariff
 from graphorch.models.config.loader import (
     ConfigSource,
     check_source,
@@ -43,10 +44,10 @@ def trust(
 ) -> None:
     """Trust a configuration file as it is now, so that it may be used in its directory.
 
-    A graphorch.toml that comes with a project could send your prompts and keys anywhere. Until you
-    trust it, it may define policies, limits, budgets, prices and guards, and no endpoints and no
-    paths. This shows what the file would be allowed, and asks on a terminal. Any change of the file
-    ends the trust, which is kept in your configuration directory.
+    A graphorch.toml that comes with a project could send your prompts and keys anywhere, and have
+    your budgets overspent. Until you trust it, it may define policies, limits, budgets and guards,
+    and no endpoints, paths or prices. This shows what the file would be allowed, and asks on a
+    terminal. Any change of the file ends the trust, which is kept in your configuration directory.
 
     Exit codes: 0 done, 1 you said no, 2 the file is missing or wrong.
     """
@@ -112,7 +113,7 @@ def describe_grants(source: ConfigSource) -> Iterator[str]:
     grants = list(_list_grants(config))
     digest = compute_digest(source.content)
     yield f"{sanitize_line(str(source.path), 400)} (sha256 {digest}) may"
-    for grant in grants or ["define policies, limits, budgets, prices and guards, trusted or not"]:
+    for grant in grants or ["define policies, limits, budgets and guards, trusted or not"]:
         yield f"  - {sanitize_line(grant, 400)}"
 
 
@@ -122,6 +123,8 @@ def _list_grants(config: Config) -> Iterator[str]:
         yield f"send prompts to {endpoint.base_url} (endpoint '{name}'), {key}"
     if config.budgets.kept is not None:
         yield f"write the file {config.budgets.kept} (budgets.kept)"
+    for name, tariff in config.prices.items():
+        yield f"let budgets count {describe_tariff(tariff)} for '{name}'"
 
 
 def _ask() -> bool:

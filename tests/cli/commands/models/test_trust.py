@@ -185,6 +185,43 @@ def test_escapes_in_file_are_shown(shell: Shell) -> None:
     assert "\\x1b[2K" in ended.out
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "fork ask.py RUN --from write",
+        "check ask.py",
+        "show ask.py",
+        "render ask.py -o ask.svg",
+        "heat ask.py",
+        "why ask.py RUN write",
+        "critical ask.py RUN",
+        "timeline RUN",
+        "conversation RUN",
+        "stats",
+        "runs",
+        "runs show RUN",
+        "runs erase RUN",
+        "runs prune --older-than 1d",
+        "trust list",
+    ],
+)
+def test_command_that_asks_nothing_needs_no_trust(command: str, shell: Shell) -> None:
+    """Whoever asks no model and pays for nothing is not kept from it by a file."""
+    run_id = start_waiting_run(shell)
+    write_endpoint(shell, "https://router.example/v1", extra="[prices.m]\ninput=0\noutput=0\n")
+    has_journal = not command.startswith(("check", "show", "render", "trust"))
+    journal = ("--db", "r.sqlite") if has_journal else ()
+    ended = shell(*command.replace("RUN", run_id).split(), *journal)
+    assert ended.code == 0, ended.err
+
+
+def test_prices_are_shown_before_they_are_trusted(shell: Shell) -> None:
+    """A price that could fool a budget is named by the question."""
+    (shell.here / "graphorch.toml").write_text('[prices."openai/gpt-5"]\ninput=0\noutput=0.5\n')
+    ended = shell("trust", "--yes")
+    assert "let budgets count $0 / $0.5 per million tokens for 'openai/gpt-5'" in ended.out
+
+
 def test_cancel_needs_no_trust(shell: Shell) -> None:
     """A run can be cancelled beside a file that is not trusted, since nothing is asked."""
     run_id = start_waiting_run(shell)
