@@ -55,6 +55,7 @@ from graphorch.models.openai.departures import leaving
 from graphorch.models.openai.dialect import Dialect, encode_messages, encode_options
 from graphorch.models.openai.errors import Endpoint, build_timeout, explain
 from graphorch.models.openai.gateways import GENERIC, Gateway
+from graphorch.models.openai.key_mask import KeyMask
 from graphorch.models.openai.rate_headers import read_rate_status
 from graphorch.models.openai.usage import build_usage
 from graphorch.models.reasoning import ReasoningFilter, strip_reasoning
@@ -268,7 +269,7 @@ class OpenAIClient:
     ) -> _Answered:
         reader = AnswerReader(is_whole=False)
         patience = _Patience(self._limits, whole_call)
-        listener = _Listener(on_text, self._clock)
+        listener = _Listener(on_text, self._endpoint.mask, self._clock)
         try:
             async with patience.scope:
                 reply = await self._send(api, request, dialect, streamed=True)
@@ -513,12 +514,13 @@ class _Patience:
 
 
 class _Listener:
-    """Passes the text of a stream on while it arrives, without the thoughts in front of it."""
+    """Passes the text of a stream on while it arrives, without thoughts in front and the key."""
 
-    def __init__(self, on_text: OnText, clock: Callable[[], float]) -> None:
+    def __init__(self, on_text: OnText, mask: KeyMask, clock: Callable[[], float]) -> None:
         self._on_text = on_text
         self._clock = clock
         self._filter = ReasoningFilter()
+        self._mask = mask.open_stream()
         self.first_text_at: float | None = None
 
     def take(self, piece: str) -> None:
@@ -529,12 +531,16 @@ class _Listener:
     def finish(self) -> None:
         """Pass on what was held back."""
         self._pass_on(self._filter.finish())
+        if self._mask is not None and (held := self._mask.finish()):
+            self._on_text(held)
 
     def _pass_on(self, text: str) -> None:
         if not text:
             return
         if self.first_text_at is None:
             self.first_text_at = self._clock()
+        if self._mask is not None and not (text := self._mask.add(text)):
+            return
         self._on_text(text)
 
 

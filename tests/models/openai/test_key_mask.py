@@ -6,8 +6,9 @@ import asyncio
 import base64
 import html
 import json
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -19,7 +20,7 @@ from graphorch.models.client import close
 from graphorch.models.messages import Request, Response, to_messages
 from graphorch.models.openai.client import OpenAIClient
 from graphorch.models.openai.key_mask import MASK, KeyMask
-from tests.models.servers import completion, replies, serve
+from tests.models.servers import completion, pieces_of, replies, serve, streams
 
 KEY = "sk-proj_AbC+dE/fG=.12~xyz-9876"
 Encode = Callable[[str], str]
@@ -79,6 +80,80 @@ def test_other_text_stays(text: str) -> None:
     assert KeyMask("none").hide("none of it") == "none of it"
 
 
+def stream(key: str, text: str, cuts: Iterable[int]) -> list[str]:
+    """Return the pieces that are shown of a text that comes in pieces."""
+    masked = KeyMask(key).open_stream()
+    assert masked is not None
+    ends = [*sorted(cuts), len(text)]
+    pieces = [text[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    return [*map(masked.add, pieces), masked.finish()]
+
+
+def _join(shown: list[str]) -> str:
+    """Return all that was shown, without the optional end of an escape that came after the key."""
+    return re.sub(r"\[key\][;}]", MASK, "".join(shown))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 40])
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_key_is_hidden_across_pieces(name: str, size: int) -> None:
+    """A text in pieces shows what the whole text shows, and never a part of the key before."""
+    text = f"before {ENCODINGS[name](KEY)} after, and s"
+    shown = stream(KEY, text, range(size, len(text), size))
+    assert _join(shown) == KeyMask(KEY).hide(text)
+
+
+_PARTS = st.sampled_from(
+    [
+        *(encode(KEY) for encode in ENCODINGS.values()),
+        KEY[:9],
+        "sk-",
+        "%",
+        "&",
+        "\\",
+        " ",
+        "x",
+        "73",
+    ]
+)
+
+
+@given(st.lists(_PARTS, max_size=6).map("".join), st.sets(st.integers(0, 400)))
+def test_pieces_show_what_whole_text_shows(text: str, cuts: set[int]) -> None:
+    """Wherever a text is cut, what is shown in the end is the same, without the key."""
+    shown = stream(KEY, text, {cut for cut in cuts if cut <= len(text)})
+    assert _join(shown) == KeyMask(KEY).hide(text)
+
+
+@given(st.text(max_size=80), st.sets(st.integers(0, 80)))
+def test_other_text_is_streamed_as_it_is(text: str, cuts: set[int]) -> None:
+    """Text without the key loses nothing in a stream."""
+    shown = stream("sk-0123456789", text, {cut for cut in cuts if cut <= len(text)})
+    assert "".join(shown) == text
+
+
+def test_words_are_shown_at_once() -> None:
+    """Nothing is held back of what cannot become the key."""
+    text = "The tide rises, and the moon: 3 < 4 & more. "
+    assert stream(KEY, text, range(1, len(text)))[-1] == ""
+    shown = stream("sk-0123456789", "The tide rises. ", range(4, 16, 4))
+    assert shown == ["The ", "tide", " ri", "ses. ", ""]  # the key begins with an s
+
+
+@pytest.mark.parametrize("part", ["s", KEY[:-1] + "%", "%", "\\", "&#115;", "x" * 50])
+def test_stream_takes_linear_time(part: str) -> None:
+    """A stream full of beginnings of the key costs no more than its length."""
+    seconds = list[float]()
+    for size in (1_000, 4_000):
+        masked = KeyMask(KEY).open_stream()
+        assert masked is not None
+        begun = time.process_time()
+        for _ in range(size):
+            masked.add(part)
+        seconds.append(time.process_time() - begun)
+    assert seconds[1] < 12 * seconds[0] + 0.05
+
+
 def test_mask_takes_linear_time() -> None:
     """Text full of beginnings of the key costs no more than its length."""
     mask, seconds = KeyMask(KEY), list[float]()
@@ -118,3 +193,24 @@ def test_echoed_key_is_in_neither_answer_nor_error(name: str) -> None:
     assert isinstance(error, ModelError)
     assert encoded not in str(error)
     assert MASK in str(error)
+
+
+@pytest.mark.parametrize("size", [1, 5, 64])
+@pytest.mark.parametrize("name", ["plain", "percent", "json", "base64"])
+def test_echoed_key_is_not_in_preview(name: str, size: int) -> None:
+    """The pieces of a stream show what the answer holds, also of a key that lies across them."""
+    text = f"<think>{KEY}</think>your key is {ENCODINGS[name](KEY)}, is it not?"
+    pieces = [text[begin : begin + size] for begin in range(0, len(text), size)]
+    shown: list[str] = []
+
+    async def main() -> Response:
+        async with serve(streams(pieces_of(*pieces))) as server:
+            client = OpenAIClient(server.url, KEY)
+            try:
+                return await client.complete(Request("m", to_messages("hi")), shown.append)
+            finally:
+                await close(client)
+
+    answer = asyncio.run(main())
+    assert "".join(shown) == answer.text == KeyMask(KEY).hide(text.partition("</think>")[2])
+    assert all(shown)

@@ -92,7 +92,7 @@ async def use_bare(url: str) -> int:
 
 
 async def use_ours(url: str) -> int:
-    client = OpenAIClient(url, "k")
+    client = OpenAIClient(url, "sk-0123456789abcdef")  # hidden in every piece
     pieces: list[str] = []
     await client.complete(Request("m", (Message(content="hi"),)), pieces.append)
     await client.aclose()
