@@ -476,13 +476,13 @@ class Controller:
             committed.append(next(item for item in run.unfinished() if item.path == last.path))
             return committed[0], update
 
-        self.history.pop()
         await self.stepped.open(records[: end - 1], commit)
         steps = [
             replace(step, how="edited", calls=last.calls)
             for step in self._recorder.collect(self.run, committed[0], [])
         ]
-        self.history += steps
+        # At once: who looks on meanwhile sees the old step or the new one, and never neither.
+        self.history[-1:] = steps
         self._points.pop()
         self._add_point()
         return steps[-1] if steps else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from graphorch.errors import GraphError
+from graphorch.errors import GraphError, Problem
 from graphorch.graph.checks import check
 from graphorch.graph.compiler import compile_plan
 from graphorch.graph.plan import Plan
@@ -38,21 +38,28 @@ def _keep_fitting_fallbacks(spec: GraphSpec) -> GraphSpec:
     kept = _without_fallbacks(spec, spec.fallbacks)
     if check(kept, build_topology(kept)).problems:
         return spec
-    left_out = list(spec.fallbacks)
+    left_out, causes = list(spec.fallbacks), list[Problem]()
     for fallback in spec.fallbacks:
         fewer = [other for other in left_out if other is not fallback]
         candidate = _without_fallbacks(spec, fewer)
-        if not check(candidate, build_topology(candidate)).problems:
+        problems = check(candidate, build_topology(candidate)).problems
+        if problems:
+            causes.append(_explain(fallback.warning, problems[0]))
+        else:
             kept, left_out = candidate, fewer
-    return kept
+    return replace(kept, problems=[*spec.problems, *causes])
+
+
+def _explain(warning: Problem, cause: Problem) -> Problem:
+    """Return the warning of a fallback that was left out, with the problem that it would bring."""
+    what = f"{warning.what}: at {cause.where}, {cause.what}"
+    return replace(warning, what=what, fix=cause.fix)
 
 
 def _without_fallbacks(spec: GraphSpec, left_out: Sequence[FallbackSpec]) -> GraphSpec:
     names = {name for fallback in left_out for name in fallback.nodes}
-    warnings = [fallback.warning for fallback in left_out]
     return replace(
         spec,
         nodes={name: node for name, node in spec.nodes.items() if name not in names},
         fallbacks=[fallback for fallback in spec.fallbacks if fallback not in left_out],
-        problems=[*spec.problems, *warnings],
     )

@@ -86,10 +86,10 @@ class ErrorSpec:
 class FallbackSpec:
     """Way that a pattern draws for failures which the author of the graph need not think of.
 
-    It is left out, with `warning`, where the graph would not build with it: what follows may read
-    what the failed node would have written. Nothing else leads to `nodes`. Its edges come after all
-    others, and the formats of a graph's description before `since` leave it out, so that runs which
-    began before there was this way can be resumed.
+    It is left out, with `warning` and the problem that it would bring, where the graph would not
+    build with it: what follows may read what the failed node would have written. Nothing else leads
+    to `nodes`. Its edges come after all others, and the formats of a graph's description before
+    `since` leave it out, so that runs which began before there was this way can be resumed.
     """
 
     nodes: tuple[str, ...]

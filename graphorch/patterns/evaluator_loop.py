@@ -322,9 +322,8 @@ def _draw_invalid(loop: _Loop, last: str) -> None:
 
     reads = (Read(Failure), Read(memory.model))
     name = pattern.add_node(f"{loop.evaluate}_invalid", keep_best, reads, (loop.invalid.model,))
-    what = "an answer of its model that cannot be used ends the run"
-    warning = ("EVALUATOR_INVALID", what, "look at the problems of the graph")
-    pattern.add_fallback(loop.evaluate, name, (last,), warning)
+    problem, then = "ends the run", "the loop ends with the best attempt so far"
+    pattern.add_fallback(loop.evaluate, name, (last,), ("EVALUATOR_INVALID", problem, then))
 
 
 # ---- rounds --------------------------------------------------------------------------------------

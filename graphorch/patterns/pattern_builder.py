@@ -233,17 +233,19 @@ class PatternBuilder:
         source: str,
         handler: str,
         targets: Sequence[str],
-        warning: tuple[str, str, str],
+        loss: tuple[str, str, str],
         *,
         nodes: Sequence[str] = (),
     ) -> None:
         """Lead from an answer of `source` that cannot be used over `handler` to the targets.
 
-        `nodes` are others that only this way leads to. `warning` is the code, the problem and its
-        fix, for a graph that does not build with this way.
+        `nodes` are others that only this way leads to. `loss` is for a graph that does not build
+        with this way: the code of the warning, what such an answer does then, and what it would do.
         """
-        code, what, fix = warning
-        problem = Problem(code, f"node '{source}'", what, fix, "warning")
+        code, does, would = loss
+        what = f"an answer of its model that cannot be used {does}, since the graph does not build "
+        what += f"with a way on which {would}"
+        problem = Problem(code, f"node '{source}'", what, "", "warning")
         errors = (ErrorSpec(source, handler, (AnswerError, NoUsableAnswer)),)
         edges = tuple((handler, target) for target in targets)
         # Failures inside of a sub-flow or map have a way out since format 4.

@@ -244,7 +244,8 @@ def _draw_way_to_second(router: _Router, classifier: str, second: str, memory: H
         return memory.wrap(Opinion(asked=True))
 
     handler = pattern.add_node(f"{classifier}_invalid", note, (Read(Failure),), (memory.model,))
-    pattern.add_fallback(classifier, handler, (second,), _describe_loss(router, classifier))
+    loss = ("ROUTER_INVALID", "ends the run", f"'{second}' is asked")
+    pattern.add_fallback(classifier, handler, (second,), loss)
 
 
 def _draw_way_to_default(
@@ -269,18 +270,8 @@ def _draw_way_to_default(
 
     writes = () if memory is None else (memory.model,)
     handler = pattern.add_node(f"{classifier}_invalid", note, (Read(Failure),), writes)
-    warning = _describe_loss(router, classifier)
-    pattern.add_fallback(classifier, handler, router.default, warning, nodes=nodes)
-
-
-def _describe_loss(router: _Router, classifier: str) -> tuple[str, str, str]:
-    written = ", ".join(model.__name__ for model in router.pattern.written_slices(classifier))
-    return (
-        "ROUTER_INVALID",
-        "an answer of its model that cannot be used ends the run, since what comes after the "
-        f"default route needs {written}",
-        f"take {written} as optional there (`| None`), and the default route is taken instead",
-    )
+    loss = ("ROUTER_INVALID", "ends the run", "the default route is taken")
+    pattern.add_fallback(classifier, handler, router.default, loss, nodes=nodes)
 
 
 def _check_second(pattern: PatternBuilder, name: str, second: str) -> bool:

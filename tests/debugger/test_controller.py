@@ -128,3 +128,24 @@ def test_fork_has_controller_of_its_own() -> None:
             lengths = len(session.controller.history), len(fork.controller.history)
             assert lengths == (1, 2)
             assert (session.controller.pins, list(fork.controller.pins)) == ({}, ["b"])
+
+
+def test_edited_step_is_never_missing() -> None:
+    """Who looks on during an edit sees the step as it was or as it is, and never neither."""
+    session = Graph("g", State).chain(up(), up("b")).build().debug(State(), resources=Ledger())
+    session.step()
+    seen: list[list[str]] = []
+
+    async def edit() -> None:
+        editing = asyncio.ensure_future(session.controller.edit({"n": 7}))
+        while not editing.done():
+            seen.append([step.how for step in session.controller.history])
+            await asyncio.sleep(0)
+        await editing
+
+    background_loop().wait(edit())
+    assert len(seen) > 2
+    assert set(map(len, seen)) == {1}
+    assert [step.how for step in session.history] == ["edited"]
+    assert session.state.n == 7
+    session.close()

@@ -499,6 +499,13 @@ def test_default_that_needs_the_label_is_warned_about() -> None:
     assert [(problem.code, problem.severity) for problem in strict.warnings] == [
         ("ROUTER_INVALID", "warning")
     ]
+    assert strict.warnings[0].what == (
+        "an answer of its model that cannot be used ends the run, since the graph does not build "
+        "with a way on which the default route is taken: at node 'needs_verdict', it reads "
+        "Verdict.kind, which has no default and is not assigned on the path START → decide → "
+        "decide_invalid → needs_verdict"
+    )
+    assert "or read `Verdict | None`" in strict.warnings[0].fix
     failed = failure(strict.run(Question(question="?"), client=models))
     assert "decide" in str(failed.exceptions[0])
     lenient = graph(takes_verdict)
