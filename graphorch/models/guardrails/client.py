@@ -32,7 +32,8 @@ from graphorch.models.guardrails.detector import (
 )
 from graphorch.models.guardrails.pii import PERSONAL
 from graphorch.models.guardrails.placeholders import Placeholders
-from graphorch.models.guardrails.secrets import SECRETS, find_open_key
+from graphorch.models.guardrails.private_keys import find_open_key
+from graphorch.models.guardrails.secrets import SECRETS
 from graphorch.models.guardrails.stream import StreamScanner
 from graphorch.models.messages import Finding, Message, Request, Response, ToolCall, Usage
 
