@@ -9,27 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from graphorch import Flow, Graph, GraphError, InputError, Question, RunFailed, node
 from graphorch.graph.checks.nesting import MAX_LEVELS, MAX_NODES
 from graphorch.journal import MemoryStore
 from graphorch.journal.codec import BodyLimits
-
-
-class Item(BaseModel):
-    item: str = ""
-
-
-class Items(BaseModel):
-    items: list[Item] = []
-
-
-class Text(BaseModel):
-    text: str = ""
-
-
-class State(Item, Items, Text): ...
+from tests.flow.slices import Item, State, Text
 
 
 @node

@@ -7,25 +7,10 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel
 
 from graphorch import END, Graph, GraphError, GraphorchError, Retry, agent, node
+from tests.flow.slices import Item, Items, State, Text
 from tests.parameter_ids import format_id
-
-
-class Item(BaseModel):
-    item: str = ""
-
-
-class Items(BaseModel):
-    items: list[Item] = []
-
-
-class Text(BaseModel):
-    text: str = ""
-
-
-class State(Item, Items, Text): ...
 
 
 @node

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from graphorch.models.config.loader import read_config
+from graphorch.models.config.schema import Config
+from tests.models.config.files import write_config
+
 WHOLE = """\
 default_model = "policy/careful"
 default_endpoint = "main"
@@ -50,3 +56,9 @@ secrets = "mask"
 input = 1.25
 output = 10
 """
+
+
+def read_changed(folder: Path, old: str, new: str) -> Config:
+    """Read the whole configuration with one text in it replaced, from a file in a folder."""
+    assert old in WHOLE
+    return read_config(write_config(folder, WHOLE.replace(old, new)))

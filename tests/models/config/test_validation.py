@@ -10,7 +10,7 @@ from graphorch.errors import InputError
 from graphorch.models.config.loader import parse_config, read_config
 from graphorch.models.config.router import Router
 from graphorch.models.config.schema import Config, PolicyConfig, TargetConfig
-from tests.models.config.examples import WHOLE
+from tests.models.config.examples import WHOLE, read_changed
 from tests.models.config.files import write_config
 
 # What is replaced in the whole file, its replacement, and the line, field and text of the error.
@@ -182,9 +182,8 @@ WRONG = [
 @pytest.mark.parametrize(("old", "new", "expected"), WRONG)
 def test_validation_error_names_its_line(tmp_path: Path, old: str, new: str, expected: str) -> None:
     """Name the line, the field and the problem of a well-formed but wrong value."""
-    assert old in WHOLE
     with pytest.raises(InputError, match=rf"graphorch\.toml{expected}"):
-        read_config(write_config(tmp_path, WHOLE.replace(old, new)))
+        read_changed(tmp_path, old, new)
 
 
 def test_unknown_policy_gets_suggestion(
@@ -301,9 +300,8 @@ ODD = [
 @pytest.mark.parametrize(("old", "new", "expected"), ODD)
 def test_odd_value_is_warned_about(tmp_path: Path, old: str, new: str, expected: str) -> None:
     """Warn about what is odd and may be meant, with its line and field."""
-    assert old in WHOLE
     with pytest.warns(UserWarning, match=rf"graphorch\.toml{expected}"):
-        read_config(write_config(tmp_path, WHOLE.replace(old, new)))
+        read_changed(tmp_path, old, new)
 
 
 def test_limits_of_known_models_are_fine(tmp_path: Path) -> None:
