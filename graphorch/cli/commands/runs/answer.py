@@ -7,15 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from graphorch.cli.answer_parser import parse_answer
-from graphorch.cli.endpoints import list_models_of_run, open_endpoints
+from graphorch.cli.commands.runs.stored_run import open_stored_run
 from graphorch.cli.execution import RunCoroutine, execute
 from graphorch.cli.exit_codes import exit_on_error
-from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.journals import (
     check_argument_order,
     query_store,
-    require_journal,
-    resolve_run_id,
 )
 from graphorch.cli.run_request import RunRequest, choose_output_format
 from graphorch.cli.shared_options import (
@@ -78,13 +75,10 @@ def answer(
                 "QUESTION is missing. Write `graphorch answer FLOW RUN QUESTION VALUE`; "
                 f"`graphorch runs show {run}` lists the open ones."
             )
-        journal = require_journal(db)
-        run_id = resolve_run_id(journal, run)
-        resumed = load_flow(flow).flow
-        models = list_models_of_run(journal, run_id, resumed.plan, model)
-        client = open_endpoints(config, resumed.plan, models=models)
+        stored = open_stored_run(flow, run, db=db, config=config, model=model)
+        run_id, resumed = stored.run_id, stored.flow
         asked = query_store(
-            journal, lambda store: find_question(store, resumed.plan, run_id, question)
+            stored.journal, lambda store: find_question(store, resumed.plan, run_id, question)
         )
         value = parse_answer(asked.answer_type, context.args)
         request = RunRequest(
@@ -94,8 +88,8 @@ def answer(
             model=model,
             flow=flow,
             config=config,
-            client=client,
-            journal=journal,
+            client=stored.client,
+            journal=stored.journal,
         )
 
         def start(options: dict[str, Any]) -> RunCoroutine:

@@ -12,17 +12,14 @@ import typer
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from graphorch.cli.endpoints import list_models_of_run, open_endpoints
+from graphorch.cli.commands.runs.stored_run import StoredRun, open_stored_run
 from graphorch.cli.execution import execute
 from graphorch.cli.exit_codes import exit_on_error
-from graphorch.cli.flow_loader import AnyFlow, load_flow
 from graphorch.cli.journals import (
     check_argument_order,
     query_store,
-    require_journal,
-    resolve_run_id,
 )
-from graphorch.cli.run_request import JournalFile, RunRequest, choose_output_format
+from graphorch.cli.run_request import RunRequest, choose_output_format
 from graphorch.cli.shared_options import (
     Activations,
     AsJson,
@@ -43,7 +40,6 @@ from graphorch.cli.terminal import print_status
 from graphorch.core.tree import Activation
 from graphorch.engine import fork_selection as forks
 from graphorch.errors import InputError, did_you_mean
-from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store
 from graphorch.runs.durable import rebuild_run
 from graphorch.runs.fork import Effects, RerunResult
@@ -95,12 +91,7 @@ def rerun(
         check_argument_order("rerun", flow, run)
         kind = parse_choice(effects, "--effects", ("refuse", "repeat", "serve"))
         change = Change(start, model, tuple(values or ()), kind)
-        journal = require_journal(db)
-        run_id = resolve_run_id(journal, run)
-        rerun_flow = load_flow(flow).flow
-        models = list_models_of_run(journal, run_id, rerun_flow.plan, "")
-        models += [model] if model else []
-        client = open_endpoints(config, rerun_flow.plan, models=models)
+        stored = open_stored_run(flow, run, db=db, config=config, node_model=model)
         request = RunRequest(
             output_format=choose_output_format(as_json=as_json, as_events=False),
             quiet=quiet,
@@ -110,10 +101,10 @@ def rerun(
             activations=activations,
             flow=flow,
             config=config,
-            client=client,
-            journal=journal,
+            client=stored.client,
+            journal=stored.journal,
         )
-        code = rerun_with_change(rerun_flow, run_id, change, journal, request)
+        code = rerun_with_change(stored, change, request)
     raise typer.Exit(code)
 
 
@@ -131,9 +122,7 @@ class Change:
     effects: Effects
 
 
-def rerun_with_change(
-    flow: AnyFlow, run_id: str, change: Change, journal: JournalFile, request: RunRequest
-) -> int:
+def rerun_with_change(stored: StoredRun, change: Change, request: RunRequest) -> int:
     """Rerun with a change, report the new run and its difference, and return the exit code.
 
     Raises as `Flow.rerun` does.
@@ -145,15 +134,15 @@ def rerun_with_change(
         )
     output: Slices | None = None
     if change.values:
-        output = _build_output(flow.plan, run_id, change, journal)
+        output = _build_output(stored, change)
     new_id = uuid.uuid4().hex
     outcomes: list[RerunResult[Any, Any]] = []
 
     async def start(options: dict[str, Any]) -> Result[Any, Any]:
         # there it is the model of every agent; here it is the model of one node
         del options["model"]
-        outcome = await flow.rerun(
-            run_id,
+        outcome = await stored.flow.rerun(
+            stored.run_id,
             start=change.start,
             output=output,
             model=change.model,
@@ -170,21 +159,21 @@ def rerun_with_change(
             "difference": {item.name: getattr(difference, item.name) for item in fields(difference)}
         }
 
-    code = execute(flow, new_id, start, request, describe_difference)
+    code = execute(stored.flow, new_id, start, request, describe_difference)
     if outcomes and request.output_format == "text" and not request.quiet:
         print_status(str(outcomes[0].difference))
     return code
 
 
 # ---- another output ------------------------------------------------------------------------------
-def _build_output(plan: Plan, run_id: str, change: Change, journal: JournalFile) -> Slices:
+def _build_output(stored: StoredRun, change: Change) -> Slices:
     """Return what the node wrote, with the fields of `--set` changed. Raises `InputError`."""
 
     async def find(store: Store) -> Activation:
-        _, rebuilt = await rebuild_run(store, plan, run_id)
+        _, rebuilt = await rebuild_run(store, stored.flow.plan, stored.run_id)
         return forks.find_activation(rebuilt.run, change.start)
 
-    activation = query_store(journal, find)
+    activation = query_store(stored.journal, find)
     written_slices = activation.step.node.signature.writes
     if not written_slices:
         raise InputError(

@@ -6,11 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from graphorch.cli.endpoints import list_models_of_run, open_endpoints
+from graphorch.cli.commands.runs.stored_run import open_stored_run
 from graphorch.cli.execution import RunCoroutine, execute
 from graphorch.cli.exit_codes import exit_on_error
-from graphorch.cli.flow_loader import load_flow
-from graphorch.cli.journals import check_argument_order, require_journal, resolve_run_id
+from graphorch.cli.journals import check_argument_order
 from graphorch.cli.run_request import RunRequest, choose_output_format
 from graphorch.cli.shared_options import (
     Activations,
@@ -65,11 +64,7 @@ def resume(
     with exit_on_error(debug=debug, as_json=as_json or as_events):
         check_argument_order("resume", flow, run)
         on_ambiguous = parse_choice(ambiguous, "--ambiguous", ("stop", "repeat", "fail"))
-        journal = require_journal(db)
-        run_id = resolve_run_id(journal, run)
-        resumed = load_flow(flow).flow
-        models = list_models_of_run(journal, run_id, resumed.plan, model)
-        client = open_endpoints(config, resumed.plan, models=models)
+        stored = open_stored_run(flow, run, db=db, config=config, model=model)
         request = RunRequest(
             output_format=choose_output_format(as_json=as_json, as_events=as_events),
             quiet=quiet,
@@ -80,12 +75,12 @@ def resume(
             activations=activations,
             flow=flow,
             config=config,
-            client=client,
-            journal=journal,
+            client=stored.client,
+            journal=stored.journal,
         )
 
         def start(options: dict[str, Any]) -> RunCoroutine:
-            return resumed.resume(run_id, ambiguous=on_ambiguous, **options)
+            return stored.flow.resume(stored.run_id, ambiguous=on_ambiguous, **options)
 
-        code = execute(resumed, run_id, start, request)
+        code = execute(stored.flow, stored.run_id, start, request)
     raise typer.Exit(code)

@@ -1,0 +1,39 @@
+"""A run of a journal that a command continues, or makes another one of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphorch.cli.endpoints import list_models_of_run, open_endpoints
+from graphorch.cli.flow_loader import AnyFlow, load_flow
+from graphorch.cli.journals import require_journal, resolve_run_id
+from graphorch.cli.run_request import JournalFile
+from graphorch.runs.clients import SharedClient
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run in its journal, its flow, and the client that makes its model calls."""
+
+    run_id: str
+    journal: JournalFile
+    flow: AnyFlow
+    client: SharedClient
+
+
+def open_stored_run(
+    flow: str, run: str, *, db: str, config: str, model: str = "", node_model: str = ""
+) -> StoredRun:
+    """Find a run and load its flow, and print which endpoints it asks.
+
+    `flow` is FLOW and `run` is RUN as they were typed. `model` replaces that of all agents, and
+    `node_model` that of one node. Raises `InputError`, `JournalError` and `GraphError`.
+    """
+    journal = require_journal(db)
+    run_id = resolve_run_id(journal, run)
+    loaded = load_flow(flow).flow
+    models = list_models_of_run(journal, run_id, loaded.plan, model)
+    if node_model:
+        models.append(node_model)
+    client = open_endpoints(config, loaded.plan, models=models)
+    return StoredRun(run_id, journal, loaded, client)
