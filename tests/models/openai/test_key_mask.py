@@ -159,9 +159,9 @@ def test_mask_takes_linear_time() -> None:
     mask, seconds = KeyMask(KEY), list[float]()
     for size in (20_000, 80_000):
         text = (KEY[:-1] + "%" + "&#115;") * (size // 40)
-        begun = time.perf_counter()
+        begun = time.process_time()
         mask.hide(text)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.process_time() - begun)
     assert seconds[1] < 12 * seconds[0] + 0.05
 
 
