@@ -433,9 +433,10 @@ class Controller:
                 'Pass effects="repeat", or effects="serve" to keep what it returned.'
             )
         if effects == "serve":
-            pins = dict(self.stepped.settings.pins)
-            for activation in acted:
-                pins[activation.path] = (*pins.get(activation.path, ()), activation.update or {})
+            # The next visit of a path is the one that was undone, before those undone earlier.
+            pins = dict(self.stepped.scheduler.unused_pins)
+            for activation in reversed(acted):
+                pins[activation.path] = (activation.update or {}, *pins.get(activation.path, ()))
             self._replace_pins(pins)
 
     def _replace_pins(self, pins: Mapping[str, Sequence[Update]]) -> None:
@@ -476,6 +477,7 @@ class Controller:
             committed.append(next(item for item in run.unfinished() if item.path == last.path))
             return committed[0], update
 
+        self._replace_pins(self.stepped.scheduler.unused_pins)
         await self.stepped.open(records[: end - 1], commit)
         steps = [
             replace(step, how="edited", calls=last.calls)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -161,6 +161,11 @@ class Scheduler:
     def in_doubt(self) -> dict[str, Activation]:
         """Activations with effect `once` that began and did not finish, by path."""
         return self._attempts.in_doubt
+
+    @property
+    def unused_pins(self) -> Mapping[str, Sequence[Update]]:
+        """What is pinned for visits to come, by path."""
+        return self._attempts.unused_pins()
 
     # ---- for callers -----------------------------------------------------------------------------
     def begin(self, update: Update) -> Coroutine[Any, Any, None]:

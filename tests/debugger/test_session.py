@@ -296,6 +296,38 @@ def test_step_back_guards_effects() -> None:
         session.step_back(effects="repeat")
 
 
+@pytest.mark.parametrize("undone", range(1, 7))
+def test_served_effects_keep_their_order(undone: int) -> None:
+    """Whatever is undone of a loop, each round is served what it returned, also after an edit."""
+    sent: list[str] = []
+
+    @node(effect="once")
+    async def send(ctx: Context, number: Number) -> Note:
+        sent.append(ctx.key)
+        return Note(note=f"receipt {len(sent)}")
+
+    @node
+    async def keep(note: Note) -> Log:
+        return Log(log=[note.note])
+
+    graph = Graph("g", State)
+    graph.chain(send, keep)
+    graph.loop(keep, back_to=send, while_=lambda state: True, max_iterations=3)
+    with graph.build().debug(State()) as session:
+        session.run_until()
+        wanted = session.state.log
+        assert wanted == ["receipt 1", "receipt 2", "receipt 3"]
+        for _ in range(undone):
+            session.step_back(effects="serve")
+        session.step()
+        session.step_back(effects="serve")
+        if undone > 1:
+            session.step()
+            session.edit({})
+        session.run_until()
+        assert (session.state.log, len(sent)) == (wanted, 3)
+
+
 def test_failed_step_runs_again() -> None:
     """After going back, a failed step can be tried again."""
     tries: list[int] = []

@@ -9,7 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from graphorch.core.events import (
@@ -266,6 +266,14 @@ class AttemptRunner:
         visits = self._pin_visits.setdefault(path, {})
         visit = visits.setdefault(activation, len(visits))
         return dict(pinned[min(visit, len(pinned) - 1)])
+
+    def unused_pins(self) -> dict[str, Sequence[Update]]:
+        """Return what is pinned for visits to come; the last pin of a path holds for all later."""
+        visits, unused = self._pin_visits or {}, dict[str, Sequence[Update]]()
+        for path, pins in self._services.settings.pins.items():
+            used = min(len(visits.get(path, ())), len(pins) - 1)
+            unused[path] = pins[used:]
+        return unused
 
     async def _call_or_reuse(self, activation: Activation, given: list[Any]) -> Update:
         """Return a node's update, from the cache of nodes if the node has one and it is there."""
