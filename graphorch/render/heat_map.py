@@ -17,7 +17,7 @@ from graphorch.render.layout.engine import Engine, layout
 from graphorch.render.picture.model import Picture
 from graphorch.render.picture.overlay import Mark, Overlay, format_cost, format_seconds, format_usd
 from graphorch.render.svg.document import draw
-from graphorch.render.svg.theme import Theme
+from graphorch.render.svg.theme import Palette, Theme
 
 Measure = Literal["cost", "p50", "p95", "errors", "visits"]
 MEASURES: tuple[Measure, ...] = ("cost", "p50", "p95", "errors", "visits")
@@ -73,7 +73,7 @@ def heat_map(
     colours = {
         id_: ("220,38,38", _HOTTEST * (value / (most or 1.0))) for id_, value in values.items()
     }
-    return _coloured(svg, colours)
+    return _colour_boxes(svg, colours, theme)
 
 
 def difference_map(
@@ -105,7 +105,7 @@ def difference_map(
         elif old.visits != new.visits or id_ in changed:
             colours[id_] = (_CHANGED, 0.35)
     svg = _drawn(picture, Overlay(marks, title=title), theme, engine)
-    return _coloured(svg, colours)
+    return _colour_boxes(svg, colours, theme)
 
 
 def _drawn(picture: Picture, overlay: Overlay, theme: Theme, engine: Engine) -> str:
@@ -127,11 +127,16 @@ def _drawn(picture: Picture, overlay: Overlay, theme: Theme, engine: Engine) -> 
     )
 
 
-def _coloured(svg: str, colours: Mapping[str, tuple[str, float]]) -> str:
-    """Add rules to an SVG that give boxes a colour (red,green,blue) and an opacity."""
+def _colour_boxes(svg: str, colours: Mapping[str, tuple[str, float]], theme: Theme) -> str:
+    """Add rules to an SVG that give boxes a colour (red,green,blue) and an opacity.
+
+    All of their words are as dark as the name: on red, a muted second line is hard to read.
+    """
     root = svg.partition('class="')[2].partition('"')[0]
+    text = Palette(theme)("fill", "text")
     rules = "".join(
         f'.{root} [data-box="{id_}"] .go_shape{{fill:rgba({colour},{opacity:.3f})}}'
+        f'.{root} [data-box="{id_}"] .go_detail{{{text}}}'
         for id_, (colour, opacity) in sorted(colours.items())
         if not _PLAIN_ID.search(id_)
     )
