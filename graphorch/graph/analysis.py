@@ -35,7 +35,7 @@ class Analysis:
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
         self.count = topology.end + 1
-        self.order, self.cycles = _sort_nodes(topology)
+        self.order, self.cycles = sort_nodes(topology)
         self.closing = {edge.index for edge, _ in self.cycles}
         self.position = [0] * (self.count + 1)
         for position, node in enumerate(self.order):
@@ -338,7 +338,7 @@ def group_coinciding(topology: Topology, node: int) -> list[Choice]:
     return list(dict.fromkeys(choice for choice in sets if len(choice) > 1))
 
 
-def _sort_nodes(topology: Topology) -> tuple[list[int], list[tuple[Edge, tuple[int, ...]]]]:
+def sort_nodes(topology: Topology) -> tuple[list[int], list[tuple[Edge, tuple[int, ...]]]]:
     """Return all nodes in topological order, and each edge that closes a cycle with its nodes.
 
     Loop edges do not count. Depth-first search without recursion, linear in the edges: a node is

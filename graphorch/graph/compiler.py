@@ -1,18 +1,15 @@
-"""Compile a checked graph: names become indices, sets become bitmasks, functions are bound.
-
-The blockers of a node follow the rule of the inclusive join: node x blocks node v if a path leads
-from x to v that uses no loop edge into a header h ≠ v whose body holds v, since such an edge begins
-another iteration. The latch of h blocks what h blocks, but not the body of h.
-"""
+"""Compile a checked graph: names become indices, sets become bitmasks, functions are bound."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, create_model
 
+from graphorch.graph.blockers import find_blockers
 from graphorch.graph.edges import OTHERWISE, START_INDEX, Edge, Loop, Topology
 from graphorch.graph.node import END, Node
 from graphorch.graph.plan import (
@@ -27,7 +24,7 @@ from graphorch.graph.plan import (
 )
 from graphorch.graph.signature import Read, StateFunction
 from graphorch.graph.spec import GraphSpec
-from graphorch.graph.topology import build_topology
+from graphorch.graph.topology import LoopNest, build_topology
 from graphorch.state.slices import (
     AnyWriter,
     Reader,
@@ -38,6 +35,7 @@ from graphorch.state.slices import (
 )
 
 Regions = Mapping[int, frozenset[int]]
+_NO_LOOPS: frozenset[int] = frozenset()
 
 
 def compile_plan(spec: GraphSpec, topology: Topology, regions: Regions) -> Plan:
@@ -65,7 +63,7 @@ def compile_plan(spec: GraphSpec, topology: Topology, regions: Regions) -> Plan:
         remember=tuple(spec.remember),
         migrations=dict(spec.migrations),
         resources=_collect_resources(spec),
-        resets=_find_resets(topology),
+        resets=_find_resets(compiler.loops_by_header),
         tags=tuple((name, BoundFunction(tag, schema)) for name, tag in spec.tags.items()),
         fallback_nodes={name: item.since for item in spec.fallbacks for name in item.nodes},
         fallback_memory=frozenset(spec.fallback_memory),
@@ -124,8 +122,10 @@ class _StepCompiler:
         self.schema = schema
         self.latches = latches
         self.regions = regions
-        self.loops = _group_loops(topology)
-        self.blockers = _find_blockers(topology, latches)
+        self.loops_by_header, self.loops_by_source = _group_loops(topology)
+        self.inside = _find_loops_inside(LoopNest(topology.loops), self.loops_by_header)
+        self.loop_edges = _group_loop_edges(topology)
+        self.blockers = find_blockers(topology, latches)
         self.tracked = 0
         for mask in self.blockers.values():
             self.tracked |= mask
@@ -148,9 +148,10 @@ class _StepCompiler:
         slices = node.signature.reads if over is None else ()
         failure_at = next((at for at, read in enumerate(slices) if read.model is Failure), -1)
         leaving = topology.leaving[index]
-        loops = self.loops.get(index, ())
         route = self._compile_route(index)
-        exits = tuple(self._compile_exit(index, loop) for loop in loops if index in loop.sources)
+        exits = tuple(
+            self._compile_exit(index, loop) for loop in self.loops_by_source.get(index, ())
+        )
         return Step(
             index=index,
             name=name,
@@ -158,8 +159,8 @@ class _StepCompiler:
             edges=tuple(edge for edge in leaving if edge.kind == "always"),
             route=route,
             exits=exits,
-            inside=frozenset(loop.index for loop in loops),
-            heads=tuple(loop.index for loop in loops if loop.header == index),
+            inside=self.inside.get(index, _NO_LOOPS),
+            heads=tuple(loop.index for loop in self.loops_by_header.get(index, ())),
             joins=index in self.blockers,
             blockers=self.blockers.get(index, 0),
             tracked=bool(self.tracked >> index & 1),
@@ -202,7 +203,7 @@ class _StepCompiler:
         return CompiledRoute(selector, route.is_multi, edges, default)
 
     def _compile_exit(self, index: int, loop: Loop) -> LoopExit:
-        own = [edge for edge in self.topology.leaving[index] if edge.loop == loop.index]
+        own = self.loop_edges[loop.index, index]
         return LoopExit(
             loop=loop.index,
             condition=BoundFunction(loop.condition, self.schema),
@@ -259,140 +260,45 @@ def _number_latches(topology: Topology) -> dict[int, int]:
     return {header: topology.end + 1 + number for number, header in enumerate(headers)}
 
 
-def _group_loops(topology: Topology) -> dict[int, list[Loop]]:
-    """Return for each node the loops whose body it is in, in declaration order."""
-    loops_by_node: dict[int, list[Loop]] = {}
+def _find_loops_inside(
+    nest: LoopNest, loops_by_header: Mapping[int, list[Loop]]
+) -> dict[int, frozenset[int]]:
+    """Return for each node the loops whose body it is in; nodes of the same loops share a set."""
+    inside: dict[int | None, frozenset[int]] = {None: frozenset()}
+    for header, outer in nest.outer.items():
+        own = [loop.index for loop in loops_by_header[header]]
+        inside[header] = inside[outer].union(own)
+    return {node: inside[header] for node, header in nest.innermost.items()}
+
+
+def _group_loops(topology: Topology) -> tuple[dict[int, list[Loop]], dict[int, list[Loop]]]:
+    """Return the loops of each header and those of each source, in declaration order."""
+    by_header: dict[int, list[Loop]] = {}
+    by_source: dict[int, list[Loop]] = {}
     for loop in topology.loops:
-        for node in loop.body:
-            loops_by_node.setdefault(node, []).append(loop)
-    return loops_by_node
+        by_header.setdefault(loop.header, []).append(loop)
+        for source in loop.sources:
+            by_source.setdefault(source, []).append(loop)
+    return by_header, by_source
 
 
-def _find_resets(topology: Topology) -> dict[int, frozenset[int]]:
+def _group_loop_edges(topology: Topology) -> dict[tuple[int, int], list[Edge]]:
+    """Return the edges of each loop by its number and their source."""
+    edges: dict[tuple[int, int], list[Edge]] = {}
+    for edge in topology.edges:
+        if edge.loop >= 0:
+            edges.setdefault((edge.loop, edge.source), []).append(edge)
+    return edges
+
+
+def _find_resets(loops_by_header: Mapping[int, list[Loop]]) -> dict[int, frozenset[int]]:
     """Return for each loop the nested loops of its header whose count it begins anew."""
     resets: dict[int, frozenset[int]] = {}
-    for loop in topology.loops:
-        inner = [
-            other.index
-            for other in topology.loops
-            if other.nested and other.header == loop.header and other.index != loop.index
-        ]
-        # Of two nested loops, the one that was declared later is the outer one.
-        reset = frozenset(other for other in inner if not loop.nested or other < loop.index)
-        if reset:
-            resets[loop.index] = reset
+    for loops in loops_by_header.values():
+        nested = [loop.index for loop in loops if loop.nested]
+        for loop in loops:
+            # Of two nested loops, the one that was declared later is the outer one.
+            inner = nested[: bisect_left(nested, loop.index)] if loop.nested else nested
+            if inner:
+                resets[loop.index] = frozenset(inner)
     return resets
-
-
-# ---- blockers ------------------------------------------------------------------------------------
-def _find_blockers(topology: Topology, latches: Mapping[int, int]) -> dict[int, int]:
-    """Return the blockers of every node that more than one edge leads to.
-
-    Linear in the edges for each distinct set of enclosing loops, times the words of a bitmask.
-    """
-    # 1. Group the joins by the loops around them: within a group the same edges count.
-    loops = _group_loops(topology)
-    groups: dict[frozenset[int], list[int]] = {}
-    for node in range(topology.end + 1):
-        if len(topology.entering[node]) > 1:
-            around = loops.get(node, ())
-            closed = frozenset(loop.header for loop in around if loop.header != node)
-            groups.setdefault(closed, []).append(node)
-
-    masks: dict[int, int] = {}
-    for closed, nodes in groups.items():
-        # 2. Find what leads to each node without a loop edge into a closed header: such an edge
-        #    begins another iteration of a loop around the join, which the join does not wait for.
-        def is_same_iteration(edge: Edge, closed: frozenset[int] = closed) -> bool:
-            return not (edge.kind == "loop" and edge.target in closed)
-
-        ancestors = _find_ancestors(topology, is_same_iteration)
-        for node in nodes:
-            mask = ancestors[node] & ~(1 << node)
-            # 3. A latch stands for its header, which its token is about to enter. It does not block
-            #    the header's own body, since that token is of the next iteration.
-            own_headers = {loop.header for loop in loops.get(node, ())}
-            for header, position in latches.items():
-                if mask >> header & 1 and header not in own_headers:
-                    mask |= 1 << position
-            masks[node] = mask
-    return masks
-
-
-def _find_ancestors(topology: Topology, is_allowed: Callable[[Edge], bool]) -> list[int]:
-    """Return for each node a mask of the nodes from which allowed edges lead to it."""
-    count = topology.end + 1
-    sources: list[list[int]] = []
-    for node in range(count):
-        edges = (edge for edge in topology.entering[node] if edge.source != START_INDEX)
-        sources.append([edge.source for edge in edges if is_allowed(edge)])
-    # Nodes of one strongly connected component share their ancestors, and a component comes after
-    # all that lead into it, so one pass is enough.
-    masks = [0] * count
-    for component in find_components(sources):
-        is_cyclic = len(component) > 1 or component[0] in sources[component[0]]
-        mask = sum(1 << node for node in component) if is_cyclic else 0
-        for node in component:
-            for source in sources[node]:
-                mask |= masks[source] | 1 << source
-        for node in component:
-            masks[node] = mask
-    return masks
-
-
-def find_components(sources: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Return the strongly connected components of a graph, each after all that lead into it.
-
-    Parameters
-    ----------
-    sources : for each node the nodes with an edge into it.
-
-    Notes
-    -----
-    Time and space are linear in nodes and edges. Without recursion, so that long chains are
-    possible: `work` holds the path of the search, each node with the position of its next edge.
-
-    References
-    ----------
-    R. Tarjan, "Depth-first search and linear graph algorithms", SIAM Journal on Computing 1 (1972).
-    """
-    count = len(sources)
-    order, low, on_stack = [-1] * count, [0] * count, [False] * count
-    stack: list[int] = []
-    components: list[list[int]] = []
-    clock = 0
-    for root in range(count):
-        if order[root] != -1:
-            continue
-        work = [(root, 0)]
-        while work:
-            node, position = work.pop()
-            # First visit: number the node.
-            if position == 0:
-                order[node] = low[node] = clock
-                clock += 1
-                stack.append(node)
-                on_stack[node] = True
-            # Descend into the next unvisited source; come back to the edge after it.
-            descended = False
-            for at in range(position, len(sources[node])):
-                source = sources[node][at]
-                if order[source] == -1:
-                    work += [(node, at + 1), (source, 0)]
-                    descended = True
-                    break
-                if on_stack[source]:
-                    low[node] = min(low[node], order[source])
-            if descended:
-                continue
-            # All edges seen: pass the result on, and pop a finished component.
-            if work:
-                parent = work[-1][0]
-                low[parent] = min(low[parent], low[node])
-            if low[node] == order[node]:
-                component: list[int] = []
-                while not component or component[-1] != node:
-                    component.append(stack.pop())
-                    on_stack[component[-1]] = False
-                components.append(component)
-    return components

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from graphorch.graph.edges import START_INDEX, Label, Loop, OnExhausted, Topology
+from graphorch.graph.analysis import sort_nodes
+from graphorch.graph.edges import START_INDEX, Edge, Label, Loop, OnExhausted, Topology
 from graphorch.graph.spec import GraphSpec, LoopSpec, RouteSpec
 
 _BORDER = frozenset({"START", "END"})
@@ -137,25 +138,93 @@ def _add_implicit(topology: Topology, nodes: Sequence[int]) -> None:
             topology.add_edge(node, topology.end, "always")
 
 
+class LoopNest:
+    """Which loops are inside which: bodies of a checked graph are apart, or one holds the other.
+
+    Attributes
+    ----------
+    bodies : for each header the body of its loops.
+    innermost : for each node in a loop the header of the innermost one.
+    outer : for each header the one of the loop around it, or None. Outer loops come first.
+    """
+
+    def __init__(self, loops: Iterable[Loop]) -> None:
+        self.bodies = {loop.header: loop.body for loop in loops}
+        self.innermost: dict[int, int] = {}
+        self.outer: dict[int, int | None] = {}
+        by_size = sorted(self.bodies, key=lambda header: len(self.bodies[header]), reverse=True)
+        for header in by_size:
+            self.outer[header] = self.innermost.get(header)
+            self.innermost.update(dict.fromkeys(self.bodies[header], header))
+
+    def around(self, node: int) -> Iterator[int]:
+        """Yield the headers of the loops around a node, itself included, from the innermost on."""
+        header = self.innermost.get(node)
+        while header is not None:
+            yield header
+            header = self.outer[header]
+
+    def find_left(self, edge: Edge) -> int | None:
+        """Return the header of the outermost loop that an edge leaves, or None."""
+        left: int | None = None
+        for header in self.around(edge.source):
+            if edge.target in self.bodies[header]:
+                break
+            left = header
+        return left
+
+
 def _find_bodies(topology: Topology) -> dict[int, frozenset[int]]:
     """Return the body of the loops at each header; loops that share a header share their body."""
     sources: dict[int, list[int]] = {}
     for loop in topology.loops:
         sources.setdefault(loop.header, []).extend(loop.sources)
-    return {header: _find_body(topology, header, from_) for header, from_ in sources.items()}
+    if not sources:
+        return {}
+    order, cycles = sort_nodes(topology)
+    search = _BodySearch(topology, takes_over=not cycles)
+    # Inner loops come after the header of the outer one in the order.
+    for header in reversed(order):
+        if header in sources:
+            search.find(header, sources[header])
+    return search.bodies
 
 
-def _find_body(topology: Topology, header: int, sources: Iterable[int]) -> frozenset[int]:
-    """Return the header and every node that reaches a source without passing the header.
+class _BodySearch:
+    """Finds the bodies of loops from the inside out, so that each is taken over as a whole.
 
-    Linear in the edges inside it.
+    Linear in the edges and the sizes of the bodies, unless `takes_over` is false. That is for
+    graphs with an undeclared cycle, in which a header need not lead to all of its body.
     """
-    body = {header}
-    pending = list(sources)
-    while pending:
-        node = pending.pop()
-        if node in body or node == START_INDEX:
-            continue
-        body.add(node)
-        pending.extend(edge.source for edge in topology.entering[node])
-    return frozenset(body)
+
+    def __init__(self, topology: Topology, takes_over: bool) -> None:
+        self.topology = topology
+        self.takes_over = takes_over
+        self.bodies: dict[int, frozenset[int]] = {}
+        # For each node the header of the last loop around it that nothing enters elsewhere.
+        self._known: dict[int, int] = {}
+
+    def find(self, header: int, sources: Iterable[int]) -> None:
+        """Find the header and every node that reaches a source without passing the header."""
+        body = {header}
+        pending = list(sources)
+        has_one_entry = self.takes_over
+        while pending:
+            node = pending.pop()
+            if node in body or node == START_INDEX:
+                continue
+            inner = self._known.get(node)
+            if inner is not None and header not in self.bodies[inner]:
+                # The header of an inner loop reaches whatever a node of it reaches.
+                body |= self.bodies[inner]
+                node = inner
+            else:
+                body.add(node)
+            entering = self.topology.entering[node]
+            pending += [edge.source for edge in entering]
+            onward = [edge.source for edge in entering if edge.kind != "loop"]
+            if not onward or START_INDEX in onward:
+                has_one_entry = False
+        self.bodies[header] = frozenset(body)
+        if has_one_entry:
+            self._known.update(dict.fromkeys(body, header))

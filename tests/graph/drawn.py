@@ -197,6 +197,51 @@ def _go_back(
             drawing.loop(names[source], names[rng.randint(0, source)], bound=rng.randint(2, 3))
 
 
+def nested_drawing(seed: int, *, size: int = 12) -> Drawing:
+    """Return a random graph of sequences, forks and loops in each other, with a few long edges."""
+    rng = random.Random(seed)
+    drawing = Drawing("x")
+    names: list[str] = []
+
+    def add() -> str:
+        names.append(f"n{len(names)}")
+        drawing.node(names[-1])
+        return names[-1]
+
+    def add_block(depth: int) -> tuple[str, str]:
+        """Add some nodes, and return the first and the last one."""
+        kind = rng.choice(("node", "sequence", "fork", "loop")) if depth < 4 else "node"
+        if kind == "node" or len(names) > size:
+            name = add()
+            return name, name
+        first = before = begin = add()
+        if kind == "fork":
+            branches = [add_block(depth + 1) for _ in range(2)]
+            last = add()
+            for begin, end in branches:
+                drawing.edges(f"{first}>{begin}", f"{end}>{last}")
+            return first, last
+        for _ in range(2):
+            begin, end = add_block(depth + 1)
+            drawing.edges(f"{before}>{begin}")
+            before = end
+        if kind == "loop":
+            drawing.loop(before, rng.choice((first, begin)))
+            last = add()
+            drawing.edges(f"{before}>{last}")
+            before = last
+        return first, before
+
+    add_block(0)
+    for _ in range(rng.randint(0, 3)):
+        first, last = sorted(rng.sample(range(len(names)), 2)) if len(names) > 1 else (0, 0)
+        if first < last and rng.random() < 0.8:
+            drawing.edges(f"{names[first]}>{names[last]}")
+        elif first < last:
+            drawing.error(names[first], names[last])
+    return drawing
+
+
 def plant_mistakes(drawing: Drawing, rng: random.Random, count: int) -> None:
     """Add edges, loops, error edges, joins and routes between any two nodes."""
     names = [name for name in drawing.blueprint.nodes if name not in ("START", "END")]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from graphorch.graph.build import build_plan
-from graphorch.graph.compiler import compile_plan, find_components
+from graphorch.graph.compiler import compile_plan
 from graphorch.graph.node import END, node
 from graphorch.graph.payloads import Failure
 from graphorch.graph.plan import Plan, Step
@@ -35,7 +34,7 @@ from tests.graph.content import (
     tidy,
     weak,
 )
-from tests.graph.drawn import Drawing, random_drawing
+from tests.graph.drawn import random_drawing
 from tests.graph.simulated import Simulator
 
 
@@ -50,86 +49,6 @@ def free(t: Topic) -> None: ...
 
 def step_of(plan: Plan, name: str) -> Step:
     return next(step for step in plan.steps if step.name == name)
-
-
-def blockers(drawing: Drawing, name: str) -> set[str]:
-    """Return the names of the blockers of a node; a latch is named after its header."""
-    plan = compile_plan(drawing.blueprint, build_topology(drawing.blueprint), {})
-    mask = step_of(plan, name).blockers
-    names = {step.name for step in plan.steps if mask >> step.index & 1}
-    return names | {
-        f"latch of {plan.topology.name(header)}"
-        for position, header in plan.latch_headers.items()
-        if mask >> position & 1
-    }
-
-
-def drawn(*lines: str) -> Drawing:
-    drawing = Drawing()
-    drawing.nodes(
-        dict.fromkeys(
-            name
-            for line in lines
-            for step in line.split(">")
-            for name in step.split(",")
-            if name != "END"
-        )
-    )
-    drawing.edges(*lines)
-    return drawing
-
-
-def test_join_is_blocked_by_all_ancestors() -> None:
-    """A join waits for all nodes that lead to it; a node with a single edge in waits for none."""
-    drawing = drawn("f>a,b", "a>c>j", "b>j>z")
-    assert blockers(drawing, "j") == {"f", "a", "b", "c"}
-    assert blockers(drawing, "z") == set()
-
-
-def test_header_is_not_blocked_by_own_latch() -> None:
-    """A header is blocked by its body but not by its own latch."""
-    drawing = drawn("a>h>b>c")
-    drawing.loop("b", "h")
-    assert blockers(drawing, "h") == {"a", "b"}
-
-
-def test_join_in_body_ignores_next_iteration() -> None:
-    """A node after the join leads to it only by the next iteration, so it does not block."""
-    drawing = drawn("h>a,b>j>s>z")
-    drawing.loop("s", "h")
-    assert blockers(drawing, "j") == {"h", "a", "b"}
-
-
-def test_join_after_loop_is_blocked_by_latch() -> None:
-    """A join after the loop waits for the latch, too."""
-    drawing = drawn("f>h>s>j", "f>j")
-    drawing.loop("s", "h")
-    assert blockers(drawing, "j") == {"f", "h", "s", "latch of h"}
-
-
-def test_inner_latch_blocks_outer_body() -> None:
-    """The latch of an inner loop blocks the rest of the outer body."""
-    drawing = drawn("o>h>s>j>t>z", "o>j")
-    drawing.loop("s", "h")
-    drawing.loop("t", "o")
-    assert blockers(drawing, "j") == {"o", "h", "s", "latch of h"}
-    assert "latch of h" in blockers(drawing, "o")
-
-
-@given(seed=st.integers(0, 2**32))
-def test_blockers_match_path_search(seed: int) -> None:
-    """The masks agree with a search of paths."""
-    drawing = random_drawing(seed, size=9)
-    shape = build_topology(drawing.blueprint)
-    plan = compile_plan(drawing.blueprint, shape, {})
-    naive = Simulator.of(drawing.blueprint, shape).blocking
-    positions = [(("at", index), index) for index in range(shape.end + 1)]
-    positions += [(("latch", header), position) for position, header in plan.latch_headers.items()]
-    for step in plan.steps:
-        if step.joins:
-            assert {item for item, position in positions if step.blockers >> position & 1} == {
-                item for item, _ in positions if naive[item, step.index]
-            }
 
 
 @given(seed=st.integers(0, 2**32))
@@ -214,19 +133,3 @@ def test_map_holds_worker_plan() -> None:
         1,
         1,
     )
-
-
-@pytest.mark.parametrize(
-    ("into", "expected"),
-    [
-        ([[], [0], [1]], [{0}, {1}, {2}]),
-        ([[1], [0], [1]], [{0, 1}, {2}]),
-        ([[0]], [{0}]),
-        ([[2], [0], [1], []], [{0, 1, 2}, {3}]),
-    ],
-)
-def test_components_come_in_topological_order(
-    into: list[list[int]], expected: list[set[int]]
-) -> None:
-    """Components come after all that lead into them."""
-    assert [set(component) for component in find_components(into)] == expected

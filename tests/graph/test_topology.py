@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from graphorch.graph.edges import OTHERWISE, START_INDEX, Topology
 from graphorch.graph.topology import build_topology
 from tests.graph.content import Sketch, any_kind, kind_of, kinds_of, look, note, tidy
-from tests.graph.drawn import Drawing, random_drawing
+from tests.graph.drawn import Drawing, nested_drawing, plant_mistakes, random_drawing
 
 
 def edges(shape: Topology, kind: str = "") -> set[str]:
@@ -159,6 +161,16 @@ def naive_body(shape: Topology, header: int) -> set[int]:
 def test_loop_body_matches_path_search(seed: int) -> None:
     """The body of a loop is what reaches a source without passing the header."""
     shape = build_topology(random_drawing(seed).blueprint)
+    for loop in shape.loops:
+        assert loop.body == naive_body(shape, loop.header)
+
+
+@given(seed=st.integers(0, 2**32), mistakes=st.integers(0, 6))
+def test_bodies_of_nested_loops_match_path_search(seed: int, mistakes: int) -> None:
+    """Bodies that are taken over as a whole are what a search finds, in broken graphs too."""
+    drawing = nested_drawing(seed)
+    plant_mistakes(drawing, random.Random(seed), mistakes)
+    shape = build_topology(drawing.blueprint)
     for loop in shape.loops:
         assert loop.body == naive_body(shape, loop.header)
 

@@ -174,7 +174,7 @@ def depth_of_the_first_branch() -> Any:
 def no_latch() -> Any:
     """A token that came back over a loop edge does not hold back what is behind the loop."""
     return replaced(
-        compiler_module, "_find_blockers", lambda right: lambda shape, latches: right(shape, {})
+        compiler_module, "find_blockers", lambda right: lambda shape, latches: right(shape, {})
     )
 
 
@@ -191,7 +191,7 @@ def latch_blocks_its_own_body() -> Any:
 
         return blockers
 
-    return replaced(compiler_module, "_find_blockers", wrong)
+    return replaced(compiler_module, "find_blockers", wrong)
 
 
 def counters_survive_the_loop() -> Any:

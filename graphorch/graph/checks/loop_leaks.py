@@ -15,28 +15,45 @@ from graphorch.graph.analysis import Choice
 from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.checks.loops import is_natural
 from graphorch.graph.edges import Edge, Loop
+from graphorch.graph.topology import LoopNest
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`LOOP_LEAK`."""
-    for loop in graph.topology.loops:
-        # A loop with a second entry is an error of its own.
-        if not is_natural(graph, loop):
-            continue
-        for fork, edges in graph.analysis.forks:
-            leak = _find_leak(graph, loop, fork, edges) if fork in loop.body else None
+    # A loop with a second entry is an error of its own.
+    loops = [loop for loop in graph.topology.loops if is_natural(graph, loop)]
+    suspects = _find_suspects(graph, LoopNest(loops))
+    for loop in loops:
+        for fork, edges in suspects.get(loop.header, ()):
+            leak = _find_leak(graph, loop, fork, edges)
             if leak is not None:
                 yield _describe(graph, loop, fork, leak)
                 break
 
 
+def _find_suspects(graph: CheckedGraph, nest: LoopNest) -> dict[int, list[tuple[int, Choice]]]:
+    """Return for each header the forks in its body whose branches do not simply meet there.
+
+    Mostly all branches meet in the body before any of them can leave or go back, which is cheap to
+    see; then they do so in the loops around it, too.
+    """
+    suspects: dict[int, list[tuple[int, Choice]]] = {}
+    for fork, edges in graph.analysis.forks if nest.bodies else ():
+        if fork not in nest.innermost:
+            continue
+        region, back = graph.analysis.region(fork, edges)
+        for header in nest.around(fork):
+            if not back and nest.bodies[header].issuperset(region):
+                break
+            suspects.setdefault(header, []).append((fork, edges))
+    return suspects
+
+
 def _find_leak(graph: CheckedGraph, loop: Loop, fork: int, edges: Choice) -> tuple[int, int] | None:
     """Return an edge that one token can take out of the body while another one stays, or None."""
-    if _meets_inside(graph, loop, fork, edges):
-        return None
     # 1. What every path from the fork to a source passes, within one iteration.
     inside = loop.body - {fork, loop.header}
-    ordered = [node for node in graph.analysis.order if node in inside]
+    ordered = sorted(inside, key=graph.analysis.position.__getitem__)
     dominators = graph.analysis.dominators_within(fork, edges, ordered)
     to_source = -1
     for source in loop.sources:
@@ -60,15 +77,6 @@ def _find_leak(graph: CheckedGraph, loop: Loop, fork: int, edges: Choice) -> tup
         return None
     edge = next((edge for mask, edge in exits if not mask & to_source), exits[0][1])
     return edge.source, edge.target
-
-
-def _meets_inside(graph: CheckedGraph, loop: Loop, fork: int, edges: Choice) -> bool:
-    """Return whether all branches meet in the body before any of them can leave or go back.
-
-    This is the common case, and cheap to see.
-    """
-    region, back = graph.analysis.region(fork, edges)
-    return not back and all(node in loop.body for node in region)
 
 
 def _describe(graph: CheckedGraph, loop: Loop, fork: int, leak: tuple[int, int]) -> Problem:
