@@ -3,7 +3,8 @@
 Rule 1: a token waits at its target until the target may fire; the target then consumes all the
     tokens that it holds, once.
 Rule 2: a node fires when it holds a token, is not active itself, and no live position is left that
-    blocks it. A node with one incoming edge has no blockers and fires at once.
+    blocks it. A node with one incoming edge has no blockers and fires at once. A node that is
+    blocked watches one of the positions that block it, and is looked at again when that one ends.
 Rule 3: a live position is a node that is active or holds a token that came over a forward edge, or
     the latch of a loop header, which holds a token that came over a loop edge.
 Rule 4: each token takes a version of the state of its own; tokens that are consumed together have
@@ -90,7 +91,7 @@ def advance(
     activation.status, activation.taken_edges, activation.version = _DONE, edges, None
     run.history.append(activation)
     del active[step.index]
-    if step.tracked:
+    if step.tracked or scope.waiting:
         _release_position(scope, step)
     active[index] = started = Activation(
         scope, target, activation, version, activation.depth + 1, counters
@@ -99,7 +100,7 @@ def advance(
     run.activations_left -= 1
     run.started += 1
     run.commands.append(started)
-    if scope.waiting:
+    if scope.due:
         fire_ready(run, scope)
     return True
 
@@ -168,8 +169,15 @@ def _count_iterations(scope: Scope, counters: Counters, edge: Edge, target: Step
 def _hold(scope: Scope, step: Step, tokens: tuple[Token, ...]) -> None:
     """Have tokens wait at their target, where they are live positions (rule 3)."""
     if scope.waiting is NOTHING_WAITS:
-        scope.waiting = {}
-    scope.waiting.setdefault(step.index, []).extend(tokens)
+        scope.waiting, scope.watchers, scope.arrivals = {}, {}, {}
+    if step.index in scope.waiting:
+        # Another token unblocks nothing: the node is due, watches a blocker, or is active itself.
+        scope.waiting[step.index].extend(tokens)
+    else:
+        scope.waiting[step.index] = [*tokens]
+        scope.due |= 1 << step.index
+        scope.arrived += 1
+        scope.arrivals[step.index] = scope.arrived
     for token in tokens:
         if token.edge.kind == "loop":
             scope.live_positions |= step.latch_bit
@@ -180,26 +188,52 @@ def _hold(scope: Scope, step: Step, tokens: tuple[Token, ...]) -> None:
 # ---- firing --------------------------------------------------------------------------------------
 def fire_ready(run: RunState, scope: Scope) -> None:
     """Start every node that may fire (rule 2); of a closed scope, END alone (rule 5)."""
-    for index in tuple(scope.waiting):
-        step = scope.steps[index]
-        if (
-            scope.live_positions & step.blockers
-            or index in scope.active
+    # What fires may end the wait of others: a quorum cancels, and a header leaves its latch.
+    while scope.due:
+        for index in _list_unblocked(scope):
+            step = scope.steps[index]
+            if scope.live_positions & step.blockers:
+                scope.due |= 1 << index  # by what fired just now
             # A quorum that was decided earlier in this loop may have cancelled what waited here.
-            or index not in scope.waiting
-            or (scope.closed and index != scope.end)
-        ):
-            continue
-        if step.need and not _decide_quorum(run, scope, index):
-            _fail_quorum(run, scope, step)
-        elif not step.need:
-            _start(run, scope, step, _take_waiting(scope, step))
+            elif index not in scope.waiting or (scope.closed and index != scope.end):
+                continue
+            elif step.need and not _decide_quorum(run, scope, index):
+                _fail_quorum(run, scope, step)
+            elif not step.need:
+                _start(run, scope, step, _take_waiting(scope, step))
+
+
+def _list_unblocked(scope: Scope) -> list[int]:
+    """Return the due nodes that nothing blocks, in the order in which their first tokens came.
+
+    The others watch a blocker: at once all that it blocks, since they are many where one node
+    after the other brings the token that they wait for.
+    """
+    due, scope.due = scope.due, 0
+    unblocked: list[int] = []
+    while due:
+        index = due.bit_length() - 1
+        blocking = scope.live_positions & scope.steps[index].blockers
+        watchers = 1 << index
+        if blocking:
+            position = blocking.bit_length() - 1
+            watchers |= due & scope.plan.blocked[position]
+            scope.watchers[position] = scope.watchers.get(position, 0) | watchers
+        elif index in scope.waiting and index not in scope.active:
+            unblocked += (index,)  # no call, since this runs for every join
+        due &= ~watchers
+    if unblocked[1:]:
+        unblocked.sort(key=scope.arrivals.__getitem__)
+    return unblocked
 
 
 def _take_waiting(scope: Scope, step: Step) -> tuple[Token, ...]:
     """Take all tokens that wait at a node, in canonical order."""
     tokens = scope.waiting.pop(step.index)
+    # The node becomes active, so that its own position stays live.
     scope.live_positions &= ~(step.bit | step.latch_bit)
+    if step.latch >= 0:
+        _notify(scope, step.latch)
     return tuple(sorted(tokens, key=_canonical_order)) if len(tokens) > 1 else (tokens[0],)
 
 
@@ -215,6 +249,7 @@ def _start(
     if not is_end and not run.activations_left:
         run.on_limit_reached()
         _hold(scope, step, tokens)
+        scope.due &= ~(1 << step.index)  # until the run is resumed
         return
     version = tokens[0].version
     if len(tokens) > 1:
@@ -250,15 +285,25 @@ def deactivate(scope: Scope, activation: Activation) -> None:
     """End the live position of an activation. Its tokens, if any, were emitted before."""
     step = activation.step
     del scope.active[step.index]
-    if step.tracked:
+    if step.tracked or scope.waiting:
         _release_position(scope, step)
 
 
 def _release_position(scope: Scope, step: Step) -> None:
     """Clear the position of a node, unless a token waits at it that came over a forward edge."""
     waiting = scope.waiting.get(step.index)
+    if waiting is not None:
+        scope.due |= 1 << step.index  # it waited for the node itself, perhaps
     if waiting is None or all(token.edge.kind == "loop" for token in waiting):
         scope.live_positions &= ~step.bit
+        if scope.watchers:
+            _notify(scope, step.index)
+
+
+def _notify(scope: Scope, position: int) -> None:
+    """Look again at the nodes that watch a position which is not live any more."""
+    if position in scope.watchers:
+        scope.due |= scope.watchers.pop(position)
 
 
 # ---- need=k --------------------------------------------------------------------------------------
@@ -306,6 +351,8 @@ def cancel_node(run: RunState, scope: Scope, index: int, reason: str) -> None:
         run.cancel(activation, reason)
         deactivate(scope, activation)
     scope.live_positions &= ~(step.bit | step.latch_bit)
+    _notify(scope, index)
+    _notify(scope, step.latch)
 
 
 # ---- making an activation of several tokens ------------------------------------------------------

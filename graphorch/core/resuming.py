@@ -43,6 +43,8 @@ def reopen_scope(run: RunState, scope: Scope, at: float) -> None:
                 activation.first_attempt = activation.attempt
                 activation.started_at, activation.waited = at, 0.0
             run_again(run, activation, at)
+    for index in scope.waiting:
+        scope.due |= 1 << index
     fire_ready(run, scope)
     run.exit_busy(scope)
 

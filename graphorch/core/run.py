@@ -365,7 +365,7 @@ class Run(RunState):
                 emit(self, scope, activation, edges, version, activation.counters, failure)
         # The position ends after the tokens are out: in between, nothing may seem to be dead.
         deactivate(scope, activation)
-        if scope.waiting:
+        if scope.due:
             fire_ready(self, scope)
         # Inlined `exit_busy`.
         scope.busy_count -= 1

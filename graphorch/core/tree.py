@@ -196,10 +196,15 @@ class ChildScopes:
 
 # Shared and never changed: most scopes of a map never have a token that waits.
 NOTHING_WAITS: dict[int, list[Token]] = {}
+NOBODY_WATCHES: dict[int, int] = {}
+NOTHING_ARRIVED: dict[int, int] = {}
 
 
 class Scope:
     """One level of a run: the tokens, live positions and active activations of one plan.
+
+    A node that waits and that something blocks watches one of its blockers: it is `due` again when
+    that is not live any more. So a commit costs what it unblocks, not what waits.
 
     Mutated by its run alone. It refers to neither the run nor, strongly, to the activation around
     it, so that no reference cycle keeps a finished run in memory.
@@ -210,8 +215,11 @@ class Scope:
         "_parent",
         "_prefix",
         "active",
+        "arrivals",
+        "arrived",
         "busy_count",
         "closed",
+        "due",
         "end",
         "failures",
         "finished",
@@ -222,6 +230,7 @@ class Scope:
         "reducers",
         "steps",
         "waiting",
+        "watchers",
     )
 
     def __init__(
@@ -236,6 +245,10 @@ class Scope:
         self._prefix: str | None = None if parent is not None else ""
         self.active: dict[int, Activation] = {}
         self.waiting = NOTHING_WAITS
+        self.due = 0  # bitmask of the nodes at which a token waits that may fire
+        self.watchers = NOBODY_WATCHES  # by position, bitmasks of the nodes that watch it
+        self.arrived = 0
+        self.arrivals = NOTHING_ARRIVED  # by node, when its first token came, up to `arrived`
         self.live_positions = 0  # bitmask of the live positions that some join asks for
         self.busy_count = 0  # activations that keep a driver busy, and child scopes that do
         self.closed = False  # starts nothing any more

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, create_model
 
-from graphorch.graph.blockers import find_blockers
+from graphorch.graph.blockers import find_blocked, find_blockers
 from graphorch.graph.edges import OTHERWISE, START_INDEX, Edge, Loop, Topology
 from graphorch.graph.node import END, Node
 from graphorch.graph.plan import (
@@ -57,6 +57,7 @@ def compile_plan(spec: GraphSpec, topology: Topology, regions: Regions) -> Plan:
         read_input=schema.input_writer(spec.input),
         read_output=schema.reader(spec.output),
         read_state=schema.reader(spec.state),
+        blocked=compiler.find_blocked(),
         latch_headers={position: header for header, position in latches.items()},
         reducers=frozenset(item.index for item in schema.fields if item.reduce is not None),
         memory=tuple(spec.memory),
@@ -132,6 +133,13 @@ class _StepCompiler:
         # A check refuses a second declaration of a join or a route; the first one counts.
         self.joins = {join.node: join for join in reversed(spec.joins)}
         self.routes = {route.source: route for route in reversed(spec.routes)}
+
+    def find_blocked(self) -> tuple[int, ...]:
+        """Return for each position the joins that it blocks."""
+        joins = 0
+        for index in self.blockers:
+            joins |= 1 << index
+        return tuple(find_blocked(self.topology, self.latches, joins)) if joins else ()
 
     def compile(self, index: int) -> Step:
         """Return the step of a node."""

@@ -234,6 +234,7 @@ class Plan:
     read_input: Writing
     read_output: Reading
     read_state: Reader[Any]
+    blocked: tuple[int, ...]  # for each position the joins that it blocks; empty without joins
     latch_headers: Mapping[int, int]  # latch position -> header
     reducers: frozenset[int]  # fields that have one
     memory: tuple[type[BaseModel], ...] = ()

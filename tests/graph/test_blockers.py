@@ -97,6 +97,9 @@ def assert_blockers_match_path_search(drawing: Drawing) -> None:
             assert {item for item, position in positions if step.blockers >> position & 1} == {
                 item for item, _ in positions if naive[item, step.index]
             }
+    for position, blocked in enumerate(plan.blocked):
+        mask = sum(1 << step.index for step in plan.steps if step.blockers >> position & 1)
+        assert blocked == mask
 
 
 @given(seed=st.integers(0, 2**32))

@@ -112,6 +112,8 @@ def join_is_not_live_while_a_token_waits() -> Any:
             for edge in activation.taken_edges:
                 if edge.target not in scope.active:
                     scope.live_positions &= ~(1 << edge.target)
+            for index in scope.waiting:
+                scope.due |= 1 << index
 
         return deactivate
 
@@ -173,9 +175,15 @@ def depth_of_the_first_branch() -> Any:
 # ---- loops ---------------------------------------------------------------------------------------
 def no_latch() -> Any:
     """A token that came back over a loop edge does not hold back what is behind the loop."""
-    return replaced(
-        compiler_module, "find_blockers", lambda right: lambda shape, latches: right(shape, {})
-    )
+
+    def wrong(right: Any) -> Any:
+        def blockers(shape: Any, latches: Any) -> dict[int, int]:
+            nodes = (1 << shape.end + 1) - 1
+            return {node: mask & nodes for node, mask in right(shape, latches).items()}
+
+        return blockers
+
+    return replaced(compiler_module, "find_blockers", wrong)
 
 
 def latch_blocks_its_own_body() -> Any:
