@@ -221,12 +221,12 @@ def body_of_one_loop_alone() -> Any:
     """Of two loops on one header each has its own body, so that one drops the other's counter."""
 
     def wrong(right: Any) -> Any:
-        def body(topology: Any, header: int, sources: Any) -> Any:
-            return right(topology, header, list(sources)[:1])
+        def find(search: Any, header: int, sources: Any) -> None:
+            right(search, header, list(sources)[:1])
 
-        return body
+        return find
 
-    return replaced(topology_module, "_find_body", wrong)
+    return replaced(topology_module._BodySearch, "find", wrong)
 
 
 def exhausted_is_ignored() -> Any:
