@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from typing import Self
@@ -242,15 +242,35 @@ class InternalError(GraphorchError):
     """A bug of graphorch: an invariant that did not hold."""
 
 
+class Drawing(Protocol):
+    """Picture of a run that is made when somebody looks at it."""
+
+    def svg(
+        self,
+        *,
+        theme: Literal["auto", "light", "dark"],
+        engine: Literal["auto", "dot", "builtin"],
+        depth: int | None,
+    ) -> str:
+        """Draw the run as SVG."""
+        raise NotImplementedError
+
+    def build_bundle(self, text: str) -> Any:
+        """Return the picture as a mime bundle."""
+        raise NotImplementedError
+
+
 class RunFailed(ExceptionGroup[Exception]):
     """A run that ended without an output: everything that went wrong, in causal order.
 
     `end_reason` is `"failed"` or the limit that was reached; `run` is the report of what was done.
+    A notebook shows its picture, also of one that a cell raises.
     """
 
     run_id: str
     end_reason: str
     run: object
+    drawing: Drawing | None
 
     def __new__(
         cls,
@@ -259,9 +279,11 @@ class RunFailed(ExceptionGroup[Exception]):
         run_id: str = "",
         end_reason: str = "failed",
         run: object = None,
+        drawing: Drawing | None = None,
     ) -> Self:
         self = super().__new__(cls, message, list(errors))
         self.run_id, self.end_reason, self.run = run_id, end_reason, run
+        self.drawing = drawing
         return self
 
     def __init__(
@@ -271,12 +293,34 @@ class RunFailed(ExceptionGroup[Exception]):
         run_id: str = "",
         end_reason: str = "failed",
         run: object = None,
+        drawing: Drawing | None = None,
     ) -> None:
         super().__init__(message, list(errors))
 
     def derive(self, errors: Sequence[Exception], /) -> RunFailed:  # type: ignore[override]
         """Return this error with other exceptions; `except*` and `split` call it."""
-        return RunFailed(self.message, errors, self.run_id, self.end_reason, self.run)
+        return RunFailed(self.message, errors, self.run_id, self.end_reason, self.run, self.drawing)
+
+    def svg(
+        self,
+        *,
+        theme: Literal["auto", "light", "dark"] = "auto",
+        engine: Literal["auto", "dot", "builtin"] = "auto",
+        depth: int | None = None,
+    ) -> str:
+        """Draw the flow with what the run did on it: what failed and why, and was not reached.
+
+        Raises `InputError` if the error was made without a run.
+        """
+        if self.drawing is None:
+            raise InputError(
+                "This RunFailed belongs to no run, so there is nothing to draw. "
+                "Those that `run` and `resume` raise can be drawn."
+            )
+        return self.drawing.svg(theme=theme, engine=engine, depth=depth)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
+        return None if self.drawing is None else self.drawing.build_bundle(str(self))
 
     def __str__(self) -> str:
         return "\n".join([self.message, *(f"  - {error}" for error in self.exceptions)])

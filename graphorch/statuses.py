@@ -5,6 +5,8 @@ A status is stored and printed as its plain text, so these are types and sets, n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 RunStatus: TypeAlias = Literal[
@@ -39,3 +41,11 @@ SUCCESS_STATUSES: Final[frozenset[str]] = frozenset({"succeeded", "partial"})
 
 UNFINISHED_STATUSES: Final[frozenset[str]] = frozenset({"running", "waiting"})
 """The run has not come to its end, and nothing stopped it."""
+
+LIMITS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "activations": "more nodes ran than Limits(activations=…) allows",
+        "seconds": "it took longer than its limit in seconds allows",
+    }
+)
+"""What happened when a run reached the limit of this name; those of money explain themselves."""

@@ -84,17 +84,9 @@ def _write_output(output: BaseModel, path: str) -> str:
 
 # ---- for people ----------------------------------------------------------------------------------
 def _print_notes(result: Result[Any, Any], request: RunRequest) -> None:
-    """Print what deserves attention: notes, loops at their bound, questions, failed branches."""
+    """Print what deserves attention: notes, questions, failed branches."""
     for note in result.notes:
         print_status(f"note: {sanitize_line(note.path)}: {sanitize_line(note.text, 500)}")
-    noted = {note.path for note in result.notes}
-    for source, header in result.exhausted:
-        if source in noted:
-            continue  # its node has explained why the loop ended
-        print_status(
-            f"note: the loop {sanitize_line(source)} → {sanitize_line(header)} reached its bound; "
-            "the run continued with what it had."
-        )
     for question in result.questions:
         print_status(
             f"waiting: {sanitize_line(question.path)} asks ({question.answer_type.__name__}): "

@@ -42,7 +42,7 @@ from graphorch.engine.calls.kept_answers import KeptAnswer, KeptAnswers, forget_
 from graphorch.engine.human_input import PendingQuestion
 from graphorch.engine.invocation import binding
 from graphorch.engine.record_bodies import decode_charge, decode_response, read_charge
-from graphorch.engine.report import CallReport, tell_failure
+from graphorch.engine.report import CallReport, RunReport, tell_failure
 from graphorch.engine.state_codec import CodecCache
 from graphorch.errors import GraphorchError, JournalError, ReplayDiverged
 from graphorch.graph.approval import Approval
@@ -143,6 +143,14 @@ class ReplayedRun:
     def all_calls(self) -> list[RecordedCall]:
         """Return the model calls of the run, also those that its process did not survive."""
         return [*self.calls, *self.open_calls.values()]
+
+    def build_report(self, now: float) -> RunReport:
+        """Return what the run did, as its records tell it; `now` is for one without a record."""
+        last = self.engagements.last
+        report = RunReport(self.run, last or now, last, self.engagements.seconds)
+        report.add_recorded_calls(self.all_calls())
+        report.noted = self.noted or None
+        return report
 
     def sum_paid(self) -> Amount:
         """Return what a budget of the run counts: its own calls, at worst where it is not known."""

@@ -68,6 +68,23 @@ class Note:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class LoopEnd:
+    """A loop that ended at its bound: the path of the node that would go back, and where to.
+
+    `rounds` is how often its body ran, and might run.
+    """
+
+    source: str
+    back_to: str
+    rounds: int
+
+    @property
+    def text(self) -> str:
+        """What happened, in words."""
+        return f"{self.rounds} of {self.rounds} rounds, not accepted"
+
+
 @dataclass(slots=True)
 class RunReport:
     """One run, as it happened so far.
@@ -130,16 +147,31 @@ class RunReport:
         return tuple(self.run.exhausted)
 
     @property
-    def notes(self) -> tuple[Note, ...]:
-        """Remarks of the nodes that succeeded, in order of their end."""
-        if self.noted is None:
+    def loop_ends(self) -> tuple[LoopEnd, ...]:
+        """Loops that reached their bound, with their rounds."""
+        if not self.exhausted:
             return ()
+        by_path = {activation.path: activation for activation in self.activations()}
         return tuple(
-            Note(activation.path, text)
-            for activation in self.run.history
-            if activation.status is Status.DONE
-            for text in self.noted.get(activation, ())
+            LoopEnd(source, header, _find_bound(by_path[source], header))
+            for source, header in self.exhausted
         )
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Remarks of the nodes that succeeded, and on loops at their bound that have none."""
+        noted = self.noted or {}
+        notes = [
+            Note(activation.path, text)
+            for activation in (self.run.history if noted else ())
+            if activation.status is Status.DONE
+            for text in noted.get(activation, ())
+        ]
+        with_note = {note.path for note in notes}
+        notes += [
+            Note(end.source, end.text) for end in self.loop_ends if end.source not in with_note
+        ]
+        return tuple(notes)
 
     def add_note(self, activation: Activation, text: str) -> None:
         """Add a remark of an attempt under way."""
@@ -174,6 +206,12 @@ class RunReport:
         return [*self.run.history, *self.run.unfinished()]
 
 
+def _find_bound(source: Activation, header: str) -> int:
+    """Return how often the body of the loop that leads from a node back to another may run."""
+    steps = source.scope.plan.steps
+    return max(loop.bound for loop in source.step.exits if steps[loop.back.target].name == header)
+
+
 def _build_row(activation: Activation, calls: list[CallReport]) -> ActivationReport:
     charges = [call.charge for call in calls]
     has_ended = bool(activation.ended_at)
@@ -192,7 +230,7 @@ def _build_row(activation: Activation, calls: list[CallReport]) -> ActivationRep
         usd=sum(charge.usd for charge in charges),
         unpriced=sum(charge.unpriced for charge in charges),
         taken=tuple(edge.index for edge in activation.taken_edges),
-        error=_describe_failure(activation.failure),
+        error=describe_failure(activation.failure),
     )
 
 
@@ -203,7 +241,8 @@ def tell_failure(activation: Activation, error: Exception, at: float) -> str:
     return f"{attempt} failed after {seconds:.3f} s: {format_error(error)}"
 
 
-def _describe_failure(failure: Any) -> str:
+def describe_failure(failure: Any) -> str:
+    """Return the text of what an activation failed with; empty if nothing did."""
     if failure is None:
         return ""
     if isinstance(failure, Exception):

@@ -104,12 +104,7 @@ class Scheduler:
             self.report = RunReport(self.run, settings.clock())
         else:
             self.run = replayed.run
-            engagements = replayed.engagements
-            began = engagements.last or settings.clock()
-            self.report = RunReport(replayed.run, began, engagements.last)
-            self.report.earlier = engagements.seconds
-            self.report.add_recorded_calls(replayed.all_calls())
-            self.report.noted = replayed.noted or None
+            self.report = replayed.build_report(settings.clock())
         self._log = EventLog(journal, _build_observers(settings))
         kept_answers = {} if replayed is None else replayed.kept_answers
         last_call = 0 if replayed is None else replayed.last_call

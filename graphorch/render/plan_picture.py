@@ -71,6 +71,11 @@ def box_id(path: str) -> str:
     return _ITEM.sub("", path)
 
 
+def frame_id(source: str, header: str) -> str:
+    """Return the id of the frame of a loop: `source` is the box of a node that leads back."""
+    return _join_path(source.rpartition("/")[0], f"{header}//loop")
+
+
 def _levels(plan: Plan) -> int:
     """Return how deep flows lie within a plan."""
     maps = [step.map for step in plan.steps if step.map is not None]
@@ -338,7 +343,7 @@ def _detail(node: Node[Any], spec: MapSpec | None) -> str:
         if spec.need is not None:
             bound += f" · first {spec.need}"
         return bound
-    kind = {"agent": "agent", "sub": "sub-flow", "ask": "asks a person"}.get(node.kind, "node")
+    kind = {"agent": "agent", "sub": "sub-flow", "ask": "asks a person"}.get(node.kind, "function")
     gate = node.options.gate and f"gate {node.options.gate}"
     return " · ".join(part for part in (kind, node.model, gate) if part)
 

@@ -12,12 +12,10 @@ from graphorch.errors import (
     NodeError,
     RunFailed,
 )
+from graphorch.runs.notebook_errors import announce_in_notebook
+from graphorch.runs.run_drawing import RunDrawing
+from graphorch.statuses import LIMITS
 from graphorch.text import explain_error, format_error, is_kind
-
-_LIMITS = {
-    "activations": "more nodes ran than Limits(activations=…) allows",
-    "seconds": "it took longer than its limit in seconds allows",
-}
 
 
 def build_run_failed(scheduler: Scheduler) -> RunFailed:
@@ -33,7 +31,7 @@ def build_run_failed(scheduler: Scheduler) -> RunFailed:
         errors.append(GraphorchError(_explain_end(run.reason)))
     outcome = "failed" if run.reason == "failed" else f"was stopped ({run.reason})"
     message = f"Run {run.run_id} of flow '{run.plan.name}' {outcome}"
-    return RunFailed(message, errors, run.run_id, run.reason, scheduler.report)
+    return _build_run_failed(scheduler, message, errors, run.reason)
 
 
 def build_unreadable(scheduler: Scheduler, errors: list[Exception]) -> RunFailed:
@@ -45,12 +43,21 @@ def build_unreadable(scheduler: Scheduler, errors: list[Exception]) -> RunFailed
     message = (
         f"Run {run.run_id} of flow '{run.plan.name}' reached END, but its output is unreadable"
     )
-    return RunFailed(message, errors, run.run_id, "failed", scheduler.report)
+    return _build_run_failed(scheduler, message, errors, "failed")
+
+
+def _build_run_failed(
+    scheduler: Scheduler, message: str, errors: list[Exception], reason: str
+) -> RunFailed:
+    """Return the error with its report and its picture, which a notebook's cell shows."""
+    announce_in_notebook()
+    report = scheduler.report
+    return RunFailed(message, errors, report.run_id, reason, report, RunDrawing(report))
 
 
 def _build_limit_error(limit: str) -> LimitReached:
     return LimitReached(
-        f"The run was stopped: {_LIMITS.get(limit, limit)}. "
+        f"The run was stopped: {LIMITS.get(limit, limit)}. "
         "What was done is kept; raise the limit and resume the run.",
         limit=limit,
     )

@@ -125,7 +125,9 @@ async def fork(
     settings = replace(settings, pins={**settings.pins, **replayed.pins})
     scheduler = Scheduler.from_records(plan, settings, replayed, journal)
     copied = {activation.id for activation in replayed.run.history}
-    return ForkedRun(scheduler, _find_open(replayed, change.path), _build_report(old), copied)
+    return ForkedRun(
+        scheduler, _find_open(replayed, change.path), old.build_report(settings.clock()), copied
+    )
 
 
 async def _create_run(
@@ -193,13 +195,6 @@ def _find_open(replayed: ReplayedRun, path: str) -> Activation:
         f"The fork of run {replayed.run.run_id} does not have '{path}' open. "
         "Please report this as a bug of graphorch."
     )
-
-
-def _build_report(replayed: ReplayedRun) -> RunReport:
-    report = RunReport(replayed.run, replayed.engagements.began)
-    report.add_recorded_calls(replayed.all_calls())
-    report.noted = replayed.noted or None
-    return report
 
 
 def build_edit(activation: Activation, output: Any) -> Update:

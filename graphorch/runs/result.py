@@ -16,6 +16,7 @@ from graphorch.engine.scheduler import Scheduler
 from graphorch.errors import InputError, NoSuchName, ReducerFailed, WrongCall, did_you_mean
 from graphorch.graph.node import Node
 from graphorch.runs.failures import build_run_failed, build_unreadable
+from graphorch.runs.run_drawing import RunDrawing
 from graphorch.statuses import SUCCESS_STATUSES
 from graphorch.text import format_cost, format_seconds, plural
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
 State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
+
+
+_MOST_LOOPS = 3  # at their bound, in the text of a result
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class Result(Generic[Out, State]):
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """Remarks of the nodes, such as that a loop ended without an accepted attempt."""
+        """Remarks of the nodes, and on loops that ended without an accepted attempt."""
         return self.record.notes
 
     @property
@@ -134,14 +138,10 @@ class Result(Generic[Out, State]):
         self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None
     ) -> str:
         """Draw the flow with what this run did on it."""
-        from graphorch.runs.pictures import draw_run_svg
-
-        return draw_run_svg(self.record, theme, engine, depth)
+        return RunDrawing(self.record).svg(theme=theme, engine=engine, depth=depth)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
-        from graphorch.render.notebook_picture import build_picture_bundle
-
-        return build_picture_bundle(self.svg(), repr(self))
+        return RunDrawing(self.record).build_bundle(repr(self))
 
     def _repr_html_(self) -> str:
         """Return the picture for notebooks that know no mime bundles."""
@@ -152,7 +152,8 @@ class Result(Generic[Out, State]):
     def __repr__(self) -> str:
         calls = plural(self.usage["calls"], "model call")
         cost = format_cost(self.cost, self.unpriced)
-        figures = f"{calls}, {cost}, {format_seconds(self.seconds)}"
+        loops = [f"{end.source}: {end.text}; " for end in self.record.loop_ends[:_MOST_LOOPS]]
+        figures = f"{''.join(loops)}{calls}, {cost}, {format_seconds(self.seconds)}"
         return f"<{self.status} run {self.run_id} of {self.record.run.plan.name}: {figures}>"
 
     if not TYPE_CHECKING:

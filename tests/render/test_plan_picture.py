@@ -43,7 +43,7 @@ def test_loop_has_frame_around_body() -> None:
         ("research", "agent", "agent · google/gemini-2.5-pro", None),
         ("write", "agent", "agent · openai/gpt-5", "write//loop"),
         ("judge", "agent", "agent · openai/gpt-5-mini", "write//loop"),
-        ("tidy", "node", "node", None),
+        ("tidy", "node", "function", None),
         ("END", "end", "", None),
     ]
     assert lines(picture) == {
@@ -197,7 +197,7 @@ def test_person_and_gate_are_named() -> None:
     plan = planned(built)
     boxes = {box.id: box for box in draw_plan(plan).boxes}
     assert boxes["approve"].detail == "asks for Draft"
-    assert boxes["act"].detail == "node · gate before"
+    assert boxes["act"].detail == "function · gate before"
     assert boxes["act"].tooltip.endswith("a person agrees before it runs")
 
 

@@ -7,8 +7,9 @@ it, `to_dot` and `to_mermaid` write it for other tools. Ids are free text and ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from graphorch.errors import InputError, did_you_mean
@@ -16,6 +17,21 @@ from graphorch.errors import InputError, did_you_mean
 BoxKind = Literal["start", "end", "node", "agent", "map", "sub", "ask", "decision", "join"]
 LineKind = Literal["always", "conditional", "loop", "error", "exhausted"]
 GroupKind = Literal["loop", "sub", "map"]
+
+BOX_WORDS: Mapping[BoxKind, str] = MappingProxyType(
+    {
+        "start": "start",
+        "end": "end",
+        "node": "function",
+        "agent": "agent",
+        "map": "map",
+        "sub": "sub-flow",
+        "ask": "person",
+        "decision": "decision",
+        "join": "join",
+    }
+)
+"""Kinds of boxes as people read them, in the legend and everywhere else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,16 @@ from typing import Literal
 
 from graphorch.render.picture.model import Picture
 
-Status = Literal["done", "running", "waiting", "failed", "not_reached"]
+Status = Literal["done", "running", "waiting", "failed", "at_bound", "cancelled", "not_reached"]
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
     """Status of a box in a run, and sums over its visits; `note` replaces these as second line.
 
-    `unpriced` requests have dollars that are not known, and not part of `usd`.
+    `unpriced` requests have dollars that are not known, and not part of `usd`. `failed` visits are
+    among `visits`; a map has `items`, of which `items_done` succeeded. A note on a failure stands
+    only if all visits failed. `hint` is more text, for those who ask.
     """
 
     status: Status
@@ -25,11 +27,17 @@ class Mark:
     usd: float = 0.0
     unpriced: int = 0
     note: str = ""
+    failed: int = 0
+    items: int = 0
+    items_done: int = 0
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
     """Marks by the ids of boxes and groups, the ids of the lines that were taken, and a title.
+
+    `remarks` are sentences that stand below it.
 
     A box without a mark counts as not reached, unless it is one that nothing runs in:
     `complete_overlay` gives those their marks.
@@ -38,6 +46,7 @@ class Overlay:
     marks: Mapping[str, Mark]
     taken: frozenset[str] = frozenset()
     title: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def complete_overlay(picture: Picture, overlay: Overlay) -> Overlay:
@@ -71,22 +80,33 @@ def complete_overlay(picture: Picture, overlay: Overlay) -> Overlay:
 
 
 def second_line(mark: Mark) -> str:
-    """Return the line under a name, such as `3 calls · 1.2 s`: known figures above zero."""
-    if mark.note:
+    """Return the line under a name, such as `3× · 1.2 s`: known figures above zero."""
+    has_success = mark.status == "failed" and mark.failed < mark.visits
+    if mark.note and not has_success:
         return mark.note
     if mark.status == "not_reached":
         return "not reached"
-    parts: list[str] = []
-    if mark.visits:
-        noun = "call" if mark.visits == 1 else "calls"
-        parts.append(f"{mark.visits} {noun}")
+    parts = [count_visits(mark)]
     if mark.seconds is not None:
         parts.append(format_seconds(mark.seconds))
     if mark.tokens:
         parts.append(f"{format_count(mark.tokens)} tok")
     if mark.usd or mark.unpriced:
         parts.append(format_cost(mark.usd, mark.unpriced))
-    return " · ".join(parts) or mark.status
+    return " · ".join(part for part in parts if part) or mark.status.replace("_", " ")
+
+
+def count_visits(mark: Mark) -> str:
+    """Return how often a box was visited, or what became of its items: `1 of 3 failed`."""
+    if mark.status == "cancelled" and not mark.visits:
+        return "interrupted"
+    if mark.items and mark.items_done < mark.items:
+        return f"{mark.items_done} of {mark.items} items"
+    if mark.items:
+        return f"{mark.items} item{'s' * (mark.items > 1)}"
+    if mark.failed and mark.visits > 1:
+        return f"{mark.failed} of {mark.visits} failed"
+    return f"{mark.visits}×" if mark.visits else ""
 
 
 def format_seconds(seconds: float) -> str:

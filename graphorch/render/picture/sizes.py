@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from graphorch.render.picture.model import Box, Group, Line
 from graphorch.render.picture.overlay import (
     Mark,
+    count_visits,
     format_cost,
     format_count,
     format_seconds,
@@ -87,10 +88,9 @@ def fitting_detail(box: Box, mark: Mark, box_width: float) -> str:
     """Return the second line for a box that was sized without its mark: as many figures as fit."""
     room = box_width - TEXT_LEFT - 6
     lines = [box_text(box, mark).detail]
-    if mark.status != "not_reached" and not mark.note:
-        calls = seconds = usd = tokens = ""
-        if mark.visits:
-            calls = f"{mark.visits}×"
+    if mark.status != "not_reached" and lines[0] != mark.note:
+        seconds = usd = tokens = ""
+        visits = count_visits(mark)
         if mark.seconds is not None:
             seconds = format_seconds(mark.seconds)
         if mark.usd or mark.unpriced:
@@ -98,11 +98,11 @@ def fitting_detail(box: Box, mark: Mark, box_width: float) -> str:
         if mark.tokens:
             tokens = f"{format_count(mark.tokens)} tok"
         for parts in (
-            (calls, seconds, tokens, usd),
-            (calls, seconds, usd),
-            (calls, seconds),
+            (visits, seconds, tokens, usd),
+            (visits, seconds, usd),
+            (visits, seconds),
             (seconds,),
-            (calls,),
+            (visits,),
         ):
             lines.append(" · ".join(part for part in parts if part))
     for line in lines:

@@ -8,10 +8,10 @@ same bytes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from graphorch.errors import InputError
-from graphorch.render.picture.model import Box, Group, Line, Picture, group_chains
+from graphorch.render.picture.model import BOX_WORDS, Box, Group, Line, Picture, group_chains
 from graphorch.render.picture.overlay import Mark, Overlay, complete_overlay, second_line
 from graphorch.render.picture.placement import Curve, Layout, Rect
 from graphorch.render.picture.sizes import (
@@ -32,6 +32,8 @@ from graphorch.render.svg.theme import Theme
 
 _MARGIN = 20.0
 _HEADING = 34.0
+_REMARK = 15.0  # height of a line below the heading
+_MOST_LINES = 3  # of one remark
 _LEGEND_GAP = 18.0
 _LEGEND_ROOM = 460.0  # a legend is at least allowed this much, however narrow the picture
 # wider pictures keep their size and scroll: shrunk to a page, nobody could read them
@@ -61,8 +63,9 @@ def draw(
     if overlay and overlay.title:
         words_width = width(to_one_line(f"{picture.name} · {overlay.title}"), TITLE_SIZE, bold=True)
         inner = max(inner, min(words_width, _LEGEND_ROOM))
-        heading = _heading(picture, overlay, inner)
-        top += _HEADING
+        remarks = list(_wrap_remarks(overlay, inner))
+        heading = _heading(picture, overlay, inner) + _draw_remarks(remarks)
+        top += _HEADING + _REMARK * len(remarks)
     bottom, footer = top + layout.height, ""
     if shown.svg:
         legend_y = bottom + _LEGEND_GAP
@@ -124,8 +127,10 @@ def _description(picture: Picture, overlay: Overlay | None) -> str:
             target += f" ({to_one_line(line.label)})"
         after.setdefault(line.source, []).append(target)
     parts = [f"{len(picture.boxes)} boxes, {len(picture.lines)} lines."]
+    if overlay:
+        parts += [f"{to_one_line(remark)}." for remark in overlay.remarks]
     for box in picture.boxes[:_DESCRIBED]:
-        kind, targets = str(box.kind), ""
+        kind, targets = BOX_WORDS[box.kind], ""
         if overlay:
             status = overlay.marks.get(box.id, _NOT_REACHED).status
             kind += f", {status.replace('_', ' ')}"
@@ -144,6 +149,27 @@ def _heading(picture: Picture, overlay: Overlay, room: float) -> str:
     baseline = _MARGIN + 8
     return text_at(name, (_MARGIN, baseline), TITLE_SIZE, "go_title") + text_at(
         run, (_MARGIN + used, baseline), DETAIL_SIZE, "go_hint"
+    )
+
+
+def _wrap_remarks(overlay: Overlay, room: float) -> Iterator[str]:
+    """Return the remarks as lines that fit, each remark on no more than three."""
+    for remark in overlay.remarks:
+        words, lines = to_one_line(remark).split(), [""]
+        for word in words:
+            longer = f"{lines[-1]} {word}".lstrip()
+            if not lines[-1] or width(longer, DETAIL_SIZE) <= room or len(lines) == _MOST_LINES:
+                lines[-1] = longer
+            else:
+                lines.append(word)
+        yield from (shorten(line, DETAIL_SIZE, room) for line in lines)
+
+
+def _draw_remarks(lines: Sequence[str]) -> str:
+    first = _MARGIN + 8 + _REMARK + 2
+    return "".join(
+        text_at(line, (_MARGIN, first + _REMARK * number), DETAIL_SIZE, "go_remark")
+        for number, line in enumerate(lines)
     )
 
 
@@ -185,12 +211,15 @@ def _title(group: Group, layout: Layout, overlay: Overlay | None) -> str:
     name, detail = title_texts(group)
     x, y = layout.titles[group.id]
     behind = x + width(name, TITLE_SIZE, bold=True) + TITLE_GAP
+    is_at_bound = False
     if overlay and (mark := overlay.marks.get(group.id)):
+        is_at_bound = mark.status == "at_bound"
         room = layout.groups[group.id].right - TITLE_INDENT - behind
         detail = shorten(second_line(mark), DETAIL_SIZE, room)
     title = text_at(name, (x, y), TITLE_SIZE, f"go_title go_halo go_of_{group.kind}")
     if detail:
-        title += text_at(detail, (behind, y), DETAIL_SIZE, "go_detail go_halo")
+        style = "go_detail go_halo go_bound" if is_at_bound else "go_detail go_halo"
+        title += text_at(detail, (behind, y), DETAIL_SIZE, style)
     return title
 
 
@@ -237,12 +266,12 @@ def _label(line: Line, curve: Curve) -> str:
 
 def _box(box: Box, rect: Rect, overlay: Overlay | None) -> str:
     classes = box_class(box.kind)
-    hint = [f"{box.name} ({box.kind})", box.detail, box.tooltip]
+    hint = [f"{box.name} ({BOX_WORDS[box.kind]})", box.detail, box.tooltip]
     mark, sign = None, ""
     if overlay:
         mark = overlay.marks.get(box.id, _NOT_REACHED)
         classes += f" go_is_{mark.status}"
-        hint.append(second_line(mark))
+        hint += [second_line(mark), mark.hint]
         sign = box_badge(box, rect, mark)
     signs = f"{outline(box.kind, rect)}{words(box, rect, mark)}{sign}"
     tooltip = _hint("\n".join(part for part in hint if part))

@@ -28,6 +28,8 @@ _BADGES: Mapping[Status, str] = MappingProxyType(
         "running": "M-1.8-2.9v5.8L3 0Z",
         "waiting": "M-1.7-2.6v5.2M1.7-2.6v5.2",
         "failed": "M-2.4-2.4l4.8 4.8M2.4-2.4l-4.8 4.8",
+        "at_bound": "M0-3.4v3.8M0 2.8v.3",
+        "cancelled": "M-2.5 2.5l5-5",
         "not_reached": "M-2.8 0h5.6",
     }
 )

@@ -7,24 +7,15 @@ from dataclasses import dataclass
 from math import fsum
 from typing import get_args
 
-from graphorch.render.picture.model import BoxKind, GroupKind, LineKind, Picture
+from graphorch.render.picture.model import BOX_WORDS, BoxKind, GroupKind, LineKind, Picture
 from graphorch.render.picture.overlay import Mark, Overlay, Status
 from graphorch.render.picture.placement import Rect
-from graphorch.render.picture.sizes import DETAIL_SIZE
+from graphorch.render.picture.sizes import DETAIL_SIZE, ROUND_KINDS
 from graphorch.render.picture.text_width import width
 from graphorch.render.svg.icons import badge, icon
 from graphorch.render.svg.markup import number, numbers
 from graphorch.render.svg.shapes import box_class, outline, text_at
 
-_BOX_WORDS: dict[BoxKind, str] = {
-    "node": "function",
-    "agent": "agent",
-    "map": "map",
-    "sub": "sub-flow",
-    "ask": "person",
-    "decision": "decision",
-    "join": "join",
-}
 _LINE_WORDS: dict[LineKind, str] = {
     "always": "always",
     "conditional": "conditional",
@@ -42,6 +33,8 @@ _STATUS_WORDS: dict[Status, str] = {
     "running": "running",
     "waiting": "waiting",
     "failed": "failed",
+    "at_bound": "not accepted within its bound",
+    "cancelled": "interrupted",
     "not_reached": "not reached",
 }
 _SAMPLE = 24.0
@@ -116,8 +109,8 @@ def _row(entries: Sequence[_Entry], y: float) -> str:
 
 def _boxes(picture: Picture) -> Iterable[_Entry]:
     present = {box.kind for box in picture.boxes}
-    for kind, word in _BOX_WORDS.items():
-        if kind in present:
+    for kind, word in BOX_WORDS.items():
+        if kind in present and kind not in ROUND_KINDS:
             yield _Entry(f'<g class="{box_class(kind)}">{_sample_box(kind)}</g>', word)
 
 

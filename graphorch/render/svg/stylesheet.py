@@ -103,6 +103,8 @@ def _overlay_rules(colour: Palette, root: str) -> Iterable[tuple[str, str]]:
             colour("fill", f"{status}_line"),
         )
     yield ".go_is_not_reached .go_shape", "stroke-dasharray:4 3;"
+    yield ".go_detail.go_bound,.go_remark", colour("fill", "text")
+    yield ".go_remark", f"font-size:{DETAIL_SIZE}px;"
     yield ".go_is_not_reached text", colour("fill", "muted")
     yield (
         ".go_is_running .go_shape",

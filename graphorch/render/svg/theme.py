@@ -48,6 +48,10 @@ _COLOURS: dict[str, tuple[str, str]] = {
     "failed_line": ("#b91c1c", "#ff7b72"),
     "waiting_fill": ("#fffbeb", "#33260a"),
     "waiting_line": ("#b45309", "#f0b449"),
+    "at_bound_fill": ("#f5f3ff", "#221a38"),
+    "at_bound_line": ("#7c3aed", "#b794f6"),
+    "cancelled_fill": ("#f1f5f9", "#1b232c"),
+    "cancelled_line": ("#475569", "#9aa7b4"),
     "not_reached_fill": ("#f8fafc", "#151b22"),
     "not_reached_line": ("#64748b", "#7d8995"),
 }

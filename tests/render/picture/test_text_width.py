@@ -101,8 +101,8 @@ def test_dollars(usd: float, shown: str) -> None:
 @pytest.mark.parametrize(
     "mark, shown",
     [
-        (Mark("done", 1), "1 call"),
-        (Mark("done", 3, 1.2, 1400, 0.011), "3 calls · 1.2 s · 1.4k tok · $0.011"),
+        (Mark("done", 1), "1×"),
+        (Mark("done", 3, 1.2, 1400, 0.011), "3× · 1.2 s · 1.4k tok · $0.011"),
         (Mark("waiting"), "waiting"),
         (Mark("not_reached", 3), "not reached"),
         (Mark("running", 2, 1.0, note="round 2 of 4"), "round 2 of 4"),

@@ -209,7 +209,7 @@ def test_svg_has_accessible_description() -> None:
     assert name.text == "pair"
     assert (
         description.text == "2 boxes, 1 lines. first (agent, done) leads to second (goes). "
-        "second (node, not reached)."
+        "second (function, not reached)."
     )
 
 
@@ -247,7 +247,7 @@ def test_svg_overlay_shows_figures() -> None:
     svg = drawn(
         PAIR, overlay=Overlay({"a": Mark("running", 3, 1.2, 1400, 0.011)}, frozenset("1"), "run 7")
     )
-    assert "3 calls · 1.2 s · 1.4k tok · $0.011" in words_of(svg)
+    assert "3× · 1.2 s · 1.4k tok · $0.011" in words_of(svg)
     assert "go_is_running" in classes_of(svg, "data-box", "a")
     assert "go_is_not_reached" in classes_of(svg, "data-box", "b")
     assert "go_taken" in classes_of(svg, "data-line", "1")
@@ -283,7 +283,7 @@ def test_svg_group_marks_in_title() -> None:
     """Marks of a group stand in its title."""
     picture = draw_plan(company(), depth=1)
     svg = drawn(picture, overlay=Overlay({"team": Mark("done", 1, 12.0)}))
-    assert "1 call · 12.0 s" in words_of(svg)
+    assert "1× · 12.0 s" in words_of(svg)
 
 
 def test_svg_ignores_hidden_marks() -> None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from graphorch.cli.commands.runs.run_head import is_under_way
 from graphorch.cli.exit_codes import DONE, FAILED, exit_on_error
 from graphorch.cli.files import check_writable, read_text, write_or_print
 from graphorch.cli.flow_loader import load_flow
-from graphorch.cli.shared_options import Debug, FlowName, ThemeName
+from graphorch.cli.journals import find_stored_run, query_store, require_journal
+from graphorch.cli.shared_options import Db, Debug, FlowName, ThemeName
 from graphorch.cli.terminal import print_status
 from graphorch.errors import InputError
+from graphorch.graph.plan import Plan
+from graphorch.journal.store import Store
+from graphorch.render.layout.engine import Engine
+from graphorch.render.svg.theme import Theme
+from graphorch.runs.durable import rebuild_run
+from graphorch.runs.run_picture import draw_run_svg
 
 PictureFormat: TypeAlias = Literal["svg", "dot", "mermaid"]
 
@@ -47,6 +56,16 @@ def render(
         int | None,
         typer.Option(min=0, help="Open this many levels of sub-flows and maps. Default: all."),
     ] = None,
+    run: Annotated[
+        str,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            help="Draw what this run did on the flow, however it ended: its id, the beginning of "
+            "it, or `last`.",
+        ),
+    ] = "",
+    db: Db = "",
     is_check: Annotated[
         bool,
         typer.Option(
@@ -55,10 +74,10 @@ def render(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Draw a flow.
+    """Draw a flow, or with --run what a run did on it.
 
-    Exit codes: 0 done, 1 with --check: the file is out of date, 2 wrong usage, 3 the graph does
-    not build.
+    Exit codes: 0 done, 1 with --check: the file is out of date, 2 wrong usage or journal, 3 the
+    graph does not build.
     """
     with exit_on_error(debug=debug):
         if is_check and not output:
@@ -67,7 +86,11 @@ def render(
         if output and not is_check:
             check_writable(output)
         loaded = load_flow(flow).flow
-        if picture_format == "svg":
+        if run:
+            if picture_format != "svg":
+                raise InputError(f"--run draws SVG, and '{output}' is none. Name a .svg file.")
+            picture = draw_stored_run(loaded.plan, run, db, (theme, engine, depth))
+        elif picture_format == "svg":
             picture = loaded.svg(theme=theme, engine=engine, depth=depth)
         elif picture_format == "dot":
             picture = loaded.to_dot(depth=depth)
@@ -76,6 +99,21 @@ def render(
         if is_check:
             raise typer.Exit(_compare_file(output, picture))
         write_or_print(output, picture)
+
+
+def draw_stored_run(plan: Plan, word: str, db: str, style: tuple[Theme, Engine, int | None]) -> str:
+    """Return the SVG of the run that a word stands for.
+
+    Raises `InputError` and `JournalError`, also for a run of another graph.
+    """
+
+    async def draw(store: Store) -> str:
+        head = await find_stored_run(store, word)
+        _, replayed = await rebuild_run(store, plan, head.run_id)
+        is_lost = head.status == "running" and not is_under_way(head)
+        return draw_run_svg(replayed.build_report(time.time()), *style, is_lost=is_lost)
+
+    return query_store(require_journal(db), draw)
 
 
 def _choose_format(output: str) -> PictureFormat:

@@ -76,3 +76,64 @@ def test_broken_graph_leaves_no_file(shell: Shell) -> None:
     shell.write("wrong.py", 'flow = Graph("wrong", Draft).chain(write).build()')
     assert shell("render", "wrong.py", "-o", "t.svg").code == 3
     assert not (shell.here / "t.svg").exists()
+
+
+BROKEN = """
+from pydantic import BaseModel
+from graphorch import Graph, node
+
+class Topic(BaseModel): topic: str = ""
+class Draft(BaseModel): draft: str = ""
+class State(Topic, Draft): ...
+
+@node
+def write(topic: Topic) -> Draft:
+    raise OSError("the disk is full")
+
+@node
+def send(draft: Draft) -> Draft:
+    return draft
+
+flow = Graph("letters", State, input=Topic, output=Draft).chain(write, send).build()
+"""
+
+
+def test_render_draws_a_run(shell: Shell) -> None:
+    """A run is drawn with what failed and what was not reached, by the beginning of its id too."""
+    shell.write("broken.py", BROKEN)
+    assert shell("run", "broken.py", "--topic", "tides", "--db", "r.sqlite").code == 1
+    ended = shell("render", "broken.py", "--run", "last", "--db", "r.sqlite", "-o", "run.svg")
+    assert (ended.code, ended.err) == (0, "written to run.svg\n")
+    svg = (shell.here / "run.svg").read_text()
+    assert "write failed: OSError: the disk is full" in svg
+    assert "not reached: send" in svg
+    again = shell(
+        "render", "broken.py", "--run", "last", "--db", "r.sqlite", "-o", "run.svg", "--check"
+    )
+    assert again.code == 0
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("--run", "nosuch"), "The journal has no run 'nosuch'"),
+        (("--run", "last", "-o", "run.dot"), "--run draws SVG, and 'run.dot' is none."),
+    ],
+)
+def test_render_refuses_wrong_run(shell: Shell, options: tuple[str, ...], message: str) -> None:
+    """A run that is not there, or a format that has no runs, is a wrong use."""
+    shell.write("broken.py", BROKEN)
+    shell("run", "broken.py", "--topic", "tides", "--db", "r.sqlite")
+    ended = shell("render", "broken.py", *options, "--db", "r.sqlite")
+    assert (ended.code, ended.out) == (2, "")
+    assert message in ended.err
+
+
+def test_render_refuses_run_of_another_graph(shell: Shell) -> None:
+    """A run of a graph that has changed is refused, with what changed."""
+    shell.write("broken.py", BROKEN)
+    shell("run", "broken.py", "--topic", "tides", "--db", "r.sqlite")
+    shell.write("changed.py", BROKEN.replace("chain(write, send)", "chain(write)"))
+    ended = shell("render", "changed.py", "--run", "last", "--db", "r.sqlite")
+    assert ended.code == 2
+    assert "send" in ended.err

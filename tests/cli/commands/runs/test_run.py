@@ -301,7 +301,7 @@ def test_exhausted_loop_is_noted(shell: Shell) -> None:
     shell.write("loop.py", LOOP)
     ended = shell("run", "loop.py", "--topic", "tides")
     assert ended.out == "1 words on tides!!!\n"
-    assert "note: the loop again → again reached its bound" in ended.err
+    assert "note: again: 3 of 3 rounds, not accepted" in ended.err
 
 
 def test_activation_limit_ends_run(shell: Shell) -> None:

@@ -1,0 +1,33 @@
+"""A run that can be drawn: for results and errors, which load what draws only when it is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphorch.engine.report import RunReport
+
+if TYPE_CHECKING:
+    from graphorch.render.layout.engine import Engine
+    from graphorch.render.svg.theme import Theme
+
+
+@dataclass(frozen=True, slots=True)
+class RunDrawing:
+    """The flow of a run with what the run did on it, however it ended."""
+
+    report: RunReport
+
+    def svg(
+        self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None
+    ) -> str:
+        """Draw the run as SVG."""
+        from graphorch.runs.run_picture import draw_run_svg
+
+        return draw_run_svg(self.report, theme, engine, depth)
+
+    def build_bundle(self, text: str) -> Any:
+        """Return the picture as a mime bundle, with a text for readers without pictures."""
+        from graphorch.render.notebook_picture import build_picture_bundle
+
+        return build_picture_bundle(self.svg(), text)
