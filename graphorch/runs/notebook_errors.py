@@ -15,7 +15,7 @@ def announce_in_notebook() -> None:
     end of each cell.
     """
     interactive: Any = sys.modules.get("IPython")
-    shell = interactive.get_ipython() if interactive is not None else None
+    shell: Any = interactive.get_ipython() if interactive is not None else None
     # A terminal shows no pictures.
     if hasattr(shell, "kernel"):
         shell.events.register("post_run_cell", _show_failure)
@@ -24,6 +24,6 @@ def announce_in_notebook() -> None:
 def _show_failure(result: Any) -> None:
     """Show the picture of what a cell raised, if that is a run that failed."""
     error = result.error_in_exec
-    if isinstance(error, RunFailed):
-        data, metadata = error._repr_mimebundle_() or ({}, {})
+    if isinstance(error, RunFailed) and error.drawing is not None:
+        data, metadata = error.drawing.build_bundle(str(error))
         sys.modules["IPython.display"].display(data, metadata=metadata, raw=True)

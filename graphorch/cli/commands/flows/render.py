@@ -9,11 +9,11 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-from graphorch.cli.commands.runs.run_head import is_under_way
 from graphorch.cli.exit_codes import DONE, FAILED, exit_on_error
 from graphorch.cli.files import check_writable, read_text, write_or_print
 from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.journals import find_stored_run, query_store, require_journal
+from graphorch.cli.run_head import is_under_way
 from graphorch.cli.shared_options import Db, Debug, FlowName, ThemeName
 from graphorch.cli.terminal import print_status
 from graphorch.errors import InputError
