@@ -37,10 +37,28 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import Any, Literal, Protocol, Self
+
+    class Drawing(Protocol):
+        """Picture of a run that is made when somebody looks at it."""
+
+        def svg(
+            self,
+            *,
+            theme: Literal["auto", "light", "dark"],
+            engine: Literal["auto", "dot", "builtin"],
+            depth: int | None,
+        ) -> str:
+            """Draw the run as SVG."""
+            raise NotImplementedError
+
+        def build_bundle(self, text: str) -> Any:
+            """Return the picture as a mime bundle."""
+            raise NotImplementedError
+
 
 T = TypeVar("T")
 _LISTED = 12  # known names that a hint lists
@@ -240,24 +258,6 @@ class ReplayDiverged(GraphorchError):
 
 class InternalError(GraphorchError):
     """A bug of graphorch: an invariant that did not hold."""
-
-
-class Drawing(Protocol):
-    """Picture of a run that is made when somebody looks at it."""
-
-    def svg(
-        self,
-        *,
-        theme: Literal["auto", "light", "dark"],
-        engine: Literal["auto", "dot", "builtin"],
-        depth: int | None,
-    ) -> str:
-        """Draw the run as SVG."""
-        raise NotImplementedError
-
-    def build_bundle(self, text: str) -> Any:
-        """Return the picture as a mime bundle."""
-        raise NotImplementedError
 
 
 class RunFailed(ExceptionGroup[Exception]):
