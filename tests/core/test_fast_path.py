@@ -136,7 +136,7 @@ def describe_version(version: Version | None) -> Any:
     fields: dict[int, Any] = {}
     for field, entry in version.entries().items():
         if not isinstance(entry, FoldedField):
-            fields[field] = entry[1:]
+            fields[field] = entry[1:4]
             continue
         writes = entry.history.list_writes()
         fields[field] = [(write.order, write.update, write.by) for write in writes]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -100,14 +100,14 @@ def quorums(size: int) -> Drawing:
     return drawing
 
 
-def run_plan(plan: Plan) -> Run:
+def run_plan(plan: Plan, written: Sequence[int] = ()) -> Run:
     """Run all nodes in the order in which they start, and every loop to its bound."""
     run = Run(plan, "run")
     commands = deque(run.handle(RunStarted({})))
     while commands:
         command = commands.popleft()
         if isinstance(command, Activation):
-            commands.extend(run.accept_success(command, {}, 0.0))
+            commands.extend(run.accept_success(command, dict.fromkeys(written, 1), 0.0))
         elif isinstance(command, EvaluateRoute):
             commands.extend(run.accept_route(command.activation, decide(command.activation)))
     return run
@@ -120,7 +120,7 @@ def decide(activation: Activation) -> RouteDecision:
     return RouteDecision(exhausted=0) if is_over else RouteDecision(loop=0)
 
 
-def count_lines(plan: Plan) -> int:
+def count_lines(plan: Plan, written: Sequence[int] = ()) -> int:
     """Count the lines that a run executes, a measure that a busy machine cannot move."""
     count = 0
 
@@ -132,7 +132,7 @@ def count_lines(plan: Plan) -> int:
     before = sys.gettrace()
     sys.settrace(note)
     try:
-        run = run_plan(plan)
+        run = run_plan(plan, written)
     finally:
         sys.settrace(before)
     assert run.status == "succeeded"
@@ -147,3 +147,10 @@ def test_run_is_linear(shape: Callable[[int], Drawing]) -> None:
     small, large = (build_plan(shape(size).blueprint) for size in (SMALL, LARGE))
     edges = len(large.topology.edges) / len(small.topology.edges)
     assert count_lines(large) <= 1.15 * edges * count_lines(small)
+
+
+@pytest.mark.parametrize("shape", [skip, far])
+def test_plain_writes_are_found_quickly(shape: Callable[[int], Drawing]) -> None:
+    """Joins of a field that every step of a chain writes cost no more than the chain."""
+    small, large = (build_plan(shape(size).blueprint) for size in (SMALL, LARGE))
+    assert count_lines(large, [0]) <= 4.8 * count_lines(small, [0])

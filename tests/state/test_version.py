@@ -257,7 +257,7 @@ def test_fork_isolates_branches() -> None:
 
 def test_fork_without_writes_copies_nothing() -> None:
     """A fork of a version without writes of its own copies nothing."""
-    base: Any = {0: (None, "x", order_of(1, 0), "a")}
+    base: Any = {0: (None, "x", order_of(1, 0), "a", 0, None)}
     assert all(branch.base is base for branch in Version(base, {}).split(3))
 
 
@@ -278,6 +278,21 @@ def test_unite_names_conflicting_writers() -> None:
         r"Give the field a reducer",
     ):
         unite([left, right])
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, unique=True), st.integers(1, 299))
+def test_last_write_is_found_by_jumps(seen: list[int], stranger: int) -> None:
+    """Of one long chain the last write wins over any earlier ones, but not over one beside it."""
+    version = Version({}, {})
+    chain: dict[int, Version] = {}
+    for depth in range(1, 302):
+        version.take({0: depth}, frozenset(), order_of(depth, 0), "chain")
+        chain[depth] = Version({}, dict(version.own))
+    assert value_of(unite([version, *(chain[depth] for depth in seen)]), 0) == 301
+    beside = Version({}, dict(chain[stranger].own))
+    beside.take({0: "beside"}, frozenset(), order_of(stranger + 1, 1), "beside")
+    with pytest.raises(WriteConflict, match="'chain' and 'beside' both wrote"):
+        unite([version, beside, *(chain[depth] for depth in seen)])
 
 
 def test_unite_ignores_depth() -> None:
