@@ -112,13 +112,21 @@ def _intersect_enough(masks: Sequence[int], enough: int) -> int:
     """Return the bits that at least `enough` of the masks have."""
     if enough <= 0:
         return 0
-    # counted[n] has the bits that at least n of the masks so far have.
-    counted = [0] * (enough + 1)
-    counted[0] = -1
+    # Count every bit at once, in binary: counted[n] has the bits whose count has its n-th digit.
+    counted = [0] * len(masks).bit_length()
     for mask in masks:
-        for count in range(enough, 0, -1):
-            counted[count] |= counted[count - 1] & mask
-    return counted[enough]
+        carry = mask
+        for digit, ones in enumerate(counted):
+            counted[digit], carry = ones ^ carry, ones & carry
+    # Compare the counts with the number, from the highest digit on.
+    more, equal = 0, -1
+    for digit in reversed(range(max(len(counted), enough.bit_length()))):
+        ones = counted[digit] if digit < len(counted) else 0
+        if enough >> digit & 1:
+            equal &= ones
+        else:
+            more, equal = more | equal & ones, equal & ~ones
+    return more | equal
 
 
 def _find_unsafe(graph: CheckedGraph, known: Sequence[int], pairs: Sequence[Pair]) -> set[Pair]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from graphorch.graph.checks import check
+from graphorch.graph.checks import assignment, check
 from graphorch.graph.node import node
 from graphorch.graph.topology import build_topology
 from tests.graph.content import (
@@ -249,3 +249,10 @@ def test_random_runs_find_no_new_unassigned(seed: int) -> None:
     simulator, rng = Simulator.of(drawing.blueprint, shape), random.Random(seed)
     for _ in range(6):
         assert {f"node '{name}'" for name, _ in simulator.run(rng).unassigned} <= unassigned_nodes
+
+
+@given(st.lists(st.integers(0, 255), max_size=9), st.integers(1, 10))
+def test_bits_of_enough_masks_are_counted(masks: list[int], enough: int) -> None:
+    """A bit is carried by enough masks if so many of them have it."""
+    expected = sum(1 << bit for bit in range(8) if sum(mask >> bit & 1 for mask in masks) >= enough)
+    assert assignment._intersect_enough(masks, enough) == expected
