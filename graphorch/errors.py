@@ -226,9 +226,11 @@ class ModelError(GraphorchError):
     `retryable` is whether another attempt may help; `status` is the HTTP status, if there was one.
     `usd` is what was charged for it all the same, with the attempts before it, as far as the
     endpoint or a price list says. `codes` are the codes and types in the endpoint's error, in lower
-    case and without separators: `contextlengthexceeded`.
+    case and without separators: `contextlengthexceeded`. `server` is the address of the endpoint
+    that was asked, as `host:port`, if one was.
     """
 
+    server: str = ""
     usd: float | None = None
     codes: frozenset[str] = frozenset()
 

@@ -54,7 +54,7 @@ class PromptLog:
         left_out = max(0, len(new) - MOST)
         if left_out:
             new = (*new[: MOST // 2], *new[-MOST // 2 :])
-        return {
+        asked: AskedModelBody = {
             "model": clean(request.model),
             "messages": [_describe_message(message) for message in new],
             "shared": shared,
@@ -62,6 +62,11 @@ class PromptLog:
             "tools": [clean(tool.name) for tool in request.tools],
             "output": None if request.schema is None else request.schema.__name__,
         }
+        if request.max_tokens is not None:
+            asked["max_tokens"] = request.max_tokens
+        if request.temperature is not None:
+            asked["temperature"] = float(request.temperature)
+        return asked
 
 
 def _describe_message(message: Message) -> MessageBody:

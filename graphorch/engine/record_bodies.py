@@ -389,7 +389,7 @@ def encode_failure(error: ModelError) -> ModelFailureBody:
 
     decision = error.decision if isinstance(error, NotAnswered) else None
     usage = error.usage if isinstance(error, AnswerError) else None
-    return {
+    body: ModelFailureBody = {
         "error": classify_failure(error),
         "message": explain_error(error),
         "model": clean(error.model),
@@ -398,6 +398,9 @@ def encode_failure(error: ModelError) -> ModelFailureBody:
         "usage": None if usage is None else _usages().dump_python(usage, mode="json"),
         "decision": None if decision is None else _encode_decision(decision),
     }
+    if error.server:
+        body["server"] = clean(error.server)
+    return body
 
 
 def _encode_interruption(error: BaseException, model: str) -> ModelFailureBody:

@@ -38,6 +38,7 @@ from graphorch.journal.record_kinds import (
 )
 from graphorch.journal.records import Lease, Record
 from graphorch.journal.store import Store
+from graphorch.journal.wrappers import is_traced
 from graphorch.statuses import RunStatus
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ class RunJournal:
         lease: Lease,
         last_seq: int,
         encoder: RecordEncoder,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
+        self.tags: Mapping[str, str] = tags or {}  # of the run, which its store may have added to
         self._store = store
         self._lease = lease
         self._durable = last_seq
@@ -72,6 +75,11 @@ class RunJournal:
         # Its commit was buffered last; where it goes is added to that record.
         self._committed: Activation | None = None
         self._encoder = encoder
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether spans of the run are sent to receivers."""
+        return is_traced(self._store)
 
     @property
     def last_buffered_seq(self) -> int:

@@ -18,6 +18,7 @@ from graphorch.engine.events import RunEvent
 from graphorch.engine.report import RunReport
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError
+from graphorch.trace_context import TraceContext, open_context
 
 if TYPE_CHECKING:
     from graphorch.engine.calls.kept_answers import KeptAnswers
@@ -38,6 +39,7 @@ class RunServices:
         "run",
         "settings",
         "time",
+        "trace",
     )
 
     loop: asyncio.AbstractEventLoop
@@ -60,6 +62,7 @@ class RunServices:
         # of activations that have not committed: an attempt after a resume is served from here
         self.kept_answers = kept_answers
         self._last_call = last_call
+        self.trace: TraceContext | None = None  # what ties the calls of the run to its trace
         self._budgets: NodeBudgets | None = None
 
     # ---- time ------------------------------------------------------------------------------------
@@ -88,6 +91,13 @@ class RunServices:
     def publish(self, event: RunEvent) -> None:
         """Hand an event to the observers."""
         self.log.publish(event)
+
+    def open_trace(self) -> None:
+        """Find the trace that the run is part of, if there is one."""
+        journal = self.log.journal
+        tags = self.settings.tags if journal is None else {**self.settings.tags, **journal.tags}
+        is_recorded = journal is not None and journal.is_traced
+        self.trace = open_context(self.run.run_id, tags, is_recorded=is_recorded)
 
     # ---- model calls -----------------------------------------------------------------------------
     @property

@@ -109,11 +109,19 @@ class StartedBody(StartedOptions):
 
 
 ForkedBody = TypedDict(
-    "ForkedBody", {"from": str, "at": str, "copied": Count, "models": NotRequired[dict[str, str]]}
+    "ForkedBody",
+    {
+        "from": str,
+        "at": str,
+        "copied": Count,
+        "models": NotRequired[dict[str, str]],
+        "trace": NotRequired[str],
+    },
 )
 """The next `copied` records were copied from run `from`; `at` is the path that runs anew.
 
-`models` are those that single paths ask instead of theirs.
+`models` are those that single paths ask instead of theirs. `trace` is the last span of the old run,
+as a `traceparent`; formats before 4 do not say it.
 """
 
 
@@ -285,9 +293,12 @@ class AskedModelBody(TypedDict):
     """What a model was asked: the messages that the previous request of the attempt had not.
 
     `shared` counts the messages before them, `left_out` those in the middle of very many.
+    `max_tokens` and `temperature` are there if they were set, from format 4 on.
     """
 
     model: str
+    max_tokens: NotRequired[Count]
+    temperature: NotRequired[float]
     messages: list[MessageBody]
     shared: Count
     left_out: Count
@@ -346,7 +357,8 @@ class CallBody(ActivationBody, ChargedCall):
 class ModelFailureBody(TypedDict):
     """Why a model call failed, and what it cost; `decision` is the record of its policy.
 
-    `usage` is a `Usage`, and `decision` a `RoutingRecord`, of `graphorch.models` as JSON.
+    `usage` is a `Usage`, and `decision` a `RoutingRecord`, of `graphorch.models` as JSON. `server`
+    is the address of the endpoint that was asked, and is there from format 4 on if it is known.
     """
 
     error: str
@@ -356,6 +368,7 @@ class ModelFailureBody(TypedDict):
     usd: float | None
     usage: dict[str, Any] | None
     decision: dict[str, Any] | None
+    server: NotRequired[str]
 
 
 class UnansweredBody(ActivationBody, ModelFailureBody, ChargedCall):

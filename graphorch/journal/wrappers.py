@@ -23,6 +23,11 @@ from graphorch.journal.records import (
 from graphorch.journal.store import Store
 
 
+def is_traced(store: Store) -> bool:
+    """Return whether a store sends the spans of its runs to receivers; most keep records only."""
+    return isinstance(store, ForwardingStore) and store.is_traced
+
+
 class ForwardingStore:
     """`Store` that forwards every call to another one; subclasses change or watch some of them."""
 
@@ -33,6 +38,11 @@ class ForwardingStore:
     def limits(self) -> BodyLimits:
         """See `Store.limits`."""
         return self._store.limits
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether spans of the runs are sent to receivers, so that what they call can join them."""
+        return is_traced(self._store)
 
     async def create(self, run: NewRun) -> RunHead:
         """See `Store.create`."""

@@ -125,7 +125,8 @@ class Request:
     node, tags) for the wrappers; it is not sent to the provider, unless the endpoint's dialect has
     a place for it. `payer` is the innermost level of the budget that the call counts at, `receipt`
     collects what its requests are charged, and `departure` says whether one has left. `tools` are
-    those that the model may ask for instead of answering. `on_limits` is called with what the
+    those that the model may ask for instead of answering. `trace` holds the headers that tie the
+    request to a trace (`traceparent`). `on_limits` is called with what the
     endpoint says about its limits, if it says anything.
     """
 
@@ -141,6 +142,7 @@ class Request:
     receipt: Receipt | None = field(default=None, compare=False, repr=False)
     departure: Departure | None = field(default=None, compare=False, repr=False)
     on_limits: Callable[[RateStatus], None] | None = field(default=None, compare=False, repr=False)
+    trace: Mapping[str, str] = field(default_factory=dict[str, str], compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,8 @@ class Response:
     `note` is for people: what was estimated, left out or worked around. `decision` is the policy's
     record of why this model answered, if a policy chose it. `findings` are those of guardrails.
     `tool_calls` are the calls that the model wants before it answers; only a request with tools
-    gets them, and `text` may be empty then.
+    gets them, and `text` may be empty then. `server` is the address of the endpoint that answered,
+    as `host:port`; "" if nothing was asked over a network.
     """
 
     text: str
@@ -197,6 +200,7 @@ class Response:
     decision: RoutingRecord | None = None
     findings: tuple[Finding, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
+    server: str = ""
 
     @property
     def charge(self) -> Charge:

@@ -62,7 +62,7 @@ async def begin(
             "Resume it, or choose another run_id."
         )
     lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
-    return RunJournal(store, lease, 0, encoder)
+    return RunJournal(store, lease, 0, encoder, head.tags)
 
 
 def _check_graph(plan: Plan, limits: BodyLimits) -> None:
@@ -150,7 +150,7 @@ async def reopen(
         await store.release(lease)
         return Scheduler.from_records(plan, settings, replayed, None)
     encoder = RecordEncoder(plan, limits=store.limits)
-    journal = RunJournal(store, lease, last_seq, encoder)
+    journal = RunJournal(store, lease, last_seq, encoder, log.head.tags)
     scheduler = Scheduler.from_records(plan, settings, replayed, journal)
     if settings.has_own_budget:
         scheduler.record_budget(describe_budget(settings))

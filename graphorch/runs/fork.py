@@ -41,6 +41,7 @@ from graphorch.runs.durable import (
 )
 from graphorch.runs.result import Result
 from graphorch.state.version import Version
+from graphorch.trace_context import PARENT, open_context
 
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
 State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
@@ -113,6 +114,9 @@ async def fork(
     origin: dict[str, Any] = {"from": run_id, "at": change.path, "copied": len(copies)}
     if models:
         origin["models"] = models
+    context = open_context(run_id, log.head.tags, is_recorded=True)
+    if context is not None:
+        origin["trace"] = context.for_run(max(1, old.engagements.number))[PARENT]
     records = [Record(1, "forked", origin), *copies]
     encoder = RecordEncoder(plan, limits=store.limits)
     for path, update in pins:
@@ -151,7 +155,8 @@ async def _create_run(
             f"Run {run_id} is in the journal already. Choose another run_id, or leave it out."
         )
     lease = await store.claim(run_id, new_owner(), ttl=LEASE_SECONDS)
-    journal = RunJournal(store, lease, len(records), RecordEncoder(plan, limits=store.limits))
+    encoder = RecordEncoder(plan, limits=store.limits)
+    journal = RunJournal(store, lease, len(records), encoder, head.tags)
     async with releasing(journal):
         await store.append(lease, records, expected_last_seq=0)
     return journal

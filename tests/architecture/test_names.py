@@ -54,7 +54,7 @@ PUBLIC = {
     """.split(),
     "graphorch.trace": """
         Conversation Otlp Recorder Redaction Sampling Selection Sink Span SpanIndex Trace
-        Turn build_conversation build_headers build_trace continuing
+        Turn build_conversation build_trace continuing current_headers
     """.split(),
 }
 LAZY = ["graphorch.debugger", "graphorch.journal", "graphorch.models"]

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from graphorch.trace.spans.index import SpanIndex
-from graphorch.trace.spans.model import Span, Trace, derive_span_id
+from graphorch.trace.spans.model import Span, Trace
+from graphorch.trace_context import derive_span_id
 
 MODELS = ("openai/gpt-5", "google/gemini", "offline/extractive")
 

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from graphorch import trace_context
 from graphorch.core.events import (
     Event,
     NodeFailed,
@@ -46,7 +47,7 @@ class AttemptRunner:
 
     `in_doubt` holds, by path, the activations with effect `once` that began and did not finish.
     `has_overrides` says that more than the options of nodes decides how they run: a gate, pins,
-    a limit of concurrency, or nodes in doubt.
+    a limit of concurrency, nodes in doubt, or a trace.
     """
 
     __slots__ = (
@@ -86,6 +87,7 @@ class AttemptRunner:
             or self._gate is not None
             or bool(settings.pins)
             or bool(self._fail_in_doubt)
+            or self._services.trace is not None
         )
 
     def close(self) -> None:
@@ -124,6 +126,9 @@ class AttemptRunner:
         services, step = self._services, activation.step
         if not activation.started_at:
             activation.started_at = services.now()
+        if services.trace is not None:
+            headers = services.trace.for_attempt(activation.id, activation.attempt)
+            trace_context.enter(headers)
         if services.is_watched:
             started = Started(activation.path, step.name, activation.attempt, services.now())
             services.publish(started)

@@ -88,7 +88,9 @@ class _OpenCall:
         if services.is_journaled:
             self._number = services.number_call()
         self._receipt = Receipt(None if self._number is None else self._announce)
-        self.request = replace(request, receipt=self._receipt)
+        trace = services.trace
+        headers = request.trace if trace is None else trace.for_call(self._number or 0)
+        self.request = replace(request, receipt=self._receipt, trace=headers)
 
     async def _announce(self, charge: Charge) -> None:
         """Write to the journal what the call may have cost by the end of its next request."""

@@ -146,6 +146,7 @@ class OpenAIClient:
         if not isinstance(key, SecretStr):
             key = SecretStr(key)
         self._endpoint = Endpoint(base_url, key)
+        self._server = self._endpoint.server
         self._gateway = gateway
         self._sends_finish_reason = sends_finish_reason
         self._limits = limits or CallLimits()
@@ -182,6 +183,10 @@ class OpenAIClient:
                 if not scope.expired():
                     raise
                 failure: ModelError = build_timeout(self._endpoint, request.model, "total", total)
+                failure.server = self._server
+            except ModelError as error:
+                error.server = self._server
+                raise
             else:
                 return self._build_response(request, answered, dialect, sent, started_at)
         raise failure
@@ -306,7 +311,7 @@ class OpenAIClient:
         sending = cast("Any", api.chat.completions.with_raw_response).create(
             model=request.model,
             messages=encode_messages(request, dialect),
-            extra_headers=self._gateway.make_headers(request),
+            extra_headers={**request.trace, **self._gateway.make_headers(request)},
             extra_body=options | self._gateway.build_body(request),
             **({"stream": True} if streamed else {}),
         )
@@ -398,6 +403,7 @@ class OpenAIClient:
             first_token_seconds=first_token_seconds,
             note="; ".join(note for note in notes if note),
             tool_calls=self._hide_key(calls) if request.tools else (),
+            server=self._server,
         )
 
     def _hide_key(self, calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:

@@ -104,6 +104,12 @@ class Endpoint:
         parts = urlsplit(self.base_url)
         return f"{parts.hostname}:{parts.port}" if parts.port else f"{parts.hostname}"
 
+    @property
+    def server(self) -> str:
+        """Host and port, also where the address leaves the port out."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
     def clean(self, text: str) -> str:
         """Return text of the endpoint, fit for a message.
 

@@ -27,6 +27,8 @@ _HEADERS = frozenset(
         "content-length",
         "transfer-encoding",
         "x-stainless-raw-response",
+        "traceparent",
+        "tracestate",
     }
 )
 

@@ -17,8 +17,9 @@ from graphorch.graph.edges import START_INDEX, Edge
 from graphorch.statuses import HALTED_STATUSES
 from graphorch.text import format_cost, format_error, join_limited
 from graphorch.trace.conversation.turns import Turn
-from graphorch.trace.spans.model import Span, Trace, shorten_activation_id, strip_index
+from graphorch.trace.spans.model import Span, Trace, strip_index
 from graphorch.trace.spans.redaction import Redaction
+from graphorch.trace_context import shorten_activation_id
 
 _MOST = 12  # items of a list
 

@@ -15,7 +15,15 @@ from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.records import Record, RunHead
 from graphorch.trace.conversation.html import format_fragment
 from graphorch.trace.conversation.text import diff_turns, format_headline, format_turns
-from graphorch.trace.conversation.turns import CALLER, PERSON, RUN, Turn, TurnKind, Utterance
+from graphorch.trace.conversation.turns import (
+    CALLER,
+    PERSON,
+    RUN,
+    ToolUse,
+    Turn,
+    TurnKind,
+    Utterance,
+)
 from graphorch.trace.spans.builder import SpanBuilder
 from graphorch.trace.spans.model import Trace, sum_calls
 from graphorch.trace.spans.redaction import Redaction
@@ -77,6 +85,8 @@ class ConversationBuilder:
         self.spans = SpanBuilder(head)
         self._redaction = redaction or Redaction()
         self._held: dict[str, Turn] = {}
+        # All messages of the last request of each path.
+        self._prompts: dict[str, tuple[Utterance, ...]] = {}
         self._seq = 0
         self._at = head.created_at
 
@@ -131,9 +141,8 @@ class ConversationBuilder:
         usage: Body = response["usage"]
         model = str(response["model"])
         turn = self._turn("calls", body, (model,), self._hide(response["text"]))
-        tool_calls = [f"calls {call}" for call in self._format_calls(response["tool_calls"])]
-        if tool_calls:
-            turn.text = "\n".join([turn.text, *tool_calls] if turn.text else tool_calls)
+        turn.answer, turn.calls = turn.text, self._read_calls(response["tool_calls"])
+        turn.text = "\n".join(filter(None, [turn.text, *(f"calls {call}" for call in turn.calls)]))
         self._add_prompt(turn, body)
         turn.model = model
         turn.input_tokens = usage["input_tokens"]
@@ -174,6 +183,7 @@ class ConversationBuilder:
     def on_commit(self, body: Body) -> list[Turn]:
         """Show the update that an activation wrote, or the answer of a person."""
         path: str = body["path"]
+        self._prompts.pop(path, None)
         flow = self.spans.flow
         is_answer = flow.kind(path) == "ask"
         readers = self._siblings(path, flow.readers(path))
@@ -279,13 +289,20 @@ class ConversationBuilder:
         request: Body = body.get("asked") or {}
         turn.shared = int(request.get("shared", 0))
         turn.prompt = tuple(self._utterance(message) for message in request.get("messages", ()))
+        # The previous request of the attempt, which a record does not repeat.
+        turn.earlier = self._prompts.get(turn.path, ())[: turn.shared]
+        self._prompts[turn.path] = turn.earlier + turn.prompt
 
     def _utterance(self, message: Body) -> Utterance:
-        calls = self._format_calls(message.get("calls", ()))
-        return Utterance(str(message["role"]), self._hide(message["content"]), calls)
+        calls = self._read_calls(message.get("calls", ()))
+        answers = str(message.get("answers", ""))
+        return Utterance(str(message["role"]), self._hide(message["content"]), calls, answers)
 
-    def _format_calls(self, calls: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-        return tuple(f"{call['name']}({self._hide(call['arguments'])})" for call in calls)
+    def _read_calls(self, calls: Iterable[Mapping[str, Any]]) -> tuple[ToolUse, ...]:
+        return tuple(
+            ToolUse(str(call["id"]), str(call["name"]), self._redaction.json(call["arguments"]))
+            for call in calls
+        )
 
     def _siblings(self, path: str, names: Iterable[str]) -> tuple[str, ...]:
         """Return the paths of nodes in the flow of the node at `path`."""

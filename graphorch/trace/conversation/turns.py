@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from graphorch.text import format_cost
 
@@ -28,13 +28,28 @@ CALLER, PERSON, RUN = "caller", "person", "run"
 """Speakers that are neither a node nor a model."""
 
 
+class ToolUse(NamedTuple):
+    """A tool call that a model asks for; `arguments` are JSON as text."""
+
+    id: str
+    name: str
+    arguments: str
+
+    def __str__(self) -> str:
+        return f"{self.name}({self.arguments})"
+
+
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One message of a prompt, with its role there; `calls` are tool calls as `name(arguments)`."""
+    """One message of a prompt, with its role there.
+
+    `answers` is the id of the tool call whose result it is.
+    """
 
     role: str
     text: str
-    calls: tuple[str, ...] = ()
+    calls: tuple[ToolUse, ...] = ()
+    answers: str = ""
 
 
 @dataclass(slots=True)
@@ -42,10 +57,11 @@ class Turn:
     """One thing that was said or done in a run.
 
     `speaker` and `to` are paths of nodes, models, `caller`, `person` or `run`; `level` is the depth
-    of the speaker. For a model call `prompt` holds the messages that were new in the request, and
-    `text` the answer; `shared` counts the messages before them, which the previous request had too.
-    For a node that wrote something `text` is the update as JSON. `masked` names the findings of
-    guardrails, never the values.
+    of the speaker. For a model call `prompt` holds the messages that were new in the request;
+    `earlier` are those before, which the previous request had too, and `shared` counts them. `text`
+    is the answer, with `calls` as lines of it (`answer` is without them). For a node that wrote
+    something `text` is the update as JSON. `masked` names the findings of guardrails, never the
+    values.
     """
 
     seq: int
@@ -59,6 +75,9 @@ class Turn:
     attempt: int = 0
     prompt: tuple[Utterance, ...] = ()
     shared: int = 0
+    earlier: tuple[Utterance, ...] = ()
+    answer: str = ""
+    calls: tuple[ToolUse, ...] = ()
     model: str = ""
     input_tokens: int = 0
     output_tokens: int = 0

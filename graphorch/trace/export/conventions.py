@@ -1,7 +1,8 @@
 """Names of OpenTelemetry's conventions for generative AI, and ours beside them.
 
 Source: open-telemetry/semantic-conventions-genai, main, as of 2026-11; all `gen_ai.*` are in
-development there, so the names are kept here instead of following a package.
+development there, so the names are kept here instead of following a package. A test compares them
+with `opentelemetry-semantic-conventions`.
 Phoenix, Langfuse and MLflow group by `openinference.span.kind`, `session.id` and `user.id`.
 """
 
@@ -23,7 +24,18 @@ RESPONSE_MODEL = "gen_ai.response.model"
 INPUT_TOKENS = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
 CACHED_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+MAX_TOKENS = "gen_ai.request.max_tokens"
+TEMPERATURE = "gen_ai.request.temperature"
+FINISH_REASONS = "gen_ai.response.finish_reasons"
+FIRST_CHUNK = "gen_ai.response.time_to_first_chunk"
+OUTPUT_TYPE = "gen_ai.output.type"
+SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
 TOOL_NAME = "gen_ai.tool.name"
+TOOL_TYPE = "gen_ai.tool.type"
+TOOL_CALL_ID = "gen_ai.tool.call.id"
+TOOL_ARGUMENTS = "gen_ai.tool.call.arguments"
+SERVER = "server.address"
+PORT = "server.port"
 INPUT_MESSAGES = "gen_ai.input.messages"
 OUTPUT_MESSAGES = "gen_ai.output.messages"
 TOKEN_TYPE = "gen_ai.token.type"
@@ -49,7 +61,6 @@ ATTEMPT = "graphorch.attempt"
 LOOP = "graphorch.loop"
 STATUS = "graphorch.status"
 POLICY = "graphorch.policy"
-FIRST_TOKEN = "graphorch.first_token.seconds"
 ENDPOINT = "graphorch.endpoint"
 # The conventions have no name for money.
 COST = "graphorch.cost.usd"
@@ -60,6 +71,7 @@ HEDGES = "graphorch.hedges"
 CACHE_HIT = "graphorch.cache.hit"
 FINDINGS = "graphorch.guardrail.findings"
 TAG = "graphorch.tag."
+LINK = "graphorch.link"
 
 DURATION_BOUNDS = tuple(0.01 * 2**power for power in range(14))
 """Seconds: 0.01, 0.02, 0.04 … 81.92."""

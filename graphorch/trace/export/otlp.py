@@ -14,10 +14,11 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from graphorch._version import __version__
 from graphorch.errors import InputError
-from graphorch.trace.conversation.turns import Turn
+from graphorch.trace.conversation.turns import Turn, Utterance
 from graphorch.trace.export import conventions as c
 from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
+from graphorch.trace_context import PARENT, STATE
 
 Signal: TypeAlias = Literal["traces", "logs", "metrics"]
 SIGNALS: Final[tuple[Signal, ...]] = get_args(Signal)
@@ -53,15 +54,12 @@ _REJECTED: Mapping[Signal, str] = {
 
 def encode_span(span: Span, trace: Trace, redaction: Redaction, turn: Turn | None = None) -> Json:
     """Return a finished span; `turn` has the texts of a model call, if they are to be sent."""
-    attributes = _list_attributes(span, trace)
-    # Tags are texts of the caller. Names of nodes and models are not, and redaction takes time.
+    tags = _clean_tags(trace, redaction)
+    attributes = _list_attributes(span, trace, tags)
     if span.kind == "run":
-        attributes |= {c.TAG + name: redaction.text(value) for name, value in trace.tags.items()}
+        attributes |= {c.TAG + name: value for name, value in tags.items()}
     if turn is not None and span.kind == "call":
-        prompt = [_encode_message(utterance.role, utterance.text) for utterance in turn.prompt]
-        answer = [_encode_message("assistant", turn.text)]
-        attributes[c.INPUT_MESSAGES] = json.dumps(prompt, ensure_ascii=False)
-        attributes[c.OUTPUT_MESSAGES] = json.dumps(answer, ensure_ascii=False)
+        attributes |= _list_content(turn, span, redaction)
     status: Json = {"code": _OK}
     if span.status in ("failed", "handled", "lost"):
         status = {"code": _ERROR, "message": _cut_message(span.message, redaction)}
@@ -77,7 +75,77 @@ def encode_span(span: Span, trace: Trace, redaction: Redaction, turn: Turn | Non
     }
     if span.parent:
         encoded["parentSpanId"] = span.parent
+    if links := _list_links(span, trace):
+        encoded["links"] = links
     return encoded
+
+
+def _clean_tags(trace: Trace, redaction: Redaction) -> Mapping[str, str]:
+    """Return the tags of a run, which are texts of its caller, without the trace of the caller."""
+    tags = {name: value for name, value in trace.tags.items() if name not in (PARENT, STATE)}
+    return redaction.data(tags) if tags else tags
+
+
+def _list_links(span: Span, trace: Trace) -> list[Json]:
+    """Return the links to the span before a pause, and to the run that a fork was made of."""
+    links: list[Json] = []
+    if span.link:
+        links.append(_encode_link(trace.trace_id, span.link, "continues"))
+    if span.origin is not None:
+        links.append(_encode_link(*span.origin, "forked from"))
+    return links
+
+
+def _encode_link(trace_id: str, span_id: str, kind: str) -> Json:
+    attributes = encode_attributes({c.LINK: kind})
+    return {"traceId": trace_id, "spanId": span_id, "attributes": attributes}
+
+
+def _list_content(turn: Turn, span: Span, redaction: Redaction) -> Json:
+    """Return the prompt and the answer of a model call as attributes of the conventions."""
+    messages = [*turn.earlier, *turn.prompt]
+    instructions = [message.text for message in messages if message.role == "system"]
+    prompt = [_encode_message(item, redaction) for item in messages if item.role != "system"]
+    content: Json = {c.INPUT_MESSAGES: _to_json(prompt)}
+    if instructions:
+        parts = [_encode_text(redaction.text(text)) for text in instructions]
+        content[c.SYSTEM_INSTRUCTIONS] = _to_json(parts)
+    if span.status == "ok":
+        answer = Utterance("assistant", turn.answer, turn.calls)
+        reason = span.finish_reason
+        output = [{**_encode_message(answer, redaction), "finish_reason": reason}]
+        content[c.OUTPUT_MESSAGES] = _to_json(output)
+    return content
+
+
+def _encode_message(message: Utterance, redaction: Redaction) -> Json:
+    """Return a message with its parts: texts, tool calls, or the result of a tool call."""
+    text = redaction.json(message.text)
+    if message.role == "tool":
+        part: Json = {"type": "tool_call_response", "id": message.answers, "response": text}
+        return {"role": message.role, "parts": [part]}
+    parts = [_encode_text(text)] if text else []
+    for call in message.calls:
+        arguments = redaction.json(call.arguments)
+        part = {"type": "tool_call", "id": call.id, "name": call.name}
+        parts.append({**part, "arguments": _read_arguments(arguments)})
+    return {"role": message.role, "parts": parts}
+
+
+def _encode_text(text: str) -> Json:
+    return {"type": "text", "content": text}
+
+
+def _read_arguments(text: str) -> Any:
+    """Return the arguments of a tool call as JSON; a model may have written something else."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def encode_events(span: Span, trace: Trace, redaction: Redaction) -> list[Json]:
@@ -87,7 +155,7 @@ def encode_events(span: Span, trace: Trace, redaction: Redaction) -> list[Json]:
         text = f"{span.kind} of {span.path} failed: {span.error}"
         attributes = {
             c.EXCEPTION_TYPE: span.error,
-            c.EXCEPTION_MESSAGE: redaction.text(span.message)[:_LONGEST],
+            c.EXCEPTION_MESSAGE: _cut_message(span.message, redaction),
             c.NODE_PATH: span.path,
         }
         events.append(_encode_event(span, trace, _SEVERE, "exception", text, attributes))
@@ -223,6 +291,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "stringValue": ("string_value", _convert_fields),
     "boolValue": ("bool_value", _convert_fields),
     "doubleValue": ("double_value", _convert_fields),
+    "arrayValue": ("array_value", _convert_fields),
     "resourceSpans": ("resource_spans", _convert_fields),
     "scopeSpans": ("scope_spans", _convert_fields),
     "resourceLogs": ("resource_logs", _convert_fields),
@@ -257,6 +326,10 @@ def _encode_value(value: Any) -> Json:
         return {"intValue": str(value)}
     if isinstance(value, float):
         return {"doubleValue": value}
+    if isinstance(value, list):
+        return {
+            "arrayValue": {"values": [_encode_value(item) for item in cast("list[Any]", value)]}
+        }
     text = str(value)
     # Half a surrogate pair cannot be encoded: replace it instead of failing.
     return {"stringValue": text if text.isascii() else text.encode("utf-8", "replace").decode()}
@@ -278,8 +351,8 @@ def _name_span(span: Span) -> str:
             return f"{c.INVOKE_AGENT} {span.node}" if span.role == "agent" else span.node
 
 
-def _list_attributes(span: Span, trace: Trace) -> Json:
-    session = trace.tags.get("session", trace.run_id)
+def _list_attributes(span: Span, trace: Trace, tags: Mapping[str, str]) -> Json:
+    session = tags.get("session", trace.run_id)
     kind = "AGENT" if span.role == "agent" else _OPENINFERENCE.get(span.kind, "CHAIN")
     common: Json = {
         c.RUN_ID: trace.run_id,
@@ -287,7 +360,7 @@ def _list_attributes(span: Span, trace: Trace) -> Json:
         c.SESSION: session,
         c.OPENINFERENCE_KIND: kind,
         c.WORKFLOW: trace.flow,
-        c.USER: trace.tags.get("user"),
+        c.USER: tags.get("user"),
         c.NODE_KIND: span.role or span.kind,
         c.NODE_PATH: span.path or None,
         c.NODE_LEVEL: span.level,
@@ -304,11 +377,20 @@ def _list_kind_attributes(span: Span) -> Json:
         case "run":
             return {c.OPERATION: c.INVOKE_WORKFLOW}
         case "call":
-            return {c.OPERATION: c.CHAT, **_list_call_attributes(span)}
+            return {
+                c.OPERATION: c.CHAT,
+                c.OUTPUT_TYPE: "json" if span.output else "text",
+                **_list_call_attributes(span),
+            }
         case "request":
             return _list_call_attributes(span)
         case "tool":
-            return {c.OPERATION: c.EXECUTE_TOOL, c.TOOL_NAME: span.node}
+            return {
+                c.OPERATION: c.EXECUTE_TOOL,
+                c.TOOL_NAME: span.node,
+                c.TOOL_TYPE: "function",
+                c.TOOL_CALL_ID: span.tool_call or None,
+            }
         case "node" if span.role == "agent":
             return {c.OPERATION: c.INVOKE_AGENT, c.AGENT_NAME: span.node, c.AGENT_ID: span.step}
         case _:
@@ -318,13 +400,17 @@ def _list_kind_attributes(span: Span) -> Json:
 def _list_call_attributes(span: Span) -> Json:
     return {
         c.PROVIDER: find_provider(span),
-        c.REQUEST_MODEL: span.model,
-        c.RESPONSE_MODEL: span.model,
+        c.REQUEST_MODEL: span.asked or span.model,
+        c.RESPONSE_MODEL: span.model if span.status == "ok" else None,
+        c.MAX_TOKENS: span.max_tokens,
+        c.TEMPERATURE: span.temperature,
+        c.FINISH_REASONS: [span.finish_reason] if span.finish_reason else None,
+        c.FIRST_CHUNK: span.first_token,
+        **_list_server(span),
         c.AGENT_NAME: span.node,
         c.INPUT_TOKENS: span.input_tokens,
         c.OUTPUT_TOKENS: span.output_tokens,
         c.CACHED_TOKENS: span.cached_tokens,
-        c.FIRST_TOKEN: span.first_token,
         c.COST: None if span.is_unpriced and not span.usd else span.usd,
         c.COST_SOURCE: span.usd_source or None,
         c.POLICY: span.policy or None,
@@ -337,13 +423,16 @@ def _list_call_attributes(span: Span) -> Json:
     }
 
 
+def _list_server(span: Span) -> Json:
+    host, colon, port = span.server.rpartition(":")
+    if not colon:
+        return {}
+    return {c.SERVER: host, c.PORT: int(port) if port.isdigit() else None}
+
+
 def find_provider(span: Span) -> str:
     """Return the provider of a model call."""
     return c.guess_provider(span.endpoint if "/" in span.endpoint else span.model)
-
-
-def _encode_message(role: str, text: str) -> Json:
-    return {"role": role, "parts": [{"type": "text", "content": text}]}
 
 
 def _encode_event(

@@ -36,9 +36,10 @@ from graphorch.trace.conversation.builder import ConversationBuilder
 from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.export.propagation import continuing
 from graphorch.trace.spans.builder import SpanBuilder
-from graphorch.trace.spans.model import PARENT_TAG, Span, Trace
+from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace.spans.sampling import Sampling
+from graphorch.trace_context import PARENT
 
 _MOST_BATCHES = 100_000  # of records that may wait
 _MOST_RUNS = 2_000  # that are followed at once
@@ -134,10 +135,15 @@ class Recorder(ForwardingStore):
         self._thread: threading.Thread | None = None
         self.lost = LossCount()
 
+    @property
+    def is_traced(self) -> bool:
+        """See `is_traced` of `journal.wrappers`."""
+        return bool(self._sinks)
+
     # ---- the store -----------------------------------------------------------------------------
     async def create(self, run: NewRun) -> RunHead:
         """See `Store.create`. A run begun inside a span of OpenTelemetry becomes part of it."""
-        if PARENT_TAG not in run.tags and (parent := continuing()):
+        if PARENT not in run.tags and (parent := continuing()):
             run = replace(run, tags={**run.tags, **parent})
         head = await self._store.create(run)
         self._enqueue(_Batch(run.run_id, head, (), None))

@@ -1,8 +1,8 @@
 """One HTTP request of an export, and what the answer of the collector means.
 
-Source: OTLP 1.x, "OTLP/HTTP response". It is written with the standard library: the exporters of
-OpenTelemetry's SDK (1.4x) take its own span objects, drop a batch that is too large or that waits
-for longer than some seconds, and read neither `Retry-After` nor a partial success.
+Source: OTLP 1.x, "OTLP/HTTP response". It is written with the standard library: the exporter of
+OpenTelemetry's SDK (1.45) drops a batch after six tries or ten seconds and counts nothing, takes a
+redirect for a success, does not halve what is too large, and does not read a partial success.
 """
 
 from __future__ import annotations

@@ -27,19 +27,17 @@ from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import Record, RunHead
 from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES, UNFINISHED_STATUSES
 from graphorch.trace.spans.flow_map import FlowMap
-from graphorch.trace.spans.model import (
-    Span,
-    SpanKind,
-    SpanStatus,
-    Trace,
+from graphorch.trace.spans.model import Span, SpanKind, SpanStatus, Trace, strip_index
+from graphorch.trace_context import (
+    PARENT,
     derive_activation_span_id,
     derive_attempt_span_id,
     derive_call_span_id,
     derive_run_span_id,
     derive_span_id,
-    parse_remote_parent,
+    derive_trace_id,
+    parse_parent,
     shorten_activation_id,
-    strip_index,
 )
 
 Body: TypeAlias = dict[str, Any]
@@ -106,7 +104,8 @@ class SpanBuilder:
         self._finished: list[Span] = []
         self.flow = FlowMap(None)
         self._head = head
-        self._remote_parent = parse_remote_parent(head.tags)[1]
+        parent = parse_parent(head.tags.get(PARENT, ""))
+        self._remote_parent = "" if parent is None else parent.span_id
         self._root = self._build_root(1)
         self.trace = Trace(
             run_id=head.run_id,
@@ -182,8 +181,14 @@ class SpanBuilder:
 
     # ---- one handler per kind of record --------------------------------------------------------
     def on_forked(self, body: Body) -> None:
-        """Note how many records were copied from another run."""
+        """Note how many records were copied from another run, and link to it."""
         self._copied_until = 1 + int(body["copied"])
+        origin = parse_parent(body.get("trace", ""))
+        if origin is not None:
+            self._root.origin = origin.trace_id, origin.span_id
+        else:
+            # Formats before 4 do not say in which trace it was: its own, most likely.
+            self._root.origin = derive_trace_id(body["from"]), derive_run_span_id(body["from"])
 
     def on_started(self, body: Body) -> None:
         """Read the flow, the beginning and the budget of the run."""
@@ -264,7 +269,7 @@ class SpanBuilder:
         span = self._announced.get(body["call"])
         if span is None:
             span = self._announced[body["call"]] = self._open_call(body)[1]
-        span.model = str(body["model"])
+        span.model = span.asked = str(body["model"])
         span.began = span.began or float(body.get("began") or 0.0)
         self._set_charge(span, body["charge"], "")
 
@@ -274,6 +279,8 @@ class SpanBuilder:
         response: Body = body["response"]
         usage: Body = response["usage"]
         self._end_tools(activation, body)
+        self._describe_request(span, body["asked"])
+        span.finish_reason, span.server = str(response["finish_reason"]), str(response["server"])
         span.status = "ok"
         span.model = str(response["model"])
         span.seconds = float(response["seconds"])
@@ -292,6 +299,7 @@ class SpanBuilder:
         for number, tool in enumerate(response["tool_calls"]):
             id_ = derive_span_id(span.id, "tool", number)
             tool_span = self._add_child(span, "tool", id_, node=str(tool["name"]))
+            tool_span.tool_call = str(tool["id"])
             activation.tools[str(tool["id"])] = _PendingTool(tool_span, asked_at)
         self._finish(span)
 
@@ -299,6 +307,8 @@ class SpanBuilder:
         """Add a model call that failed."""
         activation, span = self._open_call(body)
         self._end_tools(activation, body)
+        self._describe_request(span, body["asked"])
+        span.server = str(body.get("server", ""))
         usage: Body = body["usage"] or {}
         error = str(body["error"])
         span.status = "cancelled" if error == "cancelled" else "failed"
@@ -314,6 +324,11 @@ class SpanBuilder:
         if "charge" in body:
             self._set_charge(span, body["charge"], "")
         self._finish(span)
+
+    def _describe_request(self, call: Span, asked: Body) -> None:
+        """Note what a model was asked for."""
+        call.asked, call.output = str(asked["model"]), str(asked["output"] or "")
+        call.max_tokens, call.temperature = asked.get("max_tokens"), asked.get("temperature")
 
     # ---- activations and attempts --------------------------------------------------------------
     def _activation(self, body: Body, began: Any = None) -> _OpenActivation:

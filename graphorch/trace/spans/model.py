@@ -1,15 +1,16 @@
 """A run as a tree of spans: run → sub-flow → node → attempt → model call → request and tool call.
 
-Ids have the sizes of OpenTelemetry's (16 and 8 bytes, as hexadecimal digits) and derive from
-content: two readers of the same records make equal ids, so no span is exported under two names.
+Ids are those of `graphorch.trace_context`: two readers of the same records make equal ones, so no
+span is exported under two names.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
+
+from graphorch.trace_context import PARENT, derive_trace_id, parse_parent
 
 SpanKind: TypeAlias = Literal["run", "flow", "node", "ask", "attempt", "call", "request", "tool"]
 """`flow` is an activation of a sub-flow or map, `request` one try of a policy during a call."""
@@ -18,12 +19,6 @@ SpanStatus: TypeAlias = Literal[
     "ok", "failed", "handled", "skipped", "cancelled", "waiting", "running", "lost"
 ]
 """`handled`: failed, and an error edge carried on. `lost`: began, and its process is gone."""
-
-PARENT_TAG = "traceparent"
-"""Tag of a run that holds the W3C trace context of its caller."""
-
-_HEX_DIGITS = frozenset("0123456789abcdef")
-_PART_LENGTHS = [2, 32, 16, 2]  # version, trace id, span id, flags
 
 
 @dataclass(slots=True)
@@ -37,7 +32,12 @@ class Span:
     (`judge → write`). `is_copy`: taken over from another run, which paid for it. `role` is the kind
     of node in the description of the flow (`agent`). `activation` is the beginning of the id of the
     activation that it belongs to. `link` is the id of the span before a pause that this one
-    continues, which `is_continued` then.
+    continues, which `is_continued` then. `origin` is the trace and the span of the run that a fork
+    was made of, on the first span of its run.
+
+    Of a model call: `asked` is the model of the request, `server` the address that was asked
+    (`host:port`), `output` the name of the schema of its answer. `tool_call` is the id of a tool
+    call.
     """
 
     id: str
@@ -74,6 +74,14 @@ class Span:
     activation: str = ""
     link: str = ""
     is_continued: bool = False
+    origin: tuple[str, str] | None = None
+    asked: str = ""
+    server: str = ""
+    output: str = ""
+    max_tokens: int | None = None
+    temperature: float | None = None
+    finish_reason: str = ""
+    tool_call: str = ""
 
     @property
     def ended(self) -> float | None:
@@ -120,7 +128,8 @@ class Trace:
     @property
     def trace_id(self) -> str:
         """The caller's trace if the run has a valid `traceparent` tag, else the run's own."""
-        return parse_remote_parent(self.tags)[0] or derive_trace_id(self.run_id)
+        parent = parse_parent(self.tags.get(PARENT, ""))
+        return derive_trace_id(self.run_id) if parent is None else parent.trace_id
 
     def elapsed(self, at: float) -> float:
         """Return how many seconds a process had driven the run at a time; pauses do not count."""
@@ -150,61 +159,6 @@ def sum_calls(trace: Trace) -> dict[str, Any]:
         "usd": sum(call.usd for call in calls),
         "unpriced": sum(call.is_unpriced for call in calls),
     }
-
-
-def derive_trace_id(run_id: str) -> str:
-    """Return the id of a run's own trace: 32 hexadecimal digits."""
-    return hashlib.blake2b(
-        run_id.encode("utf-8", "replace"), digest_size=16, person=b"graphorch trace"
-    ).hexdigest()
-
-
-def derive_run_span_id(run_id: str, engagement: int = 1) -> str:
-    """Return the id of a run's span in an engagement: 16 hexadecimal digits."""
-    return derive_span_id(run_id, "run", engagement)
-
-
-def derive_activation_span_id(run_id: str, activation: str, number: int) -> str:
-    """Return the id of span `number` of an activation, by the beginning of the activation's id."""
-    return derive_span_id(run_id, activation, "activation", number)
-
-
-def derive_attempt_span_id(run_id: str, activation: str, attempt: int) -> str:
-    """Return the id of an attempt's span, by the beginning of the activation's id."""
-    return derive_span_id(run_id, activation, "attempt", attempt)
-
-
-def derive_call_span_id(run_id: str, number: int) -> str:
-    """Return the id of the span of a run's model call `number`."""
-    return derive_span_id(run_id, "call", number)
-
-
-def derive_span_id(*parts: object) -> str:
-    """Return the id of the span that these parts identify: 16 hexadecimal digits."""
-    key = "\0".join(map(str, parts)).encode("utf-8", "replace")
-    return hashlib.blake2b(key, digest_size=8).hexdigest()
-
-
-def parse_remote_parent(tags: Mapping[str, str]) -> tuple[str, str]:
-    """Return the trace id and span id of the caller of a run, or two empty texts.
-
-    Source: W3C Trace Context, level 1, section 3.2 (`traceparent`).
-    """
-    parts = tags.get(PARENT_TAG, "").strip().lower().split("-")[:4]
-    if [len(part) for part in parts] != _PART_LENGTHS:
-        return "", ""
-    version, trace, span, _ = parts
-    # Version ff and ids of zeros only are invalid.
-    if version == "ff" or not trace.strip("0") or not span.strip("0"):
-        return "", ""
-    if not all(set(part) <= _HEX_DIGITS for part in parts):
-        return "", ""
-    return trace, span
-
-
-def shorten_activation_id(activation: str) -> str:
-    """Return the beginning of an activation's id, which names it within its run."""
-    return activation[:16]
 
 
 def strip_index(path: str) -> str:

@@ -1,11 +1,12 @@
 """Rules that take secrets out of everything that a trace shows, writes or sends.
 
-The rules can also be the `Mask` of a `MaskingStore` (`redaction.data`), to keep secrets out of the
+The rules can also be the `Mask` of a `MaskedStore` (`redaction.data`), to keep secrets out of the
 journal itself.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -65,6 +66,17 @@ class Redaction:
             return text
         merged = merge_matches(matches, _rank)
         return replace_matches(text, merged, lambda match: f"[{match.kind}]")
+
+    def json(self, text: str) -> str:
+        """Return a text that may be JSON, cleaned: its fields are hidden by name, too."""
+        if text[:1] in ("{", "["):
+            try:
+                value: Any = json.loads(text)
+            except (ValueError, RecursionError):
+                return self.text(text)
+            cleaned = self.data(value)
+            return text if cleaned == value else json.dumps(cleaned, ensure_ascii=False)
+        return self.text(text)
 
     def data(self, value: Any) -> Any:
         """Return JSON data with every text in it cleaned; `value` itself is not changed."""

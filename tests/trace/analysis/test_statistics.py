@@ -11,7 +11,8 @@ import pytest
 
 from graphorch.trace.analysis import statistics
 from graphorch.trace.spans.index import SpanIndex
-from graphorch.trace.spans.model import Span, Trace, derive_span_id
+from graphorch.trace.spans.model import Span, Trace
+from graphorch.trace_context import derive_span_id
 from tests.trace.running import ran
 from tests.trace.sample_spans import make_call, make_index, make_trace, make_traces
 

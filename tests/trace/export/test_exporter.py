@@ -15,8 +15,8 @@ from graphorch.journal.memory import MemoryStore
 from graphorch.trace.export.exporter import Otlp
 from graphorch.trace.export.propagation import continuing
 from graphorch.trace.export.recorder import Recorder
-from graphorch.trace.spans.model import derive_trace_id
 from graphorch.trace.spans.sampling import Sampling
+from graphorch.trace_context import derive_trace_id
 from tests.trace.collector import Collector, attributes, collecting
 from tests.trace.running import ran
 

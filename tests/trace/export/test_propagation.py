@@ -1,52 +1,257 @@
-"""W3C trace context: runs join the trace of a caller, and requests that of a run."""
+"""W3C trace context: runs join the trace of a caller, and what they call joins that of the run."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 
-from graphorch import Context, Graph, node
+from graphorch import Flow, Graph, agent, node
 from graphorch.journal.memory import MemoryStore
-from graphorch.trace.export.propagation import build_headers, continuing
-from graphorch.trace.spans.model import derive_attempt_span_id, derive_trace_id, parse_remote_parent
-from tests.trace.flows import Order, Reply, Shop
+from graphorch.journal.wrappers import MaskedStore
+from graphorch.models.client import ModelClient
+from graphorch.models.openai.client import OpenAIClient
+from graphorch.trace import Recorder, Trace, continuing, current_headers
+from graphorch.trace.spans.redaction import Redaction
+from graphorch.trace_context import derive_trace_id, parse_parent
+from tests.models.servers import completion, replies, serve
+from tests.trace.flows import Log, Model, Order, Reply, Shop
 from tests.trace.running import trace
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+STATE = "vendor=opaque,other=1"
+CALLER = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": STATE}
 
 
-class Place(NamedTuple):
-    """Place of a node that makes a request."""
+class Nothing:
+    """Sink that takes everything to nowhere."""
 
-    key: str
-    attempt: int
+    needs_content = False
+
+    def take(self, trace: Any, spans: Any, turns: Any) -> None: ...
+
+    def flush(self, *, is_last: bool) -> None: ...
 
 
-def test_build_headers_names_attempt() -> None:
-    """The headers of a node hold its place in the trace."""
-    seen: dict[str, str] = {}
+@agent(output=Reply, model="m")
+def ask(order: Order) -> str:
+    return "Look tides up"
+
+
+SEEN: list[dict[str, str]] = []
+
+
+def look_up(word: str) -> str:
+    """Look a word up."""
+    SEEN.append(current_headers())
+    return f"{word}: the sea"
+
+
+@agent(output=Reply, model="m", tools=[look_up])
+def ask_with_tool(order: Order) -> str:
+    return "Look tides up"
+
+
+@node
+def call_out(order: Order) -> Reply:
+    SEEN.append(current_headers())
+    return Reply(reply="done")
+
+
+@node
+async def call_out_later(order: Order) -> Reply:
+    async def deeper() -> None:
+        SEEN.append(current_headers())
+
+    await asyncio.gather(deeper(), deeper())
+    return Reply(reply="done")
+
+
+def flow_of(step: Any) -> Flow[Any, Any, Any]:
+    return Graph("out", Shop, input=Order, output=Reply).chain(step).build()
+
+
+async def run_for_headers(step: Any, client: ModelClient | None = None, **options: Any) -> Trace:
+    """Run one node with `SEEN` empty, and return the trace of its records."""
+    SEEN.clear()
+    store = Recorder(MemoryStore(), Nothing())
+    await flow_of(step).run(
+        Order(), run_id="one", durable=store, client=client or Model(), **options
+    )
+    store.stop()
+    return await trace(store)
+
+
+def find_span(run_trace: Trace, kind: str) -> str:
+    return next(span.id for span in run_trace.spans if span.kind == kind)
+
+
+async def ask_server(**options: Any) -> tuple[Mapping[str, str], Trace | None]:
+    """Return the headers that a model server got, and the trace of the run if it was kept."""
+    async with serve(replies(completion('{"reply": "done"}'))) as server:
+        client = OpenAIClient(server.url, "none")
+        store = options.get("durable")
+        await flow_of(ask).run(Order(), run_id="one", client=client, **options)
+        await client.aclose()
+        kept = None if store is None else await trace(store)
+        if isinstance(store, Recorder):
+            store.stop()
+        return server.asked[0].headers, kept
+
+
+def test_model_server_is_part_of_trace() -> None:
+    """A model server gets the place of its call in the run's own trace."""
+
+    async def main() -> None:
+        headers, kept = await ask_server(durable=Recorder(MemoryStore(), Nothing()))
+        assert kept is not None
+        call = find_span(kept, "call")
+        assert headers["traceparent"] == f"00-{derive_trace_id('one')}-{call}-01"
+        assert "tracestate" not in headers
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("flags", ["00", "01", "02", "03"])
+def test_flags_and_state_go_on_as_they_came(flags: str) -> None:
+    """A model server gets the flags and the state of the run's caller, sampled or not."""
+
+    async def main() -> None:
+        tags = continuing({**CALLER, "traceparent": f"00-{TRACE}-{SPAN}-{flags}"})
+        store = Recorder(MemoryStore(), Nothing())
+        headers, kept = await ask_server(durable=store, tags=tags)
+        assert kept is not None
+        call = find_span(kept, "call")
+        assert headers["traceparent"] == f"00-{TRACE}-{call}-{flags}"
+        assert headers["tracestate"] == STATE
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("options", [{}, {"durable": MemoryStore()}], ids=["memory", "kept"])
+def test_run_without_recorder_passes_caller_on(options: dict[str, Any]) -> None:
+    """Where no spans are sent, what a run calls lies inside of its caller's span."""
+
+    async def main() -> None:
+        headers, _ = await ask_server(tags=continuing(CALLER), **options)
+        assert {name: headers[name] for name in CALLER} == CALLER
+
+    asyncio.run(main())
+
+
+def test_run_without_trace_sends_no_headers() -> None:
+    """A run with neither caller nor recorder says nothing about traces."""
+
+    async def main() -> None:
+        for options in ({}, {"durable": MemoryStore()}, {"tags": {"a": "b"}}):
+            headers, _ = await ask_server(**options)
+            assert not {"traceparent", "tracestate"} & headers.keys()
+
+    asyncio.run(main())
+
+
+def test_run_begun_inside_of_span_passes_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that the recorder finds in the process is the one of the calls, too."""
+    context = SimpleNamespace(
+        trace_id=int(TRACE, 16),
+        span_id=int(SPAN, 16),
+        trace_flags=1,
+        trace_state=SimpleNamespace(to_header=lambda: STATE),
+    )
+    span = SimpleNamespace(get_span_context=lambda: context)
+    api = SimpleNamespace(get_current_span=lambda: span)
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", api)
+
+    async def main() -> None:
+        store = MaskedStore(Recorder(MemoryStore(), Nothing()), Redaction().data)
+        headers, _ = await ask_server(durable=store)
+        parent = parse_parent(headers["traceparent"])
+        assert parent is not None
+        assert (parent.trace_id, headers["tracestate"]) == (TRACE, STATE)
+        assert parent.span_id != SPAN
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("step", [call_out, call_out_later, ask_with_tool])
+def test_nodes_and_tools_know_their_headers(step: Any) -> None:
+    """A node, what it awaits, and a tool of an agent name their attempt as the parent."""
+
+    async def main() -> None:
+        kept = await run_for_headers(step, Model(tool="look_up"), tags=continuing(CALLER))
+        attempt = find_span(kept, "attempt")
+        expected = {"traceparent": f"00-{TRACE}-{attempt}-01", "tracestate": STATE}
+        assert SEEN
+        assert all(headers == expected for headers in SEEN)
+        assert continuing(SEEN[0]) == SEEN[0]
+
+    asyncio.run(main())
+
+
+def test_each_attempt_has_own_headers() -> None:
+    """Attempts, also after a resume, are parents of their own, and their spans have these ids."""
+    left = [OSError("one"), OSError("two")]
 
     @node
-    async def call(ctx: Context[object], order: Order) -> Reply:
-        seen.update(build_headers(ctx, "one"))
-        return Reply(reply="done")
+    def shaky(order: Order) -> Log:
+        SEEN.append(current_headers())
+        if left:
+            raise left.pop()
+        return Log(log=["up"])
+
+    async def main() -> None:
+        SEEN.clear()
+        flow = Graph("shaky", Shop, input=Order).chain(shaky).build()
+        store = Recorder(MemoryStore(), Nothing())
+        with pytest.raises(ExceptionGroup):
+            await flow.run(Order(), run_id="one", durable=store)
+        with pytest.raises(ExceptionGroup):
+            await flow.resume("one", durable=store)
+        await flow.resume("one", durable=store)
+        kept = await trace(store)
+        store.stop()
+        parents = [parse_parent(headers["traceparent"]) for headers in SEEN]
+        attempts = [span.id for span in kept.spans if span.kind == "attempt"]
+        assert [parent.span_id for parent in parents if parent is not None] == attempts
+        assert len(set(attempts)) == 3
+
+    asyncio.run(main())
+
+
+def test_headers_are_empty_outside_of_runs() -> None:
+    """Outside of a run, and in a run without a trace, there are no headers."""
+    SEEN.clear()
+    assert current_headers() == {}
+    assert flow_of(call_out).run_sync(Order()).output.reply == "done"
+    assert SEEN == [{}]
+
+
+def test_fork_links_to_its_origin() -> None:
+    """A rerun names the last span of the run that it was made of, in that run's trace."""
 
     async def main() -> None:
         store = MemoryStore()
-        await (
-            Graph("out", Shop, input=Order, output=Reply)
-            .chain(call)
-            .build()
-            .run(Order(), run_id="one", durable=store)
-        )
-        attempt = next(span for span in (await trace(store)).spans if span.kind == "attempt")
-        assert parse_remote_parent(seen) == (derive_trace_id("one"), attempt.id)
+        flow = flow_of(call_out)
+        await flow.run(Order(), run_id="one", durable=store, tags=continuing(CALLER))
+        again = await flow.rerun("one", start="call_out", durable=store)
+        old, new = await trace(store), await trace(store, again.result.run_id)
+        assert new.spans[0].origin == (TRACE, old.spans[0].id)
+        assert old.spans[0].origin is None
 
     asyncio.run(main())
+
+
+def test_long_state_loses_whole_entries() -> None:
+    """A state that is too long for a tag loses its last entries, and an invalid one is left out."""
+    state = ",".join(f"v{number}={'x' * 20}" for number in range(12))
+    tag = continuing({**CALLER, "tracestate": state})["tracestate"]
+    assert len(tag) <= 200
+    assert state.startswith(f"{tag},")
+    assert "tracestate" not in continuing({**CALLER, "tracestate": "a=\x00"})
 
 
 @pytest.mark.parametrize(
@@ -57,6 +262,7 @@ def test_build_headers_names_attempt() -> None:
         f"00-{'0' * 32}-{'1' * 16}-01",
         "ff-" + "1" * 32 + "-" + "1" * 16 + "-01",
         "x" * 500,
+        f"00-{'1' * 32}-{'1' * 16}-01-more",
         "00-é",
     ],
 )
@@ -73,30 +279,14 @@ def test_header_name_has_any_case(name: str) -> None:
     assert continuing({"accept": "*/*"}) == {}
 
 
-def test_headers_continue_callers_trace() -> None:
-    """Headers of a run with a caller have its trace, and go on as tags of another run."""
-    place = Place("0123456789abcdef0123", 2)
-    headers = build_headers(place, "one", continuing({"traceparent": f"00-{TRACE}-{SPAN}-00"}))
-    trace_id, span_id = parse_remote_parent(headers)
-    assert trace_id == TRACE
-    assert span_id == derive_attempt_span_id("one", "0123456789abcdef", 2)
-    assert continuing(headers) == headers
-
-
-def test_attempts_have_own_headers() -> None:
-    """Each attempt of an activation is a parent of its own in the trace of the run."""
-    headers = [
-        parse_remote_parent(build_headers(Place("k", attempt), "one")) for attempt in (1, 2, 3)
-    ]
-    assert {trace_id for trace_id, _ in headers} == {derive_trace_id("one")}
-    assert len({span_id for _, span_id in headers}) == 3
-
-
 def test_current_opentelemetry_span_is_continued(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without headers, the current span of OpenTelemetry is the caller, if it is loaded."""
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
     assert continuing() == {}
-    context = SimpleNamespace(trace_id=int(TRACE, 16), span_id=int(SPAN, 16), trace_flags=1)
+    state = SimpleNamespace(to_header=lambda: "")
+    context = SimpleNamespace(
+        trace_id=int(TRACE, 16), span_id=int(SPAN, 16), trace_flags=1, trace_state=state
+    )
     span = SimpleNamespace(get_span_context=lambda: context)
     api = SimpleNamespace(get_current_span=lambda: span)
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", api)

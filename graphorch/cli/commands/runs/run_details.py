@@ -33,7 +33,7 @@ from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import RunHead, RunLog
 from graphorch.text import shorten_run_id
 from graphorch.trace.spans.builder import build_trace
-from graphorch.trace.spans.model import shorten_activation_id
+from graphorch.trace_context import shorten_activation_id
 
 _HEADINGS = ("STEP", "STATUS", "ATTEMPTS", "SECONDS", "CALLS", "TOKENS", "USD")
 
