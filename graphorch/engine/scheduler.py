@@ -349,7 +349,7 @@ class Scheduler:
         attempts, dispatcher = self._attempts, self._dispatcher
         if self.report.ended:
             self.report.take_up(self._services.now())
-        if self.journal is not None or self.settings.tags:
+        if self.journal is not None or self._services.settings.tags:
             self._services.open_trace()
         self.is_under_way, self._in_grace = True, False
         dispatcher.on_final_failure = self._start_grace
