@@ -12,7 +12,7 @@ from typing import Any, cast
 class NotCalled:
     """Base of what is not called itself, though a call of it is understood, to explain that."""
 
-    __slots__ = ()
+    name: str
 
 
 def is_function(value: object) -> bool:
@@ -57,11 +57,102 @@ def is_unfinished(result: object) -> bool:
     return isinstance(result, Awaitable | Generator | AsyncGenerator)
 
 
+def read_verdict(result: object) -> bool | None:
+    """Return what a predicate returned as True or False; None if it is neither.
+
+    A comparison in numpy or torch gives a scalar of its own, which counts by its value.
+    """
+    if getattr(result, "ndim", None) == 0:
+        result = cast("Any", result).item()
+    return result if isinstance(result, bool) else None
+
+
 def discard(result: object) -> None:
     """Close a coroutine that is not awaited, so that Python does not warn of it later."""
     close = getattr(result, "close", None)
     if callable(close) and inspect.iscoroutine(result):
         close()
+
+
+def is_stub(function: object) -> bool:
+    """Return whether a function has no body: `...`, `pass` or a docstring alone.
+
+    Of a function that wraps another one, the innermost counts.
+    """
+    function = inspect.unwrap(find_annotated(function))
+    return _list_returned(function) == ["None"] and _count_steps(function) == 0
+
+
+def never_returns_value(function: object) -> bool:
+    """Return whether a function has a body, and every way through it returns None."""
+    returned = _list_returned(function)
+    return bool(returned) and set(returned) == {"None"} and _count_steps(function) > 0
+
+
+def list_set_attributes(function: object) -> list[tuple[str, str]]:
+    """Return the attributes of its parameters that a function sets: `("draft", "text")`.
+
+    Read off its bytecode, as far as it is plain to see: `draft.text = …` and `draft.text += …`.
+    """
+    import dis
+
+    code = getattr(find_annotated(function), "__code__", None)
+    if code is None:
+        return []
+    parameters = code.co_varnames[: code.co_argcount]
+    steps = list(dis.get_instructions(code))
+    found: list[tuple[str, str]] = []
+    opened: list[tuple[str, str]] = []  # read, in order to be set anew
+    for before, step, after in zip(steps, steps[1:], steps[2:], strict=False):
+        loaded = _name_loaded(before)
+        if loaded in parameters and step.opname == "STORE_ATTR":
+            found.append((loaded, step.argval))
+        elif loaded in parameters and step.opname == "COPY" and after.opname == "LOAD_ATTR":
+            opened.append((loaded, after.argval))
+        elif step.opname == "STORE_ATTR":
+            found += [pair for pair in opened if pair[1] == step.argval]
+    return list(dict.fromkeys(found))
+
+
+def _name_loaded(step: Any) -> str:
+    """Return the local variable that an instruction leaves on top of the stack, or ""."""
+    if not step.opname.startswith("LOAD_FAST") and step.opname != "STORE_FAST_LOAD_FAST":
+        return ""
+    names: object = step.argval  # two for an instruction that does two steps
+    return str(names[-1]) if isinstance(names, tuple) else str(names)
+
+
+def _list_returned(function: object) -> list[str]:
+    """Return for each `return` of a function "None", or "value" for anything else.
+
+    Nothing for what has no bytecode.
+    """
+    import dis
+
+    code = getattr(find_annotated(function), "__code__", None)
+    if code is None:
+        return []
+    returned: list[str] = []
+    before = ""
+    for step in dis.get_instructions(code):
+        if step.opname == "RETURN_CONST":
+            returned.append("None" if step.argval is None else "value")
+        elif step.opname == "RETURN_VALUE":
+            # One that is jumped to returns what another way has left for it.
+            is_known = before == "None" and not step.is_jump_target
+            returned.append("None" if is_known else "value")
+        is_none = step.opname == "LOAD_CONST" and step.argval is None
+        before = "None" if is_none else step.opname
+    return returned
+
+
+def _count_steps(function: object) -> int:
+    """Return how many instructions a function has beside those that enter and leave it."""
+    import dis
+
+    idle = {"RESUME", "NOP", "CACHE", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+    steps = dis.get_instructions(find_annotated(function).__code__)
+    return sum(step.opname not in idle for step in steps)
 
 
 def find_annotated(function: object) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
 
 LONGEST_NAME = 200  # characters
 NAME_RULE = f"Use one line of 1 to {LONGEST_NAME} visible characters."
@@ -11,6 +12,7 @@ RUN_ID_RULE = (
     f"Use up to {LONGEST_NAME} letters, digits, '-', '_' and '.', "
     "beginning with a letter, digit or '_'."
 )
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+\b")
 _RUN_ID = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{LONGEST_NAME - 1}}}")
 
 
@@ -23,12 +25,18 @@ def truncate_repr(value: object, longest: int = 80) -> str:
     """Return the `repr` of a value in at most `longest` characters; its type if that raises.
 
     It does for an integer of 5,000 digits, and for objects of users that have lost what they show.
+    Addresses in memory are left out.
     """
     try:
-        text = repr(value)
+        text = _ADDRESS.sub("", repr(value))
     except Exception as error:  # the class is a user's and may raise anything
         text = f"<{type(value).__name__}, of which repr() raises {type(error).__name__}>"
     return truncate(text, longest)
+
+
+def format_value(value: object) -> str:
+    """Return a value for a message: its type and the beginning of its text; `None` as it is."""
+    return "None" if value is None else f"{type(value).__name__} {truncate_repr(value)}"
 
 
 def truncate_counted(text: str, longest: int, what: str = "more characters") -> str:
@@ -74,6 +82,8 @@ LONGEST_ERROR = 10_000  # characters of what an exception says
 _CUT = re.compile(r"… \([\d,]+ more characters\)")
 KIND = "__graphorch_kind__"
 """Attribute of an exception that stands for one of another class: the name of that class."""
+PLACE = "__graphorch_place__"
+"""Attribute of an exception that a function beside the nodes raised: which function, and where."""
 LINEAGE = "__graphorch_lineage__"
 """Attribute of an exception that stands for others: the names of their classes and of the bases."""
 
@@ -146,7 +156,30 @@ def explain_error(error: BaseException) -> str:
     is_plain_group = type(error).__str__ is BaseExceptionGroup.__str__
     if isinstance(error, BaseExceptionGroup) and is_plain_group:
         text = f"{text}: {'; '.join(map(format_error, error.exceptions))}"  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+    elif type(error).__name__ == "ValidationError" and hasattr(error, "error_count"):
+        text = _explain_validation(error)
+    if place := getattr(error, PLACE, ""):
+        text = f"in {place}: {text}"
     return clean(text, LONGEST_ERROR)
+
+
+def _explain_validation(error: Any) -> str:
+    """Return what a `ValidationError` of pydantic says, in one line, without links."""
+    faults: list[str] = []
+    for fault in error.errors(include_url=False, include_context=False):
+        value = fault["input"]
+        got = f"got {truncate_repr(value)}"
+        if isinstance(value, Coroutine):
+            got = "got a coroutine; write `await` before the call that made it"
+        place = ".".join(map(str, fault["loc"]))
+        faults.append(f"{place}: {fault['msg']}, {got}" if place else f"{fault['msg']}, {got}")
+    return f"{error.title} does not fit: {join_limited(faults, 5)}"
+
+
+def blame(error: Exception, place: str) -> None:
+    """Have an exception say where it was raised, if nothing says it yet."""
+    if not hasattr(error, PLACE):
+        error.__dict__[PLACE] = place  # not by `setattr`, which the class may refuse
 
 
 def format_error(error: BaseException) -> str:

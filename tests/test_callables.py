@@ -7,6 +7,7 @@ import functools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import numpy
 import pytest
 
 from graphorch.callables import (
@@ -14,8 +15,12 @@ from graphorch.callables import (
     find_annotated,
     get_name,
     is_async,
+    is_stub,
     is_unfinished,
+    list_set_attributes,
+    never_returns_value,
     never_runs,
+    read_verdict,
 )
 
 
@@ -95,3 +100,114 @@ def test_callables_have_names() -> None:
         "Waits",
         "Plain",
     ]
+
+
+# ---- bodies --------------------------------------------------------------------------------------
+def dots(x: Any) -> Any: ...
+
+
+def passes(x: Any) -> Any:
+    """Do nothing."""
+
+
+def forgets(x: Any) -> Any:
+    x.upper()
+
+
+def assigns(x: Any) -> Any:
+    prompt = f"Write about {x}."
+    if prompt:
+        return None
+    return
+
+
+def half(x: Any) -> Any:
+    if x:
+        return "text"
+    return None
+
+
+def chooses(x: Any) -> Any:
+    return "text" if x else None
+
+
+def chooses_otherwise(x: Any) -> Any:
+    return None if x else "text"
+
+
+def gives(x: Any) -> Any:
+    return f"Write about {x}."
+
+
+def raises(x: Any) -> Any:
+    raise NotImplementedError
+
+
+@functools.wraps(dots)
+def wrapped(*args: Any) -> Any:
+    return dots(*args)
+
+
+class Dots:
+    def __call__(self, x: Any) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "stub", "never"),
+    [
+        (dots, True, False),
+        (passes, True, False),
+        (Dots(), True, False),
+        (functools.partial(dots), True, False),
+        (wrapped, True, False),
+        (forgets, False, True),
+        (assigns, False, True),
+        (half, False, False),
+        (chooses, False, False),
+        (chooses_otherwise, False, False),
+        (gives, False, False),
+        (raises, False, False),
+        (len, False, False),
+        (lambda x: x, False, False),
+    ],
+)
+def test_body_of_function_is_known(function: Any, stub: bool, never: bool) -> None:
+    """A function without a body is told from one whose every way returns nothing."""
+    assert is_stub(function) is stub
+    assert never_returns_value(function) is never
+
+
+def sets(x: Any, y: Any) -> None:
+    x.a = 1
+    y.b += 2
+    x.a = y.c
+    z = y
+    z.d = x
+    print(x.e, y[0].f)
+
+
+def test_set_attributes_are_listed() -> None:
+    """Attributes that a function sets on its own parameters are found, each once."""
+    assert list_set_attributes(sets) == [("x", "a"), ("y", "b")]
+    assert list_set_attributes(dots) == []
+    assert list_set_attributes(len) == []
+
+
+@pytest.mark.parametrize("value", [True, numpy.bool_(True), numpy.array(True), numpy.int64(3) > 2])
+def test_verdict_is_read_by_value(value: object) -> None:
+    """True is read off what comparisons give, in numpy too."""
+    assert read_verdict(value) is True
+
+
+@pytest.mark.parametrize("value", [False, numpy.bool_(False)])
+def test_verdict_false_is_false(value: object) -> None:
+    """False is False, and not the lack of a verdict."""
+    assert read_verdict(value) is False
+
+
+@pytest.mark.parametrize(
+    "value", [None, "no", 0, 1, [], [True], numpy.int64(1), numpy.array([True]), object()]
+)
+def test_truth_is_no_verdict(value: object) -> None:
+    """What is neither True nor False is no verdict, whatever Python thinks of its truth."""
+    assert read_verdict(value) is None

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
 from graphorch.agents.default_prompt import build_default_prompt
 from graphorch.agents.tools import ROUNDS, Tool, build_tools
-from graphorch.callables import get_name, never_runs
+from graphorch.callables import get_name, is_stub, never_returns_value, never_runs
 from graphorch.errors import GraphError, Problem, WrongOutput
 from graphorch.graph.context import Context
 from graphorch.graph.node import Node1, Node2, Node3, Node4, choose_node_class
 from graphorch.graph.options import NodeOptions, is_count, is_number, options_from
-from graphorch.graph.signature import prompt_signature
+from graphorch.graph.signature import allows_none, prompt_signature
 from graphorch.graph.wrong_calls import shows_right_call
 from graphorch.models.messages import Prompt
 from graphorch.models.structured_output import accepts_any_text
@@ -43,6 +43,8 @@ class AgentCall(Generic[W]):
     tools: tuple[Tool, ...] = ()
     max_tokens: int | None = None
     temperature: float | None = None
+    # Whether the prompt function may return nothing, and its slices are written out.
+    may_be_empty: bool = True
 
     async def __call__(self, ctx: Context[Any], /, *slices: BaseModel | None) -> W:
         """Ask the model of this context's run.
@@ -74,6 +76,12 @@ class AgentCall(Generic[W]):
         """Return the prompt for these slices. Raises `WrongOutput` if it is empty."""
         prompt = self.prompt(*slices)
         if prompt is None:
+            if not self.may_be_empty:
+                raise WrongOutput(
+                    "Its prompt function returned nothing on this way through its body. Return "
+                    "text on every way, or annotate `-> str | None` if the slices are to be "
+                    "written out instead."
+                )
             return build_default_prompt(self.prompt, slices, self.output)
         if not prompt or (isinstance(prompt, str) and not prompt.strip()):
             raise WrongOutput(
@@ -112,9 +120,10 @@ class AgentDecorator(Generic[W]):
         Raises `GraphError` if its signature or an option is wrong.
         """
         name = self._options.get("name") or get_name(prompt)
-        call = self._call(prompt)
         caller = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
         signature = prompt_signature(prompt, self._output, caller)
+        may_be_empty = is_stub(prompt) or allows_none(prompt, caller)
+        call = replace(self._call(prompt), may_be_empty=may_be_empty)
         problems = _check_call(name, call)
         if problems:
             raise GraphError(name, problems, f"node '{name}'")
@@ -172,6 +181,10 @@ def _check_call(name: str, call: AgentCall[Any]) -> list[Problem]:
         problems.append(
             Problem("NODE_SIGNATURE", where, "its prompt function is async or a generator", fix)
         )
+    elif never_returns_value(call.prompt):
+        what = "its prompt function has a body, and returns nothing"
+        fix = "return the prompt, or leave the body to `...` to have the slices written out"
+        problems.append(Problem("NODE_SIGNATURE", where, what, fix))
     if not isinstance(call.model, str) or not call.model.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
         what = f"model={call.model!r} names no model"
         fix = 'name one, or leave it out for "default"'

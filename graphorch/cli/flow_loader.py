@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import logging
 import re
 import sys
 import sysconfig
@@ -24,6 +25,7 @@ from graphorch.flow.graph import Graph
 
 _FILE = re.compile(r"(?P<file>.*\.py)(?::(?P<name>.*))?", re.DOTALL)
 _MODULE_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_DEFINE_FLOW = "Write `flow = graph.build()` at its top level, outside of any function."
 _SAMPLE_NAMES = ("sample", "SAMPLE")
 
 AnyFlow: TypeAlias = Flow[Any, Any, Any]
@@ -70,12 +72,24 @@ def load_flow(reference: str) -> LoadedFlow:
 
 
 def load_flows(reference: str) -> list[LoadedFlow]:
-    """Return the flow that is named, or every flow of the module. Raises as `load_flow` does."""
-    module, source, name = load_module(reference)
-    names = [name] if name else _list_flow_names(module)
-    if not names:
-        raise _no_flow(source)
-    return [_get_flow(module, source, name) for name in names]
+    """Return the flow that is named, or every flow of the module. Raises as `load_flow` does.
+
+    What is suspicious about them is left to the caller, and not logged.
+    """
+    logger = logging.getLogger(Graph.__module__)
+    logger.addFilter(_drop)
+    try:
+        module, source, name = load_module(reference)
+        names = [name] if name else _list_flow_names(module)
+        if not names:
+            raise _no_flow(source)
+        return [_get_flow(module, source, name) for name in names]
+    finally:
+        logger.removeFilter(_drop)
+
+
+def _drop(_: logging.LogRecord) -> bool:
+    return False
 
 
 def _list_flow_names(module: ModuleType) -> list[str]:
@@ -91,10 +105,7 @@ def _list_flow_names(module: ModuleType) -> list[str]:
 
 
 def _no_flow(source: str) -> InputError:
-    return InputError(
-        f"{source} defines no flow. "
-        "Write `flow = graph.build()` at its top level, outside of any function."
-    )
+    return InputError(f"{source} defines no flow. {_DEFINE_FLOW}")
 
 
 def _get_flow(module: ModuleType, source: str, name: str) -> LoadedFlow:
@@ -106,10 +117,11 @@ def _get_flow(module: ModuleType, source: str, name: str) -> LoadedFlow:
     if isinstance(value, Flow):
         flow = cast("AnyFlow", value)
         return LoadedFlow(flow, f"{source}:{name}", _find_sample(module, flow))
-    known = f"Flows in it: {did_you_mean(name, _list_flow_names(module))}"
+    names = _list_flow_names(module)
+    hint = did_you_mean(name, names) if names else _DEFINE_FLOW
     if value is None:
-        raise InputError(f"{source} has no '{name}'. {known}")
-    raise InputError(f"'{name}' in {source} is a {type(value).__name__}, not a flow. {known}")
+        raise InputError(f"{source} has no flow '{name}'. {hint}")
+    raise InputError(f"'{name}' in {source} is a {type(value).__name__}, not a flow. {hint}")
 
 
 def _find_sample(module: ModuleType, flow: AnyFlow) -> BaseModel | None:

@@ -17,7 +17,7 @@ from graphorch.core.retry import find_handler
 from graphorch.core.tree import Activation, Status
 from graphorch.engine.invocation.binding import bind_arguments
 from graphorch.errors import Expired, InputError, Rejected, WrongOutput
-from graphorch.text import clean, truncate, truncate_repr
+from graphorch.text import blame, clean, format_value, truncate, truncate_repr
 
 _LONGEST_VALUE: Final = 400  # characters of a value that a gate shows
 
@@ -44,8 +44,17 @@ def build_question(activation: Activation, now: float) -> PendingQuestion:
     assert step.over is not None
     assert activation.version is not None
     expires = None if step.ask.expires is None else now + step.ask.expires
-    text = clean(str(step.over(activation.version)))
-    return PendingQuestion(text, step.ask.answer, expires)
+    try:
+        text = step.over(activation.version)
+        if not isinstance(text, str):
+            raise WrongOutput(
+                f"'{step.over.name}' returned {format_value(text)}, which is not a text. "
+                "Return the str that the person should read."
+            )
+    except Exception as error:
+        blame(error, f"question of '{step.name}'")
+        raise
+    return PendingQuestion(clean(text), step.ask.answer, expires)
 
 
 def build_answer(

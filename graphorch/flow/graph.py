@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
@@ -37,6 +38,8 @@ from graphorch.graph.wrong_calls import shows_right_call
 
 if TYPE_CHECKING:
     from graphorch.graph.payloads import Missing
+
+_LOG = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=BaseModel)
 I = TypeVar("I", bound=BaseModel)  # noqa: E741
@@ -288,10 +291,16 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         return self
 
     def build(self) -> Flow[I, O, S]:
-        """Build the runnable flow. Raises one `GraphError` with everything that is wrong."""
+        """Build the runnable flow, and log what is suspicious about it as warnings.
+
+        Raises one `GraphError` with everything that is wrong.
+        """
         from graphorch.graph.build import build_plan
 
-        return Flow(build_plan(self.spec))
+        flow: Flow[I, O, S] = Flow(build_plan(self.spec))
+        for warning in flow.warnings:
+            _LOG.warning("warning: graph '%s': %s", self.name, warning)
+        return flow
 
     if not TYPE_CHECKING:
 

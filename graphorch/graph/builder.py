@@ -27,7 +27,15 @@ from graphorch.graph.signature import (
     pure_reads,
     read_return_type,
 )
-from graphorch.graph.spec import ErrorSpec, GraphSpec, LoopSpec, RouteSpec, format_loop_title
+from graphorch.graph.spec import (
+    GO_BACK,
+    ErrorSpec,
+    GraphSpec,
+    LoopSpec,
+    ReturnSpec,
+    RouteSpec,
+    format_loop_title,
+)
 from graphorch.graph.wrong_calls import shows_right_call
 
 S = TypeVar("S", bound=BaseModel)
@@ -117,7 +125,7 @@ class GraphBuilder(Generic[S]):
             spec = LoopSpec(
                 sources=sources,
                 header=header,
-                condition=self.make_function(while_, where),
+                condition=self.make_function(while_, where, (bool,), GO_BACK),
                 max_iterations=max_iterations,
                 exhausted=target or str(exhausted),
                 exhausted_is_node=bool(target),
@@ -230,16 +238,22 @@ class GraphBuilder(Generic[S]):
         spec.errors.extend(copied)
         self._exits[name] = last
 
-    def make_function(self, fn: Callable[..., Any], where: str) -> StateFunction:
+    def make_function(
+        self, fn: Callable[..., Any], where: str, wanted: tuple[type, ...] = (), fix: str = ""
+    ) -> StateFunction:
         """Return a pure function with the slices that it reads.
 
-        A wrong signature becomes a problem at `where`; the function then reads nothing.
+        A wrong signature becomes a problem at `where`; the function then reads nothing. A check
+        compares its return annotation with the types that are `wanted`, and reports it with `fix`.
         """
         try:
-            return StateFunction(fn, pure_reads(fn, where))
+            function = StateFunction(fn, pure_reads(fn, where))
         except GraphError as error:
             self.spec.problems.extend(error.problems)
             return StateFunction(fn, ())
+        if wanted:
+            self.spec.returns.append(ReturnSpec(where, function, wanted, fix))
+        return function
 
     def add_problem(
         self, code: str, where: str, what: str, fix: str, severity: str = "error"

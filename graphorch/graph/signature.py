@@ -153,6 +153,12 @@ def prompt_signature(
     return Signature(reads, (output,), True, None, False, True)
 
 
+def allows_none(fn: Callable[..., object], local: Mapping[str, Any]) -> bool:
+    """Return whether the return annotation of a function says that it may return None."""
+    hint = read_hints(fn, local).get("return")
+    return hint is type(None) or type(None) in typing.get_args(hint)
+
+
 def pure_reads(fn: Callable[..., object], where: str) -> tuple[Read, ...]:
     """Return the slices of a selector, predicate, `over` or `enter`.
 
@@ -362,6 +368,8 @@ def _format_hint(hint: Any) -> str:
 
 
 def _find_name(fn: object) -> str:
+    if isinstance(fn, NotCalled):
+        return fn.name
     return get_name(fn) if callable(fn) else f"{fn!r:.80}"
 
 

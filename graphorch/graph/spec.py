@@ -17,6 +17,9 @@ from graphorch.graph.signature import StateFunction
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+GO_BACK = "return True to go back, False to go on"
+"""What the condition of a loop returns."""
+
 
 @dataclass(slots=True)
 class RouteSpec:
@@ -99,15 +102,26 @@ class FallbackSpec:
     since: int = 3
 
 
+@dataclass(frozen=True, slots=True)
+class ReturnSpec:
+    """What a pure function has to return where it was given; `fix` says so to its author."""
+
+    where: str
+    function: StateFunction
+    wanted: tuple[type, ...]
+    fix: str
+
+
 @dataclass(slots=True)
 class GraphSpec:
     """A whole graph in the order of its declarations.
 
-    `problems` holds what was wrong with the calls themselves. `memory` are slices beside the state
-    that patterns keep for their own nodes, `fallback_memory` those of them that serve fallbacks.
-    `tags` are the labels that model calls carry: a pure function of the state for each, left out
-    where its slices are not assigned yet. `remember` are the slices with which the next turn of a
-    conversation begins, and `migrations` read what graphs of other fingerprints stored.
+    `returns` says what pure functions have to return, and `problems` holds what was wrong with the
+    calls themselves. `memory` are slices beside the state that patterns keep for their own nodes,
+    `fallback_memory` those of them that serve fallbacks. `tags` are the labels that model calls
+    carry: a pure function of the state for each, left out where its slices are not assigned yet.
+    `remember` are the slices with which the next turn of a conversation begins, and `migrations`
+    read what graphs of other fingerprints stored.
     """
 
     name: str
@@ -125,6 +139,7 @@ class GraphSpec:
     asks: dict[str, AskSpec] = field(default_factory=dict[str, AskSpec])
     errors: list[ErrorSpec] = field(default_factory=list[ErrorSpec])
     fallbacks: list[FallbackSpec] = field(default_factory=list[FallbackSpec])
+    returns: list[ReturnSpec] = field(default_factory=list[ReturnSpec])
     problems: list[Problem] = field(default_factory=list[Problem])
     memory: list[type[BaseModel]] = field(default_factory=list[type[BaseModel]])
     fallback_memory: set[type[BaseModel]] = field(default_factory=set[type[BaseModel]])

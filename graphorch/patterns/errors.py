@@ -84,6 +84,8 @@ class Unjudged(GraphorchError):
 
 def check_score(name: str, value: Any, low: float, high: float) -> float:
     """Return a score as a number. Raises `ScoreOutside` unless it lies in `low` … `high`."""
+    if getattr(value, "ndim", None) == 0:  # a scalar of numpy or torch counts by its value
+        value = value.item()
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not low <= value <= high:
         raise ScoreOutside(name, value, low, high)

@@ -23,6 +23,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.engine.attempts.context import NodeContext
+from graphorch.engine.invocation.binding import check_verdict
 from graphorch.errors import BudgetExceeded
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.options import NodeBudget, is_count
@@ -47,6 +48,9 @@ PATIENCE = 2
 
 _OUT_OF_ROUNDS = "max_rounds"
 _MONEY_OVER = "the money set aside is over"
+
+_ACCEPT = "return True to accept the attempt, False for another round"
+_SCORE = "return a number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +237,12 @@ def _draw_progress(
     parts = inputs.add(*loop.slices, optional=True)
     # A slice with required fields is None where its node failed; functions may get it so.
     nullable = [model for model in loop.slices if has_required(model)]
-    accepts = inputs.bind(pattern.read_function(accept, loop.where), nullable)
+    accept_function = pattern.read_function(accept, loop.where, (bool,), _ACCEPT)
+    accepts = inputs.bind(accept_function, f"accept of {loop.where}", nullable)
     scores: Callable[[Sequence[Any]], Any] | None = None
     if score is not None:
-        scores = inputs.bind(pattern.read_function(score, loop.where), nullable)
+        score_function = pattern.read_function(score, loop.where, (float, int), _SCORE)
+        scores = inputs.bind(score_function, f"score of {loop.where}", nullable)
     score_name = getattr(score, "__name__", "score")
     low, high = bounds.scale or (-math.inf, math.inf)
 
@@ -247,7 +253,7 @@ def _draw_progress(
         attempt = loop.attempt(
             **{f"part{number}": model for number, model in enumerate(slices[parts])}
         )
-        accepted = bool(accepts(slices))
+        accepted = check_verdict(f"accept of {loop.where}", accepts(slices), _ACCEPT)
         left = ctx.budget_left.usd if bounds.usd is not None else None
         now = _add_round(old, attempt, value, accepted, left)
         stopped = "accepted"

@@ -27,6 +27,7 @@ from graphorch.graph.spec import ErrorSpec, FallbackSpec, LoopSpec, RouteSpec
 from graphorch.models.errors import AnswerError, NoUsableAnswer
 from graphorch.models.messages import Message, to_messages
 from graphorch.state.reducers import find_reducer
+from graphorch.text import blame
 
 _HIDDEN_NODE = NodeSettings(isolation="inline", asks_models=False)
 
@@ -44,13 +45,24 @@ class InputSlices:
         return slice(start, len(self.reads))
 
     def bind(
-        self, function: StateFunction, optional: Sequence[type[BaseModel]] = ()
+        self, function: StateFunction, place: str, optional: Sequence[type[BaseModel]] = ()
     ) -> Callable[[Sequence[Any]], Any]:
-        """Read what a function of the author reads; return its call with the node's arguments."""
+        """Read what a function of the author reads; return its call with the node's arguments.
+
+        What it raises says that it was raised in `place`.
+        """
         start = len(self.reads)
         self.reads.extend(replace(read, optional=read.model in optional) for read in function.reads)
         end = len(self.reads)
-        return lambda slices: function.fn(*slices[start:end])
+
+        def call(slices: Sequence[Any]) -> Any:
+            try:
+                return function.fn(*slices[start:end])
+            except Exception as error:
+                blame(error, place)
+                raise
+
+        return call
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +121,14 @@ class PatternBuilder:
         """Have a step be left by one of the pattern's nodes."""
         self.builder.set_exit(name, last)
 
-    def read_function(self, fn: Callable[..., Any], where: str) -> StateFunction:
-        """Return a pure function of the author with the slices that it reads."""
-        return self.builder.make_function(fn, where)
+    def read_function(
+        self, fn: Callable[..., Any], where: str, wanted: tuple[type, ...] = (), fix: str = ""
+    ) -> StateFunction:
+        """Return a pure function of the author with the slices that it reads.
+
+        Its return annotation has to fit the types that are `wanted`; `fix` says so.
+        """
+        return self.builder.make_function(fn, where, wanted, fix)
 
     def add_problem(self, code: str, where: str, what: str, fix: str) -> None:
         """Note what is wrong with the pattern itself; `build()` reports it."""

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.engine.attempts.context import NodeContext
+from graphorch.engine.invocation.binding import check_verdict
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.node import Node
 from graphorch.graph.options import is_count
@@ -28,6 +29,8 @@ from graphorch.patterns.pattern_builder import (
     format_slice,
 )
 from graphorch.patterns.types import Feedback, Gated, Repeat, Stop
+
+_LET_PASS = "return True to let the step pass, else False, Repeat(reason) or Stop(reason)"
 
 
 # Its name and docstring stay: they are part of fingerprints of format 1.
@@ -75,7 +78,8 @@ def pipeline(
 def _draw_gate(pattern: PatternBuilder, step: str, gate: Callable[..., Any], attempts: int) -> None:
     memory = pattern.add_memory(f"{step}_gate", GateMemory, GateMemory)
     inputs = InputSlices([Read(memory.model)])
-    judge = inputs.bind(pattern.read_function(gate, f"gate of '{step}'"))
+    where = f"gate of '{step}'"
+    judge = inputs.bind(pattern.read_function(gate, where, (bool, Repeat, Stop), _LET_PASS), where)
     has_not_passed = _wants_repeat(memory)
     has_feedback = pattern.has_slice(Feedback)
 
@@ -83,7 +87,8 @@ def _draw_gate(pattern: PatternBuilder, step: str, gate: Callable[..., Any], att
         before: GateMemory = memory.unwrap(slices[0])
         attempt = before.attempts + 1 if before.repeat else 1
         verdict = judge(slices)
-        passed = verdict is True
+        is_answer = isinstance(verdict, Repeat | Stop)
+        passed = not is_answer and check_verdict(f"The {where}", verdict, _LET_PASS)
         reason = verdict.reason if isinstance(verdict, Repeat | Stop) else ""
         ctx.emit(Gated(step=step, attempt=attempt, passed=passed, reason=reason))
         is_final = isinstance(verdict, Stop)

@@ -112,7 +112,8 @@ def router(
     function = pattern.read_function(by, where)
     confidence: StateFunction | None = None
     if certainty.confidence is not None:
-        confidence = pattern.read_function(certainty.confidence, where)
+        fix = "return a number from 0 to 1"
+        confidence = pattern.read_function(certainty.confidence, where, (float, int), fix)
     labels = _read_labels(pattern, where, by, routes)
     if not name or labels is None or not _check_certainty(pattern, where, certainty):
         return

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from graphorch.agents.agent import AgentCall
 from graphorch.engine.attempts.context import NodeContext
+from graphorch.engine.invocation.binding import list_items
 from graphorch.errors import GraphError
 from graphorch.graph.builder import GraphBuilder, read_labels
 from graphorch.graph.node import Node
@@ -294,7 +295,9 @@ def _draw_tasks(drawn: _Supervisor, tasks: StateFunction, worker_of: Callable[[A
     """Draw the node that checks a plan and hands out the tasks that are ready."""
     pattern, memory, bounds = drawn.pattern, drawn.memory, drawn.bounds
     inputs = InputSlices([Read(memory.model)])
-    list_tasks = inputs.bind(tasks)
+    where = f"supervisor of '{drawn.plan}'"
+    task_type = drawn.job.model_fields["task"].annotation or BaseModel
+    list_tasks = inputs.bind(tasks, f"tasks of {where}")
     names = {worker.label: worker.name for worker in drawn.workers}
 
     def hand_out(ctx: NodeContext, *slices: BaseModel) -> BaseModel:
@@ -304,7 +307,7 @@ def _draw_tasks(drawn: _Supervisor, tasks: StateFunction, worker_of: Callable[[A
             if desk.phase != "replan":
                 desk = type(desk)()
             done = [job for job in desk.jobs if job.status == "done"]
-            planned = list(list_tasks(slices))
+            planned = list_items(f"tasks of {where}", list_tasks(slices), task_type)
             desk.jobs = plan_tasks(
                 planned, done, drawn.job, worker_of, names, bounds.tasks, drawn.plan
             )

@@ -170,10 +170,12 @@ def _check_watchers(option: str, value: object) -> None:
 
 def _check_client(option: str, value: object) -> None:
     if not callable(getattr(value, "complete", None)):
-        hint = ' A model is chosen by model="vendor/model".' if isinstance(value, str) else ""
+        fix = "Give OpenAIClient(…), or a policy."
+        if isinstance(value, str):
+            fix = 'Write model="vendor/model" to choose a model.'
         raise InputError(
-            f"{option} has to be a model client, an object with an async method `complete`, such "
-            f"as OpenAIClient(…) or a policy; got {value!r:.80}.{hint}"
+            f"{option} has to be a model client, an object with an async method `complete`; got "
+            f"{value!r:.80}. {fix}"
         )
 
 

@@ -68,5 +68,5 @@ class OpenRuns:
         raise InputError(
             f"Flow '{self._flow}' has no open run '{run_id}'. A run in memory is kept while it is "
             f"under way or waits for an answer; of those that failed or were stopped, the last "
-            f"{MAX_KEPT}. {hint}"
+            f"{MAX_KEPT}. {hint} Name the journal of a run that is kept in one: durable=PATH."
         )

@@ -12,7 +12,7 @@ Rule 3: an update costs as much as the fields that it sets, not as much as the s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
@@ -36,7 +36,7 @@ from graphorch.state.reducers import (
 )
 from graphorch.state.validators import Validator, field_validators, whole_validator
 from graphorch.state.version import UNSET, FoldedField, Version
-from graphorch.text import truncate_repr
+from graphorch.text import format_value, truncate_repr
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -200,7 +200,7 @@ class Field:
         assert reducer is not None
         if isinstance(error, ValidationError):
             first = error.errors(include_url=False)[0]
-            what = f"returned {_format_value(first['input'])}: {first['msg']}"
+            what = f"returned {format_value(first['input'])}: {first['msg']}"
         else:
             what = f"raised {type(error).__name__}: {error}"
         start = ""
@@ -453,7 +453,7 @@ class AnyWriter:
         if not isinstance(output, BaseModel) or self._schema.mistakes(type(output)):
             state = self._schema.model.__name__
             raise WrongOutput(
-                f"It returned {_format_value(output)}, which is not a slice of the state {state}. "
+                f"It returned {format_value(output)}, which is not a slice of the state {state}. "
                 f"Return a model that {state} inherits from."
             )
         writer = self._writers.get(type(output))
@@ -579,8 +579,19 @@ def _format_declaration(info: FieldInfo) -> str:
 
 
 def _wrong_type(output: object, model: type[BaseModel]) -> WrongOutput:
+    if isinstance(output, Coroutine):
+        output.close()
+        return WrongOutput(
+            f"It returned a coroutine, but declares {model.__name__}. "
+            "Write `await` before the call that made it."
+        )
+    if output is None:
+        return WrongOutput(
+            f"It returned nothing, but declares {model.__name__}. Return a {model.__name__}, or "
+            f"declare `{model.__name__} | None` if it may write nothing."
+        )
     return WrongOutput(
-        f"It returned {_format_value(output)}, but declares {model.__name__}. "
+        f"It returned {format_value(output)}, but declares {model.__name__}. "
         f"Return a {model.__name__}."
     )
 
@@ -593,7 +604,7 @@ def _invalid_value(model: type[BaseModel], error: ValidationError, *place: str) 
     first = max(errors, key=lambda item: len(item["loc"])) if is_other_model else errors[0]
     path = [str(part) for part in (*place, *first["loc"])]
     where = ".".join(part for part in path if not part.startswith(_CHECK_OF_MODEL))
-    value = _format_value(first["input"])
+    value = format_value(first["input"])
     return WrongOutput(f"It returned {model.__name__} with '{where}' = {value}: {first['msg']}.")
 
 
@@ -601,8 +612,3 @@ def _join_names(names: list[str], limit: int = 6) -> str:
     """Return quoted names for a sentence; a long list is cut short."""
     shown = ", ".join(f"'{name}'" for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
-
-
-def _format_value(value: object) -> str:
-    """Return a value for a message: its type and the beginning of its text."""
-    return f"{type(value).__name__} {truncate_repr(value, 80)}"

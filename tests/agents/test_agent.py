@@ -125,6 +125,27 @@ def test_function_without_body_uses_default_prompt() -> None:
     assert call["prompt"] == f"{task}\n\nTopic:\ntides"
 
 
+def test_prompt_that_returns_nothing_on_some_way_fails() -> None:
+    """A body that falls off its end asks no model, unless its annotation says that it may."""
+
+    @agent(output=Draft)
+    def half(t: Topic) -> str:
+        if t.topic == "rivers":
+            return "Write about rivers."
+
+    @agent(output=Draft)
+    def at_will(t: Topic) -> str | None:
+        return "Write about rivers." if t.topic == "rivers" else None
+
+    for made in (half, at_will):
+        assert run(made, Topic(topic="rivers"))[1]["prompt"] == "Write about rivers."
+    context = Asked(None)
+    with pytest.raises(WrongOutput, match="returned nothing on this way through its body"):
+        asyncio.run(half.fn(context, Topic(topic="tides")))
+    assert context.calls == []
+    assert "Topic:\ntides" in run(at_will, Topic(topic="tides"))[1]["prompt"]
+
+
 # ---- the node ----------------------------------------------------------------------------------
 
 
@@ -216,6 +237,13 @@ def number(t: Topic) -> int: ...  # type: ignore[empty-body]
 def five(a: Topic, b: Research, c: Verdict, d: Draft, e: Topic) -> str: ...
 async def waits(t: Topic) -> str: ...
 def fine(t: Topic) -> str: ...
+def forgets(t: Topic) -> str:
+    prompt = f"Write about {t.topic}."
+    prompt.strip()
+
+
+def forgets_too(t: Topic) -> None:
+    t.topic.strip()
 
 
 @pytest.mark.parametrize(
@@ -226,6 +254,10 @@ def fine(t: Topic) -> str: ...
         (number, "its prompt returns int"),
         (five, "reads 5 slices"),
         (waits, "its prompt function is async"),
+        (forgets, "its prompt function has a body, and returns nothing"),
+        (forgets_too, "its prompt function has a body, and returns nothing"),
+        (write, "<agent write> is made already"),
+        (Topic, "Topic is a class, not a function"),
     ],
 )
 def test_wrong_prompt_function_refused(prompt: Callable[..., Any], says: str) -> None:

@@ -132,7 +132,7 @@ def test_unusable_file_is_explained(shell: Shell, body: str, message: str) -> No
         ("esay.py", r"esay\.py does not exist\. Did you mean 'essay\.py'\?"),
         ("sub/essay.py", r"There is no directory 'sub'"),
         ("folder.py", r"folder\.py is a directory"),
-        ("essay.py:flwo", r"essay\.py has no 'flwo'\. Flows in it: Did you mean 'flow'\?"),
+        ("essay.py:flwo", r"essay\.py has no flow 'flwo'\. Did you mean 'flow'\?"),
         ("essay.py:write", r"'write' in essay\.py is a Node1, not a flow"),
         (
             "not_there:flow",

@@ -218,7 +218,7 @@ def test_input_changed_in_place_stays_local() -> None:
     ("wrong", "message"),
     [
         (Log(log=["x"]), "It returned Log Log(log=['x']), but declares Count. Return a Count."),
-        (None, "It returned NoneType None, but declares Count"),
+        (None, "It returned nothing, but declares Count"),
         (Count.model_construct(n="many"), "'n' = str 'many'"),
     ],
 )

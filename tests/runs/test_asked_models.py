@@ -37,7 +37,7 @@ WRONG = [
     ({"endpoints": {"main": KEYED}}, "m", "key from MAIN_KEY, and that variable is not set"),
     ({"policies": {"good": POLICY}}, "policy/good", "Model 'm' has no endpoint"),
     ({}, "gpt-5", "Model 'gpt-5' has no endpoint"),
-    ({}, "policy/nosuch", "Model 'policy/nosuch' has no endpoint"),
+    ({}, "policy/nosuch", "There is no policy 'nosuch': the configuration defines none"),
     ({"endpoints": PLAIN}, "default", "An agent names no model, and there is no default"),
     ({"default_model": "m"}, "default", "Model 'm' has no endpoint"),
 ]

@@ -116,7 +116,7 @@ class Waiting:
         ("watch", ["print"], r"watch holds 'print', which is no function\. Write watch="),
         ("clock", 5, r"clock has to be a plain function that returns the seconds"),
         ("clock", wait, r"clock has to be a plain function that returns the seconds"),
-        ("client", "gpt-5", r"client has to be a model client, .* A model is chosen by model="),
+        ("client", "gpt-5", r'client has to be a model client, .* Write model="vendor/model"'),
         ("client", object(), r"client has to be a model client, an object with an async method"),
         ("model", 5, r"model has to be of type str, got 5\. Write model="),
         ("limits", 5, r"limits has to be of type Limits, got 5\. Write limits=Limits"),

@@ -173,6 +173,10 @@ class NodeContext:
         self._services.publish(TextDelta(self._activation.path, self._activation.step.name, text))
 
 
+# Python names a coroutine that is not awaited by this: authors know the protocol alone.
+NodeContext.complete.__qualname__ = "Context.complete"
+
+
 def _with_tools(client: ModelClient, tools: Sequence[Callable[..., Any]]) -> ModelClient:
     from graphorch.agents.tools import ToolClient
 

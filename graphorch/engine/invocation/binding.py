@@ -6,9 +6,12 @@ it into an event.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from pydantic import BaseModel
+
+from graphorch.callables import discard, read_verdict
 from graphorch.core.events import RouteDecision, Update
 from graphorch.core.tree import Activation, Scope, Token
 from graphorch.errors import (
@@ -22,8 +25,17 @@ from graphorch.errors import (
 )
 from graphorch.graph.edges import Edge
 from graphorch.graph.plan import Step
+from graphorch.graph.spec import GO_BACK
 from graphorch.state.version import Version
-from graphorch.text import LINEAGE, explain_error, format_error, list_kinds, name_error
+from graphorch.text import (
+    LINEAGE,
+    blame,
+    explain_error,
+    format_error,
+    format_value,
+    list_kinds,
+    name_error,
+)
 
 if TYPE_CHECKING:
     from graphorch.graph.payloads import Failure, Missing
@@ -102,16 +114,36 @@ def build_items(activation: Activation) -> list[Update]:
     assert step.over is not None
     assert plan is not None
     assert activation.version is not None
-    value = step.over(activation.version)
-    if step.map is None:
-        return [plan.read_input.update(value)]
-    items = list(value)
-    if len(items) > step.map.max_items:
-        raise TooManyItems(
-            f"{len(items)} items came, and max_items is {step.map.max_items}. "
-            "Raise max_items, or make fewer items."
+    try:
+        value = step.over(activation.version)
+        if step.map is None:
+            return [plan.read_input.update(value)]
+        items = list_items(f"'{step.over.name}'", value, plan.input)
+        if len(items) > step.map.max_items:
+            raise TooManyItems(
+                f"{len(items)} items came, and max_items is {step.map.max_items}. "
+                "Raise max_items, or make fewer items."
+            )
+        return [plan.read_input.update(item) for item in items]
+    except Exception as error:
+        blame(error, _name_function(step, "enter", "over"))
+        raise
+
+
+def list_items(subject: str, value: object, item: type) -> list[Any]:
+    """Return the items that a function gave. Raises `WrongOutput` for what is no list of them."""
+    if isinstance(value, str | bytes | Mapping | BaseModel) or not isinstance(value, Iterable):
+        raise WrongOutput(
+            f"{subject} returned {format_value(value)}, which is not a list of items. "
+            f"Return list[{item.__name__}]."
         )
-    return [plan.read_input.update(item) for item in items]
+    return list(cast("Iterable[Any]", value))
+
+
+def _name_function(step: Step, of_sub: str, of_map: str) -> str:
+    """Return how an error names a function that maps into a flow inside, or out of it."""
+    kind, function = ("sub", of_sub) if step.map is None else ("map", of_map)
+    return f"{function} of {kind} '{step.name}'"
 
 
 def gather_children(activation: Activation) -> Update:
@@ -127,8 +159,12 @@ def gather_children(activation: Activation) -> Update:
         if scope.output is None:
             raise _build_inner_failed("Its flow did not reach its END", inner.scopes)
         assert step.sub is not None
-        output = step.sub.leave(plan.read_output.result(scope.output))
-        return step.writes[0].update(output)
+        result = plan.read_output.result(scope.output)
+        try:
+            return step.writes[0].update(step.sub.leave(result))
+        except Exception as error:
+            blame(error, _name_function(step, "leave", "gather"))
+            raise
     from graphorch.graph.payloads import Missing
 
     results: list[Any] = []
@@ -141,8 +177,12 @@ def gather_children(activation: Activation) -> Update:
             missing.append(Missing(index, _explain_missing(activation, index)))
     _check_enough(activation, results, missing)
     gather = step.map.gather
-    gathered = gather(results, missing) if step.map.wants_missing else gather(results)
-    return step.writes[0].update(gathered)
+    try:
+        gathered = gather(results, missing) if step.map.wants_missing else gather(results)
+        return step.writes[0].update(gathered)
+    except Exception as error:
+        blame(error, _name_function(step, "leave", "gather"))
+        raise
 
 
 class InnerFailed(GraphorchError):
@@ -222,7 +262,15 @@ def evaluate_route(activation: Activation) -> RouteDecision:
     assert version is not None
     exhausted = -1
     for number, loop_exit in enumerate(step.exits):
-        if loop_exit.condition(version):
+        try:
+            held = loop_exit.condition(version)
+            if held is not True and held is not False:
+                held = check_verdict(f"'{loop_exit.condition.name}'", held, GO_BACK)
+        except Exception as error:
+            header = activation.scope.plan.steps[loop_exit.back.target].name
+            blame(error, f"while_ of the loop '{step.name}' → '{header}'")
+            raise
+        if held:
             if activation.iteration(loop_exit.loop) < loop_exit.bound:
                 return RouteDecision(loop=number)
             exhausted = number if exhausted < 0 else exhausted
@@ -236,7 +284,23 @@ def evaluate_route(activation: Activation) -> RouteDecision:
             )
         if loop_exit.exhausted == "node":
             return RouteDecision(exhausted=exhausted)
-    return RouteDecision(exhausted=exhausted, edges=_select_edges(activation, version))
+    try:
+        return RouteDecision(exhausted=exhausted, edges=_select_edges(activation, version))
+    except Exception as error:
+        blame(error, f"the route of '{step.name}'")
+        raise
+
+
+def check_verdict(subject: str, value: object, fix: str) -> bool:
+    """Return what a predicate returned as True or False. Raises `WrongOutput` if it is neither."""
+    verdict = read_verdict(value)
+    if verdict is None:
+        discard(value)
+        raise WrongOutput(
+            f"{subject} returned {format_value(value)}, which is neither True nor False. "
+            f"{fix[:1].upper()}{fix[1:]}."
+        )
+    return verdict
 
 
 def _select_edges(activation: Activation, version: Version) -> tuple[Edge, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 from graphorch.errors import Problem
 from graphorch.graph.checks import (
     assignment,
+    early_reads,
     error_edges,
     joins,
     loop_leaks,
@@ -23,6 +24,7 @@ from graphorch.graph.checks import (
     names,
     nesting,
     options,
+    pure_returns,
     quorums,
     races,
     reachability,
@@ -43,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     reachability.check,
     routes.check,
     loops.check,
+    pure_returns.check,
     loop_leaks.check,
     error_edges.check,
     joins.check,
@@ -52,10 +55,11 @@ CHECKS: tuple[Check, ...] = (
     assignment.check,
     races.check,
     unused_fields.check,
+    early_reads.check,
     memory.check,
 )
 # A node that is not connected would run beside all others: what these would find follows from it.
-ORDER_CHECKS = (assignment.check, races.check, unused_fields.check)
+ORDER_CHECKS = (assignment.check, races.check, unused_fields.check, early_reads.check)
 
 
 @dataclass(frozen=True, slots=True)

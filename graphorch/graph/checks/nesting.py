@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import types
-import typing
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Union
+from collections.abc import Iterator
 
-from graphorch.errors import GraphError, Problem
+from graphorch.errors import Problem
+from graphorch.graph.checks.annotations import (
+    find_element,
+    format_hint,
+    is_clash,
+    read_parameter,
+    read_return,
+)
 from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.checks.quorums import once_inside
 from graphorch.graph.options import is_count
 from graphorch.graph.plan import MapSpec, SubSpec
-from graphorch.graph.signature import inspect_callable, read_hints
 
 MAX_LEVELS = 100
 """Levels of flows inside each other: what describes, draws and estimates them is recursive."""
@@ -36,9 +39,9 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
         yield from _check_sub(sub, f"sub '{name}'")
     yield from _check_extent(graph)
     for name, ask in graph.spec.asks.items():
-        text = _read_return(ask.question.fn)
-        if _is_clash(text, str):
-            what = f"'{ask.question.name}' returns {_format_hint(text)}, but a question is text"
+        text = read_return(ask.question.fn)
+        if is_clash(text, str):
+            what = f"'{ask.question.name}' returns {format_hint(text)}, but a question is text"
             yield Problem(
                 "ASK_QUESTION",
                 f"question of '{name}'",
@@ -83,39 +86,39 @@ def _check_worker(spec: MapSpec, where: str) -> Iterator[Problem]:
         takes = given.reads[0].model
     else:
         takes = spec.flow.input if spec.flow is not None else None
-    if _is_clash(spec.item, takes):
-        what = f"the worker takes {_format_hint(takes)}, but an item is {_format_hint(spec.item)}"
+    if is_clash(spec.item, takes):
+        what = f"the worker takes {format_hint(takes)}, but an item is {format_hint(spec.item)}"
         yield Problem(
             "MAP_WORKER", where, what, "use a worker that takes the items, or items that it takes"
         )
 
 
 def _check_items(spec: MapSpec, where: str) -> Iterator[Problem]:
-    hint = _read_return(spec.over.fn)
-    items = _find_element(hint)
+    hint = read_return(spec.over.fn)
+    items = find_element(hint)
     if hint is not None and items is None:
-        what = f"over '{spec.over.name}' returns {_format_hint(hint)}, which is not a list"
-        yield Problem("MAP_ITEMS", where, what, f"return list[{_format_hint(spec.item)}]")
-    elif _is_clash(items, spec.item):
+        what = f"over '{spec.over.name}' returns {format_hint(hint)}, which is not a list"
+        yield Problem("MAP_ITEMS", where, what, f"return list[{format_hint(spec.item)}]")
+    elif is_clash(items, spec.item):
         what = (
-            f"over '{spec.over.name}' returns items of {_format_hint(items)}, but the worker takes "
-            f"{_format_hint(spec.item)}"
+            f"over '{spec.over.name}' returns items of {format_hint(items)}, but the worker takes "
+            f"{format_hint(spec.item)}"
         )
         yield Problem(
             "MAP_ITEMS",
             where,
             what,
-            f"return list[{_format_hint(spec.item)}], or use another worker",
+            f"return list[{format_hint(spec.item)}], or use another worker",
         )
 
 
 def _check_results(spec: MapSpec, where: str) -> Iterator[Problem]:
-    takes = _read_parameter(spec.gather, 0)
-    results = _find_element(takes)
+    takes = read_parameter(spec.gather, 0)
+    results = find_element(takes)
     name = getattr(spec.gather, "__name__", "function")
-    if (takes is not None and results is None) or _is_clash(spec.result, results):
-        result = _format_hint(spec.result)
-        what = f"gather '{name}' takes {_format_hint(takes)}, but the worker writes {result}"
+    if (takes is not None and results is None) or is_clash(spec.result, results):
+        result = format_hint(spec.result)
+        what = f"gather '{name}' takes {format_hint(takes)}, but the worker writes {result}"
         yield Problem("MAP_RESULTS", where, what, f"take list[{result}]")
     if spec.on_item_error == "collect" and not spec.wants_missing:
         what = f"on_item_error=\"collect\", but gather '{name}' does not take the missing items"
@@ -159,81 +162,17 @@ def _check_bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
 
 
 def _check_sub(sub: SubSpec, where: str) -> Iterator[Problem]:
-    given, taken = _read_return(sub.enter.fn), _read_parameter(sub.leave, 0)
-    if _is_clash(given, sub.flow.input):
+    given, taken = read_return(sub.enter.fn), read_parameter(sub.leave, 0)
+    if is_clash(given, sub.flow.input):
         what = (
-            f"enter '{sub.enter.name}' returns {_format_hint(given)}, but flow '{sub.flow.name}' "
-            f"takes {_format_hint(sub.flow.input)}"
+            f"enter '{sub.enter.name}' returns {format_hint(given)}, but flow '{sub.flow.name}' "
+            f"takes {format_hint(sub.flow.input)}"
         )
-        yield Problem("SUB_ENTER", where, what, f"return a {_format_hint(sub.flow.input)}")
-    if _is_clash(sub.flow.output, taken):
+        yield Problem("SUB_ENTER", where, what, f"return a {format_hint(sub.flow.input)}")
+    if is_clash(sub.flow.output, taken):
         name = getattr(sub.leave, "__name__", "function")
         what = (
-            f"leave '{name}' takes {_format_hint(taken)}, but flow '{sub.flow.name}' gives "
-            f"{_format_hint(sub.flow.output)}"
+            f"leave '{name}' takes {format_hint(taken)}, but flow '{sub.flow.name}' gives "
+            f"{format_hint(sub.flow.output)}"
         )
-        yield Problem("SUB_LEAVE", where, what, f"take a {_format_hint(sub.flow.output)}")
-
-
-# ---- annotations -------------------------------------------------------------------------------
-def _read_return(fn: Callable[..., Any]) -> Any:
-    """Return the return annotation of a function, or None if it has none that can be read."""
-    return _read_hints(fn).get("return")
-
-
-def _read_parameter(fn: Callable[..., Any], position: int) -> Any:
-    """Return the annotation of a parameter, or None if it has none that can be read."""
-    try:
-        parameters = list(inspect_callable(fn).parameters.values())
-    except GraphError:
-        return None
-    if position >= len(parameters):
-        return None
-    return _read_hints(fn).get(parameters[position].name)
-
-
-def _read_hints(fn: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return read_hints(fn, {})
-    # a name that is known to the type checker alone, or a callable without annotations
-    except (GraphError, TypeError):
-        return {}
-
-
-def _find_element(hint: Any) -> Any:
-    """Return the type of an annotated list's elements.
-
-    `object` if the annotation does not name it, None if it is not a list.
-    """
-    if hint is Any:
-        return object
-    origin = typing.get_origin(hint) or hint
-    # A text is a sequence too, but not a list of items.
-    is_list = isinstance(origin, type) and issubclass(origin, Sequence)
-    if not is_list or issubclass(origin, str | bytes):
-        return None
-    arguments = typing.get_args(hint)
-    return arguments[0] if arguments else object
-
-
-def _is_clash(given: Any, wanted: Any) -> bool:
-    """Return whether no value of type `given` is one of type `wanted`.
-
-    False if the annotations are too vague to know.
-    """
-    if typing.get_origin(given) in (Union, types.UnionType):
-        return any(_is_clash(part, wanted) for part in typing.get_args(given))
-    vague = (object, Any)  # `Any` is a class, from Python 3.11 on
-    if given in vague or wanted in vague:
-        return False
-    if not (isinstance(given, type) and isinstance(wanted, type)):
-        return False
-    return not issubclass(given, wanted)
-
-
-def _format_hint(hint: Any) -> str:
-    arguments = typing.get_args(hint)
-    name = getattr(hint, "__name__", str(hint).removeprefix("typing."))
-    if arguments:
-        return f"{name}[{', '.join(_format_hint(argument) for argument in arguments)}]"
-    return "…" if hint is ... else name
+        yield Problem("SUB_LEAVE", where, what, f"take a {format_hint(sub.flow.output)}")

@@ -20,7 +20,10 @@ from graphorch.state.slices import Schema
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`STATE_ANNOTATION`, `SLICE_PRIVATE`, `REDUCER`, `SLICE_MISSING`, and `SLICE_DIFFERS`."""
+    """`STATE_ANNOTATION`, `SLICE_PRIVATE`, `REDUCER`, `SLICE_MISSING` and `SLICE_DIFFERS`.
+
+    `SLICE_SHARED` is a warning.
+    """
     state = graph.spec.state
     try:
         schema = Schema(state, graph.spec.memory)
@@ -30,6 +33,7 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
         yield Problem("STATE_ANNOTATION", f"state {state.__name__}", what, fix)
         return
     yield from _check_private_attributes(state)
+    yield from _check_shared_fields(graph)
     yield from _check_reducers(schema)
     compared: set[type[BaseModel]] = {state, *graph.spec.memory}
     for where, verb, model in _collect_uses(graph):
@@ -63,6 +67,32 @@ def _check_private_attributes(state: type[BaseModel]) -> Iterator[Problem]:
             "to the run as `resources=`"
         )
         yield Problem("SLICE_PRIVATE", f"state {state.__name__}", what, fix)
+
+
+def _check_shared_fields(graph: CheckedGraph) -> Iterator[Problem]:
+    """Yield pairs of slices in use that declare a field of one name without knowing each other."""
+    state = graph.spec.state
+    used = {model for _, _, model in _collect_uses(graph)} - {state}
+    owners = [item for item in _list_slices(state) if any(issubclass(part, item) for part in used)]
+    shared: dict[tuple[type[BaseModel], type[BaseModel]], list[str]] = {}
+    for name in state.model_fields:
+        declaring = [item for item in owners if _declares_first(item, name)]
+        for second in declaring[1:]:
+            shared.setdefault((declaring[0], second), []).append(f"'{name}'")
+    for (first, second), names in shared.items():
+        noun = "field" if len(names) == 1 else "fields"
+        what = (
+            f"slices {first.__name__} and {second.__name__} share the {noun} {', '.join(names)}: "
+            "what is written to one of them is read from the other"
+        )
+        fix = "use another name in one of them; if it is meant, declare it in one slice and inherit"
+        yield Problem("SLICE_SHARED", f"state {state.__name__}", what, fix, "warning")
+
+
+def _declares_first(model: type[BaseModel], name: str) -> bool:
+    """Return whether a slice has a field that none of its bases has."""
+    bases = (base for base in model.__mro__[1:] if issubclass(base, BaseModel))
+    return name in model.model_fields and all(name not in base.model_fields for base in bases)
 
 
 def _check_reducers(schema: Schema) -> Iterator[Problem]:

@@ -1,16 +1,23 @@
-"""Warnings about fields that are written but never read, or read but never written."""
+"""Warnings about fields that are written but never read, set in vain, or never written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from pydantic import BaseModel
+
+from graphorch.callables import list_set_attributes
 from graphorch.errors import Problem
 from graphorch.graph.checks.checked_graph import CheckedGraph
+from graphorch.graph.node import Node
+from graphorch.graph.signature import inspect_callable
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`UNREAD_WRITE` and `NEVER_WRITTEN`."""
+    """`UNREAD_WRITE`, `LOST_CHANGE` and `NEVER_WRITTEN`."""
     yield from _check_unread(graph)
+    yield from _check_lost_changes(graph)
     yield from _check_never_written(graph)
 
 
@@ -42,6 +49,35 @@ def _check_unread(graph: CheckedGraph) -> Iterator[Problem]:
                 "read it, make it part of the output, or drop it",
                 "warning",
             )
+
+
+def _check_lost_changes(graph: CheckedGraph) -> Iterator[Problem]:
+    """Yield nodes that set a field of a slice which they do not return.
+
+    What a node reads is a copy of its own, which no other node sees.
+    """
+    for node in graph.nodes:
+        if node.kind != "node" or not node.options.asks_models:
+            continue
+        models = _list_parameters(node)
+        for parameter, attribute in list_set_attributes(node.fn):
+            model = models.get(parameter)
+            if model is None or attribute not in model.model_fields:
+                continue
+            if not any(attribute in written.model_fields for written in node.signature.writes):
+                what = (
+                    f"it sets '{parameter}.{attribute}' of its own copy of {model.__name__}, "
+                    "which no other node sees"
+                )
+                fix = f"return the slice that it changes: -> {model.__name__}"
+                yield Problem("LOST_CHANGE", f"node '{node.name}'", what, fix, "warning")
+
+
+def _list_parameters(node: Node[Any]) -> dict[str, type[BaseModel]]:
+    """Return the slices that the function of a node reads, by the names of its parameters."""
+    names = list(inspect_callable(node.fn).parameters)[node.signature.has_context :]
+    reads = node.signature.reads
+    return {name: read.model for name, read in zip(names, reads, strict=False) if read.model}
 
 
 def _check_never_written(graph: CheckedGraph) -> Iterator[Problem]:

@@ -41,9 +41,18 @@ def explain_policy(config: Config, name: str, environment: Mapping[str, str] = o
     if bare_name in config.policies:
         return "\n".join(explanation.describe_policy(bare_name, ""))
     if name.startswith(POLICY_PREFIX) and not config.passes_policies_on():
-        hint = did_you_mean(bare_name, config.policies)
-        raise InputError(f"There is no policy '{bare_name}'. {hint}")
+        raise InputError(explain_missing_policy(config, bare_name))
     return "\n".join(explanation.describe_target(TargetConfig(model=name), ""))
+
+
+def explain_missing_policy(config: Config, name: str) -> str:
+    """Return what to say of a policy that the configuration does not define."""
+    if config.policies:
+        return f"There is no policy '{name}'. {did_you_mean(name, config.policies)}"
+    return (
+        f"There is no policy '{name}': the configuration defines none. Add [policies.{name}] with "
+        "kind and targets to graphorch.toml, or name a model."
+    )
 
 
 @dataclass(frozen=True, slots=True)

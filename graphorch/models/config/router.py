@@ -23,6 +23,7 @@ from graphorch.models.budgets.spend_store import SqliteSpend
 from graphorch.models.client import ModelClient, OnText, close, prepare
 from graphorch.models.config.accounts import AccountFactory, open_spend_store
 from graphorch.models.config.environment import merge_environment
+from graphorch.models.config.explanation import explain_missing_policy
 from graphorch.models.config.schema import (
     DEFAULT_MODEL,
     POLICY_PREFIX,
@@ -234,9 +235,9 @@ class Router:
             if policy_name in policies:
                 return self._build_policy(name, policies[policy_name])
             # Not in the file: it may be a policy of the gateway's own.
-            if not self._open_connection(target).gateway.owns_policies:
-                hint = did_you_mean(policy_name, policies)
-                raise InputError(f"There is no policy '{policy_name}'. {hint}")
+            has_endpoint = bool(self.config.endpoints)
+            if not has_endpoint or not self._open_connection(target).gateway.owns_policies:
+                raise InputError(explain_missing_policy(self.config, policy_name))
         candidates = [self._share_target(target)]
         return Policy(name, ListedOrder("direct"), candidates, runtime=self._parts.runtime)
 

@@ -55,6 +55,11 @@ class Case(Topic, Research, Draft, Verdict, Notes, Kind, Legal, Money, Next, Pla
 
 
 @node
+def compose(t: Topic, r: Research) -> Draft:
+    return Draft(draft=r.research)
+
+
+@node
 def outline(t: Topic) -> Research:
     return Research(research=t.topic)
 
@@ -142,7 +147,7 @@ def case(output: type[BaseModel] = Draft) -> Sketch:
 
 
 def test_pipeline() -> None:
-    clean(case().chain(research, write, judge, improve))
+    clean(case().chain(research, compose, judge, improve))
 
 
 def test_pipeline_with_gates() -> None:
@@ -192,7 +197,7 @@ def test_fan_out() -> None:
 def test_fan_out_with_revision() -> None:
     """Both `merge` and `improve` write the draft, and `improve` may not run."""
     sketch = case()
-    sketch.chain(research, [legal, money], merge, judge)
+    sketch.chain(classify, research, [legal, money], merge, judge)
     sketch.route(judge, kind_of).when("math", improve).when("prose", END).exhaustive()  # type: ignore[arg-type]
     clean(sketch)
 
@@ -225,13 +230,13 @@ def test_router_with_joined_branches() -> None:
     """Router whose branches meet again."""
     sketch = case()
     sketch.route(classify, kind_of).when("math", solve).when("prose", [research]).exhaustive()
-    sketch.chain(research, write)
-    sketch.chain([solve, write], judge, improve)
+    sketch.chain(research, compose)
+    sketch.chain([solve, compose], judge, improve)
     clean(sketch)
 
 
 def test_hierarchy() -> None:
-    team = build_plan(case().chain(research, write, judge, improve).spec)
+    team = build_plan(case().chain(research, compose, judge, improve).spec)
     sketch = case()
     item, two = (
         sketch.sub("one", team, to_topic, to_notes),

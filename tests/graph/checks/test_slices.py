@@ -215,3 +215,56 @@ def test_wrong_reducers_are_refused() -> None:
         "REDUCER at field 'kind': it names the class Sum, of which an instance is a reducer\n"
         "    fix: write an instance: Sum(…)",
     ]
+
+
+class Question(BaseModel):
+    text: str = ""
+    asked: bool = False
+
+
+class Answer(BaseModel):
+    text: str = ""
+    asked: bool = False
+
+
+class Edited(Answer):
+    text: str = "edited"
+
+
+class Apart(BaseModel):
+    text: str = ""
+
+
+class Talk(Question, Edited, Apart): ...
+
+
+@node
+def reply(question: Question) -> Answer:
+    return Answer(text=question.text)
+
+
+@node
+def edit(answer: Answer) -> Edited:
+    return Edited(text=answer.text)
+
+
+def test_shared_field_is_a_warning() -> None:
+    """Two slices that declare the same fields on their own share them, which is suspicious."""
+    sketch = Sketch(Talk, Question, Answer)
+    sketch.chain(reply, edit)
+    assert list_problems(sketch, warnings=True) == [
+        "SLICE_SHARED at state Talk: slices Question and Answer share the fields 'text', 'asked': "
+        "what is written to one of them is read from the other\n"
+        "    fix: use another name in one of them; if it is meant, declare it in one slice and "
+        "inherit"
+    ]
+
+
+def test_inherited_field_is_not_shared() -> None:
+    """A field that a slice inherits, or declares again, is meant; so is one that nothing uses."""
+    sketch = Sketch(Talk, Answer, Edited)
+    sketch.chain(edit)
+    assert list_problems(sketch, warnings=True) == []
+    sketch = Sketch(Talk, Talk, Talk)
+    sketch.chain(edit)
+    assert list_problems(sketch, warnings=True) == []

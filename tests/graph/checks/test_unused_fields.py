@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from pydantic import BaseModel
 
 from graphorch.graph.build import build_plan
-from graphorch.graph.node import node
+from graphorch.graph.context import Context
+from graphorch.graph.node import Node, node
 from tests.graph.content import Content, Draft, Sketch, dash, list_problems, look, note
 
 
@@ -66,9 +70,54 @@ def test_never_written_field_is_a_warning() -> None:
     ]
 
 
-def test_whole_slice_or_nothing_is_fine() -> None:
-    """A slice of defaults that nothing writes may be meant as settings."""
-    for steps in ([explain, read_grade], [read_grade]):
-        sketch = Sketch(Grades, Empty, Score)
-        sketch.chain(*steps)
-        assert list_problems(sketch, warnings=True) == []
+def test_whole_slice_is_fine() -> None:
+    """A slice that is written as a whole is read as a whole."""
+    sketch = Sketch(Grades, Empty, Score)
+    sketch.chain(explain, read_grade)
+    assert list_problems(sketch, warnings=True) == []
+
+
+@node
+def set_reason(g: Grade) -> None:
+    g.reason = "late"
+
+
+@node
+def raise_score(g: Grade) -> None:
+    g.score += 1
+
+
+@node
+def set_in_vain(ctx: Context, g: Grade) -> Empty:
+    g.reason = "late"
+    return Empty()
+
+
+@node
+def set_and_return(g: Grade) -> Grade:
+    g.reason = "late"
+    return g
+
+
+@node
+def set_another(g: Grade) -> None:
+    other = Grade()
+    other.reason = g.reason
+
+
+@pytest.mark.parametrize("step", [set_reason, raise_score, set_in_vain])
+def test_change_of_own_copy_is_lost(step: Node[Any]) -> None:
+    """A node that sets a field of a slice, and does not return it, changes its own copy only."""
+    sketch = Sketch(Grades, Grade, Score)
+    sketch.chain(step)
+    (warning,) = list_problems(sketch, warnings=True)
+    assert warning.startswith(f"LOST_CHANGE at node '{step.name}': it sets 'g.")
+    assert warning.endswith("fix: return the slice that it changes: -> Grade")
+
+
+@pytest.mark.parametrize("step", [set_and_return, set_another])
+def test_returned_change_is_kept(step: Node[Any]) -> None:
+    """A change that is returned is not lost, and one of another object is none of a slice."""
+    sketch = Sketch(Grades, Grade, Grade)
+    sketch.chain(step)
+    assert list_problems(sketch, warnings=True) == []
