@@ -62,9 +62,10 @@ def read_verdict(result: object) -> bool | None:
 
     A comparison in numpy or torch gives a scalar of its own, which counts by its value.
     """
-    if getattr(result, "ndim", None) == 0:
-        result = cast("Any", result).item()
-    return result if isinstance(result, bool) else None
+    value: Any = result
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
+    return value if isinstance(value, bool) else None
 
 
 def discard(result: object) -> None:
@@ -118,8 +119,8 @@ def _name_loaded(step: Any) -> str:
     """Return the local variable that an instruction leaves on top of the stack, or ""."""
     if not step.opname.startswith("LOAD_FAST") and step.opname != "STORE_FAST_LOAD_FAST":
         return ""
-    names: object = step.argval  # two for an instruction that does two steps
-    return str(names[-1]) if isinstance(names, tuple) else str(names)
+    names: Any = step.argval  # two for an instruction that does two steps
+    return names if isinstance(names, str) else str(names[-1])
 
 
 def _list_returned(function: object) -> list[str]:

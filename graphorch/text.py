@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 LONGEST_NAME = 200  # characters
@@ -149,27 +150,34 @@ def _name_class(kind: type) -> str:
 
 def explain_error(error: BaseException) -> str:
     """Return what an exception says, with the parts of a group, escaped and cut."""
+    place = _name_place(error)
     try:
-        text = str(error)
+        text = _explain_validation(error) if _is_of_pydantic(error) else str(error)
     except Exception as broken:  # the class is a user's and may raise anything
         text = f"(its message cannot be shown: {type(broken).__name__})"
     is_plain_group = type(error).__str__ is BaseExceptionGroup.__str__
     if isinstance(error, BaseExceptionGroup) and is_plain_group:
         text = f"{text}: {'; '.join(map(format_error, error.exceptions))}"  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
-    elif type(error).__name__ == "ValidationError" and hasattr(error, "error_count"):
-        text = _explain_validation(error)
-    if place := getattr(error, PLACE, ""):
-        text = f"in {place}: {text}"
-    return clean(text, LONGEST_ERROR)
+    return clean(place + text, LONGEST_ERROR)
+
+
+def _name_place(error: object) -> str:
+    place = getattr(error, PLACE, "")
+    return f"in {place}: " if place else ""
+
+
+def _is_of_pydantic(error: object) -> bool:
+    """Return whether an exception is a `ValidationError`, without importing pydantic for it."""
+    return type(error).__name__ == "ValidationError" and hasattr(error, "error_count")
 
 
 def _explain_validation(error: Any) -> str:
     """Return what a `ValidationError` of pydantic says, in one line, without links."""
     faults: list[str] = []
     for fault in error.errors(include_url=False, include_context=False):
-        value = fault["input"]
+        value: object = fault["input"]
         got = f"got {truncate_repr(value)}"
-        if isinstance(value, Coroutine):
+        if inspect.iscoroutine(value):
             got = "got a coroutine; write `await` before the call that made it"
         place = ".".join(map(str, fault["loc"]))
         faults.append(f"{place}: {fault['msg']}, {got}" if place else f"{fault['msg']}, {got}")

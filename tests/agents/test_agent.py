@@ -129,7 +129,7 @@ def test_prompt_that_returns_nothing_on_some_way_fails() -> None:
     """A body that falls off its end asks no model, unless its annotation says that it may."""
 
     @agent(output=Draft)
-    def half(t: Topic) -> str:
+    def half(t: Topic) -> str:  # pyright: ignore[reportReturnType]
         if t.topic == "rivers":
             return "Write about rivers."
 
@@ -237,7 +237,7 @@ def number(t: Topic) -> int: ...  # type: ignore[empty-body]
 def five(a: Topic, b: Research, c: Verdict, d: Draft, e: Topic) -> str: ...
 async def waits(t: Topic) -> str: ...
 def fine(t: Topic) -> str: ...
-def forgets(t: Topic) -> str:
+def forgets(t: Topic) -> str:  # pyright: ignore[reportReturnType]
     prompt = f"Write about {t.topic}."
     prompt.strip()
 

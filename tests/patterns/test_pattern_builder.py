@@ -56,9 +56,11 @@ def build() -> tuple[Graph[Any, Any, Any], PatternBuilder]:
 def test_functions_share_read_slices() -> None:
     """Each function gets its own part of the arguments of the node."""
     slices = InputSlices()
-    first = slices.bind(StateFunction(lambda a, b: (a, b), (Read(Topic), Read(Draft))), [Draft])
+    first = slices.bind(
+        StateFunction(lambda a, b: (a, b), (Read(Topic), Read(Draft))), "first", [Draft]
+    )
     second = slices.add(Notes, optional=True)
-    third = slices.bind(StateFunction(lambda a: a, (Read(Topic),)))
+    third = slices.bind(StateFunction(lambda a: a, (Read(Topic),)), "third")
     arguments = ["t", "d", "n", "t again"]
     assert (first(arguments), arguments[second], third(arguments)) == (
         ("t", "d"),

@@ -179,7 +179,7 @@ def test_wrong_type_is_refused_with_value() -> None:
         match=r"It returned Topic Topic\(topic='t'\), but declares Draft. Return a Draft.",
     ):
         SCHEMA.writer(Draft).update(Topic(topic="t"))
-    with pytest.raises(WrongOutput, match=r"It returned NoneType None, but declares Draft"):
+    with pytest.raises(WrongOutput, match=r"It returned nothing, but declares Draft"):
         SCHEMA.writer(Draft).update(None)
 
 
@@ -515,7 +515,7 @@ def test_failing_reducer_names_field_and_writers() -> None:
     for name, what in {
         "nothing": r"'add' of field 'nothing' raised TypeError: .* written by 'first', "
         r"beginning with the default None",
-        "typed": r"'.*<lambda>' of field 'typed' returned NoneType None: Input should be a valid "
+        "typed": r"'.*<lambda>' of field 'typed' returned None: Input should be a valid "
         r"list\. .* written by 'first', 'second'",
     }.items():
         for _ in range(2):

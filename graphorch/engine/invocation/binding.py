@@ -130,14 +130,15 @@ def build_items(activation: Activation) -> list[Update]:
         raise
 
 
-def list_items(subject: str, value: object, item: type) -> list[Any]:
+def list_items(subject: str, value: object, item: Any) -> list[Any]:
     """Return the items that a function gave. Raises `WrongOutput` for what is no list of them."""
-    if isinstance(value, str | bytes | Mapping | BaseModel) or not isinstance(value, Iterable):
-        raise WrongOutput(
-            f"{subject} returned {format_value(value)}, which is not a list of items. "
-            f"Return list[{item.__name__}]."
-        )
-    return list(cast("Iterable[Any]", value))
+    items: Any = value
+    if isinstance(items, Iterable) and not isinstance(items, str | bytes | Mapping | BaseModel):
+        return list(cast("Iterable[Any]", items))
+    raise WrongOutput(
+        f"{subject} returned {format_value(value)}, which is not a list of items. "
+        f"Return list[{item.__name__}]."
+    )
 
 
 def _name_function(step: Step, of_sub: str, of_map: str) -> str:

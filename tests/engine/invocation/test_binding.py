@@ -208,7 +208,12 @@ def test_update_holds_fields_set(fn: Any, output: object, update: dict[str, Any]
             "It returned Number, but declares that it returns None. "
             "Annotate the slice that it writes.",
         ),
-        (counts, None, "It returned NoneType None, but declares Number. Return a Number."),
+        (
+            counts,
+            None,
+            "It returned nothing, but declares Number. Return a Number, or declare "
+            "`Number | None` if it may write nothing.",
+        ),
         (counts, Log(), "It returned Log Log(log=[]), but declares Number. Return a Number."),
         (both, Number(), "It returned Number, but declares a tuple of 2 slices. Return them all."),
         (
