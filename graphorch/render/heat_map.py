@@ -15,7 +15,14 @@ from typing import Literal
 from graphorch.errors import InputError, did_you_mean
 from graphorch.render.layout.engine import Engine, layout
 from graphorch.render.picture.model import Picture
-from graphorch.render.picture.overlay import Mark, Overlay, format_cost, format_seconds, format_usd
+from graphorch.render.picture.overlay import (
+    Mark,
+    Overlay,
+    Swatch,
+    format_cost,
+    format_seconds,
+    format_usd,
+)
 from graphorch.render.svg.document import draw
 from graphorch.render.svg.theme import Palette, Theme
 
@@ -23,7 +30,15 @@ Measure = Literal["cost", "p50", "p95", "errors", "visits"]
 MEASURES: tuple[Measure, ...] = ("cost", "p50", "p95", "errors", "visits")
 
 _HOTTEST = 0.55  # opacity of the red; text keeps a contrast of 4.5 to 1 on it in both themes
-_CHANGED, _ADDED, _GONE = "217,119,6", "22,163,74", "220,38,38"
+_HOT = "220,38,38"
+_TAKEN_OVER = "taken over"
+# How a box differs: its colour, and what the legend says.
+_CHANGED = Swatch("217,119,6", 0.35, "other result or visits")
+_AGAIN = Swatch("37,99,235", 0.3, "ran again, same result")
+_ADDED = Swatch("22,163,74", _HOTTEST, "only now")
+_GONE = Swatch("220,38,38", _HOTTEST, "only before")
+_SAME = Swatch("255,255,255", 0.0, "the same")
+_REUSED = Swatch("255,255,255", 0.0, "the same, or taken over without running")
 _PLAIN_ID = re.compile(r'["\\<>&]')
 
 
@@ -47,19 +62,22 @@ def heat_map(
     heats: Mapping[str, Heat],
     by: Measure,
     *,
+    reused: frozenset[str] = frozenset(),
     title: str = "",
     theme: Theme = "auto",
     engine: Engine = "auto",
 ) -> str:
     """Draw a picture with every box as red as its figure is large, and its figures beside its name.
 
-    Raise `InputError` for an unknown measure.
+    `reused` names boxes whose results were taken over from another run: they did not run. Raise
+    `InputError` for an unknown measure.
     """
     if by not in MEASURES:
         raise InputError(f"There is no heat '{by}'. {did_you_mean(str(by), MEASURES)}")
     values = {id_: _value(heat, by) for id_, heat in heats.items() if heat.visits}
     most = max(values.values(), default=0.0)
-    marks = {
+    marks = {id_: Mark("done", note=_TAKEN_OVER) for id_ in reused}
+    marks |= {
         id_: Mark("done", heat.visits, note=_note(heat, by))
         for id_, heat in heats.items()
         if heat.visits
@@ -67,13 +85,22 @@ def heat_map(
     scale = _NAMES[by]
     if most:
         scale += f", up to {_shown(most, by)}"
-    overlay = Overlay(marks, title=" · ".join(part for part in (title, scale) if part))
-    svg = _drawn(picture, overlay, theme, engine)
+    title = " · ".join(part for part in (title, scale) if part)
+    svg = _drawn(picture, Overlay(marks, title=title, swatches=_scale(most, by)), theme, engine)
     # Where every figure is zero, nothing is red.
     colours = {
-        id_: ("220,38,38", _HOTTEST * (value / (most or 1.0))) for id_, value in values.items()
+        id_: Swatch(_HOT, _HOTTEST * (value / (most or 1.0)), "") for id_, value in values.items()
     }
     return _colour_boxes(svg, colours, theme)
+
+
+def _scale(most: float, by: Measure) -> tuple[Swatch, ...]:
+    """Return what the shades of red mean: nothing, half of the most, the most."""
+    shares = (0.0, 0.5, 1.0) if most else (0.0,)
+    return tuple(
+        Swatch(_HOT, _HOTTEST * share, _shown(most * share, by) if share else "0")
+        for share in shares
+    )
 
 
 def difference_map(
@@ -82,30 +109,51 @@ def difference_map(
     after: Mapping[str, Heat],
     *,
     changed: frozenset[str] = frozenset(),
+    reused: frozenset[str] = frozenset(),
     title: str = "",
     theme: Theme = "auto",
     engine: Engine = "auto",
 ) -> str:
-    """Draw how a run differs from an earlier one.
+    """Draw how a run differs from an earlier one; the legend explains the colours.
 
-    Amber is different (`changed` names boxes whose results are), green ran only now, red only
-    before.
+    `changed` names boxes whose results are other ones, `reused` those that one of the runs took
+    over from another run instead of running them.
     """
     marks: dict[str, Mark] = {}
-    colours: dict[str, tuple[str, float]] = {}
-    for id_ in [*before, *(text for text in after if text not in before)]:
+    colours: dict[str, Swatch] = {}
+    for id_ in dict.fromkeys([*before, *after, *sorted(reused)]):
         old, new = before.get(id_, Heat()), after.get(id_, Heat())
-        if not (old.visits or new.visits):
+        if not (old.visits or new.visits or id_ in reused):
             continue
-        marks[id_] = Mark("done", new.visits, note=_change(old, new, is_other=id_ in changed))
-        if not old.visits:
-            colours[id_] = (_ADDED, _HOTTEST)
-        elif not new.visits:
-            colours[id_] = (_GONE, _HOTTEST)
-        elif old.visits != new.visits or id_ in changed:
-            colours[id_] = (_CHANGED, 0.35)
-    svg = _drawn(picture, Overlay(marks, title=title), theme, engine)
-    return _colour_boxes(svg, colours, theme)
+        is_other, is_reused = id_ in changed, id_ in reused and not (old.visits and new.visits)
+        if is_reused:
+            note = f"{_TAKEN_OVER} · other result" if is_other else _TAKEN_OVER
+        else:
+            note = _change(old, new, is_other=is_other)
+        marks[id_] = Mark("done", new.visits, note=note)
+        colours[id_] = _find_swatch(old, new, is_other, is_reused, is_rerun=bool(reused))
+    present = set(colours.values())
+    swatches = tuple(
+        swatch for swatch in (_CHANGED, _AGAIN, _ADDED, _GONE, _SAME, _REUSED) if swatch in present
+    )
+    svg = _drawn(picture, Overlay(marks, title=title, swatches=swatches), theme, engine)
+    shown = {id_: swatch for id_, swatch in colours.items() if swatch.opacity}
+    return _colour_boxes(svg, shown, theme)
+
+
+def _find_swatch(
+    old: Heat, new: Heat, is_other: bool, is_reused: bool, *, is_rerun: bool
+) -> Swatch:
+    """Return the colour of a box by how it differs."""
+    if is_reused:
+        return _CHANGED if is_other else _REUSED
+    if not old.visits:
+        return _ADDED
+    if not new.visits:
+        return _GONE
+    if is_other or old.visits != new.visits:
+        return _CHANGED
+    return _AGAIN if is_rerun else _SAME
 
 
 def _drawn(picture: Picture, overlay: Overlay, theme: Theme, engine: Engine) -> str:
@@ -127,17 +175,18 @@ def _drawn(picture: Picture, overlay: Overlay, theme: Theme, engine: Engine) -> 
     )
 
 
-def _colour_boxes(svg: str, colours: Mapping[str, tuple[str, float]], theme: Theme) -> str:
-    """Add rules to an SVG that give boxes a colour (red,green,blue) and an opacity.
+def _colour_boxes(svg: str, colours: Mapping[str, Swatch], theme: Theme) -> str:
+    """Add rules to an SVG that give boxes their colours.
 
     All of their words are as dark as the name: on red, a muted second line is hard to read.
     """
     root = svg.partition('class="')[2].partition('"')[0]
     text = Palette(theme)("fill", "text")
     rules = "".join(
-        f'.{root} [data-box="{id_}"] .go_shape{{fill:rgba({colour},{opacity:.3f})}}'
+        f'.{root} [data-box="{id_}"] .go_shape'
+        f"{{fill:rgba({swatch.colour},{swatch.opacity:.3f})}}"
         f'.{root} [data-box="{id_}"] .go_detail{{{text}}}'
-        for id_, (colour, opacity) in sorted(colours.items())
+        for id_, swatch in sorted(colours.items())
         if not _PLAIN_ID.search(id_)
     )
     return svg.replace("</style>", f"{rules}</style>", 1)
@@ -178,7 +227,7 @@ def _shown(value: float, by: Measure) -> str:
 
 def _note(heat: Heat, by: Measure) -> str:
     """Return the figures as text, that of the measure first."""
-    parts: dict[Measure, str] = {"visits": f"{heat.visits} ×"}
+    parts: dict[Measure, str] = {"visits": f"{heat.visits}×"}
     if heat.usd or heat.unpriced:
         parts["cost"] = format_cost(heat.usd, heat.unpriced)
     if heat.p50 is not None:
@@ -193,7 +242,7 @@ def _note(heat: Heat, by: Measure) -> str:
 
 def _change(old: Heat, new: Heat, *, is_other: bool) -> str:
     if not old.visits:
-        return "only after"
+        return "only now"
     if not new.visits:
         return "only before"
     parts: list[str] = []

@@ -40,7 +40,7 @@ def test_heat_map_reddest_box(by: Measure, hottest: str) -> None:
 def test_heat_map_shows_every_figure() -> None:
     """Every figure is told beside the box."""
     svg = heat_map(PICTURE, HEATS, "errors", title="7 runs", engine="builtin")
-    assert "100% failed · 1 × · $0.250 · P50 400 ms · P95 500 ms" in svg
+    assert "100% failed · 1× · $0.250 · P50 400 ms · P95 500 ms" in svg
     assert "7 runs · share of failed visits, up to 100.0%" in svg
 
 
@@ -71,3 +71,55 @@ def test_heat_map_escapes_ids() -> None:
     evil = 'x"]{}</style><script>'
     picture = Picture("flow", (Box(evil, "x", "node"),))
     assert "<script>" not in heat_map(picture, {evil: Heat(1, 1.0)}, "cost", engine="builtin")
+
+
+def legend_of(svg: str) -> str:
+    return svg.partition('class="go_legend"')[2]
+
+
+def test_reused_steps_are_not_hot() -> None:
+    """Of a rerun, what it took over has no colour, and what ran again has; the legend says so."""
+    before = {"a": Heat(1, 0.1), "b": Heat(1, 0.2), "team/c": Heat(1, 0.1)}
+    after = {"b": Heat(1, 0.2), "team/c": Heat(1, 0.1)}
+    svg = difference_map(
+        PICTURE,
+        before,
+        after,
+        changed=frozenset({"b"}),
+        reused=frozenset({"a"}),
+        engine="builtin",
+    )
+    assert '[data-box="a"] .go_shape' not in svg
+    assert "taken over" in svg
+    assert '[data-box="b"] .go_shape{fill:rgba(217,119,6,0.350)' in svg
+    assert '[data-box="team/c"] .go_shape{fill:rgba(37,99,235,0.300)' in svg
+    legend = legend_of(svg)
+    for word in ("other result or visits", "ran again, same result", "taken over without running"):
+        assert word in legend
+    assert "only before" not in legend
+    assert "go_taken" not in svg.partition("</style>")[2]
+
+
+def test_reused_step_may_have_other_result() -> None:
+    """What was taken over from a third run differs, and says both."""
+    svg = difference_map(
+        PICTURE,
+        HEATS,
+        {},
+        changed=frozenset({"a"}),
+        reused=frozenset({"a"}),
+        engine="builtin",
+    )
+    assert "taken over · other result" in svg
+    assert '[data-box="a"] .go_shape{fill:rgba(217,119,6,0.350)' in svg
+
+
+def test_heat_map_has_scale() -> None:
+    """The legend says what the shades mean, and nothing about statuses."""
+    legend = legend_of(heat_map(PICTURE, HEATS, "cost", engine="builtin"))
+    most = max(heat.usd for heat in HEATS.values())
+    assert f"${most:.2f}" in legend or f"${most:.3f}" in legend
+    assert ">0<" in legend
+    assert ">done<" not in legend
+    reused = heat_map(PICTURE, {"b": Heat(1, 0.1)}, "cost", reused=frozenset({"a"}))
+    assert "taken over" in reused

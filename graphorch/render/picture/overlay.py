@@ -34,10 +34,20 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Swatch:
+    """A colour (`red,green,blue`) with an opacity that some boxes have, and what it means."""
+
+    colour: str
+    opacity: float
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
 class Overlay:
     """Marks by the ids of boxes and groups, the ids of the lines that were taken, and a title.
 
-    `remarks` are sentences that stand below it.
+    `remarks` are sentences that stand below it. With `swatches` the boxes have colours of their own
+    instead of statuses; no lines were taken then, since it is not one run that is shown.
 
     A box without a mark counts as not reached, unless it is one that nothing runs in:
     `complete_overlay` gives those their marks.
@@ -47,6 +57,7 @@ class Overlay:
     taken: frozenset[str] = frozenset()
     title: str = ""
     remarks: tuple[str, ...] = ()
+    swatches: tuple[Swatch, ...] = ()
 
 
 def complete_overlay(picture: Picture, overlay: Overlay) -> Overlay:
@@ -55,6 +66,8 @@ def complete_overlay(picture: Picture, overlay: Overlay) -> Overlay:
     Nothing runs in those, so a run has no record of them. They follow from what happened around
     them. Marks that are given stay.
     """
+    if overlay.swatches:
+        return overlay
     marks = dict(overlay.marks)
     kinds = {box.id: box.kind for box in picture.boxes}
     reached = {id_ for id_, mark in marks.items() if mark.status != "not_reached"}

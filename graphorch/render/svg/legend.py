@@ -8,7 +8,7 @@ from math import fsum
 from typing import get_args
 
 from graphorch.render.picture.model import BOX_WORDS, BoxKind, GroupKind, LineKind, Picture
-from graphorch.render.picture.overlay import Mark, Overlay, Status
+from graphorch.render.picture.overlay import Mark, Overlay, Status, Swatch
 from graphorch.render.picture.placement import Rect
 from graphorch.render.picture.sizes import DETAIL_SIZE, ROUND_KINDS
 from graphorch.render.picture.text_width import width
@@ -67,7 +67,9 @@ class Legend:
 def legend(picture: Picture, overlay: Overlay | None, room: float) -> Legend:
     """Draw a legend in rows of at most `room` pixels: boxes, then lines and frames."""
     first = list(_boxes(picture))
-    if overlay:
+    if overlay and overlay.swatches:
+        first = list(_swatches(overlay.swatches))
+    elif overlay:
         first = list(_statuses(picture, overlay))
     second = [*_lines(picture, overlay), *_groups(picture)]
     rows = [[*first, *second]]
@@ -121,6 +123,15 @@ def _sample_box(kind: BoxKind) -> str:
         return outline(kind, Rect(0, -4, 24, 8))
     shape = outline("node", Rect(1, -8.5, 22, 17))
     return shape + icon(kind, 12, 0)
+
+
+def _swatches(swatches: Iterable[Swatch]) -> Iterable[_Entry]:
+    for swatch in swatches:
+        sample = outline("node", Rect(1, -7, 22, 14))
+        if swatch.opacity:
+            fill = f"fill:rgba({swatch.colour},{swatch.opacity:.3f})"
+            sample = sample.replace("<rect", f'<rect style="{fill}"', 1)
+        yield _Entry(f'<g class="go_node go_is_done">{sample}</g>', swatch.word)
 
 
 def _statuses(picture: Picture, overlay: Overlay) -> Iterable[_Entry]:

@@ -109,14 +109,24 @@ def draw_heat_map(reference: str, request: HeatRequest, db: str) -> str:
                 for run_id in runs
             ]
         names = [run_id[:12] for run_id in runs]
+        taken_over = frozenset[str]()
+        for run_id in runs:
+            taken_over |= await _find_taken_over(store, run_id)
         if len(runs) == 1:
-            title = f"run {names[0]}"
-            return heat_map(picture, per_run[0], request.measure, title=title, theme=request.theme)
+            return heat_map(
+                picture,
+                per_run[0],
+                request.measure,
+                reused=taken_over,
+                title=f"run {names[0]}",
+                theme=request.theme,
+            )
         return difference_map(
             picture,
             per_run[1],
             per_run[0],
             changed=await _find_changed_steps(store, runs[0], runs[1]),
+            reused=taken_over,
             title=f"{names[0]} against {names[1]}",
             theme=request.theme,
         )
@@ -151,6 +161,13 @@ async def _find_changed_steps(store: Store, first: str, second: str) -> frozense
     after = await _read_results(store, second)
     steps = before.keys() | after.keys()
     return frozenset(step for step in steps if before.get(step) != after.get(step))
+
+
+async def _find_taken_over(store: Store, run_id: str) -> frozenset[str]:
+    """Return the steps of which a run took results over from another one."""
+    log = await store.load(run_id)
+    trace = build_conversation(log.head, log.records, time.time()).trace
+    return frozenset(strip_index(span.path) for span in trace.spans if span.is_copy and span.node)
 
 
 async def _read_results(store: Store, run_id: str) -> dict[str, list[str]]:
