@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Generator
@@ -170,7 +171,20 @@ def get_doc(function: object) -> str:
     if call is None:
         return inspect.getdoc(inner) or ""
     # Not `getdoc`, which would inherit "Call self as a function."
-    return inspect.cleandoc(call.__doc__ or type(inner).__doc__ or "")
+    return inspect.cleandoc(call.__doc__ or _get_class_doc(type(inner)))
+
+
+def _get_class_doc(cls: type) -> str:
+    """Return the docstring of a class, but not the signature that a dataclass without one gets."""
+    doc = cls.__doc__ or ""
+    made = dataclasses.is_dataclass(cls) and doc.startswith(f"{cls.__name__}(")
+    return "" if made else doc
+
+
+def get_module(function: object) -> str:
+    """Return the module of a callable's code; that of the class for an object."""
+    inner = _unwrap(function)
+    return str(getattr(inner, "__module__", None) or type(inner).__module__)
 
 
 def get_name(function: object) -> str:

@@ -18,13 +18,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from graphorch.callables import get_doc, get_module
 from graphorch.graph.edges import OTHERWISE, START_INDEX, Edge, Loop, Topology
 from graphorch.graph.node import Node
 from graphorch.graph.plan import BoundFunction, CompiledRoute, JoinSpec, MapSpec, Plan, Step
 from graphorch.graph.signature import StateFunction
 from graphorch.render.picture.model import Box, BoxKind, Group, Line, LineKind, Picture
+from graphorch.text import truncate
 
 MANY = 800  # boxes; above it sub-flows stay closed, the deepest first
+_LONGEST_SUMMARY = 300  # characters of a docstring in a tooltip
 _ITEM = re.compile(r"\[\d+\](?=/)")
 _KINDS: Mapping[str, BoxKind] = {
     "node": "node",
@@ -328,12 +331,26 @@ def _box(id_: str, name: str, node: Node[Any], group: str | None, detail: str) -
     reads = ", ".join(_model_name(read.model) for read in node.signature.reads)
     writes = ", ".join(model.__name__ for model in node.signature.writes)
     gate = {"before": "it runs", "after": "its result goes on"}.get(node.options.gate or "")
-    hint = "\n".join(
+    slices = [
         f"{verb} {what}"
         for verb, what in (("reads", reads), ("writes", writes), ("a person agrees before", gate))
         if what
-    )
+    ]
+    hint = "\n".join(part for part in (_summary(node), *slices) if part)
     return Box(id_, name, _KINDS.get(node.kind, "node"), detail, hint, group)
+
+
+def _summary(node: Node[Any]) -> str:
+    """Return the first paragraph of the docstring of a node's function, on one line.
+
+    An agent's is that of its prompt function. Functions that the library made, such as those of
+    maps and patterns, say nothing to their user.
+    """
+    function = getattr(node.fn, "prompt", node.fn) if node.kind == "agent" else node.fn
+    if get_module(function).partition(".")[0] == __name__.partition(".")[0]:
+        return ""
+    paragraph, _, _ = get_doc(function).partition("\n\n")
+    return truncate(" ".join(paragraph.split()), _LONGEST_SUMMARY)
 
 
 def _detail(node: Node[Any], spec: MapSpec | None) -> str:

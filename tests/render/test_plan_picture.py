@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+from graphorch import Graph, agent, node
 from graphorch.graph.node import END, START
 from graphorch.graph.options import NodeSettings
 from graphorch.graph.plan import AskSpec, Plan
@@ -16,6 +17,9 @@ from graphorch.render.picture.overlay import Mark, Overlay, complete_overlay
 from graphorch.render.plan_picture import box_id, draw_plan, line_id
 from tests.render.pictures import (
     Draft,
+    Score,
+    State,
+    Topic,
     add_map,
     add_sub,
     company,
@@ -62,7 +66,62 @@ def test_loop_has_frame_around_body() -> None:
 def test_box_tooltip_names_slices() -> None:
     """The tooltip of a box says what its node reads and writes."""
     (research,) = [box for box in draw_plan(essay()).boxes if box.id == "research"]
-    assert research.tooltip == "reads Topic, Score\nwrites Draft"
+    assert research.tooltip.splitlines()[1:] == ["reads Topic, Score", "writes Draft"]
+
+
+@node
+def tidy(draft: Draft) -> Draft:
+    """Tidy the <draft> up
+    in two lines.
+
+    More that nobody reads in a tooltip.
+    """
+    return draft
+
+
+@agent(output=Draft, model="openai/gpt-5")
+def write(topic: Topic) -> str:
+    """Write about the topic."""
+    return topic.topic
+
+
+@dataclass
+class Scorer:
+    """Score a draft."""
+
+    strict: bool = True
+
+    def __call__(self, draft: Draft) -> Score:
+        return Score(score=len(draft.draft))
+
+
+@dataclass
+class Silent:
+    strict: bool = True
+
+    def __call__(self, draft: Draft) -> Score:
+        return Score(score=len(draft.draft))
+
+
+def test_box_tooltip_begins_with_docstring() -> None:
+    """The first paragraph of a docstring comes first in a tooltip, and none of the library's."""
+    flow = (
+        Graph("documented", State, input=Topic, output=Draft)
+        .chain(
+            write,
+            tidy,
+            node(name="scorer")(Scorer()),
+            node(name="silent")(Silent()),
+        )
+        .build()
+    )
+    hints = {box.id: box.tooltip for box in draw_plan(flow.plan).boxes}
+    assert hints["tidy"] == "Tidy the <draft> up in two lines.\nreads Draft\nwrites Draft"
+    assert hints["write"] == "Write about the topic.\nreads Topic\nwrites Draft"
+    assert hints["scorer"] == "Score a draft.\nreads Draft\nwrites Score"
+    assert hints["silent"] == "reads Draft\nwrites Score"
+    assert "Tidy the &lt;draft" in flow.svg()
+    assert "Tidy the &amp;lt;draft" in flow.to_dot() or "Tidy the <draft" in flow.to_dot()
 
 
 def test_route_is_diamond() -> None:

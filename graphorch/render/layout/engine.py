@@ -17,14 +17,16 @@ __all__ = ["Curve", "Engine", "Layout", "Point", "Rect", "layout"]
 
 Engine = Literal["auto", "dot", "builtin"]
 
+_MOST_FOR_DOT = 1500  # boxes from which on dot takes longer than anyone waits for a picture
+
 
 def layout(picture: Picture, engine: Engine = "auto", *, overlay: Overlay | None = None) -> Layout:
     """Place the boxes, lines and groups of a picture.
 
     `engine`: `"dot"` is Graphviz; `"builtin"` needs nothing and is equal on every machine. `"auto"`
-    takes Graphviz if `dot` is on PATH, and builtin if it is not, if it takes more than 20 s, or if
-    it would let a loop's way back run behind boxes. With an `overlay` boxes are wide enough for its
-    figures; without it `draw` drops figures that do not fit.
+    takes Graphviz if `dot` is on PATH, and builtin if it is not, for 1,500 boxes or more, if it
+    takes more than 20 s, or if it would let a loop's way back run behind boxes. With an `overlay`
+    boxes are wide enough for its figures; without it `draw` drops figures that do not fit.
 
     Raises:
         InputError: `engine="dot"` where `dot` is missing or does not succeed, or an unknown engine.
@@ -34,9 +36,9 @@ def layout(picture: Picture, engine: Engine = "auto", *, overlay: Overlay | None
         return builtin_layout(picture, sizes)
     if engine not in ("auto", "dot"):
         raise InputError(f"There is no layout engine '{engine}'. Use 'auto', 'dot' or 'builtin'.")
+    if engine == "auto" and (len(picture.boxes) >= _MOST_FOR_DOT or dot_path() is None):
+        return builtin_layout(picture, sizes)
     if dot_path() is None:
-        if engine == "auto":
-            return builtin_layout(picture, sizes)
         raise InputError(
             f"engine='dot' needs Graphviz, but 'dot' is not on PATH. "
             f"Install it ({install_hint()}), or use engine='builtin', which needs nothing."

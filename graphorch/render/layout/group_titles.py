@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -17,15 +18,14 @@ _STEP = 6.0  # pixels between two points looked at on a curve, roughly
 
 def place_titles(picture: Picture, layout: Layout) -> Layout:
     """Return the layout with a place for the title of every group that has a frame."""
-    points = [point for curve in layout.lines.values() for point in points_on(curve)]
+    points = sorted((y, x) for curve in layout.lines.values() for x, y in points_on(curve))
     titles: dict[str, Point] = {}
     for group in picture.groups:
         if group.id in layout.groups:
             frame = layout.groups[group.id]
-            band = Rect(frame.x, frame.y, frame.width, _BAND)
-            crossed = sorted(
-                x for x, y in points if band.x <= x <= band.right and band.y <= y <= band.bottom
-            )
+            first = bisect_left(points, (frame.y, frame.x))
+            last = bisect_right(points, (frame.y + _BAND, frame.right))
+            crossed = sorted(x for _, x in points[first:last] if frame.x <= x <= frame.right)
             titles[group.id] = (_free_spot(frame, title_width(group), crossed), frame.y + _BASELINE)
     return replace(layout, titles=titles)
 

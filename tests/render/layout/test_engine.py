@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import cProfile
 import itertools
 import re
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -194,6 +196,17 @@ def test_layout_of_200_boxes_is_fast(picture: Picture) -> None:
     assert overlapping(placed) == []
 
 
+def test_layout_grows_linearly() -> None:
+    """Four times the boxes, lines and frames take about four times the calls."""
+
+    def count_calls(blocks: int) -> int:
+        profile = cProfile.Profile()
+        profile.runcall(layout, workflow(blocks), "builtin")
+        return sum(entry.callcount for entry in profile.getstats())
+
+    assert count_calls(40) < 4.5 * count_calls(10)
+
+
 @needs_dot
 @pytest.mark.parametrize("seed", range(6))
 def test_dot_places_tangles(seed: int) -> None:
@@ -224,6 +237,20 @@ def test_auto_falls_back_for_ways_back() -> None:
 def test_auto_uses_dot() -> None:
     """Auto takes dot where it is."""
     assert layout(draw_plan(essay())).engine == "dot"
+
+
+def test_auto_of_many_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Auto asks dot below 1,500 boxes, and takes builtin at once from there on."""
+    asked = tmp_path / "asked"
+    dot = tmp_path / "dot"
+    dot.write_text(f"#!/bin/sh\necho once >> {asked}\nexit 1\n")
+    dot.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    many = tuple(Box(str(number), "a", "node") for number in range(1500))
+    assert layout(Picture("many", many)).engine == "builtin"
+    assert not asked.exists()
+    assert layout(Picture("fewer", many[1:])).engine == "builtin"
+    assert asked.exists()
 
 
 def test_auto_without_dot(monkeypatch: pytest.MonkeyPatch) -> None:
