@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -210,20 +211,27 @@ def plural(count: int, noun: str, plural_noun: str = "") -> str:
 
 
 def format_usd(usd: float, decimals: int = 4) -> str:
-    """Return an amount as `$0.0012`."""
-    return f"${usd:,.{decimals}f}"
+    """Return an amount as `$0.0012`; one that would be rounded to nothing has more decimals."""
+    return f"${format_dollars(usd, decimals)}"
 
 
-def format_cost(usd: float, unpriced: int, decimals: int = 4) -> str:
+def format_dollars(usd: float, decimals: int = 4) -> str:
+    """Return an amount as `0.0012`, and a very small one with two digits, as `0.0000021`."""
+    if 0 < abs(usd) < 10.0**-decimals:
+        decimals = min(15, 1 - math.floor(math.log10(abs(usd))))
+    return f"{usd:,.{decimals}f}"
+
+
+def format_cost(usd: float, unpriced: int, decimals: int = 4, booked: float = 0.0) -> str:
     """Return what is known of a cost; `unpriced` counts what belongs to it and has no known price.
 
-    A cost of which nothing is known is `price unknown`, never an amount.
+    A cost of which nothing is known is `price unknown`, never an amount. `booked` is what a budget
+    counts, with the worst case of what is not known.
     """
     if not unpriced:
         return format_usd(usd, decimals)
-    if not usd:
-        return "price unknown"
-    return f"{format_usd(usd, decimals)} and calls of unknown price"
+    known = f"{format_usd(usd, decimals)} and calls of unknown price" if usd else "price unknown"
+    return f"{known}, at most {format_usd(booked, decimals)} in all" if booked > usd else known
 
 
 def format_seconds(seconds: float) -> str:

@@ -136,7 +136,7 @@ def _format_usage(report: RunReport) -> str:
     """Return the model calls of a run, failed ones too, with their tokens and dollars."""
     usage = report.usage
     tokens = usage["input_tokens"] + usage["output_tokens"]
-    cost = format_cost(report.usd, report.unpriced)
+    cost = format_cost(report.usd, report.unpriced, booked=report.booked_usd)
     return f"{plural(usage['calls'], 'model call')}, {tokens:,} tokens, {cost}"
 
 
@@ -208,6 +208,7 @@ def _describe_run(flow: AnyFlow, report: RunReport) -> dict[str, Any]:
         "run_id": report.run_id,
         "cost": report.usd,
         "unpriced": report.unpriced,
+        "booked_cost": report.booked_usd,
         "usage": report.usage,
         "seconds": report.seconds,
         "notes": [asdict(note) for note in report.notes],

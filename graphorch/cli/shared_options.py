@@ -144,6 +144,17 @@ def parse_time(when: str, option: str) -> float:
         ) from None
 
 
+def read_utc_offset(when: str) -> float | None:
+    """Return the seconds that the zone of a valid date lies east of UTC; None without a zone.
+
+    Such a date, and an age, is one of this machine's zone.
+    """
+    if _AGE.fullmatch(when.strip()) or not when:
+        return None
+    offset = datetime.fromisoformat(when.strip()).utcoffset()
+    return None if offset is None else offset.total_seconds()
+
+
 def parse_window(since: str, until: str) -> tuple[float | None, float | None]:
     """Return the times that `--since` and `--until` give, None where one is empty.
 

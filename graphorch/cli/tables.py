@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import zip_longest
 
 from graphorch.cli.terminal import find_width
-from graphorch.text import format_usd
+from graphorch.text import format_dollars, format_usd
 
 _GAP = 2  # spaces between columns
 _NARROWEST = 12  # characters of a column of words that has to give way
@@ -101,7 +101,7 @@ def format_amount(usd: float, unpriced: int) -> str:
     """Return the dollars in a cell: `0.0120`, `unknown`, or `0.0120+?` if a part is not known."""
     if unpriced and not usd:
         return "unknown"
-    amount = f"{usd:.6f}" if 0 < usd < 0.01 else f"{usd:.4f}"
+    amount = format_dollars(usd, 6 if 0 < usd < 0.01 else 4)
     return f"{amount}+?" if unpriced else amount
 
 

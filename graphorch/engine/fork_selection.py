@@ -19,7 +19,7 @@ from graphorch.errors import InputError, did_you_mean
 from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.records import Record
 from graphorch.state.identity import is_identical, list_parts
-from graphorch.text import truncate_repr
+from graphorch.text import format_dollars, format_usd, truncate_repr
 
 OUTCOME_KINDS: Final[frozenset[RecordKind]] = frozenset(
     {"commit", "routed", "failed", "skipped", "starting", "sending", "call", "unanswered"}
@@ -171,7 +171,8 @@ class Difference:
     """Difference of a changed run from the old one.
 
     `fields` holds (old, new) by field; `ran` what the new run ran itself; `usd` and `seconds` are
-    new minus old. `unpriced` counts the requests of both whose dollars are not known.
+    new minus old. `unpriced` counts the requests of both whose dollars are not known. `paid_usd` is
+    what the new run paid itself, and `kept_usd` what was paid before for what it took over.
     """
 
     old_run: str
@@ -183,6 +184,8 @@ class Difference:
     usd: float
     unpriced: int
     seconds: float
+    paid_usd: float
+    kept_usd: float
 
     def __str__(self) -> str:
         ran = ", ".join(self.ran) or "nothing"
@@ -193,10 +196,14 @@ class Difference:
             old_value = truncate_repr(before, _LONGEST_VALUE)
             new_value = truncate_repr(now, _LONGEST_VALUE)
             lines.append(f"  {name}: {old_value} → {new_value}")
-        cost = f"{self.usd:+.4f} $"
+        sign = "-" if self.usd < 0 else "+"
+        cost = f"{sign}{format_dollars(abs(self.usd))} $"
         if self.unpriced:
             cost = f"{cost} and calls of unknown price" if self.usd else "unknown"
         lines.append(f"  cost {cost}, time {self.seconds:+.2f} s")
+        if self.paid_usd or self.kept_usd:
+            paid, kept = format_usd(self.paid_usd), format_usd(self.kept_usd)
+            lines.append(f"  paid {paid} for what it ran; what it took over had cost {kept}")
         return "\n".join(lines)
 
 
@@ -219,6 +226,8 @@ def compare_runs(old: RunReport, new: RunReport, copied: set[str]) -> Difference
         usd=_sum_usd(new) - _sum_usd(old),
         unpriced=sum(call.charge.unpriced for _, call in (*old.calls, *new.calls)),
         seconds=_sum_seconds(new_ran) - _sum_seconds(old_ran),
+        paid_usd=new.usd,
+        kept_usd=_sum_usd(new) - new.usd,
     )
 
 

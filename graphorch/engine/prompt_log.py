@@ -6,14 +6,17 @@ long prompt is cut, and characters that JSON cannot hold are escaped, instead of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphorch.text import clean
 
 if TYPE_CHECKING:
+    from graphorch.engine.report import RequestReport
     from graphorch.journal.record_kinds import AskedModelBody, MessageBody
     from graphorch.models.budgets.charge import Charge
+    from graphorch.models.decision import RoutingRecord
     from graphorch.models.messages import Message, Request
 
 MOST = 400  # messages of one request; the first and the last are kept
@@ -24,6 +27,7 @@ class CallDescription:
     """Start and end of one model call, its request as `PromptLog` describes it, and its charge.
 
     Times are seconds since the epoch. `number` is that of the call in its run, if it was announced.
+    `sent` are the requests that it made, and `decision` is the record of a policy that failed.
     """
 
     began: float
@@ -31,6 +35,8 @@ class CallDescription:
     request: AskedModelBody
     number: int | None = None
     charge: Charge | None = None
+    sent: Sequence[RequestReport] = ()
+    decision: RoutingRecord | None = None
 
 
 class PromptLog:

@@ -31,7 +31,9 @@ from graphorch.core.events import (
     Update,
 )
 from graphorch.core.tree import Activation
+from graphorch.engine.calls.sent_requests import decode_charge, encode_charge, encode_requests
 from graphorch.engine.prompt_log import CallDescription
+from graphorch.engine.report import RequestReport
 from graphorch.engine.state_codec import CodecCache, EncodedUpdate, PlanCodec, require_storable
 from graphorch.errors import JournalError, ModelError
 from graphorch.graph.fingerprint import describe
@@ -43,7 +45,6 @@ from graphorch.journal.record_kinds import (
     AskedBody,
     CallBody,
     CancelledBody,
-    ChargeBody,
     ChargedCall,
     CommitBody,
     DefaultsBody,
@@ -273,16 +274,23 @@ def encode_call(
 
 
 def encode_sending(
-    activation: Activation, number: int, began: float, model: str, charge: Charge
+    activation: Activation,
+    number: int,
+    began: float,
+    model: str,
+    sent: Sequence[RequestReport],
 ) -> SendingBody:
-    """Return the body of a call of which a request is about to be sent."""
+    """Return the body of a call of which a request is about to be sent, the last of `sent`."""
+    from graphorch.models.budgets.charge import sum_charges
+
     return {
         **_locate(activation),
         "attempt": activation.attempt,
         "call": number,
         "began": began,
         "model": clean(model),
-        "charge": encode_charge(charge),
+        "charge": encode_charge(sum_charges([request.charge for request in sent])),
+        "requests": encode_requests(sent),
     }
 
 
@@ -297,47 +305,23 @@ def encode_failed_call(
         "at": call.at,
         "began": call.began,
         "asked": call.request,
-        **(encode_failure(error) if is_failure else _encode_interruption(error, model)),
+        **(
+            encode_failure(error, call.decision)
+            if is_failure
+            else _encode_interruption(error, model, call.decision)
+        ),
         **_encode_end(call),
     }
 
 
 def _encode_end(call: CallDescription) -> ChargedCall:
     """Return the charge of a call, and its number if it was announced."""
-    body: ChargedCall = {}
+    body: ChargedCall = {"requests": encode_requests(call.sent)}
     if call.charge is not None:
         body["charge"] = encode_charge(call.charge)
     if call.number is not None:
         body["call"] = call.number
     return body
-
-
-def encode_charge(charge: Charge) -> ChargeBody:
-    """Return a charge as plain JSON."""
-    return {
-        "requests": charge.requests,
-        "usd": charge.usd,
-        "unpriced": charge.unpriced,
-        "input_tokens": charge.input_tokens,
-        "output_tokens": charge.output_tokens,
-        "booked_usd": charge.booked_usd,
-        "booked_tokens": charge.booked_tokens,
-    }
-
-
-def decode_charge(stored: ChargeBody) -> Charge:
-    """Return the charge that was encoded."""
-    from graphorch.models.budgets.charge import Charge
-
-    return Charge(
-        requests=stored["requests"],
-        usd=stored["usd"],
-        unpriced=stored["unpriced"],
-        input_tokens=stored["input_tokens"],
-        output_tokens=stored["output_tokens"],
-        booked_usd=stored["booked_usd"],
-        booked_tokens=stored["booked_tokens"],
-    )
 
 
 def read_charge(body: UnansweredBody) -> Charge:
@@ -378,16 +362,16 @@ def _decode_usage(stored: dict[str, Any] | None) -> Usage:
         ) from error
 
 
-def encode_failure(error: ModelError) -> ModelFailureBody:
+def encode_failure(error: ModelError, decision: RoutingRecord | None = None) -> ModelFailureBody:
     """Return why a model call failed.
 
     That is the kind of failure, the tokens that it took as far as the endpoint reported them, and
-    the record of the policy that made the call.
+    the record of the policy that made the call: its own, unless the error holds it.
     """
     from graphorch.models.errors import AnswerError
     from graphorch.models.policies.failure_kinds import NotAnswered, classify_failure
 
-    decision = error.decision if isinstance(error, NotAnswered) else None
+    decision = error.decision if isinstance(error, NotAnswered) else decision
     usage = error.usage if isinstance(error, AnswerError) else None
     body: ModelFailureBody = {
         "error": classify_failure(error),
@@ -403,7 +387,9 @@ def encode_failure(error: ModelError) -> ModelFailureBody:
     return body
 
 
-def _encode_interruption(error: BaseException, model: str) -> ModelFailureBody:
+def _encode_interruption(
+    error: BaseException, model: str, decision: RoutingRecord | None
+) -> ModelFailureBody:
     """Return why a model call ended although no model failed: it was cancelled, or too dear."""
     is_cancelled = isinstance(error, asyncio.CancelledError)
     return {
@@ -413,7 +399,7 @@ def _encode_interruption(error: BaseException, model: str) -> ModelFailureBody:
         "status": None,
         "usd": None,
         "usage": None,
-        "decision": None,
+        "decision": None if decision is None else _encode_decision(decision),
     }
 
 

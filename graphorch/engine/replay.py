@@ -39,9 +39,10 @@ from graphorch.core.run import Run
 from graphorch.core.state import UNLIMITED, OnFailure
 from graphorch.core.tree import Activation
 from graphorch.engine.calls.kept_answers import KeptAnswer, KeptAnswers, forget_answers
+from graphorch.engine.calls.sent_requests import decode_charge, decode_requests
 from graphorch.engine.human_input import PendingQuestion
 from graphorch.engine.invocation import binding
-from graphorch.engine.record_bodies import decode_charge, decode_response, read_charge
+from graphorch.engine.record_bodies import decode_response, read_charge
 from graphorch.engine.report import CallReport, RunReport, tell_failure
 from graphorch.engine.state_codec import CodecCache
 from graphorch.errors import GraphorchError, JournalError, ReplayDiverged
@@ -489,7 +490,7 @@ class _Replay:
 
     def _build_report(
         self,
-        body: ActivationBody,
+        body: CallBody | UnansweredBody | SendingBody,
         model: str,
         response: Response | None,
         error: str,
@@ -501,6 +502,7 @@ class _Replay:
             response=response,
             error=error,
             charge=charge,
+            requests=decode_requests(body.get("requests", ()), charge),
             is_copy=self._replayed.last_seq < self._copied,
         )
 

@@ -21,10 +21,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestReport:
+    """One request of a model call: whom it asked, and when; what became of it, and its charge.
+
+    `target` is the name of a policy's target, "" without one. `began` is the moment at which it was
+    sent, in seconds since the epoch. `outcome` is `ok`, `cancelled`, the kind of failure, or `sent`
+    if its end is not known. `is_hedge`: it was sent beside a slow one.
+    """
+
+    model: str
+    target: str = ""
+    began: float = 0.0
+    seconds: float = 0.0
+    outcome: str = "ok"
+    message: str = ""
+    first_token_seconds: float | None = None
+    is_hedge: bool = False
+    charge: Charge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallReport:
     """One call of a model: where in the run it was made, and the response, or the error.
 
-    `charge` is what its requests were charged, answered or not. `is_copy`: a fork took the call
+    `charge` is what its `requests` were charged, answered or not. `is_copy`: a fork took the call
     over from another run, which paid for it.
     """
 
@@ -33,6 +53,7 @@ class CallReport:
     response: Response | None
     error: str = ""
     charge: Charge
+    requests: tuple[RequestReport, ...] = ()
     is_copy: bool = False
 
 
@@ -41,7 +62,8 @@ class ActivationReport:
     """One activation. Times are seconds since the epoch; `taken` holds indices of edges.
 
     Tokens and dollars are those of all its model calls, failed ones too, as far as they are known;
-    `unpriced` counts the requests whose dollars are not.
+    `unpriced` counts the requests whose dollars are not, and `booked_usd` is what budgets count,
+    with the worst case of those.
     """
 
     path: str
@@ -56,6 +78,7 @@ class ActivationReport:
     output_tokens: int
     usd: float
     unpriced: int
+    booked_usd: float
     taken: tuple[int, ...]
     error: str = ""
 
@@ -125,6 +148,11 @@ class RunReport:
     def unpriced(self) -> int:
         """Requests to models whose dollars are not known, and not part of `usd`."""
         return sum(call.charge.unpriced for call in self.paid_calls)
+
+    @property
+    def booked_usd(self) -> float:
+        """Dollars that budgets count: `usd`, with the worst case of requests without a bill."""
+        return sum(call.charge.booked_usd for call in self.paid_calls)
 
     @property
     def usage(self) -> dict[str, int]:
@@ -229,6 +257,7 @@ def _build_row(activation: Activation, calls: list[CallReport]) -> ActivationRep
         output_tokens=sum(charge.output_tokens for charge in charges),
         usd=sum(charge.usd for charge in charges),
         unpriced=sum(charge.unpriced for charge in charges),
+        booked_usd=sum(charge.booked_usd for charge in charges),
         taken=tuple(edge.index for edge in activation.taken_edges),
         error=describe_failure(activation.failure),
     )

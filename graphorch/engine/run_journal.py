@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from graphorch.core.events import Event, NodeSucceeded, Routed
@@ -42,7 +42,7 @@ from graphorch.journal.wrappers import is_traced
 from graphorch.statuses import RunStatus
 
 if TYPE_CHECKING:
-    from graphorch.models.budgets.charge import Charge
+    from graphorch.engine.report import RequestReport
     from graphorch.models.messages import Response
 
 _RETRY_DELAYS: Final = (0.05, 0.2, 1.0)  # seconds between the tries of one append
@@ -154,10 +154,15 @@ class RunJournal:
         self._add("call", self._encoder.encode_call(activation, key, response, call))
 
     def buffer_sending(
-        self, activation: Activation, number: int, began: float, model: str, charge: Charge
+        self,
+        activation: Activation,
+        number: int,
+        began: float,
+        model: str,
+        sent: Sequence[RequestReport],
     ) -> None:
         """Buffer what a model call may have cost by the end of its next request."""
-        self._add("sending", encode_sending(activation, number, began, model, charge))
+        self._add("sending", encode_sending(activation, number, began, model, sent))
 
     def buffer_failed_call(
         self, activation: Activation, error: BaseException, model: str, call: CallDescription

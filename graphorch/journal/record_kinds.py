@@ -318,12 +318,30 @@ class ChargeBody(TypedDict):
     booked_tokens: Count
 
 
+class RequestBody(TypedDict):
+    """One request of a model call: see `engine.report.RequestReport`.
+
+    `began` is when it was sent. `outcome` is `sent` while its end is not known. Without `charge` it
+    is the sole request of its call, and its charge is that of the call.
+    """
+
+    model: str
+    target: NotRequired[str]
+    began: Seconds
+    seconds: Seconds
+    outcome: str
+    message: NotRequired[str]
+    first_token: NotRequired[float]
+    is_hedge: NotRequired[bool]
+    charge: NotRequired[ChargeBody]
+
+
 class SendingBody(ActivationBody):
-    """A request of model call number `call` may be sent from here on.
+    """A request of model call number `call` may be sent from here on; it is the last of `requests`.
 
     `charge` is what the call costs at most with it. It stands until the record of the same call
-    that says how it ended, and for good if there is none. `began` is when the call began, which
-    formats before 4 do not say.
+    that says how it ended, and for good if there is none. `began` is when the call began. A record
+    before format 4 has neither that nor `requests`.
     """
 
     attempt: Count
@@ -331,13 +349,19 @@ class SendingBody(ActivationBody):
     began: NotRequired[Seconds]
     model: str
     charge: ChargeBody
+    requests: NotRequired[list[RequestBody]]
 
 
 class ChargedCall(TypedDict):
-    """Fields of the end of a model call: its charge, and its number if it was announced."""
+    """Fields of the end of a model call: its charge, and its number if it was announced.
+
+    `requests` are those that were sent. A record before format 4 does not have them: its policy's
+    decision is all that is known of them.
+    """
 
     charge: NotRequired[ChargeBody]
     call: NotRequired[Count]
+    requests: NotRequired[list[RequestBody]]
 
 
 class CallBody(ActivationBody, ChargedCall):

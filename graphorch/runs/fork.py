@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, TypeAlias
+from typing import Any, Final, Generic, Literal, TypeAlias
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -45,6 +45,7 @@ from graphorch.trace_context import PARENT, open_context
 
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
 State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
+_OF_CALLER: Final = frozenset({"traceparent", "tracestate"})  # tags that name who began a run
 Effects: TypeAlias = Literal["refuse", "repeat", "serve"]
 """What to do about nodes with effects that would act again: serve what they returned before."""
 
@@ -103,6 +104,9 @@ async def fork(
     change = find_activation(old.run, start)
     gone, around = find_affected(old.run, change)
     pins = _choose_pins(old, gone, effects)
+    # The tags say what kind of work it is, and which budgets count it; the caller is another one.
+    inherited = {name: value for name, value in log.head.tags.items() if name not in _OF_CALLER}
+    settings = replace(settings, tags={**inherited, **settings.tags})
     # Without a budget of its own it gets that of the old run, for what it pays itself.
     settings = open_stored_budget(settings, plan, old.budget)
     models = {**old.models, change.path: model} if model else old.models

@@ -100,6 +100,11 @@ class Result(Generic[Out, State]):
         return self.record.unpriced
 
     @property
+    def booked_cost(self) -> float:
+        """Dollars that budgets count: `cost`, with the worst case of requests without a bill."""
+        return self.record.booked_usd
+
+    @property
     def usage(self) -> Mapping[str, int]:
         """Sums of `input_tokens`, `output_tokens` and `calls`."""
         return self.record.usage
@@ -151,7 +156,7 @@ class Result(Generic[Out, State]):
 
     def __repr__(self) -> str:
         calls = plural(self.usage["calls"], "model call")
-        cost = format_cost(self.cost, self.unpriced)
+        cost = format_cost(self.cost, self.unpriced, booked=self.booked_cost)
         loops = [f"{end.source}: {end.text}; " for end in self.record.loop_ends[:_MOST_LOOPS]]
         figures = f"{''.join(loops)}{calls}, {cost}, {format_seconds(self.seconds)}"
         return f"<{self.status} run {self.run_id} of {self.record.run.plan.name}: {figures}>"

@@ -21,11 +21,13 @@ from graphorch.cli.shared_options import (
     parse_choice,
     parse_pairs,
     parse_window,
+    read_utc_offset,
 )
 from graphorch.cli.stats.chart import draw_chart
 from graphorch.cli.stats.tables import (
     format_csv,
     join_windows,
+    list_csv_columns,
     print_tables,
 )
 from graphorch.cli.terminal import print_output
@@ -64,7 +66,7 @@ def stats(
             "--by",
             metavar="A,B",
             help="Group by agent, step, level, model, endpoint, policy, error, day, hour, flow, "
-            "run, status or a tag.",
+            "run, status or a tag. Days and hours are those of the zone of --since.",
         ),
     ] = "",
     where: Annotated[
@@ -165,7 +167,7 @@ class StatsRequest:
         return cls(
             topics=_OVERVIEW_TOPICS if is_overview else (topic,),
             by=groups,
-            selection=Selection(*window, conditions),
+            selection=Selection(*window, conditions, read_utc_offset(since)),
             is_compared=is_compared,
             table_format=chosen_format,
             chart=chart,
@@ -214,7 +216,9 @@ def print_stats(request: StatsRequest, db: str) -> None:
     rows = {topic: join_windows(table, before.get(topic)) for topic, table in tables.items()}
     only = next(iter(rows.values()))
     if request.table_format == "csv":
-        print_output(format_csv(only))
+        table = next(iter(tables.values()))
+        names = list_csv_columns(table, is_compared=request.is_compared)
+        print_output(format_csv(only, names))
     else:
         print_output(to_json_line(rows if len(rows) > 1 else only))
 

@@ -23,6 +23,7 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("FAILED", "failed"),
         ("REQUESTS", "requests"),
         ("FAILED REQ", "failed_requests"),
+        ("UNUSABLE", "unusable"),
         ("RETRIES", "retries"),
         ("FALLBACKS", "fallbacks"),
         ("HEDGES", "hedges"),
@@ -31,6 +32,7 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("OUT", "output_tokens"),
         ("USD", "usd"),
         ("UNPRICED", "unpriced"),
+        ("BOOKED", "booked_usd"),
         ("P50 S", "latency_p50"),
         ("P90", "latency_p90"),
         ("P99", "latency_p99"),
@@ -66,6 +68,7 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("TOKENS", "tokens"),
         ("USD", "usd"),
         ("UNPRICED", "unpriced"),
+        ("BOOKED", "booked_usd"),
         ("OF BUDGET", "budget_used"),
         ("P50 S", "latency_p50"),
         ("P90", "latency_p90"),
@@ -95,6 +98,7 @@ _COMPARED = (
     "rounds",
     "usd",
     "unpriced",
+    "booked_usd",
     "latency_p50",
     "latency_p90",
 )
@@ -125,12 +129,15 @@ def _key(row: Row, by: Sequence[str]) -> tuple[Any, ...]:
 
 
 # ---- CSV -----------------------------------------------------------------------------------------
-def format_csv(rows: Sequence[Row]) -> str:
-    """Return rows as CSV with a header, safe to open in a spreadsheet."""
-    if not rows:
-        return ""
+def list_csv_columns(table: Table[Any], *, is_compared: bool) -> list[str]:
+    """Return the columns of a table as CSV, also of one without rows."""
+    compared = [name for name in _COMPARED if is_compared and name in table.columns]
+    return [*table.columns, *(f"{name}_before" for name in compared)]
+
+
+def format_csv(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """Return rows as CSV with a header of these names, safe to open in a spreadsheet."""
     file = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(file, names, lineterminator="\n")
     writer.writeheader()
     for row in rows:
@@ -191,6 +198,8 @@ def _format_cell(row: Row, name: str) -> str:
         return "–"
     if name.startswith("usd"):
         return format_amount(value, row.get(f"unpriced{name[3:]}") or 0)
+    if name.startswith("booked_usd"):
+        return format_amount(value, 0)
     if name == "budget_used":
         return f"{value:.0%}"
     if isinstance(value, float):

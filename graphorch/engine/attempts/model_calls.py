@@ -10,13 +10,14 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
 from graphorch.engine.calls.kept_answers import AttemptCalls, compute_key
+from graphorch.engine.calls.sent_requests import report_requests
 from graphorch.engine.events import ModelCalled
 from graphorch.engine.prompt_log import CallDescription, PromptLog
 from graphorch.engine.report import CallReport
@@ -25,7 +26,7 @@ from graphorch.text import explain_error, format_error
 
 if TYPE_CHECKING:
     from graphorch.engine.run_services import RunServices
-    from graphorch.models.budgets.charge import Charge
+    from graphorch.models.budgets.charge import Charge, SentRequest
     from graphorch.models.client import ModelClient, OnText
     from graphorch.models.messages import Message, Request, Response
 
@@ -87,30 +88,36 @@ class _OpenCall:
         self._number: int | None = None
         if services.is_journaled:
             self._number = services.number_call()
-        self._receipt = Receipt(None if self._number is None else self._announce)
+        announce = None if self._number is None else self._announce
+        self._receipt = Receipt(announce, services.now)
         trace = services.trace
         headers = request.trace if trace is None else trace.for_call(self._number or 0)
         self.request = replace(request, receipt=self._receipt, trace=headers)
 
-    async def _announce(self, charge: Charge) -> None:
+    async def _announce(self, sent: Sequence[SentRequest]) -> None:
         """Write to the journal what the call may have cost by the end of its next request."""
         journal, services = self._services.log.journal, self._services
         if journal is not None and self._number is not None:
             model = self.request.model
-            number, began = self._number, self._began
-            journal.buffer_sending(self._activation, number, began, model, charge)
+            number, began, requests = self._number, self._began, report_requests(sent)
+            journal.buffer_sending(self._activation, number, began, model, requests)
             await services.log.make_durable()
 
     async def end(self, key: str, response: Response, describe: Describe) -> Charge:
         """Report an answer and write it to the journal, before the node sees it."""
         activation, services = self._activation, self._services
         charge = _read_receipt(self.request, response)
+        sent = report_requests(self._receipt.requests)
         report = CallReport(
-            path=activation.path, model=response.model, response=response, charge=charge
+            path=activation.path,
+            model=response.model,
+            response=response,
+            charge=charge,
+            requests=sent,
         )
         services.report.add_call(activation, report)
         if (journal := services.log.journal) is not None:
-            call = replace(describe(), number=self._number, charge=charge)
+            call = replace(describe(), number=self._number, charge=charge, sent=sent)
             try:
                 journal.buffer_call(activation, key, response, call)
             except Unstorable as error:
@@ -132,16 +139,24 @@ class _OpenCall:
         if not is_model_error and not receipt.charge.requests and not receipt.was_announced:
             return None
         charge, model = receipt.charge, self.request.model
+        sent = report_requests(receipt.requests)
         report = CallReport(
             path=activation.path,
             model=model,
             response=None,
             error=describe_failure(error),
             charge=charge,
+            requests=sent,
         )
         services.report.add_call(activation, report)
         if (journal := services.log.journal) is not None:
-            call = replace(describe(), number=self._number, charge=charge)
+            call = replace(
+                describe(),
+                number=self._number,
+                charge=charge,
+                sent=sent,
+                decision=receipt.decision,
+            )
             journal.buffer_failed_call(activation, error, model, call)
             # A cancelled call must not wait; its record goes out with the next one.
             if is_model_error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 APPLICATION_ID = 1735552882  # what `SET_STAMP` writes into the file: "gror"
-FORMAT = 2  # the version of the tables below; a file of a later one is refused
+FORMAT = 3  # the version of the tables below; a file of a later one is refused
 
 BEGIN_READ = "BEGIN"
 BEGIN_WRITE = "BEGIN IMMEDIATE"
@@ -139,6 +139,16 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE runs ADD COLUMN lease_seconds REAL NOT NULL DEFAULT 30.0",
         "ALTER TABLE runs ADD COLUMN key_id BLOB NOT NULL DEFAULT x''",
         "PRAGMA user_version = 2",
+    ),
+    # Statistics counted a call at the model that answered, and not what budgets booked.
+    2: (
+        "ALTER TABLE spans ADD COLUMN unpriced INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE spans ADD COLUMN booked_usd REAL NOT NULL DEFAULT 0.0",
+        "ALTER TABLE spans ADD COLUMN booked_tokens INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE spans ADD COLUMN failed_sent INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE spans ADD COLUMN unusable INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE spans ADD COLUMN has_requests INTEGER NOT NULL DEFAULT 0",
+        "PRAGMA user_version = 3",
     ),
 }
 

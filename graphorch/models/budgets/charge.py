@@ -6,11 +6,13 @@ it was answered or not. The run, its record and its budgets count the same `Char
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from graphorch.errors import ModelError
 from graphorch.models.budgets.budget import Amount
+from graphorch.models.decision import RoutingRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Charge:
 
 
 NO_CHARGE = Charge()
+_NOTHING = Amount()
 
 
 def sum_charges(charges: Iterable[Charge]) -> Charge:
@@ -65,25 +68,74 @@ def charge_worst(worst: Amount) -> Charge:
     )
 
 
-Announce: TypeAlias = Callable[[Charge], Awaitable[None]]
-"""Takes what a call may have been charged by the time that its next request is answered."""
+@dataclass(slots=True, eq=False)
+class SentRequest:
+    """One request of a model call: whom it asked and when, what became of it, and its charge.
+
+    `target` is the name of a policy's target, "" without one. Times are those of the clock of the
+    receipt. `error` is what it raised, None if it was answered; `flaw` is why the answer was
+    discarded. `worst` is its charge if nothing else gets known. Mutable: it grows until the request
+    has ended.
+    """
+
+    model: str
+    target: str = ""
+    is_hedge: bool = False
+    worst: Amount = _NOTHING
+    began: float = 0.0
+    seconds: float = 0.0
+    first_token_seconds: float | None = None
+    error: BaseException | None = None
+    flaw: ModelError | None = None
+    charge: Charge = NO_CHARGE
+    has_ended: bool = False
+
+    @property
+    def charge_at_most(self) -> Charge:
+        """Its charge, or the worst case until it has ended."""
+        return self.charge if self.has_ended else charge_worst(self.worst)
+
+
+Announce: TypeAlias = Callable[[Sequence[SentRequest]], Awaitable[None]]
+"""Takes the requests that a call has made, the next one included, before that one is sent."""
 
 
 class Receipt:
-    """Collects the charges of one model call while its requests come and go.
+    """Collects the requests of one model call, and their charges, while they come and go.
 
-    `announce` is awaited before each request, with the worst case of the call up to and including
-    it: what is written down then still holds if the process dies.
+    `announce` is awaited before each request, with all of them up to and including it: what is
+    written down then still holds if the process dies. `clock` gives their times. A `part` collects
+    what is asked of one target; it is in the whole as well.
     """
 
-    __slots__ = ("_announce", "_charges", "_under_way", "is_used", "was_announced")
+    __slots__ = (
+        "_announce",
+        "_clock",
+        "_under_way",
+        "_whole",
+        "decision",
+        "is_hedge",
+        "is_used",
+        "requests",
+        "target",
+        "was_announced",
+    )
 
-    def __init__(self, announce: Announce | None = None) -> None:
+    def __init__(
+        self, announce: Announce | None = None, clock: Callable[[], float] | None = None
+    ) -> None:
         self._announce = announce
-        self._charges: list[Charge] = []
-        self._under_way: list[Amount] = []
+        self._clock = clock
+        self._whole: Receipt | None = None
+        self._under_way: list[SentRequest] = []
+        self.requests: list[SentRequest] = []
+        """The requests that were sent and have ended, in that order."""
+        self.decision: RoutingRecord | None = None
+        """The record of the policy that the call named, however the call ended."""
         self.was_announced = False
         self.is_used = False  # a meter has written on it
+        self.target = ""
+        self.is_hedge = False
 
     @property
     def is_announced(self) -> bool:
@@ -93,23 +145,51 @@ class Receipt:
     @property
     def charge(self) -> Charge:
         """The charges of all requests that have ended."""
-        return self._charges[0] if len(self._charges) == 1 else sum_charges(self._charges)
+        requests = self.requests
+        if len(requests) == 1:
+            return requests[0].charge
+        return sum_charges([request.charge for request in requests])
 
-    async def begin_request(self, worst: Amount) -> None:
-        """Announce that a request of at most this cost is about to be sent."""
-        self._under_way.append(worst)
-        self.was_announced = True
+    def part(self, target: str = "", *, is_hedge: bool = False) -> Receipt:
+        """Return the part of a receipt for what is asked of one target."""
+        part = Receipt(self._announce, self._clock)
+        part._whole = self
+        part.target, part.is_hedge = target or self.target, is_hedge or self.is_hedge
+        return part
+
+    def blame(self, failure: ModelError) -> None:
+        """Note what a policy holds against the last request: why it failed, or its answer did."""
+        if not self.requests:
+            return
+        last = self.requests[-1]
+        if last.error is None:
+            last.flaw = failure
+        elif not isinstance(last.error, ModelError):
+            last.error = failure  # it was cut off for taking too long
+
+    def now(self) -> float:
+        """Return the time; 0 without a clock."""
+        return 0.0 if self._clock is None else self._clock()
+
+    async def begin_request(self, request: SentRequest) -> None:
+        """Announce that a request is about to be sent."""
+        whole = self
+        while whole._whole is not None:
+            whole = whole._whole
+        whole._under_way.append(request)
+        whole.was_announced = True
         if self._announce is not None:
-            open_charges = [charge_worst(amount) for amount in self._under_way]
-            await self._announce(sum_charges([*self._charges, *open_charges]))
+            await self._announce([*whole.requests, *whole._under_way])
 
-    def end_request(self, worst: Amount | None, charge: Charge) -> None:
-        """Note what a request was charged in the end; `worst` is what was announced, if it was."""
+    def end_request(self, request: SentRequest) -> None:
+        """Note that a request has ended; one that was never sent leaves nothing."""
         self.is_used = True
-        if worst is not None:
-            self._under_way.remove(worst)
-        if charge.requests:
-            self._charges.append(charge)
+        if request in self._under_way:
+            self._under_way.remove(request)
+        if request.charge.requests:
+            self.requests.append(request)
+        if self._whole is not None:
+            self._whole.end_request(request)
 
 
 class OpenBill(Protocol):

@@ -129,10 +129,9 @@ class PolicyCall:
         self._request = request
         self._on_text = on_text
         self._is_outermost = terms.tally is None
-        self._tally = terms.tally or CallTally(
-            policy.retries, self._rules.retry.rounds, request.receipt
-        )
-        self._booked_before = _read_bookings(self._tally.receipt)
+        self._tally = terms.tally or CallTally(policy.retries, self._rules.retry.rounds)
+        whole = terms.receipt or request.receipt or Receipt()
+        self._receipt = whole.part()
         self._may_probe = self._is_outermost or terms.is_early
         self._patience = terms.patience
         self._began = self._clock()
@@ -149,14 +148,19 @@ class PolicyCall:
         Raises as `Policy.complete` does.
         """
         self._policy.hedges.count_call()
-        if self._is_outermost:
-            self._policy.retries.count_call()
-            answer = await self._run_rounds()
-        else:
-            answer = await self._run_round()
-        if answer is not None:
-            return self._build_response(answer)
-        return self._finish_without_answer()
+        try:
+            if self._is_outermost:
+                self._policy.retries.count_call()
+                answer = await self._run_rounds()
+            else:
+                answer = await self._run_round()
+            if answer is not None:
+                return self._build_response(answer)
+            return self._finish_without_answer()
+        except BaseException:
+            if self._is_outermost and self._request.receipt is not None:
+                self._request.receipt.decision = self._build_record()
+            raise
 
     async def _run_rounds(self) -> _Attempted | None:
         """Go through the candidates until one answers, with a pause between two rounds.
@@ -365,13 +369,15 @@ class PolicyCall:
         `patience`: seconds to its first text. Raises the failure if no other candidate could avoid
         it.
         """
-        terms = AskTerms(self._tally, patience, is_early)
+        receipt = self._receipt.part(candidate.name, is_hedge=is_hedge)
+        terms = AskTerms(self._tally, patience, is_early, receipt)
         began = self._clock()
         request = self._limit_time(self._request)
         note = AttemptNote(candidate.name, began, is_hedge)
         try:
             response = await candidate.ask(request, on_text, terms)
         except ModelError as error:
+            receipt.blame(error)
             self._record.add_failure(note, self._clock(), error)
             return self._pass_on_failure(candidate, error)
         except CapReached as error:
@@ -385,6 +391,7 @@ class PolicyCall:
         self._record.add_answer(note, self._clock(), response, flaw)
         answer = _Attempted(candidate, response, began, flaw)
         if flaw is not None:
+            receipt.blame(flaw)
             self._discarded.append(answer)
             return self._pass_on_failure(candidate, flaw)
         self._policy.order.observe(request, candidate, response)
@@ -473,9 +480,8 @@ class PolicyCall:
         known = response.usd + self._lost_usd()
         if self._tally.sent < 2 or self._request.payer is None:
             return known, response.note
-        unpriced, booked = _read_bookings(self._tally.receipt)
-        unpriced -= self._booked_before[0]
-        booked -= self._booked_before[1]
+        charge = self._receipt.charge
+        unpriced, booked = charge.unpriced, charge.booked_usd
         if not unpriced or booked <= known:
             return known, response.note
         requests = plural(unpriced, "request")
@@ -526,14 +532,6 @@ class PolicyCall:
         """Return the dollars charged for discarded answers and for attempts without an answer."""
         discarded = sum(item.response.usd for item in self._discarded)
         return discarded + sum(error.usd or 0.0 for error in self._failures)
-
-
-def _read_bookings(receipt: Receipt) -> tuple[int, float]:
-    """Return the requests without a bill on a receipt, and the dollars booked on it."""
-    if not receipt.is_used:
-        return 0, 0.0
-    charge = receipt.charge
-    return charge.unpriced, charge.booked_usd
 
 
 def _sum_usage(usages: Sequence[Usage]) -> Usage:

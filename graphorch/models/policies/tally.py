@@ -49,12 +49,13 @@ class AskTerms:
 
     `tally` counts the requests of the call that this is part of. `patience`: seconds to the first
     text of a streamed answer, or to the whole of another. `is_early`: ask even if the candidate
-    rests, as a probe.
+    rests, as a probe. `receipt` collects what its requests are charged.
     """
 
     tally: CallTally | None = None
     patience: float | None = None
     is_early: bool = False
+    receipt: Receipt | None = None
 
 
 NO_TERMS = AskTerms()
@@ -63,10 +64,8 @@ NO_TERMS = AskTerms()
 class CallTally:
     """Tally of one call. Mutable; made by the policy that the call names."""
 
-    def __init__(self, retries: RetryBudget, rounds: int, receipt: Receipt | None = None) -> None:
+    def __init__(self, retries: RetryBudget, rounds: int) -> None:
         self._rounds = rounds
-        self.receipt = receipt or Receipt()
-        """Collects what the requests of the call are charged."""
         self._retries = retries
         self._times_asked: dict[Askable, int] = {}
         self._asked_in_round: set[Askable] = set()

@@ -180,7 +180,7 @@ class Target:
             request,
             model=self._model or request.model,
             on_limits=turn.follow,
-            receipt=request.receipt if terms.tally is None else terms.tally.receipt,
+            receipt=terms.receipt or request.receipt,
         )
         bill = self.meter.open_call(request)
         permit = self.breaker.admit(early=terms.is_early)
@@ -267,7 +267,7 @@ class Target:
         tokens = self._count_tokens(bill.request) if self.limiter.counts_tokens else 0
         try:
             async with scope, bill, turn.wait(tokens, limit):
-                bill.is_sent = True
+                bill.send()
                 try:
                     answer = await self._client.complete(bill.request, on_text)
                 except ModelError as error:

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from graphorch.errors import GraphorchError, InputError, ModelError
 from graphorch.models.budgets.budget import Account, Amount, Reservation
-from graphorch.models.budgets.charge import NO_CHARGE, Charge, Departure
+from graphorch.models.budgets.charge import NO_CHARGE, Charge, Departure, SentRequest
 from graphorch.models.client import ModelClient, OnText, close, prepare
 from graphorch.models.errors import AnswerError, ContextOverflow, TimedOut
 from graphorch.models.messages import Request, Response, Usage, estimate_usage
@@ -189,17 +189,17 @@ class CallMeter:
 class MeteredCall:
     """The money side of one request: `async with meter.open_call(request) as call`.
 
-    `worst` is what is reserved for it; None without a payer. Set `is_sent` right before the request
+    `worst` is what is reserved for it; None without a payer. Call `send` right before the request
     goes out.
     """
 
     __slots__ = (
-        "_announced",
         "_charge",
         "_departure",
         "_is_open",
         "_lost_usd",
         "_meter",
+        "_request",
         "_reservation",
         "_worst",
         "is_sent",
@@ -210,7 +210,7 @@ class MeteredCall:
         self._meter = meter
         self._worst = worst
         self._reservation: Reservation | None = None
-        self._announced: Amount | None = None
+        self._request: SentRequest | None = None  # as its receipt shows it
         self._charge: Charge | None = None
         self._departure = request.departure or Departure()
         self._is_open = False
@@ -229,13 +229,23 @@ class MeteredCall:
         if payer is not None and self._worst is not None:
             self._reservation = await payer.reserve(self._worst)
         self._is_open = True
-        if receipt is not None and receipt.is_announced:
-            self._announced = self._find_worst()
+        if receipt is None:
+            return
+        self._request = entry = SentRequest(self.request.model, receipt.target, receipt.is_hedge)
+        entry.began = receipt.now()
+        if receipt.is_announced:
+            entry.worst = self._find_worst()
             try:
-                await receipt.begin_request(self._announced)
-            except BaseException:
-                self._close(NO_CHARGE)
+                await receipt.begin_request(entry)
+            except BaseException as error:
+                self._close(NO_CHARGE, error)
                 raise
+
+    def send(self) -> None:
+        """Note that the request goes out now."""
+        self.is_sent = True
+        if self._request is not None and self.request.receipt is not None:
+            self._request.began = self.request.receipt.now()
 
     def hand_over(self) -> None:
         """Leave the bill to a meter that is nearer to the endpoint."""
@@ -247,7 +257,7 @@ class MeteredCall:
         if self._is_open:
             charge = self._find_charge(failure)
             self._lost_usd += charge.usd
-            self._close(charge)
+            self._close(charge, failure)
             self._departure.has_left = self._departure.is_watched = False
             await self._open()
 
@@ -259,6 +269,8 @@ class MeteredCall:
         if not self._is_open:
             return response  # a meter further in has priced it
         usage = response.usage
+        if self._request is not None:
+            self._request.first_token_seconds = response.first_token_seconds
         if usage.input_tokens <= 0 or usage.output_tokens <= 0:
             response = _drop_impossible_bill(self.request, response)
         if response.usd_source == "none" and not response.usage.is_estimated:
@@ -284,7 +296,7 @@ class MeteredCall:
     ) -> None:
         self._departure.bill = None
         if self._is_open:
-            self._close(self._charge or self._find_charge(error))
+            self._close(self._charge or self._find_charge(error), error)
         if isinstance(error, TimedOut) and self._is_out_of_time():
             raise self.build_timeout_error(error.limit) from None
 
@@ -312,7 +324,7 @@ class MeteredCall:
         left = None if payer is None else payer.seconds_left
         return left is not None and left <= 0
 
-    def _close(self, charge: Charge) -> None:
+    def _close(self, charge: Charge, error: BaseException | None = None) -> None:
         """Settle the reservation at a charge, and note the charge on the receipt."""
         receipt = self.request.receipt
         self._is_open = False
@@ -324,8 +336,11 @@ class MeteredCall:
             else:
                 self._reservation.release()
             self._reservation = None
-        if receipt is not None:
-            receipt.end_request(self._announced, charge)
+        entry = self._request
+        if receipt is not None and entry is not None:
+            entry.charge, entry.error = charge, error
+            entry.seconds, entry.has_ended = receipt.now() - entry.began, True
+            receipt.end_request(entry)
 
     def _find_charge(self, error: BaseException | None) -> Charge:
         """Return what a request without an answer was charged."""
@@ -428,7 +443,7 @@ class MeteredClient:
         needs one, and what the inner client raises.
         """
         async with self._meter.open_call(request) as call:
-            call.is_sent = True
+            call.send()
             return call.add_price(await self._client.complete(call.request, on_text))
 
     def check_payable(self, model: str, payer: Account) -> None:

@@ -346,15 +346,16 @@ def _list_costs(calls: Sequence[Span]) -> list[str]:
     if len(calls) > _MOST:
         lines.append(f"and {len(calls) - _MOST} more calls")
     if len(calls) > 1:
-        unpriced = sum(span.is_unpriced for span in calls)
-        cost = format_cost(sum(span.usd for span in calls), unpriced, decimals=6)
+        unpriced = sum(span.unpriced for span in calls)
+        booked = sum(span.booked_usd for span in calls)
+        cost = format_cost(sum(span.usd for span in calls), unpriced, 6, booked)
         lines.append(f"{cost} in all")
     return lines
 
 
 def _describe_cost(span: Span) -> str:
     source = _PRICE_SOURCES.get(span.usd_source, span.usd_source)
-    cost = format_cost(span.usd, int(span.is_unpriced), decimals=6)
+    cost = format_cost(span.usd, span.unpriced, 6, span.booked_usd)
     has_source = not span.is_unpriced and (span.usd_source or not span.usd)
     price = f"{cost} ({source})" if has_source else cost
     tokens = f"{span.input_tokens} + {span.output_tokens} tokens"

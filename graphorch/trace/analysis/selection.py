@@ -24,8 +24,8 @@ _OF_SPANS = {
     "error": "s.error",
     "state": "s.status",
     "attempt": "s.attempt",
-    "day": "strftime('%Y-%m-%d', s.began, 'unixepoch')",
-    "hour": "strftime('%Y-%m-%dT%H:00', s.began, 'unixepoch')",
+    "day": "strftime('%Y-%m-%d', s.began, 'unixepoch', {zone})",
+    "hour": "strftime('%Y-%m-%dT%H:00', s.began, 'unixepoch', {zone})",
 }
 _OF_RUNS = {
     "flow": "t.flow",
@@ -34,9 +34,10 @@ _OF_RUNS = {
     "reason": "t.reason",
 }
 _RUN_TIMES = {
-    "day": "strftime('%Y-%m-%d', t.began, 'unixepoch')",
-    "hour": "strftime('%Y-%m-%dT%H:00', t.began, 'unixepoch')",
+    "day": "strftime('%Y-%m-%d', t.began, 'unixepoch', {zone})",
+    "hour": "strftime('%Y-%m-%dT%H:00', t.began, 'unixepoch', {zone})",
 }
+_OF_REQUESTS = frozenset({"model", "endpoint"})
 # A JSON path of SQLite has no way to write these.
 _PATH_SIGNS = frozenset('"\\\0')
 WORDS = (*_OF_SPANS, *_OF_RUNS)
@@ -48,12 +49,19 @@ class Selection:
     """A window of time and filters.
 
     `since` ≤ time < `until` in seconds since 1970, None is open. `where` maps words or tags to the
-    value that they must have.
+    value that they must have. Days and hours are those of a zone `utc_offset` seconds east of UTC;
+    None is the zone of this machine.
     """
 
     since: float | None = None
     until: float | None = None
     where: Mapping[str, str] = field(default_factory=dict[str, str])
+    utc_offset: float | None = 0.0
+
+    @property
+    def asks_targets(self) -> bool:
+        """Return whether it selects by what belongs to a request, and not to a whole call."""
+        return not _OF_REQUESTS.isdisjoint(self.where)
 
     def before(self) -> Selection:
         """Return the window of equal length right before this one.
@@ -76,9 +84,16 @@ class Clause:
     values: tuple[Any, ...] = ()
 
 
-def build_groups(by: Sequence[str], *, of_runs: bool = False) -> Clause:
+def splits_calls(by: Sequence[str], selection: Selection) -> bool:
+    """Return whether the requests of one call may belong to different groups."""
+    return selection.asks_targets or not _OF_REQUESTS.isdisjoint(by)
+
+
+def build_groups(
+    by: Sequence[str], *, of_runs: bool = False, utc_offset: float | None = 0.0
+) -> Clause:
     """Return the columns g0, g1, … of a grouping."""
-    terms = [_build_term(word, of_runs) for word in by]
+    terms = [_build_term(word, of_runs, utc_offset) for word in by]
     columns = [f"coalesce({term.sql}, '') AS g{number}" for number, term in enumerate(terms)]
     values = tuple(value for term in terms for value in term.values)
     return Clause(", ".join(columns) or "'' AS g0", values)
@@ -99,20 +114,21 @@ def build_conditions(selection: Selection, *, of_runs: bool = False) -> Clause:
             sql.append(f"{time} {comparison} ?")
             values.append(bound)
     for word, wanted in selection.where.items():
-        term = _build_term(word, of_runs)
+        term = _build_term(word, of_runs, selection.utc_offset)
         sql.append(f"CAST(coalesce({term.sql}, '') AS TEXT) = ?")
         values += [*term.values, str(wanted)]
     return Clause("".join(f" AND {text}" for text in sql), tuple(values))
 
 
-def _build_term(word: str, of_runs: bool) -> Clause:
+def _build_term(word: str, of_runs: bool, utc_offset: float | None) -> Clause:
     """Return the SQL of a word or tag. Raises `InputError`."""
     if word in _OF_RUNS:
         return Clause(_OF_RUNS[word])
+    zone = "'localtime'" if utc_offset is None else f"'{utc_offset:+.0f} seconds'"
     if of_runs and word in _RUN_TIMES:
-        return Clause(_RUN_TIMES[word])
+        return Clause(_RUN_TIMES[word].format(zone=zone))
     if word in _OF_SPANS and not of_runs:
-        return Clause(_OF_SPANS[word])
+        return Clause(_OF_SPANS[word].format(zone=zone))
     if word in _OF_SPANS:
         hint = did_you_mean(word, (*_OF_RUNS, *_RUN_TIMES))
         raise InputError(f"Runs have no '{word}': it belongs to what happens in them. {hint}")

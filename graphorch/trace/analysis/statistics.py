@@ -21,6 +21,7 @@ from graphorch.trace.analysis.selection import (
     build_conditions,
     build_groups,
     list_columns,
+    splits_calls,
 )
 from graphorch.trace.spans.index import SpanIndex
 
@@ -49,9 +50,13 @@ NO_VALUES = Quantiles()
 class Calls:
     """Model calls of one group.
 
-    `failed` calls got no answer; `requests` were sent, of which `failed_requests` failed, also if
-    the call then got its answer elsewhere. `unpriced` calls have dollars that are not known, and
-    not part of `usd`.
+    `failed` calls got no answer; `requests` were sent, of which `failed_requests` were not answered
+    and `unusable` got an answer that could not be used, also if the call then got its answer
+    elsewhere. `unpriced` requests have dollars that are not known, and not part of `usd`;
+    `booked_usd` is what budgets count, with the worst case of those.
+
+    By model or endpoint, a call counts where its requests were sent: at each of them, and as failed
+    at those that did not answer it. What was sent and paid is split among them.
     """
 
     key: Key
@@ -60,6 +65,7 @@ class Calls:
     error_rate: float
     requests: int
     failed_requests: int
+    unusable: int
     retries: int
     fallbacks: int
     hedges: int
@@ -69,6 +75,7 @@ class Calls:
     cached_tokens: int
     usd: float
     unpriced: int
+    booked_usd: float
     latency: Quantiles
     first_token: Quantiles
 
@@ -112,8 +119,8 @@ class Errors:
 class Runs:
     """Runs of one group.
 
-    `budget_used` is the share spent of the dollars in `budget`, of the runs that had one.
-    `unpriced` calls have dollars that are not known, and not part of `usd`.
+    `unpriced` requests have dollars that are not known, and not part of `usd`; `booked_usd` is what
+    budgets count. `budget_used` is the share of `budget` that is booked, of the runs that had one.
     """
 
     key: Key
@@ -124,6 +131,7 @@ class Runs:
     running: int
     usd: float
     unpriced: int
+    booked_usd: float
     tokens: int
     calls: int
     budget: float
@@ -160,10 +168,14 @@ R = TypeVar("R", Calls, Steps, Errors, Runs, Loops, Findings)
 
 @dataclass(frozen=True, slots=True)
 class Table(Generic[R]):
-    """Rows, the largest first; `by` names the parts of their keys."""
+    """Rows, the largest first.
+
+    `by` names the parts of their keys, and `columns` those of a flat row.
+    """
 
     by: tuple[str, ...]
     rows: tuple[R, ...]
+    columns: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[R]:
         return iter(self.rows)
@@ -191,7 +203,10 @@ class _Question:
     @property
     def groups(self) -> str:
         """Columns of the grouping, with their names."""
-        return build_groups(self.by, of_runs=self.of_runs).sql
+        return self._build_groups().sql
+
+    def _build_groups(self) -> Clause:
+        return build_groups(self.by, of_runs=self.of_runs, utc_offset=self.selection.utc_offset)
 
     @property
     def where(self) -> str:
@@ -206,7 +221,7 @@ class _Question:
     @property
     def values(self) -> tuple[Any, ...]:
         """Values that `groups` and `where` bind, in this order."""
-        groups = build_groups(self.by, of_runs=self.of_runs)
+        groups = self._build_groups()
         return (*groups.values, *build_conditions(self.selection, of_runs=self.of_runs).values)
 
     def query(self, sql: str, *values: Any) -> list[tuple[Key, tuple[Any, ...]]]:
@@ -227,11 +242,21 @@ class _Question:
         """
         return dict(self.query(sql))
 
-    def rank(self, kind: str, value: str) -> dict[Key, Quantiles]:
-        """Return quantiles of a value over the spans of one kind, by key."""
+    @property
+    def calls(self) -> str:
+        """Condition of the spans that count as calls: their requests, where groups may split them.
+
+        A call without spans of its requests stands for them.
+        """
+        if splits_calls(self.by, self.selection):
+            return "s.kind IN ('call', 'request') AND s.has_requests = 0"
+        return "s.kind = 'call'"
+
+    def rank(self, condition: str, value: str) -> dict[Key, Quantiles]:
+        """Return quantiles of a value over some spans, by key."""
         sql = f"""
             SELECT {self.groups}, {value} AS x FROM spans s JOIN traces t ON t.id = s.run
-            WHERE s.kind = '{kind}' AND {_COUNTED}{self.where}
+            WHERE {condition} AND {_COUNTED}{self.where}
         """
         return self.rank_rows(Clause(sql, self.values))
 
@@ -261,24 +286,72 @@ def calls(
 ) -> Table[Calls]:
     """Return model calls by group, the most expensive group first."""
     question = _Question(index, by, selection)
-    sums = question.aggregate(
-        "call",
-        "count(*), sum(s.status = 'failed'), sum(s.sent), sum(s.retries), sum(s.fallbacks), "
-        "sum(s.hedges), sum(s.from_cache), sum(s.input_tokens), sum(s.output_tokens), "
-        "sum(s.cached_tokens), total(s.usd), sum(s.usd_source = 'none')",
+    columns = question.columns
+    sums = ", ".join(f"sum({name}) AS {name}" for name in _CALL_SUMS)
+    totals = ", ".join(f"total({name})" for name in _CALL_SUMS)
+    # Inner: what each call, or its part in a group, is made of. Outer: the groups.
+    rows_by_key = question.query(
+        f"""
+        SELECT {columns}, count(*), sum(has_failed AND NOT is_answered), {totals} FROM (
+            SELECT {columns}, max(is_answered) AS is_answered, max(has_failed) AS has_failed, {sums}
+            FROM (
+                SELECT {question.groups}, s.run, iif(s.kind = 'call', s.id, s.parent) AS call,
+                    s.status = 'ok' AS is_answered, s.status = 'failed' AS has_failed,
+                    {", ".join(f"s.{name}" for name in _CALL_SUMS)}
+                FROM spans s JOIN traces t ON t.id = s.run
+                WHERE {question.calls} AND {_COUNTED}{question.where}
+            ) GROUP BY {columns}, run, call
+        ) GROUP BY {columns}
+        """
     )
-    failed_requests = question.aggregate("request", "sum(s.status = 'failed')")
-    latency = question.rank("call", "s.seconds")
-    first_token = question.rank("call", "s.first_token")
-    rows: list[Calls] = []
-    for key, (count, failed, requests, *others) in sums.items():
-        # Without a policy there are no spans of requests: a failed call is a failed request.
-        (failures,) = failed_requests.get(key, (failed,))
-        head = (key, count, failed, failed / count, requests, failures)
-        quantiles = (latency.get(key, NO_VALUES), first_token.get(key, NO_VALUES))
-        columns: tuple[Any, ...] = (*head, *others, *quantiles)
-        rows.append(Calls(*columns))
-    return _build_table(by, rows, lambda row: (row.usd, row.calls))
+    latency = question.rank(question.calls, "s.seconds")
+    first_token = question.rank(question.calls, "s.first_token")
+    rows = [
+        _build_calls(key, values, latency.get(key, NO_VALUES), first_token.get(key, NO_VALUES))
+        for key, values in rows_by_key
+    ]
+    return _build_table(Calls, by, rows, lambda row: (row.usd, row.calls))
+
+
+_CALL_SUMS = (
+    "sent",
+    "failed_sent",
+    "unusable",
+    "retries",
+    "fallbacks",
+    "hedges",
+    "from_cache",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "usd",
+    "unpriced",
+    "booked_usd",
+)
+_DOLLARS = ("usd", "booked_usd")
+
+
+def _build_calls(
+    key: Key, values: Sequence[Any], latency: Quantiles, first_token: Quantiles
+) -> Calls:
+    count, failed, *totals = values
+    # SQLite's `total` gives floats, and never fails where integers overflow.
+    numbers: dict[str, Any] = {
+        name: total if name in _DOLLARS else int(total)
+        for name, total in zip(_CALL_SUMS, totals, strict=True)
+    }
+    return Calls(
+        key=key,
+        calls=count,
+        failed=failed,
+        error_rate=failed / count,
+        requests=numbers.pop("sent"),
+        failed_requests=numbers.pop("failed_sent"),
+        cache_hits=numbers.pop("from_cache"),
+        **numbers,
+        latency=latency,
+        first_token=first_token,
+    )
 
 
 def steps(
@@ -291,7 +364,7 @@ def steps(
     sums = question.aggregate("node", f"count(*), {counts}")
     attempt_sums = question.aggregate("attempt", "count(*), sum(s.status = 'failed')")
     latency = question.rank(
-        "node", "CASE WHEN s.status IN ('ok', 'failed', 'handled') THEN s.seconds END"
+        "s.kind = 'node'", "CASE WHEN s.status IN ('ok', 'failed', 'handled') THEN s.seconds END"
     )
     rows: list[Steps] = []
     for key, (count, failed, handled, skipped, cancelled) in sums.items():
@@ -310,7 +383,7 @@ def steps(
                 latency=latency.get(key, NO_VALUES),
             )
         )
-    return _build_table(by, rows, lambda row: (row.latency.p50 or 0.0, row.visits))
+    return _build_table(Steps, by, rows, lambda row: (row.latency.p50 or 0.0, row.visits))
 
 
 def errors(
@@ -331,7 +404,7 @@ def errors(
         """
     )
     rows = [Errors(key, *values) for key, values in rows_by_key]
-    return _build_table(by, rows, lambda row: row.count)
+    return _build_table(Errors, by, rows, lambda row: row.count)
 
 
 def runs(
@@ -345,15 +418,15 @@ def runs(
             sum(status IN ('succeeded', 'partial')),
             sum(status IN ('failed', 'stopped', 'crashed', 'cancelled')),
             sum(status = 'waiting'), sum(status = 'running'), total(usd),
-            coalesce(sum(unpriced), 0), coalesce(sum(tokens), 0), coalesce(sum(calls), 0),
-            total(budget),
-            total(CASE WHEN budget IS NOT NULL THEN usd END)
+            coalesce(sum(unpriced), 0), total(booked_usd), coalesce(sum(tokens), 0),
+            coalesce(sum(calls), 0), total(budget),
+            total(CASE WHEN budget IS NOT NULL THEN booked_usd END)
         FROM (
-            SELECT {question.groups}, t.status, t.budget, spent.usd, spent.unpriced, spent.tokens,
-                spent.calls
+            SELECT {question.groups}, t.status, t.budget, spent.usd, spent.unpriced,
+                spent.booked_usd, spent.tokens, spent.calls
             FROM traces t LEFT JOIN (
                 SELECT s.run, total(s.usd) AS usd, count(*) AS calls,
-                    sum(s.usd_source = 'none') AS unpriced,
+                    sum(s.unpriced) AS unpriced, total(s.booked_usd) AS booked_usd,
                     sum(s.input_tokens + s.output_tokens) AS tokens
                 FROM spans s WHERE s.kind = 'call' AND {_COUNTED} GROUP BY s.run
             ) spent ON spent.run = t.id
@@ -372,7 +445,7 @@ def runs(
         quantiles = latency.get(key, NO_VALUES)
         columns: tuple[Any, ...] = (key, *counts, budget, share, quantiles)
         rows.append(Runs(*columns))
-    return _build_table(by, rows, lambda row: (row.usd, row.runs))
+    return _build_table(Runs, by, rows, lambda row: (row.usd, row.runs))
 
 
 def loops(
@@ -397,7 +470,7 @@ def loops(
         """
     )
     rows = [Loops(key, *values) for key, values in rows_by_key]
-    return _build_table(by, rows, lambda row: row.rounds)
+    return _build_table(Loops, by, rows, lambda row: row.rounds)
 
 
 def findings(
@@ -419,7 +492,7 @@ def findings(
         """
     )
     rows = [Findings(key, *values) for key, values in rows_by_key]
-    return _build_table(by, rows, lambda row: row.count)
+    return _build_table(Findings, by, rows, lambda row: row.count)
 
 
 def spread(
@@ -455,10 +528,21 @@ def spread(
 
 
 # ---- tables --------------------------------------------------------------------------------------
-def _build_table(by: Sequence[str], rows: list[R], size: Callable[[R], Any]) -> Table[R]:
+def _build_table(
+    kind: type[R], by: Sequence[str], rows: list[R], size: Callable[[R], Any]
+) -> Table[R]:
     rows.sort(key=lambda row: row.key)
     rows.sort(key=size, reverse=True)  # stable: equal sizes stay in the order of their keys
-    return Table(tuple(by), tuple(rows))
+    return Table(tuple(by), tuple(rows), (*by, *_list_columns(kind)))
+
+
+def _list_columns(kind: type) -> Iterator[str]:
+    """Yield the names of the columns of a flat row, without those of its key."""
+    for field in fields(kind):
+        if field.type == Quantiles.__name__:
+            yield from (f"{field.name}_{part.name}" for part in fields(Quantiles))
+        elif field.name != "key":
+            yield field.name
 
 
 def _flatten(by: Sequence[str], row: Any) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def format_headline(trace: Trace) -> str:
     seconds = f"{trace.seconds:.2f} s" if trace.seconds is not None else "no time yet"
     reason = f" ({trace.reason})" if trace.reason not in ("", trace.status) else ""
     tokens = sums["input_tokens"] + sums["output_tokens"]
-    cost = format_cost(sums["usd"], sums["unpriced"], decimals=6)
+    cost = format_cost(sums["usd"], sums["unpriced"], 6, sums["booked_usd"])
     return (
         f"run {trace.run_id} of '{trace.flow}': {trace.status}{reason}, {seconds}, "
         f"{sums['calls']} model calls, {tokens:,} tokens, {cost}"

@@ -16,7 +16,7 @@ A record of an unknown kind, or one that is not what its kind declares, is passe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
@@ -25,7 +25,9 @@ from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import Record, RunHead
+from graphorch.models.pricing.metering import is_uncharged
 from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES, UNFINISHED_STATUSES
+from graphorch.trace.spans.call_requests import CallRequest, find_answering, list_requests
 from graphorch.trace.spans.flow_map import FlowMap
 from graphorch.trace.spans.model import Span, SpanKind, SpanStatus, Trace, strip_index
 from graphorch.trace_context import (
@@ -51,7 +53,6 @@ _RUN_STATUSES: Mapping[str, SpanStatus] = {
     "cancelled": "cancelled",
     "crashed": "lost",
 }
-_REQUEST_STATUSES: Mapping[str, SpanStatus] = {"ok": "ok", "cancelled": "cancelled"}
 
 
 class _Misplaced(Exception):
@@ -63,6 +64,13 @@ class _PendingTool(NamedTuple):
 
     span: Span
     asked_at: float
+
+
+class _AnnouncedCall(NamedTuple):
+    """A model call whose end is not recorded, and the record that announced its last request."""
+
+    span: Span
+    body: Body
 
 
 @dataclass(slots=True)
@@ -92,7 +100,8 @@ class SpanBuilder:
         self._open: dict[str, _OpenActivation] = {}
         self._by_id: dict[str, _OpenActivation] = {}
         # Calls that were announced and have not ended, by number.
-        self._announced: dict[int, Span] = {}
+        self._announced: dict[int, _AnnouncedCall] = {}
+        self._guessed: set[str] = set()  # ids of those whose requests are shown
         # The last activation of each sub-flow or map, by path.
         self._flows: dict[str, _OpenActivation] = {}
         # The last span that ended at each path: its routing may follow its end.
@@ -175,7 +184,7 @@ class SpanBuilder:
                 if span is not None and span.status in ("running", "lost"):
                     span.status = "lost" if is_over else "running"
         for call in self._announced.values():
-            call.status = "lost" if is_over else "running"
+            self._show_announced(call, "lost" if is_over else "running")
         self._set_root_status()
         return trace
 
@@ -266,9 +275,9 @@ class SpanBuilder:
 
     def on_sending(self, body: Body) -> None:
         """Open the span of a model call, whose cost is not known unless its end is recorded."""
-        span = self._announced.get(body["call"])
-        if span is None:
-            span = self._announced[body["call"]] = self._open_call(body)[1]
+        announced = self._announced.get(body["call"])
+        span = self._open_call(body)[1] if announced is None else announced.span
+        self._announced[body["call"]] = _AnnouncedCall(span, body)
         span.model = span.asked = str(body["model"])
         span.began = span.began or float(body.get("began") or 0.0)
         self._set_charge(span, body["charge"], "")
@@ -289,12 +298,16 @@ class SpanBuilder:
         span.output_tokens = usage["output_tokens"]
         span.cached_tokens = usage["cached_tokens"]
         span.usd, span.usd_source = float(response["usd"]), str(response["usd_source"])
-        if "charge" in body:
-            self._set_charge(span, body["charge"], span.usd_source)
         span.first_token, span.sent = response["first_token_seconds"], int(response["attempts"])
         span.from_cache = span.sent == 0
+        # Records before format 3 have no charge.
+        span.unpriced = int(span.usd_source == "none" and span.sent > 0)
+        span.booked_usd, span.booked_tokens = span.usd, span.input_tokens + span.output_tokens
+        if "charge" in body:
+            self._set_charge(span, body["charge"], span.usd_source)
         span.findings = [finding for finding in response["findings"] if isinstance(finding, dict)]
-        self._add_decision(span, response["decision"])
+        for request in self._add_requests(span, body, response["decision"]):
+            self._finish(request)
         asked_at = float(body.get("at") or 0.0)
         for number, tool in enumerate(response["tool_calls"]):
             id_ = derive_span_id(span.id, "tool", number)
@@ -318,11 +331,15 @@ class SpanBuilder:
         span.seconds = float(body["at"]) - span.began
         span.input_tokens = int(usage.get("input_tokens", 0))
         span.output_tokens = int(usage.get("output_tokens", 0))
-        span.usd = float(body.get("usd") or 0.0)
-        span.sent = 1
-        self._add_decision(span, body["decision"])
+        span.usd, span.sent = float(body.get("usd") or 0.0), 1
+        # Records before format 3 have no charge.
+        is_priced = body.get("usd") is not None or is_uncharged(body["status"])
+        span.unpriced, span.usd_source = int(not is_priced), "" if is_priced else "none"
+        span.booked_usd, span.booked_tokens = span.usd, span.input_tokens + span.output_tokens
         if "charge" in body:
             self._set_charge(span, body["charge"], "")
+        for request in self._add_requests(span, body, body["decision"]):
+            self._finish(request)
         self._finish(span)
 
     def _describe_request(self, call: Span, asked: Body) -> None:
@@ -506,13 +523,17 @@ class SpanBuilder:
         call.input_tokens = int(charge["input_tokens"])
         call.output_tokens = int(charge["output_tokens"])
         call.sent = int(charge["requests"])
+        call.unpriced = int(charge["unpriced"])
+        call.booked_usd = float(charge["booked_usd"])
+        call.booked_tokens = int(charge["booked_tokens"])
 
     def _open_call(self, body: Body) -> tuple[_OpenActivation, Span]:
         """Return the span of a call: the one that was announced, else a new one."""
         number = int(body["attempt"])
         activation = self._find_ended(body, number) or self._activation(body, body.get("began"))
-        if (span := self._announced.pop(body.get("call", 0), None)) is not None:
-            return activation, span
+        if (announced := self._announced.pop(body.get("call", 0), None)) is not None:
+            self._hide_announced(announced)
+            return activation, announced.span
         attempt = self._attempt(activation, number)
         attempt.began = attempt.began or float(body.get("began") or 0.0)
         activation.calls += 1
@@ -529,6 +550,24 @@ class SpanBuilder:
         if activation is None or activation.span.seconds is None or activation.attempt is None:
             return None
         return activation if number <= activation.attempt.attempt else None
+
+    def _show_announced(self, call: _AnnouncedCall, status: SpanStatus) -> list[Span]:
+        """Show a call whose end is not known as its announcement says, with its requests."""
+        self._hide_announced(call)
+        self._guessed.add(call.span.id)
+        call.span.status = status
+        call.span.hedges = call.span.retries = call.span.fallbacks = 0
+        requests = self._add_requests(call.span, call.body, None)
+        for request in requests:
+            if request.status == "lost":
+                request.status = status
+        return requests
+
+    def _hide_announced(self, call: _AnnouncedCall) -> None:
+        """Take out what `_show_announced` added, now that more is known."""
+        if call.span.id in self._guessed:
+            self._guessed.remove(call.span.id)
+            self.trace.spans[:] = [item for item in self.trace.spans if item.parent != call.span.id]
 
     def _end_tools(self, activation: _OpenActivation, body: Body) -> None:
         """End the tool calls whose results a request holds.
@@ -547,51 +586,68 @@ class SpanBuilder:
             span.status, span.error = ("failed", "tool") if has_failed else ("ok", "")
             self._finish(span)
 
-    def _add_decision(self, call: Span, decision: Mapping[str, Any] | None) -> None:
-        """Note what a policy did for a call: the target, its tries, and a span for each request."""
-        if not decision:
-            call.retries = max(0, call.sent - 1)
-            return
-        call.policy = str(decision["policy"])
-        requests = list(_list_requests(decision))
+    def _add_requests(
+        self, call: Span, body: Body, decision: Mapping[str, Any] | None
+    ) -> list[Span]:
+        """Note whom a call asked; add and return a span for each request of a policy or of several.
+
+        They are not finished yet.
+        """
+        requests = list_requests(body, decision, call)
+        call.policy = str(decision["policy"]) if decision else ""
+        call.failed_sent = sum(request.has_failed for request in requests)
+        call.unusable = sum(request.is_unusable for request in requests)
+        answering = find_answering(requests, decision)
+        if answering is not None:
+            call.endpoint = answering.target
+            if call.status == "ok":
+                answering.model = call.model
+            elif "requests" in body:
+                call.model = answering.model
+        if not decision and len(requests) <= 1:
+            self._count_plain(call, requests)
+            return []
+        call.has_requests = bool(requests)
+        spans: list[Span] = []
         targets: set[str] = set()
         for number, request in enumerate(requests):
-            target = str(request["target"])
-            if request["is_hedge"]:
-                call.hedges += 1
-            elif target in targets:
-                call.retries += 1
+            span = self._add_request(call, request, number)
+            if request.is_hedge:
+                span.hedges = 1
+            elif request.target in targets:
+                span.retries = 1
             elif targets:
-                call.fallbacks += 1
-            targets.add(target)
-            self._add_request(call, request, number)
-        if call.status == "ok":
-            answering = [str(item["target"]) for item in requests if item["outcome"] == "ok"]
-            call.endpoint = answering[-1] if answering else str(decision["answered_by"])
-        else:
-            call.endpoint = str(requests[-1]["target"]) if requests else ""
-            call.usd = sum(float(request["usd"] or 0.0) for request in requests)
-            call.input_tokens = sum(int(request["input_tokens"] or 0) for request in requests)
-            call.output_tokens = sum(int(request["output_tokens"] or 0) for request in requests)
-            call.sent = len(requests)
+                span.fallbacks = 1
+            if request is answering and call.status == "ok":
+                span.cached_tokens = call.cached_tokens
+            call.hedges += span.hedges
+            call.retries += span.retries
+            call.fallbacks += span.fallbacks
+            targets.add(request.target)
+            spans.append(span)
+        return spans
 
-    def _add_request(self, call: Span, request: Mapping[str, Any], number: int) -> None:
+    def _count_plain(self, call: Span, requests: Sequence[CallRequest]) -> None:
+        """Count the requests of a call that no policy made, and that stand for themselves."""
+        call.retries = max(0, call.sent - 1)
+        if not requests:
+            call.failed_sent = call.retries + (call.status == "failed" and call.sent > 0)
+
+    def _add_request(self, call: Span, request: CallRequest, number: int) -> Span:
         id_ = derive_span_id(call.id, "request", number)
-        span = self._add_child(call, "request", id_, began=call.began)
-        outcome = str(request["outcome"])
-        span.seconds = float(request["seconds"])
-        span.status = _REQUEST_STATUSES.get(outcome, "failed")
-        span.error = "" if span.status == "ok" else outcome
-        span.message = str(request["error"])
-        span.model = span.endpoint = str(request["target"])
-        span.policy = call.policy
-        span.first_token = request["first_token_seconds"]
-        span.hedges = int(request["is_hedge"])
-        span.input_tokens = int(request["input_tokens"] or 0)
-        span.output_tokens = int(request["output_tokens"] or 0)
-        span.usd, span.usd_source = float(request["usd"] or 0.0), str(request["usd_source"])
-        span.sent = 1
-        self._finish(span)
+        span = self._add_child(call, "request", id_, began=request.began)
+        span.seconds, span.status = request.seconds, request.status
+        span.error = "" if span.status == "ok" else request.outcome
+        span.message = request.message
+        span.model, span.endpoint, span.policy = request.model, request.target, call.policy
+        span.first_token = request.first_token
+        span.input_tokens, span.output_tokens = request.input_tokens, request.output_tokens
+        span.usd, span.usd_source = request.usd, request.usd_source
+        span.unpriced = request.unpriced
+        span.booked_usd, span.booked_tokens = request.booked_usd, request.booked_tokens
+        span.sent = request.sent
+        span.failed_sent, span.unusable = int(request.has_failed), int(request.is_unusable)
+        return span
 
     # ---- engagements ---------------------------------------------------------------------------
     def _take_time(self, kind: RecordKind, body: Body) -> None:
@@ -637,8 +693,10 @@ class SpanBuilder:
         for activation in list(self._open.values()):
             self._interrupt(activation, status, at)
         for call in self._announced.values():
-            call.began = call.began or at
-            self._end_span(call, at, "lost")
+            call.span.began = call.span.began or at
+            for request in self._show_announced(call, "lost"):
+                self._finish(request)
+            self._end_span(call.span, at, "lost")
         self._announced.clear()
         if self.trace.status in FINAL_STATUSES:
             for question in self._questions.values():
@@ -697,15 +755,6 @@ def _number_attempt(activation: _OpenActivation) -> int:
     if last is None:
         return 1
     return last.attempt if last.seconds is None else last.attempt + 1
-
-
-def _list_requests(decision: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    """Yield every request of a decision; a policy within a policy is replaced by its requests."""
-    for attempt in decision["attempts"]:
-        if attempt.get("inner"):
-            yield from _list_requests(attempt["inner"])
-        else:
-            yield attempt
 
 
 HANDLERS: Final[Mapping[RecordKind, Callable[[SpanBuilder, Body], None]]] = {

@@ -27,14 +27,14 @@ from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace.spans.sampling import Sampling
 
-VERSION = 3  # of how spans are made: rows of another version are made again
+VERSION = 4  # of how spans are made: rows of another version are made again
 _ROWS_PER_TRANSACTION = 5_000  # few enough that appending runs get in between
 _PAGE = 500  # runs per page
 _LONGEST = 500  # characters of an error's message
 
 _TRACE_COLUMNS = "run_id, flow, status, reason, tags, parent, began, seconds, budget, version, seq"
 _ADD_TRACE = f"INSERT INTO traces ({_TRACE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_ADD_SPAN = f"INSERT INTO spans VALUES ({', '.join('?' * 31)})"
+_ADD_SPAN = f"INSERT INTO spans VALUES ({', '.join('?' * 37)})"
 _DROP_SPANS = "DELETE FROM spans WHERE run = (SELECT id FROM traces WHERE run_id = ?)"
 _DROP_TRACE = "DELETE FROM traces WHERE run_id = ?"
 
@@ -279,6 +279,12 @@ class SpanIndex:
             span.loop,
             json.dumps(span.findings) if span.findings else None,
             span.is_copy,
+            max(span.unpriced, span.is_unpriced),
+            max(span.booked_usd, span.usd),  # a budget counts at least what is known
+            span.booked_tokens,
+            span.failed_sent,
+            span.unusable,
+            span.has_requests,
         )
 
 

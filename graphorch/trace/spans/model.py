@@ -28,7 +28,11 @@ class Span:
     Times are seconds since 1970; `seconds` is None until the span ends, and `began` is 0 if it is
     not known. `step` is the path without the indices of map items: one box of a picture. `sent`
     counts HTTP requests, `retries` those to the previous target again, `fallbacks` those to another
-    one, `hedges` those sent beside a slow one. `loop` is set on the node that went back
+    one, `hedges` those sent beside a slow one; `failed_sent` were not answered, and `unusable` got
+    an answer that could not be used. `usd` and the tokens are what is known of their bills,
+    `unpriced` counts those whose dollars are not known, and `booked_usd` and `booked_tokens` are
+    what a budget counts for all of them. `has_requests`: spans of this call's requests are inside
+    of it; a call without them stands for its request. `loop` is set on the node that went back
     (`judge → write`). `is_copy`: taken over from another run, which paid for it. `role` is the kind
     of node in the description of the flow (`agent`). `activation` is the beginning of the id of the
     activation that it belongs to. `link` is the id of the span before a pause that this one
@@ -61,8 +65,14 @@ class Span:
     cached_tokens: int = 0
     usd: float = 0.0
     usd_source: str = ""
+    unpriced: int = 0
+    booked_usd: float = 0.0
+    booked_tokens: int = 0
     first_token: float | None = None
     sent: int = 0
+    failed_sent: int = 0
+    unusable: int = 0
+    has_requests: bool = False
     retries: int = 0
     fallbacks: int = 0
     hedges: int = 0
@@ -149,7 +159,8 @@ class Trace:
 def sum_calls(trace: Trace) -> dict[str, Any]:
     """Return calls, tokens and dollars of a run, without those taken over from another run.
 
-    `unpriced` calls have dollars that are not known, and not part of `usd`.
+    `unpriced` requests have dollars that are not known, and not part of `usd`; `booked_usd` is what
+    a budget counts, with the worst case of those.
     """
     calls = trace.paid_calls
     return {
@@ -157,7 +168,8 @@ def sum_calls(trace: Trace) -> dict[str, Any]:
         "input_tokens": sum(call.input_tokens for call in calls),
         "output_tokens": sum(call.output_tokens for call in calls),
         "usd": sum(call.usd for call in calls),
-        "unpriced": sum(call.is_unpriced for call in calls),
+        "unpriced": sum(call.unpriced for call in calls),
+        "booked_usd": sum(call.booked_usd for call in calls),
     }
 
 

@@ -140,9 +140,8 @@ def test_newer_format_is_refused(tmp_path: Path) -> None:
     raw.close()
     error = refused(path)
     assert isinstance(error, NewerFormat)
-    assert "has format 7, written by a later version of graphorch; this one knows up to 2" in str(
-        error
-    )
+    knows = f"this one knows up to {statements.FORMAT}"
+    assert f"has format 7, written by a later version of graphorch; {knows}" in str(error)
     assert "Upgrade graphorch" in str(error)
 
 
@@ -227,27 +226,30 @@ def test_empty_file_becomes_store(tmp_path: Path) -> None:
     closed(opened(tmp_path / "runs.db"))
 
 
+ADD_NOTE = "ALTER TABLE runs ADD COLUMN note TEXT"
+
+
 def test_failed_migration_keeps_format() -> None:
     """A migration that fails leaves the format as it was."""
-    raw = sqlite3.connect(":memory:", isolation_level=None)
+    raw, now = sqlite3.connect(":memory:", isolation_level=None), statements.FORMAT
     migrate(raw)
     with pytest.raises(sqlite3.OperationalError):
         migrate(
             raw,
             {
-                2: ("ALTER TABLE runs ADD COLUMN note TEXT", "PRAGMA user_version = 3"),
-                3: ("CREATE TABLE runs (x)",),
+                now: (ADD_NOTE, f"PRAGMA user_version = {now + 1}"),
+                now + 1: ("CREATE TABLE runs (x)",),
             },
         )
-    assert raw.execute("PRAGMA user_version").fetchone() == (2,)
+    assert raw.execute("PRAGMA user_version").fetchone() == (now,)
     migrate(
         raw,
         {
-            2: ("ALTER TABLE runs ADD COLUMN note TEXT", "PRAGMA user_version = 3"),
-            3: ("PRAGMA user_version = 4",),
+            now: (ADD_NOTE, f"PRAGMA user_version = {now + 1}"),
+            now + 1: (f"PRAGMA user_version = {now + 2}",),
         },
     )
-    assert raw.execute("PRAGMA user_version").fetchone() == (4,)
+    assert raw.execute("PRAGMA user_version").fetchone() == (now + 2,)
     raw.close()
 
 

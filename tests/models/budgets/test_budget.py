@@ -276,7 +276,7 @@ def test_raising_alert_loses_no_answer(caplog: pytest.LogCaptureFixture) -> None
         account = Account("run", Budget(usd=1), rules=run_rules, beside=[day])
         meter = CallMeter(Table({"m": Flat(0.005)}))
         async with meter.open_call(request_to("m", max_tokens=10, payer=account)) as call:
-            call.is_sent = True
+            call.send()
             response = call.add_price(await FakeModel(Answer(tokens=40)).complete(call.request))
         assert response.usd == pytest.approx(account.spent.usd)
         assert account.report().reserved.usd == 0

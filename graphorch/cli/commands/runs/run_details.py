@@ -35,7 +35,7 @@ from graphorch.text import shorten_run_id
 from graphorch.trace.spans.builder import build_trace
 from graphorch.trace_context import shorten_activation_id
 
-_HEADINGS = ("STEP", "STATUS", "ATTEMPTS", "SECONDS", "CALLS", "TOKENS", "USD")
+_HEADINGS = ("STEP", "STATUS", "ATTEMPTS", "SECONDS", "CALLS", "TOKENS", "USD", "BOOKED")
 
 _STATUS_AFTER: Mapping[RecordKind, str] = {
     "commit": "done",
@@ -75,7 +75,8 @@ def show(
 class StepRow:
     """An activation: its status so far, and what its model calls used, failed ones too.
 
-    `unpriced` calls have an unknown price, and are not part of `usd`.
+    `unpriced` requests have an unknown price, and are not part of `usd`; `booked_usd` is what
+    budgets count, with the worst case of those.
     """
 
     path: str
@@ -88,6 +89,7 @@ class StepRow:
     tokens: int = 0
     usd: float = 0.0
     unpriced: int = 0
+    booked_usd: float = 0.0
     question: str = ""
     error: str = ""
     notes: list[str] = field(default_factory=list[str])
@@ -181,7 +183,8 @@ def _add_spans(log: RunLog, rows: Sequence[StepRow]) -> None:
             row.calls += 1
             row.tokens += call.input_tokens + call.output_tokens
             row.usd += call.usd
-            row.unpriced += call.is_unpriced
+            row.unpriced += call.unpriced
+            row.booked_usd += call.booked_usd
 
 
 def _list_questions(head: RunHead, rows: Sequence[StepRow]) -> list[dict[str, str]]:
@@ -222,10 +225,10 @@ def _format_head(log: RunLog) -> list[str]:
 
 def _format_cells(row: StepRow) -> tuple[str, ...]:
     seconds = f"{row.ended - row.began:.2f}" if row.ended and row.began else ""
-    used = ("", "", "")
+    used = ("", "", "", "")
     if row.calls:
         cost = format_amount(row.usd, row.unpriced)
-        used = (str(row.calls), f"{row.tokens:,}", cost)
+        used = (str(row.calls), f"{row.tokens:,}", cost, format_amount(row.booked_usd, 0))
     return (sanitize_line(row.path), row.status, str(row.attempts), seconds, *used)
 
 
