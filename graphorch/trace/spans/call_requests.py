@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from graphorch.trace.spans.model import Span, SpanStatus
 
@@ -100,12 +100,12 @@ def _find_target(decision: Mapping[str, Any] | None) -> str:
     target = ""
     while decision:
         target = str(decision["answered_by"])
-        taken = [
+        taken: list[Mapping[str, Any]] = [
             attempt
             for attempt in decision["attempts"]
             if attempt["outcome"] == "ok" and attempt["target"] == target
         ]
-        decision = taken[-1].get("inner") if taken else None
+        decision = cast("Mapping[str, Any] | None", taken[-1].get("inner")) if taken else None
     return target
 
 

@@ -106,8 +106,9 @@ def test_failed_announcement_is_kept_open() -> None:
 
     async def main() -> None:
         receipt = Receipt(fail)
+        request = SentRequest("m", worst=WORST)
         with pytest.raises(OSError, match="full"):
-            await receipt.begin_request(request := SentRequest("m", worst=WORST))
+            await receipt.begin_request(request)
         close(receipt, request, NO_CHARGE)
         assert receipt.charge == NO_CHARGE
 
