@@ -14,7 +14,7 @@ from typing_extensions import TypeVar
 from graphorch.flow.flow import Flow
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.node import Node1
-from graphorch.graph.route import Fits, Of, Steps
+from graphorch.graph.route import Fits, Free, Of, Step, Steps
 from graphorch.graph.wrong_calls import shows_right_call
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class PatternMethods(GraphBuilder[S]):
     @shows_right_call("graph.pipeline(write, judge, gates={write: is_short_enough})")
     def pipeline(
         self,
-        *steps: Steps[S],
+        *steps: Step[S, Free] | Sequence[Fits[S]],
         gates: Mapping[Fits[S], Of[S, GateVerdict]] | None = None,
         attempts: int = 2,
         timeout: float | None = None,

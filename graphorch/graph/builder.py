@@ -20,7 +20,7 @@ from graphorch.errors import GraphError, Problem, did_you_mean
 from graphorch.graph.edges import Label
 from graphorch.graph.node import Node
 from graphorch.graph.plan import JoinSpec, Need, Short
-from graphorch.graph.route import Fits, Of, Route, Steps
+from graphorch.graph.route import Fits, Free, Of, Route, Step, Steps
 from graphorch.graph.signature import (
     StateFunction,
     inspect_callable,
@@ -63,7 +63,7 @@ class GraphBuilder(Generic[S]):
         # name -> the author's own node, where a pattern put another one in its place
         self._replaced: dict[str, Node[Any]] = {}
 
-    def chain(self, *steps: Steps[S]) -> Self:
+    def chain(self, *steps: Step[S, Free] | Sequence[Fits[S]]) -> Self:
         """Connect each step to the next one; a list is several nodes side by side."""
         sources: tuple[str, ...] = ()
         for step in steps:

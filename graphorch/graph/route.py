@@ -31,6 +31,16 @@ Fits: TypeAlias = "Node[Reads[S] | Reads[Failure] | Writes[S]]"
 Steps: TypeAlias = "Fits[S] | Sequence[Fits[S]]"
 
 
+class NoSlice:
+    """Bound of a type variable that no slice can be."""
+
+
+# For mypy, which otherwise infers what `chain(graph.map(…))` writes from `chain` alone, and so that
+# it is the whole state: with a variable of the call in its way it looks at the arguments of `map`.
+Free = TypeVar("Free", bound=NoSlice)
+Step: TypeAlias = "Node[Reads[S] | Reads[Failure] | Writes[S] | Writes[Free]]"
+
+
 class Route(Generic[S, Labels, Done, Seen, G]):
     """Route under construction: `.when(label, to)`, then `.otherwise(to)` or `.exhaustive()`.
 

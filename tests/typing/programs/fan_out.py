@@ -72,6 +72,10 @@ readers = review.map("readers", read_page, over=pages_of, gather=noted, max_item
 review.chain([check_length, check_title, readers], conclude)
 flow = review.build()
 
+# A node may be made in the call that connects it.
+inline = Graph("inline", Review, input=Book, output=Lost)
+inline.chain(check_length, inline.map("readers", read_page, over=pages_of, gather=noted, max_items=50, on_item_error="collect"))
+
 ANSWER = "3 pages, no title; 1 lost"
 
 

@@ -79,6 +79,15 @@ house = Graph("house", House, input=Customer, output=Letter)
 call = house.sub("team", team_flow, enter=lambda s: Wish(wish=f"{s.customer}+lamp"), leave=lambda k: Letter(letter="/".join(k.kit)))
 flow = house.chain(call, sign).build()
 
+
+def letter_of(kit: Kit) -> Letter:
+    return Letter(letter="/".join(kit.kit))
+
+
+# A sub-flow may be made in the call that connects it.
+inline = Graph("inline", House, input=Customer, output=Letter)
+inline.chain(inline.sub("team", team_flow, enter=lambda s: Wish(wish=s.customer), leave=letter_of), sign)
+
 ANSWER = ("ADA/LAMP for ada", ["team/benches[0]/pick", "team/benches[1]/pick"])
 
 

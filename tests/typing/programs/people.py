@@ -46,6 +46,10 @@ assert_type(decide, Ask[Deal, Decision])
 deal.chain(decide, send, END).on_error(send, drop, when=Rejected).on_error(decide, drop, when=Expired)
 flow = deal.build()
 
+# A question may be made in the call that connects it.
+inline = Graph("inline", Deal, input=Offer, output=Letter)
+inline.chain(inline.ask("decide", question=ask_for, answer=Decision), send)
+
 ANSWER = ["Do we take the offer 'ten'?", "ten: yes, Ada", "ten: dropped"]
 
 

@@ -541,3 +541,13 @@ def g88() -> object:
         return str(record)
 
     return shop().chain(write, check).migration(from_="0" * 32, change=change)  # wrong
+
+
+# G89: [pyright mypy build:SLICE_MISSING] a map that is made where it is connected makes what the state lacks
+def g89() -> object:
+    def gather(found: list[Priced], missing: list[Missing]) -> Foreign:
+        return Foreign(foreign=len(found))
+
+    graph = shop()
+    graph.chain(graph.map("prices", price, over=items_of, gather=gather, max_items=9, on_item_error="collect"), write)  # wrong
+    return graph.build()
