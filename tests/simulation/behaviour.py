@@ -21,6 +21,10 @@ class Boom(Exception):
     """Failure of a node for good, always with the same input."""
 
 
+class Outage(Exception):
+    """A failure from outside of the graph; no error edge fits it, at whatever depth it happens."""
+
+
 class Log(BaseModel):
     log: Annotated[list[int], append] = []
     total: Annotated[int, add] = 0

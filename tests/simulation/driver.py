@@ -39,7 +39,7 @@ from graphorch.core.run import Run
 from graphorch.core.state import OnFailure
 from graphorch.core.tree import Activation, Scope, Status, Token
 from graphorch.engine.invocation import binding
-from tests.simulation.behaviour import INPUT, Boom
+from tests.simulation.behaviour import INPUT, Boom, Outage
 from tests.simulation.graphs import Sample
 from tests.simulation.structure import activation_key
 
@@ -182,14 +182,14 @@ class _Driver:
             and activation.failure is None
             and self.chance(self.schedule.retries)
         ):
-            return NodeFailed(activation, activation.attempt, Boom("once"), retry_after=1.0)
+            return NodeFailed(activation, activation.attempt, Outage("once"), retry_after=1.0)
         if (
             activation.failure is None
             and self.resumes < 12
             and not may_be_left_out(activation)
             and self.chance(self.schedule.failures)
         ):
-            return NodeFailed(activation, activation.attempt, Boom("for good"))
+            return NodeFailed(activation, activation.attempt, Outage("for good"))
         try:
             return self.result_of(job)
         except (Boom, binding.InnerFailed) as error:
@@ -256,7 +256,7 @@ class _Driver:
     def drop(self, activation: Activation) -> None:
         """Stop an attempt; its result may still arrive."""
         if activation.step.inner_plan is None:
-            self.lost.append(NodeFailed(activation, activation.attempt, Boom("late")))
+            self.lost.append(NodeFailed(activation, activation.attempt, Outage("late")))
             self.lost.append(NodeSucceeded(activation, {}, attempt=activation.attempt))
 
     def repeat_event(self) -> None:
