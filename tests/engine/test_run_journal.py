@@ -342,12 +342,12 @@ def test_end_sets_status_and_releases_run() -> None:
         store = MoodyStore()
         journal = await journal_in(store)
         journal.buffer(GraceExpired(1.0))
-        await journal.end("failed", "error")
+        await journal.end("failed", "error", 2.0)
         await journal.release()
         log = await store.load("r")
         assert [(record.kind, record.body) for record in log.records][1] == (
             "ended",
-            {"status": "failed", "reason": "error"},
+            {"at": 2.0, "status": "failed", "reason": "error"},
         )
         assert (log.head.status, log.head.lease) == ("failed", None)
         await store.claim("r", "another", ttl=60)

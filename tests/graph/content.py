@@ -167,7 +167,7 @@ class Sketch(GraphBuilder[Any]):
     ) -> None:
         super().__init__("content", state, input, output)
 
-    def route(self, source: Node[Any], by: Callable[..., Any]) -> Route[Any, Any, Any, Any]:
+    def route(self, source: Node[Any], by: Callable[..., Any]) -> Route[Any, Any, Any, Any, Any]:
         return self._route(source, by)
 
     def map(

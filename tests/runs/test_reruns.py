@@ -1,4 +1,4 @@
-"""Reruns tell what they did themselves: their own time and cost, and nothing that did not happen."""
+"""Reruns tell what they did themselves: their own time and cost, and nothing else."""
 
 from __future__ import annotations
 
