@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from graphorch.debugger.session import Session
     from graphorch.engine.events import RunEvent
+    from graphorch.engine.settings import Limits
     from graphorch.graph.estimate.amounts import Assumed
     from graphorch.graph.estimate.estimator import Estimate
     from graphorch.models.config.schema import Config
@@ -217,7 +218,12 @@ class Flow(Generic[In, Out, State]):
 
     # ---- cost ------------------------------------------------------------------------------------
     def estimate(
-        self, *, assumed: Assumed | None = None, model: str = "", config: Config | None = None
+        self,
+        *,
+        assumed: Assumed | None = None,
+        model: str = "",
+        config: Config | None = None,
+        limits: Limits | None = None,
     ) -> Estimate:
         """Estimate a run before it runs: what it can do at most, and what it usually does.
 
@@ -225,9 +231,11 @@ class Flow(Generic[In, Out, State]):
         the configuration and the list; without an endpoint the embedded model answers agents that
         name no model, and is free. `assumed` holds what the structure cannot show, such as the
         longest prompt; `config` replaces the configuration of the current directory, and `model`
-        replaces the model of every agent. What is unbounded is named in `gaps`.
+        replaces the model of every agent. The seconds follow every limit on what runs at once: of
+        maps and nodes, the run (`limits`), and the models in the configuration. What is unbounded
+        is named in `gaps`.
         """
-        from graphorch.flow.tariff import build_tariff
+        from graphorch.flow.tariff import build_pace, build_tariff
         from graphorch.graph.estimate.estimator import estimate
         from graphorch.models.config.loader import find_config
         from graphorch.models.config.schema import Config
@@ -237,8 +245,16 @@ class Flow(Generic[In, Out, State]):
                 f"config={config!r:.80} is not a configuration. "
                 'Write config=read_config("graphorch.toml").'
             )
-        tariff = build_tariff(config or find_config(Path.cwd()), os.environ)
-        return estimate(self.plan, tariff=tariff, assumed=assumed, model=model)
+        check_options(RunOptions() if limits is None else RunOptions(limits=limits))
+        config = config or find_config(Path.cwd())
+        return estimate(
+            self.plan,
+            tariff=build_tariff(config, os.environ),
+            assumed=assumed,
+            model=model,
+            concurrency=None if limits is None else limits.concurrency,
+            pace=build_pace(config),
+        )
 
     # ---- pictures --------------------------------------------------------------------------------
     def svg(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphorch.graph.estimate.amounts import Pricing, Tariff
+from graphorch.graph.estimate.limits import ModelPace, Pace
 from graphorch.models.config.environment import merge_environment
 from graphorch.models.config.schema import (
     DEFAULT_MODEL,
@@ -26,6 +27,17 @@ def build_tariff(config: Config, environment: Mapping[str, str]) -> Tariff:
     Without an endpoint the embedded model answers agents that name no model, and is free.
     """
     return _ConfiguredTariff(merge_environment(config, environment)).find_prices
+
+
+def build_pace(config: Config) -> Pace:
+    """Return the limits of models in this configuration; those of a policy's targets vary by call."""
+
+    def find_pace(model: str) -> ModelPace | None:
+        name = config.default_model if model == DEFAULT_MODEL else model
+        limits = config.limits.get(name or model)
+        return None if limits is None else ModelPace(limits.concurrency, limits.rpm)
+
+    return find_pace
 
 
 class _ConfiguredTariff:

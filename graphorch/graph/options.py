@@ -119,8 +119,8 @@ class NodeSettings:
     """Validated options of one node, with defaults. Times are in seconds.
 
     `effect` says what running the node twice would do: nothing (`pure`), nothing more under one key
-    (`idempotent`), or harm (`once`). `timeout` is for one attempt, `deadline` for the activation
-    with all its attempts and pauses. `hedge_after` starts a second attempt beside one that takes
+    (`idempotent`), or harm (`once`). `timeout` is for one attempt, from when it has a slot of
+    its limits of concurrency; `deadline` for the activation with all its attempts, pauses and waits. `hedge_after` starts a second attempt beside one that takes
     longer than this. A `gate` asks a person before the node runs, or before its result is used.
 
     `isolation` is for functions that are not async: a worker thread, so that a blocking call does

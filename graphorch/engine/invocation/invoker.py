@@ -65,34 +65,42 @@ class NodeInvoker:
 
         Raises `NodeTimedOut`, and what the function raises.
         """
-        node = activation.step.node
-        options = node.options
+        options = activation.step.node.options
+        if self._slots is None and options.concurrency is None:
+            if options.timeout is None and options.deadline is None and options.hedge_after is None:
+                return await self._invoke(
+                    activation, self._build_arguments(activation, None, given)
+                )
+            return await self._call_in_time(activation, given)
+        # Its time begins when there is room: waiting is not the node's own slowness.
+        async with self._build_slots(activation):
+            return await self._call_in_time(activation, given)
+
+    async def _call_in_time(self, activation: Activation, given: list[Any]) -> Any:
+        """Return what the function returns within its deadline, hedged if the node is."""
+        options = activation.step.node.options
         deadline = self._compute_deadline(activation)
         arguments = self._build_arguments(activation, deadline, given)
-        is_limited = self._slots is not None or options.concurrency is not None
-        if deadline is None and not is_limited and options.hedge_after is None:
-            return await self._invoke(activation, arguments)
-        async with self._build_slots(activation):
-            scope = asyncio.timeout_at(deadline)
-            try:
-                async with scope:
-                    if options.hedge_after is None:
-                        output = await self._invoke(activation, arguments)
-                    else:
-                        output = await call_hedged(
-                            # Bound again for each hedge: two calls must not share mutable slices.
-                            lambda: self._invoke(
-                                activation, self._build_arguments(activation, deadline)
-                            ),
-                            options.hedge_after,
-                        )
-            except Exception as error:
-                if not _is_late(scope):
-                    raise
-                raise NodeTimedOut(_explain_timeout(activation)) from error
-            if _is_late(scope):
-                raise NodeTimedOut(_explain_timeout(activation))
-            return output
+        scope = asyncio.timeout_at(deadline)
+        try:
+            async with scope:
+                if options.hedge_after is None:
+                    output = await self._invoke(activation, arguments)
+                else:
+                    output = await call_hedged(
+                        # Bound again for each hedge: two calls must not share mutable slices.
+                        lambda: self._invoke(
+                            activation, self._build_arguments(activation, deadline)
+                        ),
+                        options.hedge_after,
+                    )
+        except Exception as error:
+            if not _is_late(scope):
+                raise
+            raise NodeTimedOut(_explain_timeout(activation)) from error
+        if _is_late(scope):
+            raise NodeTimedOut(_explain_timeout(activation))
+        return output
 
     def _build_arguments(
         self, activation: Activation, deadline: float | None, given: list[Any] | None = None

@@ -39,10 +39,11 @@ def compute_demand(node: Node[Any], tariff: Tariff, assumed: Assumed, model: str
         return _agent_demand(node, tariff, assumed, model)
     if node.signature.has_context and node.options.asks_models:
         return _function_demand(node)
-    # A plain function without a timeout counts as instantaneous.
+    # A plain function without a timeout counts as instantaneous, the pauses between its attempts
+    # do not.
     seconds = _compute_seconds(node.options)
     if math.isinf(seconds):
-        seconds = 0.0
+        seconds = _sum_pauses(node.options)
     return Demand(Amounts(activations=1, seconds=seconds), Amounts(activations=1))
 
 
@@ -121,12 +122,17 @@ def _compute_seconds(options: NodeSettings) -> float:
     """Return the most seconds of an activation with all its attempts and pauses; maybe `inf`."""
     seconds = math.inf
     if options.timeout is not None:
-        seconds = options.timeout * _count_attempts(options)
-        if options.retry is not None:
-            seconds += sum(map(options.retry.pause, range(1, options.retry.attempts)))
+        seconds = options.timeout * _count_attempts(options) + _sum_pauses(options)
     if options.deadline is not None:
         seconds = min(seconds, options.deadline)
     return seconds
+
+
+def _sum_pauses(options: NodeSettings) -> float:
+    """Return the most seconds between the attempts of an activation."""
+    if options.retry is None:
+        return 0.0
+    return sum(map(options.retry.pause, range(1, options.retry.attempts)))
 
 
 def _no_limit(limit: int | None) -> list[Gap]:

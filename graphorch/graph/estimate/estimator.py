@@ -9,6 +9,7 @@ the rules of `Assumed`.
     demand.py    one activation of one node
     totals.py    the whole graph
     duration.py  the seconds on the longest path
+    limits.py    the seconds that limits of nodes, runs and endpoints add
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from graphorch.graph.analysis import Analysis
 from graphorch.graph.estimate.amounts import Amounts, Assumed, Gap, Tariff
 from graphorch.graph.estimate.demand import Demand, compute_demand, no_tariff
 from graphorch.graph.estimate.duration import compute_expected_seconds, worst_seconds
+from graphorch.graph.estimate.limits import Pace, Row, limit_expected, limit_worst, no_pace
 from graphorch.graph.estimate.totals import (
     cap_amounts,
     cap_total,
@@ -50,7 +52,8 @@ class NodeEstimate:
 class Estimate:
     """Amounts of one run at most (`worst`) and usually (`expected`); `nodes` are all nodes by path.
 
-    Seconds are those of the critical path: model calls, timeouts and pauses. A plain function
+    Seconds are those of the critical path, longer where limits of concurrency let less run at once:
+    model calls, timeouts and pauses. A plain function
     without a timeout counts as instantaneous, and the time of people, as for a run's deadline, does
     not count. `gaps` lists what is unbounded or unknown, and why.
     """
@@ -91,17 +94,34 @@ def worst_case(plan: Plan) -> Worst:
 
 
 def estimate(
-    plan: Plan, *, tariff: Tariff = no_tariff, assumed: Assumed | None = None, model: str = ""
+    plan: Plan,
+    *,
+    tariff: Tariff = no_tariff,
+    assumed: Assumed | None = None,
+    model: str = "",
+    concurrency: int | None = None,
+    pace: Pace = no_pace,
 ) -> Estimate:
     """Return the estimate of a whole flow.
 
-    `tariff` prices the calls of a model; `model` replaces the model of every agent.
+    `tariff` prices the calls of a model, and `pace` limits them; `model` replaces the model of
+    every agent. `concurrency` is how many nodes of the run may run at once.
     """
     if assumed is not None and not isinstance(assumed, Assumed):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InputError(
             f"assumed={assumed!r:.80} is not possible. Write assumed=Assumed(share=0.5)."
         )
-    return _Estimator(tariff, assumed or Assumed(), model).estimate(plan)
+    whole = _Estimator(tariff, assumed or Assumed(), model).estimate(plan)
+    most = [Row(row.path, row.kind, row.model, row.worst) for row in whole.nodes]
+    usual = [Row(row.path, row.kind, row.model, row.expected) for row in whole.nodes]
+    longest, usually = whole.worst.seconds, whole.expected.seconds
+    return replace(
+        whole,
+        worst=replace(whole.worst, seconds=limit_worst(plan, most, longest, concurrency)),
+        expected=replace(
+            whole.expected, seconds=limit_expected(plan, usual, usually, concurrency, pace)
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +187,8 @@ class _Estimator:
         expected = own.expected + inner.expected.times(usual)
         expected_wait = inner.expected.seconds * usual_waits
         whole = Demand(
-            worst=replace(worst, seconds=worst_wait),
+            # The pauses between attempts of the map or sub-flow itself count as well.
+            worst=replace(worst, seconds=worst_wait + own.worst.seconds),
             expected=replace(expected, seconds=expected_wait),
         )
         rows = [row]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from graphorch import Graph, Retry, RunFailed, node
+from graphorch import END, Graph, Limits, Retry, RunFailed, node
 from graphorch.engine.invocation.invoker import NodeTimedOut, call_hedged
 from graphorch.testing.virtual_clock import run_virtual
 
@@ -223,3 +223,21 @@ def test_plain_wrapper_of_async_function_is_awaited(isolation: Any) -> None:
     with pytest.raises(RunFailed) as caught:
         run_virtual(flow.run(Number(n=3)))
     assert isinstance(caught.value.exceptions[0].__cause__, NodeTimedOut)
+
+
+def test_waiting_for_slot_is_not_timeout() -> None:
+    """A node that waited for a slot has its whole timeout then; a deadline counts the waiting."""
+
+    def build(**options: Any) -> Any:
+        @node(**options)
+        async def work(count: Count) -> None:
+            await asyncio.sleep(1)
+
+        graph = Graph("limited", State, input=Count, output=Count)
+        return graph.chain([work, work.named("second"), work.named("third")], END).build()
+
+    limits = Limits(concurrency=1)
+    run_virtual(build(timeout=1.5).run(Count(), limits=limits))
+    with pytest.raises(RunFailed) as late:
+        run_virtual(build(deadline=1.5).run(Count(), limits=limits))
+    assert isinstance(late.value.exceptions[0].__cause__, NodeTimedOut)
