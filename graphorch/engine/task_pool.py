@@ -76,7 +76,7 @@ class TaskPool:
         log = self._log
         async with asyncio.TaskGroup() as self._group:
             log.start_heartbeat(self._group)
-            ready = self._dispatcher.apply([*commands])
+            ready = self._dispatcher.apply([*commands]) if commands else []
             for event in first:
                 ready += self._dispatcher.dispatch(event)
             await log.make_durable()

@@ -100,8 +100,8 @@ def build_settings(
         own_client=options["client"] if "client" in options else None,  # noqa: SIM401  no call
         run_id=options.get("run_id") or os.urandom(16).hex(),
         limits=options.get("limits") or _NO_LIMITS,
-        account=open_account(plan.name, options.get("budget"), tags),
-        has_own_budget=options.get("budget") is not None,
+        account=open_account(plan.name, budget := options.get("budget"), tags),
+        has_own_budget=budget is not None,
         open_account=open_account,
         open_node=open_node,
         on_alert=on_alert,
