@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -24,6 +24,24 @@ State = TypeVar("State", bound=BaseModel, covariant=True, default=BaseModel)
 class NotebookSession(Session[Out, State]):
     """A session that a notebook's cell shows as a stepper with buttons."""
 
+    def _ipython_display_(self) -> None:
+        """Show a picture that stays in the saved notebook, and a stepper, which hides it.
+
+        A saved widget has no model when the notebook is opened again, and whatever stands beside it
+        in one output is passed over, with or without trust. So they are two outputs.
+        """
+        stepper = _find_stepper(self)
+        if stepper is None:
+            raise NotImplementedError  # then IPython shows the mime bundle
+        display: Any = import_module("IPython.display").display
+        data, metadata = build_bundle(self)
+        data["text/html"] = f'<div class="gs-static">{_STYLE}{data["text/html"]}</div>'
+        display(data, metadata=metadata, raw=True)
+        widget: Any = stepper  # its bundle is untyped, and depends on the version of anywidget
+        shown: Any = widget._repr_mimebundle_()
+        data, metadata = shown if isinstance(shown, tuple) else (shown, {})
+        display({**data, "text/plain": _WITHOUT_BUTTONS}, metadata=metadata, raw=True)
+
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
         return build_bundle(self)
 
@@ -37,22 +55,18 @@ class NotebookSession(Session[Out, State]):
         return Stepper(self)
 
 
-def build_bundle(session: Session[Any, Any]) -> Any:
-    """Return the mime bundle of a session, for a page with a kernel and for one without.
-
-    A cell that runs again closes the session that it showed before, if that was another one.
-    """
+def build_bundle(session: Session[Any, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the mime bundle of a session and its metadata, for a page without a kernel."""
     picture, sizes = build_picture_bundle(session.svg(), repr(session))
-    bundle: dict[str, Any] = {**picture, "text/html": render_static_html(session)}
-    stepper = _find_stepper(session)
-    if stepper is None:
-        return bundle, sizes
-    widget: Any = stepper  # its own bundle is untyped, and depends on the version of anywidget
-    shown: Any = widget._repr_mimebundle_()
-    if shown is None:
-        return bundle, sizes
-    data, metadata = cast("tuple[Any, Any]", shown if isinstance(shown, tuple) else (shown, {}))
-    return {**bundle, **data, "text/plain": repr(session)}, {**sizes, **metadata}
+    return {**picture, "text/html": render_static_html(session)}, sizes
+
+
+_WITHOUT_BUTTONS = "Run the cell for a stepper with buttons."
+# Hides the message of a widget without a model; the stepper's own style sheet hides the picture.
+_STYLE = (
+    "<style>.jp-OutputArea-child:has(.gs-static) + .jp-OutputArea-child"
+    ":has(> .jupyter-widgets:not(:has(*))){display:none}</style>"
+)
 
 
 def _find_stepper(session: Session[Any, Any]) -> Stepper | None:

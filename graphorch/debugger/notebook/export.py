@@ -75,26 +75,30 @@ async def _collect_data(session: Session[Any, Any]) -> Json:
 def render_static_html(session: Session[Any, Any]) -> str:
     """Return picture, timeline and state as HTML that a notebook shows also without trust."""
     view = background_loop().wait(_view(session))
-    steps: list[Sequence[str]] = []
-    for row in view["rows"]:
-        duration = f"{row['seconds'] * 1000:.0f} ms"
-        if "map" in row:
-            failed = f"{row['failed']} failed" if row["failed"] else ""
-            steps.append((row["map"], plural(row["items"], "item"), duration, failed))
-        else:
-            steps.append((row["path"], row["kind"], duration, row["error"]))
-    fields: list[Sequence[str]] = []
-    for field in view["state"]:
-        text = "not assigned"
-        if field["set"]:
-            text = field["value"]
-        fields.append((field["name"], text))
-    heading = f"{view['flow']}: {view['status']}"
-    if view["next"]:
-        heading += f", next is {view['next']}"
-    picture = embed(session.svg(), repr(session))
-    tables = _render_table(steps) + _render_table(fields)
-    return f"<div><p>{html.escape(heading)}</p>{picture}{tables}</div>"
+    heading = f"{name_session(session)} of {view['flow']}"
+    facts = [f"run {view['run']}", view["origin"], view["status"]]
+    facts.append(f"next is {view['next']}" if view["next"] else "")
+    about = "".join(f" · {html.escape(fact)}" for fact in facts if fact)
+    asked = [f"{question['path']} asks: {question['text']}" for question in view["questions"]]
+    questions = "".join(f"<p>{html.escape(text)}</p>" for text in asked)
+    picture = embed(session.svg(title=""), repr(session))
+    steps = _render_table([_list_facts(row) for row in view["rows"]])
+    state = _render_table([_list_value(field) for field in view["state"]])
+    title = f"<p><b>{html.escape(heading)}</b>{about}</p>"
+    return f"<div>{title}{questions}{picture}{steps}{state}</div>"
+
+
+def _list_facts(row: Json) -> tuple[str, ...]:
+    """Return the cells of a row of the timeline."""
+    duration = f"{row['seconds'] * 1000:.0f} ms"
+    if "map" in row:
+        failed = f"{row['failed']} failed" if row["failed"] else ""
+        return row["map"], plural(row["items"], "item"), duration, failed
+    return row["path"], row["kind"], duration, row["error"]
+
+
+def _list_value(field: Json) -> tuple[str, str]:
+    return field["name"], field["value"] if field["set"] else "not assigned"
 
 
 async def _view(session: Session[Any, Any]) -> Json:
@@ -106,9 +110,11 @@ def _render_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _render_row(cells: Sequence[str]) -> str:
-    style = "white-space:pre-wrap;margin:0"
-    shown = [f'<td><pre style="{style}">{html.escape(cell)}</pre></td>' for cell in cells if cell]
-    return f"<tr>{''.join(shown)}</tr>"
+    """Return a row. Its style stands in each cell: a notebook takes other styles away."""
+    style = "text-align:left;vertical-align:top"
+    name, *others = map(html.escape, cells)
+    shown = [f'<td style="{style}"><pre>{text}</pre></td>' for text in others if text]
+    return f'<tr><th style="{style}">{name}</th>{"".join(shown)}</tr>'
 
 
 _CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"

@@ -51,7 +51,11 @@ class Lab:
     def show(self, path: Path) -> None:
         """Open a copy of a notebook as a fresh clone has it: not trusted, and not run."""
         shutil.copy(path, self.folder / path.name)
-        self.page.goto(f"{self.url}/lab/tree/{path.name}?token={_TOKEN}&reset")
+        self.show_again(path.stem)
+
+    def show_again(self, name: str) -> None:
+        """Open a notebook of the folder without running it."""
+        self.page.goto(f"{self.url}/lab/tree/{name}.ipynb?token={_TOKEN}&reset")
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
 
     def open(self, name: str, *cells: str) -> None:

@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 FOLDER = Path(__file__).parents[3] / "notebooks"
-LEFT_OUT = ("application/vnd.jupyter.widget-view+json", "image/svg+xml")
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def executed(path: Path) -> Any:
@@ -45,10 +45,11 @@ def kept(notebook: Any) -> Any:
     for number, cell in enumerate(notebook.cells):
         cell.metadata = {}
         cell["id"] = f"cell-{number}"
+        if "outputs" in cell:
+            cell.outputs = [item for item in cell.outputs if WIDGET not in item.get("data", {})]
         for output in cell.get("outputs", []):
             sizes = output.pop("metadata", {}).get("image/png")
-            for kind in LEFT_OUT:
-                output.get("data", {}).pop(kind, None)
+            output.get("data", {}).pop("image/svg+xml", None)
             if "image/png" in output.get("data", {}) and "<table" not in output.data["text/html"]:
                 del output.data["text/html"]  # the same picture
             if output.output_type in ("display_data", "execute_result"):

@@ -342,6 +342,26 @@ def test_cell_keeps_what_it_showed(opened: Lab) -> None:
     assert shown[0].get_attribute("data-moved") == "true"
 
 
+def test_saved_session_is_shown_without_kernel(opened: Lab) -> None:
+    """A saved notebook shows a session without its kernel, and beside a live stepper nothing."""
+    opened.open("saved", FLOW, SHOW)
+    page = Page(opened).page
+    assert not page.locator(".gs-static").is_visible()
+    page.evaluate(
+        """async () => {
+          await window.jupyterapp.commands.execute("docmanager:save");
+          await window.jupyterapp.shell.currentWidget.sessionContext.shutdown();
+        }"""
+    )
+    page.goto("about:blank")
+    opened.show_again("saved")
+    page.locator(".gs-static img").wait_for()
+    assert "Session of content" in page.inner_text(".gs-static")
+    page.wait_for_selector(".jupyter-widgets", state="hidden")
+    assert [text for text in opened.errors if "widget model not found" not in text] == []
+    opened.errors.clear()
+
+
 def test_map_opens_to_items(opened: Lab) -> None:
     """The items of a map are folded, found by number and by text, and lead to their steps."""
     opened.open("map", MAP)

@@ -210,7 +210,8 @@ function changes(fields) {
     field.before === "" ? h("tr", {}, h("th", {}, field.name), h("td", { colspan: 3 }, h("pre", { class: "gs-after" }, field.after))) :
     h("tr", {}, h("th", {}, field.name), h("td", {}, h("pre", { class: `gs-before ${field.before.length < 30 ? "gs-short" : ""}` }, field.before)), h("td", { class: "gs-arrow" }, "→"), h("td", {}, h("pre", { class: "gs-after" }, field.after))),
   );
-  return h("table", { class: "gs-changed" }, ...rows);
+  const columns = h("colgroup", {}, ...["name", "before", "arrow", "after"].map((name) => h("col", { class: `gs-col-${name}` })));
+  return h("table", { class: "gs-changed" }, columns, ...rows);
 }
 
 // The lines in which two texts differ: the longest common subsequence of lines, by dynamic programming. Texts are cut to some thousand
