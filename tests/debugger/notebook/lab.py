@@ -31,7 +31,7 @@ needs_browser = pytest.mark.skipif(
     bool(MISSING), reason=f"drives JupyterLab in Chromium; missing here: {', '.join(MISSING)}"
 )
 
-_FLAGS = (
+FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync"
 ).split()
@@ -149,7 +149,7 @@ def lab(folder: Path) -> Generator[Lab]:
         try:
             _wait_for(f"http://127.0.0.1:{port}/api/status?token={_TOKEN}", folder / "lab.log")
             with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
                 page = browser.new_page(viewport={"width": 1400, "height": 1300})
                 opened = Lab(f"http://127.0.0.1:{port}", folder, page)
                 page.on(

@@ -14,9 +14,9 @@ class Facts {
     const step = at === null ? view.step : detail;
     const parts = [];
     if (selected) parts.push(this.nodeFacts(selected));
+    if (view.difference) parts.push(this.section("difference", "Difference from the other session", this.differenceFacts(view.difference)));
     if (step) parts.push(this.section("changed", `${at === null ? "Last step" : `Step ${step.at + 1}`}: ${step.path}`, this.stepFacts(step)));
     if (step?.calls.length) parts.push(this.section("calls", plural(step.calls.length, "model call"), step.calls.map((call) => this.callFacts(call))));
-    if (view.difference) parts.push(this.section("difference", "Difference", this.differenceFacts(view.difference)));
     if (view.inside) parts.push(this.section("inside", `State inside ${view.inside.path}`, [this.table(view.inside.state, false)]));
     parts.push(this.section("state", at === null ? "State" : "State now", [this.table(view.state, true)]));
     parts.push(this.breakpointFacts());

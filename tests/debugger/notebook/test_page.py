@@ -1,0 +1,98 @@
+"""The stepper's script in headless Chromium, without a notebook around it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphorch.debugger import to_html
+from graphorch.debugger.notebook.page import read_script, read_style
+from graphorch.debugger.notebook.view import build_panel, describe_lines, describe_nodes
+from graphorch.runs.background_loop import background_loop
+from tests.debugger.notebook.lab import CHROMIUM, FLAGS, needs_browser
+from tests.debugger.stepping import AnySession, opened
+
+pytestmark = [needs_browser, pytest.mark.slow]
+
+# A kernel that hears everything and says nothing, unless `answer` is called.
+SILENT = """<!doctype html><meta charset="utf-8"><style>%s</style><body><div id="here"></div>
+<script type="module">%s
+const data = %s, heard = {};
+window.sent = [];
+window.answer = () => heard["change:panels"]();
+const model = { get: (name) => data[name], on: (name, act) => { heard[name] = act; }, off() {},
+                send: (message) => window.sent.push(message) };
+stepper.render({ model, el: document.getElementById("here") });
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+def silent_page(session: AnySession) -> str:
+    async def build() -> dict[str, Any]:
+        return build_panel(session)
+
+    own = {"name": "Session", "number": 0, "notice": "", "moved": None}
+    data = {
+        "panels": [{**background_loop().wait(build()), **own}],
+        "nodes": describe_nodes(session.controller.plan),
+        "lines": describe_lines(session.controller.plan),
+    }
+    script = read_script().replace("export default", "const stepper =")
+    return SILENT % (read_style(), script, json.dumps(data).replace("<", "\\u003c"))
+
+
+def test_silent_kernel_is_told(browser: Any) -> None:
+    """A click that nobody answers is told after some seconds, and forgotten at the next answer."""
+    page = browser.new_page()
+    page.clock.install()
+    with opened("chain") as session:
+        page.set_content(silent_page(session))
+    page.click("[data-command=step]")
+    assert page.evaluate("sent") == [{"command": "step", "panel": 0}]
+    assert not page.locator(".gs-dead").is_visible()
+    page.clock.fast_forward(9000)
+    assert "does not answer" in page.inner_text(".gs-dead")
+    assert page.get_attribute("[data-command=step]", "aria-disabled") == "true"
+    page.evaluate("answer()")
+    assert not page.locator(".gs-dead").is_visible()
+    assert page.get_attribute("[data-command=step]", "aria-disabled") == "false"
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["asked", "mapped_flows", "sub_flows"])
+@pytest.mark.parametrize("width", [360, 1100])
+def test_export_is_dead_and_fits(browser: Any, tmp_path: Path, name: str, width: int) -> None:
+    """An exported page has no forms or buttons that do nothing, names its run, and fits."""
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    with opened(name) as session:
+        session.run_until()
+        to_html(session, tmp_path / "session.html")
+        flow, run = session.flow, session.run_id
+    page.goto((tmp_path / "session.html").as_uri())
+    assert f"Session of {flow} · run {run}" in page.inner_text(".gs-head")
+    assert page.locator("form, input, textarea, [data-command], [data-edit]").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if name == "asked":
+        assert "asks" in page.inner_text(".gs-question")
+    if name == "mapped_flows":
+        page.click("[data-map=each]")
+        page.click("[data-item='0']")
+        page.click(".gs-inner [data-at]")
+        assert "each[0]/one" in page.inner_text(".gs-section-changed summary")
+    assert errors == []
+    page.close()
