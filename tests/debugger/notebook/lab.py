@@ -164,7 +164,10 @@ def lab(folder: Path) -> Generator[Lab]:
                 browser.close()
         finally:
             server.terminate()
-            server.wait(20)
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()  # its kernels end with it
 
 
 def _wait_for(url: str, log: Path) -> None:

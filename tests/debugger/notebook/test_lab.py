@@ -432,14 +432,15 @@ def test_restart_kills_buttons(opened: Lab) -> None:
     opened.open("restart", FLOW, SHOW)
     page = Page(opened)
     page.press("step")
-    page.page.evaluate(
-        "() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart() }"
-    )
+    kernel = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+    page.page.evaluate(f"() => {{ {kernel}.restart() }}")
     page.page.wait_for_selector(".gs-dead:has-text('Run the cell again')")
     buttons = page.page.locator(".gs-panel [data-command]")
     disabled = page.page.locator(".gs-panel [data-command][aria-disabled=true]")
     assert disabled.count() == buttons.count() == 6
     page.shot("dead")
+    # A server that is told to stop while a kernel starts again does not stop.
+    page.page.wait_for_function(f"{kernel}.status === 'idle'", timeout=60_000)
 
 
 @pytest.mark.parametrize("size, most", [(30, 100), (200, 250)])
