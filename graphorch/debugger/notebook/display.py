@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -39,7 +39,7 @@ class NotebookSession(Session[Out, State]):
         display(data, metadata=metadata, raw=True)
         widget: Any = stepper  # its bundle is untyped, and depends on the version of anywidget
         shown: Any = widget._repr_mimebundle_()
-        data, metadata = shown if isinstance(shown, tuple) else (shown, {})
+        data, metadata = cast("tuple[Any, Any]", shown if isinstance(shown, tuple) else (shown, {}))
         display({**data, "text/plain": _WITHOUT_BUTTONS}, metadata=metadata, raw=True)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
