@@ -1,6 +1,8 @@
 """The W3C trace context of a run: ids of its spans, and the headers of what it calls.
 
-A run whose tags name a caller is part of the caller's trace, else it has one of its own. Ids have
+A run whose tags name a caller is part of the caller's trace, else it has one of its own. A later
+engagement of it, maybe days after, has a trace of its own in any case, with a link: receivers take
+a trace for one piece of work that lasts from its first span to its last. Ids have
 the sizes of OpenTelemetry's (16 and 8 bytes, as hexadecimal digits) and derive from the ids of run
 and activation: whoever reads the records of a run, now or later, makes the same ones. So a request
 can name its parent before that has ended.
@@ -65,20 +67,22 @@ def shorten_state(value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """The place of a run in a trace.
+    """The place of an engagement of a run in a trace.
 
-    `parent` is the span of its caller, if there is one. `is_recorded`: the spans of the run are
-    sent to receivers, so what it calls can lie inside of them; else it lies inside of the caller's.
+    `parent` is the span of the run's caller, if there is one. `is_recorded`: the spans of the run
+    are sent to receivers, so what it calls can lie inside of them; else it lies inside of the
+    caller's.
     """
 
     run_id: str
     parent: RemoteParent | None
     state: str
+    engagement: int
     is_recorded: bool
 
-    def for_run(self, engagement: int) -> dict[str, str]:
-        """Return the headers that name the span of an engagement of the run."""
-        return self._build_headers(derive_run_span_id(self.run_id, engagement))
+    def for_run(self) -> dict[str, str]:
+        """Return the headers that name the span of the run."""
+        return self._build_headers(derive_run_span_id(self.run_id, self.engagement))
 
     def for_attempt(self, activation: str, attempt: int) -> dict[str, str]:
         """Return the headers of what an attempt calls; `activation` is the id of its activation."""
@@ -91,24 +95,26 @@ class TraceContext:
 
     def _build_headers(self, span_id: str) -> dict[str, str]:
         parent = self.parent
-        if parent is None:
-            trace_id, flags = derive_trace_id(self.run_id), "01"
-        else:
-            trace_id, flags = parent.trace_id, parent.flags
-            span_id = span_id if self.is_recorded else parent.span_id
+        flags = "01" if parent is None else parent.flags
+        is_callers = parent is not None and (self.engagement == 1 or not self.is_recorded)
+        trace_id = choose_trace_id(self.run_id, parent, 1 if is_callers else self.engagement)
+        if parent is not None and not self.is_recorded:
+            span_id = parent.span_id
         headers = {PARENT: f"00-{trace_id}-{span_id}-{flags}"}
-        if self.state:
+        if self.state and is_callers:
             headers[STATE] = self.state
         return headers
 
 
-def open_context(run_id: str, tags: Mapping[str, str], *, is_recorded: bool) -> TraceContext | None:
+def open_context(
+    run_id: str, tags: Mapping[str, str], *, engagement: int, is_recorded: bool
+) -> TraceContext | None:
     """Return the context of a run with these tags; None if it is part of no trace."""
     parent = parse_parent(tags.get(PARENT, ""))
     if parent is None and not is_recorded:
         return None
     state = tags.get(STATE, "") if parent is not None else ""
-    return TraceContext(run_id, parent, state, is_recorded)
+    return TraceContext(run_id, parent, state, engagement, is_recorded)
 
 
 _NO_HEADERS: Mapping[str, str] = {}
@@ -131,10 +137,18 @@ def current_headers() -> dict[str, str]:
 
 
 # ---- ids -----------------------------------------------------------------------------------------
-def derive_trace_id(run_id: str) -> str:
-    """Return the id of a run's own trace: 32 hexadecimal digits."""
+def choose_trace_id(run_id: str, parent: RemoteParent | None, engagement: int) -> str:
+    """Return the id of the trace of an engagement: of the first one, that of the run's caller."""
+    if parent is not None and engagement == 1:
+        return parent.trace_id
+    return derive_trace_id(run_id, engagement)
+
+
+def derive_trace_id(run_id: str, engagement: int = 1) -> str:
+    """Return the id of a run's own trace in an engagement: 32 hexadecimal digits."""
+    key = run_id if engagement == 1 else f"{run_id}\0{engagement}"
     return hashlib.blake2b(
-        run_id.encode("utf-8", "replace"), digest_size=16, person=b"graphorch trace"
+        key.encode("utf-8", "replace"), digest_size=16, person=b"graphorch trace"
     ).hexdigest()
 
 

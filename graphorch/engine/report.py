@@ -112,13 +112,15 @@ class LoopEnd:
 class RunReport:
     """One run, as it happened so far.
 
-    `began` and `ended` are those of its present engagement, `earlier` the seconds of those before.
+    `began` and `ended` are those of its present engagement, which is number `engagement`, and
+    `earlier` are the seconds of those before.
     """
 
     run: Run
     began: float
     ended: float = 0.0
     earlier: float = 0.0
+    engagement: int = 1
     calls: Sequence[tuple[Activation, CallReport]] = ()
     abandoned: Sequence[str] = ()  # nodes whose thread could not be stopped and may still run
     # What attempts noted; it counts for those activations that succeed.
@@ -138,6 +140,7 @@ class RunReport:
         """Begin an engagement."""
         self.earlier = self.seconds
         self.began, self.ended = at, 0.0
+        self.engagement += 1
 
     @property
     def usd(self) -> float:

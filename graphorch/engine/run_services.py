@@ -97,7 +97,9 @@ class RunServices:
         journal = self.log.journal
         tags = self.settings.tags if journal is None else {**self.settings.tags, **journal.tags}
         is_recorded = journal is not None and journal.is_traced
-        self.trace = open_context(self.run.run_id, tags, is_recorded=is_recorded)
+        self.trace = open_context(
+            self.run.run_id, tags, engagement=self.report.engagement, is_recorded=is_recorded
+        )
 
     # ---- model calls -----------------------------------------------------------------------------
     @property

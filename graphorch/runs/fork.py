@@ -118,9 +118,10 @@ async def fork(
     origin: dict[str, Any] = {"from": run_id, "at": change.path, "copied": len(copies)}
     if models:
         origin["models"] = models
-    context = open_context(run_id, log.head.tags, is_recorded=True)
+    engagement = max(1, old.engagements.number)
+    context = open_context(run_id, log.head.tags, engagement=engagement, is_recorded=True)
     if context is not None:
-        origin["trace"] = context.for_run(max(1, old.engagements.number))[PARENT]
+        origin["trace"] = context.for_run()[PARENT]
     records = [Record(1, "forked", origin), *copies]
     encoder = RecordEncoder(plan, limits=store.limits)
     for path, update in pins:

@@ -286,7 +286,8 @@ def assert_sent_once(sink: Sent, trace: Trace) -> None:
                 (span.parent, span.status, span.began, span.seconds)
             )
             assert not span.parent or span.parent in sent
-            assert not span.link or span.link in sent
+            assert span.link is None or sent[span.link[1]].engagement == span.link[0]
+            assert not span.parent or sent[span.parent].engagement == span.engagement
 
 
 def test_receiver_gets_resumed_run_under_new_ids() -> None:
@@ -310,7 +311,8 @@ def test_receiver_gets_resumed_run_under_new_ids() -> None:
         assert_sent_once(sink, trace)
         roots = [span for span in sink.spans if span.kind == "run"]
         assert [root.status for root in roots] == ["failed", "failed", "ok"]
-        assert [root.link for root in roots] == ["", roots[0].id, roots[1].id]
+        assert [root.link for root in roots] == [None, (1, roots[0].id), (2, roots[1].id)]
+        assert len({trace.find_trace_id(root.engagement) for root in roots}) == 3
 
     run_virtual(main())
 

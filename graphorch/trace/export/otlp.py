@@ -64,7 +64,7 @@ def encode_span(span: Span, trace: Trace, redaction: Redaction, turn: Turn | Non
     if span.status in ("failed", "handled", "lost"):
         status = {"code": _ERROR, "message": _cut_message(span.message, redaction)}
     encoded: Json = {
-        "traceId": trace.trace_id,
+        "traceId": trace.find_trace_id(span.engagement),
         "spanId": span.id,
         "name": _name_span(span),
         "kind": _CLIENT if span.kind in ("call", "request") else _INTERNAL,
@@ -90,7 +90,8 @@ def _list_links(span: Span, trace: Trace) -> list[Json]:
     """Return the links to the span before a pause, and to the run that a fork was made of."""
     links: list[Json] = []
     if span.link:
-        links.append(_encode_link(trace.trace_id, span.link, "continues"))
+        engagement, span_id = span.link
+        links.append(_encode_link(trace.find_trace_id(engagement), span_id, "continues"))
     if span.origin is not None:
         links.append(_encode_link(*span.origin, "forked from"))
     return links
@@ -446,7 +447,7 @@ def _encode_event(
         "severityNumber": number,
         "severityText": word,
         "body": _encode_value(text),
-        "traceId": trace.trace_id,
+        "traceId": trace.find_trace_id(span.engagement),
         "spanId": span.id,
         "eventName": name,
         "attributes": encode_attributes({c.RUN_ID: trace.run_id, **attributes}),

@@ -390,6 +390,7 @@ class SpanBuilder:
         level = path.count("/") + 1
         span = Span(id_, parent, kind, path, strip_index(path), node, level, 1, 0.0)
         span.activation = activation
+        span.engagement = self._root.engagement
         span.is_copy = self.trace.seq < self._copied_until
         self.trace.spans.append(span)
         return span
@@ -414,7 +415,7 @@ class SpanBuilder:
         span = self._open_span(last.path, last.activation, activation.spans)
         span.attempt = last.attempt
         if not last.is_copy:
-            span.link, last.is_continued = last.id, True
+            span.link, last.is_continued = (last.engagement, last.id), True
         activation.span, activation.attempt_began = span, 0.0
 
     # ---- questions at gates --------------------------------------------------------------------
@@ -449,6 +450,7 @@ class SpanBuilder:
             parent.attempt,
             began,
             activation=parent.activation,
+            engagement=parent.engagement,
             is_copy=parent.is_copy,
         )
         self.trace.spans.append(span)
@@ -675,13 +677,15 @@ class SpanBuilder:
         last = self._root
         last.is_continued = True
         self._root = self._build_root(number)
-        self._root.link, self._root.began = last.id, self._engagements.began
+        self._root.link, self._root.began = (number - 1, last.id), self._engagements.began
         self.trace.spans.append(self._root)
 
     def _build_root(self, number: int) -> Span:
         id_ = derive_run_span_id(self._head.run_id, number)
         flow, began = self._head.flow, self._head.created_at
-        return Span(id_, self._remote_parent, "run", "", "", flow, 0, 1, began)
+        # A later engagement has a trace of its own.
+        parent = self._remote_parent if number == 1 else ""
+        return Span(id_, parent, "run", "", "", flow, 0, 1, began, engagement=number)
 
     def _lose_engagement(self, at: float) -> None:
         """End an engagement whose process went without a word, at the last sign of it."""

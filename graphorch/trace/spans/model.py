@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from graphorch.trace_context import PARENT, derive_trace_id, parse_parent
+from graphorch.trace_context import PARENT, choose_trace_id, parse_parent
 
 SpanKind: TypeAlias = Literal["run", "flow", "node", "ask", "attempt", "call", "request", "tool"]
 """`flow` is an activation of a sub-flow or map, `request` one try of a policy during a call."""
@@ -35,8 +35,9 @@ class Span:
     of it; a call without them stands for its request. `loop` is set on the node that went back
     (`judge → write`). `is_copy`: taken over from another run, which paid for it. `role` is the kind
     of node in the description of the flow (`agent`). `activation` is the beginning of the id of the
-    activation that it belongs to. `link` is the id of the span before a pause that this one
-    continues, which `is_continued` then. `origin` is the trace and the span of the run that a fork
+    activation that it belongs to. `engagement` is the number of the one in which it began. `link`
+    is the engagement and the id of the span before a pause that this one continues, which
+    `is_continued` then. `origin` is the trace and the span of the run that a fork
     was made of, on the first span of its run.
 
     Of a model call: `asked` is the model of the request, `server` the address that was asked
@@ -82,7 +83,8 @@ class Span:
     is_copy: bool = False
     role: str = ""
     activation: str = ""
-    link: str = ""
+    engagement: int = 1
+    link: tuple[int, str] | None = None
     is_continued: bool = False
     origin: tuple[str, str] | None = None
     asked: str = ""
@@ -135,11 +137,12 @@ class Trace:
     spans: list[Span] = field(default_factory=list[Span])
     faults: list[str] = field(default_factory=list[str])
 
-    @property
-    def trace_id(self) -> str:
-        """The caller's trace if the run has a valid `traceparent` tag, else the run's own."""
-        parent = parse_parent(self.tags.get(PARENT, ""))
-        return derive_trace_id(self.run_id) if parent is None else parent.trace_id
+    def find_trace_id(self, engagement: int) -> str:
+        """Return the id of the trace of an engagement.
+
+        It is the caller's, if it is the first one and the run has a valid `traceparent` tag.
+        """
+        return choose_trace_id(self.run_id, parse_parent(self.tags.get(PARENT, "")), engagement)
 
     def elapsed(self, at: float) -> float:
         """Return how many seconds a process had driven the run at a time; pauses do not count."""

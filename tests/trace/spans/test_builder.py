@@ -208,8 +208,8 @@ def test_resume_opens_linked_spans() -> None:
         assert [span.status for span in before.spans if span.kind == "node"] == ["failed"]
         for kind in ("run", "node"):
             first, second = [span for span in after.spans if span.kind == kind]
-            assert (first.status, first.is_continued, first.link) == ("failed", True, "")
-            assert (second.status, second.is_continued, second.link) == ("ok", False, first.id)
+            assert (first.status, first.is_continued, first.link) == ("failed", True, None)
+            assert (second.status, second.is_continued, second.link) == ("ok", False, (1, first.id))
         roots = [span.id for span in after.spans if span.kind == "run"]
         assert [span.parent for span in after.spans if span.kind == "node"] == roots
         attempts = [(span.status, span.attempt) for span in after.spans if span.kind == "attempt"]
