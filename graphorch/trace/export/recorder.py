@@ -283,8 +283,7 @@ class Recorder(ForwardingStore):
         run = self._runs[head.run_id] = _FollowedRun(spans, conversation, head, is_sampled)
         for record in records:
             run.held += run.take(record)
-            if record.kind == _LAST_KIND and self._sampling.keeps(spans.trace):
-                run.is_sampled = True
+            self._note_outcome(run, record)
         if run.is_sampled:
             run.held.clear()
             run.turns.clear()
@@ -292,9 +291,17 @@ class Recorder(ForwardingStore):
         while len(self._runs) > _MOST_RUNS:
             self._runs.popitem(last=False)
 
+    def _note_outcome(self, run: _FollowedRun, record: Record) -> None:
+        """Keep a run from here on if it was kept at the end of an earlier engagement."""
+        if record.kind == _LAST_KIND and self._sampling.keeps(run.spans.trace):
+            run.is_sampled = True
+
     def _feed(self, run: _FollowedRun, records: Sequence[Record]) -> None:
         for record in records:
-            run.held += run.take(record)
+            finished = run.take(record)
+            run.held += finished
+            if self._sampling.failures and any(_has_crashed(span) for span in finished):
+                run.is_sampled = True
         if run.is_sampled:
             self._deliver(run)
         elif len(run.held) > _MOST_SPANS:
@@ -316,3 +323,8 @@ class Recorder(ForwardingStore):
         if held:
             for sink in self._sinks:
                 sink.take(run.spans.trace, held, turns)
+
+
+def _has_crashed(span: Span) -> bool:
+    """Return whether this is the span of a run whose process is gone."""
+    return span.kind == "run" and span.status == "lost"

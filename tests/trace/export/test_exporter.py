@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
+from graphorch import Graph, RunFailed, node
 from graphorch.errors import InputError
 from graphorch.journal.memory import MemoryStore
 from graphorch.trace.export.exporter import Otlp
@@ -18,6 +21,7 @@ from graphorch.trace.export.recorder import Recorder
 from graphorch.trace.spans.sampling import Sampling
 from graphorch.trace_context import derive_trace_id
 from tests.trace.collector import Collector, attributes, collecting
+from tests.trace.flows import Log, Order, Shop
 from tests.trace.running import ran
 
 CALLER = {"Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
@@ -211,6 +215,66 @@ def test_sampling_sends_failed_runs() -> None:
             "count",
             "chat openai/gpt-5",
         }
+
+
+def test_links_lead_to_earlier_spans() -> None:
+    """A resumed run links to the trace before its pause, and a rerun to the run it was made of."""
+    left = [OSError("down")]
+
+    @node
+    def shaky(order: Order) -> Log:
+        if left:
+            raise left.pop()
+        return Log(log=["up"])
+
+    async def main(sink: Otlp) -> str:
+        recorder = Recorder(MemoryStore(), sink)
+        flow = Graph("shaky", Shop, input=Order).chain(shaky).build()
+        with pytest.raises(RunFailed):
+            await flow.run(Order(), run_id="one", durable=recorder)
+        await flow.resume("one", durable=recorder)
+        again = await flow.rerun("one", start="shaky", durable=recorder)
+        await recorder.close()
+        return again.result.run_id
+
+    with collecting() as collector:
+        new = asyncio.run(main(Otlp(collector.url, environment={}, interval=0.0)))
+        roots = {
+            hexadecimal(span["traceId"]): span
+            for span in collector.spans()
+            if span["name"] == "invoke_workflow shaky"
+        }
+        nodes = {hexadecimal(s["traceId"]): s for s in collector.spans() if s["name"] == "shaky"}
+    first, second, third = (derive_trace_id("one"), derive_trace_id("one", 2), derive_trace_id(new))
+    assert "links" not in roots[first]
+    assert list_links(roots[second]) == [(first, roots[first]["spanId"], "continues")]
+    assert list_links(nodes[second]) == [(first, nodes[first]["spanId"], "continues")]
+    assert list_links(roots[third]) == [(second, roots[second]["spanId"], "forked from")]
+
+
+def list_links(span: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [
+        (hexadecimal(link["traceId"]), link["spanId"], attributes(link)["graphorch.link"])
+        for link in span["links"]
+    ]
+
+
+FORGETFUL = """
+import asyncio, sys
+from graphorch.journal.memory import MemoryStore
+from graphorch.trace import Otlp, Recorder
+from tests.trace.running import ran
+
+asyncio.run(ran("one", store=Recorder(MemoryStore(), Otlp(sys.argv[1], interval=60.0))))
+"""
+
+
+@pytest.mark.slow
+def test_program_that_closes_nothing_loses_nothing() -> None:
+    """A program that ends without closing its recorder sends what is left."""
+    with collecting() as collector:
+        subprocess.run([sys.executable, "-c", FORGETFUL, collector.url], check=True, timeout=60)
+        assert len(collector.spans()) == 15
 
 
 def test_settings_come_from_variables() -> None:
