@@ -147,8 +147,9 @@ class ReplayedRun:
 
     def build_report(self, now: float) -> RunReport:
         """Return what the run did, as its records tell it; `now` is for one without a record."""
-        last = self.engagements.last
-        report = RunReport(self.run, last or now, last, self.engagements.seconds)
+        engagements, last = self.engagements, self.engagements.last
+        number = max(1, engagements.number)
+        report = RunReport(self.run, last or now, last, engagements.seconds, number)
         report.add_recorded_calls(self.all_calls())
         report.noted = self.noted or None
         return report
