@@ -156,9 +156,8 @@ class TimedBody(ActivationBody):
     """Fields of every record that ends an attempt: its time, and when the activation began.
 
     `began` is its first beginning, or from format 4 on that after the last pause of the run, since
-    the pause is nobody's time.
-    `waited` is how many seconds of it all attempts waited for a slot of the node's or the run's
-    limit, and is there if they did (from format 4 on).
+    the pause is nobody's time. `waited` is how many seconds of it all attempts waited for a slot of
+    the node's or the run's limit, and is there if they did (from format 4 on).
     """
 
     at: Seconds
@@ -169,9 +168,9 @@ class TimedBody(ActivationBody):
 class CommitBody(TimedBody):
     """An activation succeeded.
 
-    `attempt` is there unless it was the first one; formats before 4 never say
-    it. `route` is there unless something came between result and routing, `notes` if the node left
-    remarks for people. `restore` is that of `StartedBody`.
+    `attempt` is there unless it was the first one; formats before 4 never say it. `route` is there
+    unless something came between result and routing, `notes` if the node left remarks for people.
+    `restore` is that of `StartedBody`.
     """
 
     attempt: NotRequired[Count]

@@ -11,6 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Flow, Graph, Retry, RunFailed, node
+from graphorch.cli.commands.analysis.timeline import build_bars
+from graphorch.cli.commands.runs.run_details import build_step_rows
 from graphorch.engine.replay import rebuild
 from graphorch.graph.approval import Approval
 from graphorch.journal.memory import MemoryStore
@@ -18,12 +20,14 @@ from graphorch.journal.records import Record
 from graphorch.journal.store import Store
 from graphorch.testing import run_virtual
 from graphorch.trace.analysis.critical_path import find_critical_path
+from graphorch.trace.analysis.explain import explain_activation
 from graphorch.trace.analysis.statistics import runs, steps
 from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.export.recorder import Recorder
 from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.index import SpanIndex
 from graphorch.trace.spans.model import Span, Trace
+from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace.spans.sampling import Sampling
 
 DAY = 86_400.0
@@ -132,6 +136,13 @@ def test_pause_is_not_time_of_node() -> None:
         rebuilt = rebuild(flow.plan, "one", log.records).run
         path = find_critical_path(rebuilt, trace.seconds or 0.0)
         assert (path.seconds, path.busy, path.measured) == pytest.approx((2.0, 2.0, 5.0))
+        (activation,) = rebuilt.history
+        did = explain_activation(activation, trace, [], Redaction()).did
+        assert did[:2] == ["attempt 1 failed after 3 s: OSError: down", "wrote draft in 2 s"]
+        ((row,), _) = build_step_rows(log)
+        assert row.ended - row.began == pytest.approx(2.0)
+        bars = [(bar.begin, bar.end) for bar in build_bars(trace, now())]
+        assert bars == [pytest.approx((0.0, 3.0)), pytest.approx((3.0, 5.0))]
 
     run_virtual(main())
 

@@ -401,7 +401,7 @@ class SpanBuilder:
         if activation is None:
             return ""
         last = activation.span
-        if last.seconds is not None:
+        if last.seconds is not None and last.status not in ("ok", "handled", "skipped"):
             # It failed, and what is inside of it runs again before it is heard of itself.
             self._continue(activation)
             activation.span.began = max(self._engagements.began, last.ended or 0.0)
@@ -667,7 +667,10 @@ class SpanBuilder:
             for activation in list(self._open.values()):
                 # What is inside of a sub-flow or map goes on inside of its new span.
                 span = activation.span
-                if span.kind == "flow" and (span.is_copy or span.seconds is not None):
+                if span.kind != "flow" and span.is_copy:
+                    # It begins anew in a fork, with the first record of its own.
+                    span.seconds, span.status = 0.0, "cancelled"
+                elif span.kind == "flow" and (span.is_copy or span.seconds is not None):
                     self._continue(activation)
                     activation.span.began = engagements.began
         self._root.seconds = engagements.last - engagements.began
