@@ -2,7 +2,8 @@
 
 Rule 1: each signal fails alone.
 Rule 2: what a collector cannot take now is sent again, after the pause that it asks for, else after
-    pauses that grow. What it refuses is dropped. A batch that is too large is halved.
+    pauses that grow. What it refuses is dropped. A batch that is too large, or not answered in
+    time, is halved.
 Rule 3: a signal that the collector does not take at all is switched off.
 Rule 4: whatever is dropped is counted, and the first loss of each kind is logged.
 Rule 5: at the end everything is tried once more.
@@ -116,6 +117,8 @@ class Delivery:
         answer = self._transport.send(self._signal, self._build(batch))
         match answer.verdict:
             case "later":
+                if answer.timed_out:
+                    self._batch_size = max(1, size // 2)
                 self._wait(answer)
                 return False
             case "too_large" if size > 1:

@@ -73,7 +73,7 @@ class Otlp:
         signals: Collection[Signal] = SIGNALS,
         content: bool = False,
         interval: float = 1.0,
-        timeout: float = 5.0,
+        timeout: float = 10.0,
         most_waiting: int = 20_000,
         redaction: Redaction | None = None,
         environment: Mapping[str, str] | None = None,

@@ -37,12 +37,14 @@ class Answer:
 
     `pause` is how many seconds the collector asks to wait, None if it says nothing. `rejected`
     counts items of a batch that was taken in part; `message` says why, or what is wrong.
+    `timed_out`: there was no answer in time, as happens where a batch is much work.
     """
 
     verdict: Verdict
     message: str = ""
     pause: float | None = None
     rejected: int = 0
+    timed_out: bool = False
 
 
 class Transport:
@@ -80,7 +82,8 @@ class Transport:
         try:
             return self._post(signal, path, gzip.compress(data, 1), headers)
         except (OSError, http.client.HTTPException) as error:
-            return Answer("later", clean(f"{type(error).__name__}: {error}", _LONGEST_MESSAGE))
+            message = clean(f"{type(error).__name__}: {error}", _LONGEST_MESSAGE)
+            return Answer("later", message, timed_out=isinstance(error, TimeoutError))
 
     def _post(self, signal: Signal, path: str, data: bytes, headers: Mapping[str, str]) -> Answer:
         connection = self._connect()

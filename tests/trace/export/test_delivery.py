@@ -292,6 +292,25 @@ def test_longest_outage_drops_oldest_spans() -> None:
     assert counts(sink)["traces"] == (200, 50, 0)
 
 
+def test_batch_without_answer_is_halved() -> None:
+    """A receiver for which a batch is too much work in the time gets smaller ones."""
+
+    def judge(path: str, body: Any) -> int:
+        if len(list_spans(body)) > 3:
+            time.sleep(0.3)
+            return 503  # nobody listens any more
+        return 200
+
+    with collecting() as collector:
+        collector.judge = judge
+        sink = open_sink(collector, signals=["traces"], timeout=0.15)
+        sink.take(make_trace(), make_spans(10), {})
+        while counts(sink)["traces"][2]:
+            sink.flush(is_last=False)
+        assert len(collector.spans()) == 10
+    assert counts(sink)["traces"] == (10, 0, 0)
+
+
 def test_signals_are_chosen() -> None:
     """Signals that are left out, or switched off by a variable, are not sent."""
     with collecting() as collector:
