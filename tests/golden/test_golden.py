@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from graphorch import Graph, RunFailed
+from graphorch.engine.replay import rebuild
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.records import RunLog
 from graphorch.journal.sqlite.store import SqliteStore
+from graphorch.runs.run_picture import draw_run_svg
+from graphorch.trace.analysis.critical_path import find_critical_path
 from tests.golden.flows import (
     FLOWS,
     Answering,
@@ -78,6 +81,29 @@ def test_golden_journal_keeps_its_fingerprint(folder: Path, name: str, copy: Any
     assert (log.head.status, log.head.tags) == (STATUS[name], {"kind": "golden"})
     assert log.head.fingerprint == compute_fingerprint(FLOWS[name]().plan, log.head.format)
     assert log.head.last_seq == len(log.records)
+
+
+TOLD = {
+    "finished": ("succeeded", ""),
+    "waiting": ("waiting", "ask asks: Publish tides and harbours?"),
+    "failed": ("failed", "fragile failed: OSError: the disk is not there"),
+    "crashed": ("crashed", "not reached: last"),
+}
+
+
+@pytest.mark.parametrize("folder, name", GOLDEN)
+def test_golden_run_has_picture(folder: Path, name: str, copy: Any) -> None:
+    """A golden run is drawn with how it ended, and has a critical path within its time."""
+    log, plan = asyncio.run(loaded(copy(folder, name), name)), FLOWS[name]().plan
+    replayed = rebuild(plan, name, log.records)
+    svg = draw_run_svg(
+        replayed.build_report(0.0), "light", "builtin", None, is_lost=name == "crashed"
+    )
+    status, remark = TOLD[name]
+    assert f">{status}" in svg
+    assert remark in svg
+    path = find_critical_path(replayed.run, 0.0, replayed.concurrency)
+    assert 0 < path.seconds <= path.busy
 
 
 @pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)

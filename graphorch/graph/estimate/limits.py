@@ -1,4 +1,4 @@
-"""Seconds that limits add to an estimate: nodes, the run and endpoints let only so much run at once.
+"""Seconds that limits add to an estimate: only so much of nodes, runs and endpoints runs at once.
 
 Rule 1: whatever the order, a run takes no longer than its longest path, and for each limit its work
     divided by what the limit lets run at once: while the next node of the path waits, the limit is

@@ -1,4 +1,4 @@
-"""Limits in estimates: the seconds that nodes, runs and endpoints add by letting less run at once."""
+"""Limits in estimates: the seconds that nodes, runs and endpoints add, as less runs at once."""
 
 from __future__ import annotations
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 import pytest
 
+from graphorch.render.picture.overlay import Status
 from graphorch.render.svg.theme import DARK, LIGHT, Palette
 
 KINDS = ("node", "agent", "map", "sub", "ask", "decision", "terminal", "join")
-STATUSES = ("done", "running", "failed", "waiting", "not_reached")
+STATUSES: tuple[str, ...] = get_args(Status)
 
 
 def contrast(text: str, other: str) -> float:
