@@ -74,6 +74,8 @@ class Activation:
     retried_at = 0.0  # when its present attempt began, if that is a retry
     ended_at = 0.0
     waited = 0.0  # seconds of all its attempts without a slot of its node or its run
+    hedged_at = 0.0  # when a second copy of its present attempt was started beside the first
+    is_hedge_taken = False  # the result of that copy counts
     update: dict[int, Any] | None = None
     taken_edges: tuple[Edge, ...] = ()
     children: ChildScopes | None = None

@@ -466,6 +466,8 @@ def _time(activation: Activation, at: float) -> TimedBody:
     }
     if activation.waited:
         body["waited"] = activation.waited
+    if activation.hedged_at:
+        body["hedge"] = {"began": activation.hedged_at, "is_taken": activation.is_hedge_taken}
     return body
 
 

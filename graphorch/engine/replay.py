@@ -437,6 +437,9 @@ class _Replay:
         # In formats before 4 it began before a pause of the run that is not its time.
         activation.started_at = max(activation.started_at, body["began"])
         activation.waited = body.get("waited", 0.0)
+        if "hedge" in body:
+            activation.hedged_at = body["hedge"]["began"]
+            activation.is_hedge_taken = body["hedge"]["is_taken"]
 
     def on_asked(self, body: AskedBody) -> Event:
         activation = self.find_open(body)

@@ -152,17 +152,26 @@ class RouteBody(TypedDict):
     edges: list[Count]
 
 
+class HedgeBody(TypedDict):
+    """A second copy of an attempt: when it was started, and whether its result was taken."""
+
+    began: Seconds
+    is_taken: bool
+
+
 class TimedBody(ActivationBody):
     """Fields of every record that ends an attempt: its time, and when the activation began.
 
     `began` is its first beginning, or from format 4 on that after the last pause of the run, since
     the pause is nobody's time. `waited` is how many seconds of it all attempts waited for a slot of
-    the node's or the run's limit, and is there if they did (from format 4 on).
+    the node's or the run's limit, and is there if they did (from format 4 on). `hedge` is there if
+    a second copy of the last attempt was started (from format 4 on).
     """
 
     at: Seconds
     began: Seconds
     waited: NotRequired[Seconds]
+    hedge: NotRequired[HedgeBody]
 
 
 class CommitBody(TimedBody):

@@ -87,12 +87,14 @@ class NodeInvoker:
                 if options.hedge_after is None:
                     output = await self._invoke(activation, arguments)
                 else:
+                    activation.hedged_at, activation.is_hedge_taken = 0.0, False
                     output = await call_hedged(
                         # Bound again for each hedge: two calls must not share mutable slices.
                         lambda: self._invoke(
                             activation, self._build_arguments(activation, deadline)
                         ),
                         options.hedge_after,
+                        lambda is_taken: self._note_hedge(activation, is_taken),
                     )
         except Exception as error:
             if not _is_late(scope):
@@ -101,6 +103,12 @@ class NodeInvoker:
         if _is_late(scope):
             raise NodeTimedOut(_explain_timeout(activation))
         return output
+
+    def _note_hedge(self, activation: Activation, is_taken: bool) -> None:
+        if is_taken:
+            activation.is_hedge_taken = True
+        else:
+            activation.hedged_at = asyncio.get_running_loop().time() + self._epoch
 
     def _build_arguments(
         self, activation: Activation, deadline: float | None, given: list[Any] | None = None
@@ -226,17 +234,24 @@ def _explain_timeout(activation: Activation) -> str:
 T = TypeVar("T")
 
 
-async def call_hedged(call: Callable[[], Coroutine[Any, Any, T]], after: float) -> T:
+async def call_hedged(
+    call: Callable[[], Coroutine[Any, Any, T]],
+    after: float,
+    note: Callable[[bool], None] | None = None,
+) -> T:
     """Return the result of `call`, or of a second `call` if the first takes long.
 
     The second one starts `after` seconds later; the first that succeeds counts, the other is
-    cancelled. Raises the exception of the first one if both fail. Neither is running afterwards.
+    cancelled. `note` is called with False when the second one starts, and with True if it counts.
+    Raises the exception of the first one if both fail. Neither is running afterwards.
     """
+    note = note or _note_nothing
     first = asyncio.create_task(contain_exit(call()))
     tasks = [first]
     try:
         done, _ = await asyncio.wait(tasks, timeout=after)
         if not done:
+            note(False)
             tasks.append(asyncio.create_task(contain_exit(call())))
         pending = set(tasks)
         while pending:
@@ -245,9 +260,15 @@ async def call_hedged(call: Callable[[], Coroutine[Any, Any, T]], after: float) 
                 (task for task in tasks if task in done and task.exception() is None), None
             )
             if winner is not None:
+                if winner is not first:
+                    note(True)
                 return winner.result()
         return first.result()
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _note_nothing(is_taken: bool) -> None:
+    """Take no note of a second call."""

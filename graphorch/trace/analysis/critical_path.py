@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Scope
+from graphorch.core.tree import Activation, Scope, Status
 from graphorch.errors import InputError
 from graphorch.trace.analysis.work_schedule import (
     Limit,
@@ -165,6 +165,11 @@ def collect_work(run: Run, concurrency: int | None = None, taken_over: int = 0) 
     for number, activation in enumerate(run.history):
         if activation.ended_at:
             collector.add(activation, is_own=number >= taken_over)
+    # A node that failed is not over, since a resume repeats it; its time was spent all the same.
+    for activation in run.unfinished():
+        has_failed = activation.status is Status.FAILED and activation.failure is not None
+        if has_failed and activation.ended_at and activation.children is None:
+            collector.add(activation, is_own=True)
     collector.end_scopes(list(collector.open_items))
     return Work(tuple(collector.items), tuple(collector.limits))
 

@@ -6,7 +6,7 @@ own: the tokens that were consumed, the edges that were taken, the live position
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ _STATES = {
     Status.SKIPPED: "a dead path",
     Status.CANCELLED: "cancelled",
 }
+_CANCELLED = "cancelled: "  # begins the line about it in the story of an activation
 _PRICE_SOURCES = {
     "reported": "reported by the endpoint",
     "table": "by the price list",
@@ -191,7 +192,8 @@ def _explain_untaken(scope: Scope, edge: Edge, activation: Activation) -> str:
         case Status.DONE if edge not in taken and edge.kind not in ("loop", "error"):
             subject = "its route" if edge.kind == "routed" else "it"
             where = targets or "nowhere"
-            return f"after '{path}' {subject} went to {where}{_format_labels(taken)}, not here"
+            labels = _format_labels(activation, taken)
+            return f"after '{path}' {subject} went to {where}{labels}, not here"
         case Status.HANDLED if edge not in taken:
             failure = _format_failure(activation)
             return f"'{path}' failed ({failure}), and its error edge went to {targets}"
@@ -199,7 +201,7 @@ def _explain_untaken(scope: Scope, edge: Edge, activation: Activation) -> str:
             verb = "was passed over" if isinstance(activation.failure, str) else "failed"
             return f"'{path}' {verb}: {_format_failure(activation)}"
         case Status.CANCELLED:
-            return f"'{path}' was cancelled"
+            return f"'{path}' was cancelled{_format_cancellation(activation)}"
         case _ if not activation.is_over:
             return f"'{path}' is not finished: {_STATES[activation.status]}"
         case _:
@@ -207,11 +209,14 @@ def _explain_untaken(scope: Scope, edge: Edge, activation: Activation) -> str:
 
 
 # ---- the whole run -------------------------------------------------------------------------------
-def explain_run(run: Run, trace: Trace, redaction: Redaction) -> Reasons:
+def explain_run(
+    run: Run, trace: Trace, redaction: Redaction, in_doubt: Collection[Activation] = ()
+) -> Reasons:
     """Return why a run stands where it stands.
 
     `because` has the failures that ended it, the innermost first, or what it waits for; `did` the
-    failures that it survived.
+    failures that it survived. `in_doubt` are nodes that must not act twice, began, and did not
+    finish.
     """
     reason = f" ({trace.reason})" if trace.reason not in ("", trace.status) else ""
     reasons = Reasons("", f"{trace.status}{reason}")
@@ -220,7 +225,8 @@ def explain_run(run: Run, trace: Trace, redaction: Redaction) -> Reasons:
     for activation in run.questions():
         question = redaction.text(str(getattr(activation.question, "text", "")))
         reasons.because.append(f"'{activation.path}' waits for a person: {question}")
-    if run.stopping and not roots:
+    reasons.because += [_describe_doubt(activation) for activation in in_doubt]
+    if run.stopping and not roots and not in_doubt:
         reasons.because.append(f"it was stopped: {run.stopping}")
     if trace.status == "crashed":
         reasons.because.append(_describe_crash(run, trace))
@@ -244,6 +250,14 @@ def explain_run(run: Run, trace: Trace, redaction: Redaction) -> Reasons:
         least = "at least " if any(call.is_unpriced for call in calls) else ""
         reasons.cost.append(f"{least}{share:.0%} of its budget of ${trace.budget:g}")
     return reasons
+
+
+def _describe_doubt(activation: Activation) -> str:
+    return (
+        f"'{activation.path}' must not act twice; it began, did not finish, and whether it acted "
+        "is not known. `resume --ambiguous repeat` runs it again, `--ambiguous fail` goes on as if "
+        "it had failed"
+    )
 
 
 def _find_root_failures(run: Run) -> list[Activation]:
@@ -282,7 +296,9 @@ def _list_causes(activation: Activation) -> list[str]:
     """Return what made an activation begin."""
     tokens = activation.tokens
     causes = [_describe_arrival(activation, token.source, token.edge) for token in tokens]
-    if len(tokens) > 1:
+    if activation.step.need:
+        causes.append(_describe_quorum(activation))
+    elif len(tokens) > 1:
         causes.append(
             "it joins: it waited until nothing live could bring it another token, and consumed "
             f"these {len(tokens)} at once"
@@ -293,13 +309,27 @@ def _list_causes(activation: Activation) -> list[str]:
     return causes
 
 
+def _describe_quorum(activation: Activation) -> str:
+    """Return what decided a join with `need=k`: its k-th branch, or that no more could come."""
+    step, topology = activation.step, activation.scope.plan.topology
+    entering = [edge for edge in topology.entering[step.index] if edge.kind != "loop"]
+    arrived = {token.edge.index for token in activation.tokens}
+    missing = [topology.name(edge.source) for edge in entering if edge.index not in arrived]
+    needs = f"it joins, and needs {step.need} of {len(entering)} branches"
+    if len(arrived) < step.need:
+        outcome = "goes on with these" if step.short == "fire" else "fails"
+        return f"{needs}: nothing live could bring more than {len(arrived)}, so it {outcome}"
+    decided = f"{needs}: with {len(arrived)} it was decided"
+    return f"{decided}, without {_join(missing)}" if missing else decided
+
+
 def _describe_arrival(activation: Activation, source: Activation | None, edge: Edge) -> str:
     if source is None:
         around = activation.scope.parent
         return "the flow begins with it" if around is None else f"'{around.path}' begins with it"
     match edge.kind:
         case "routed":
-            return f"the route after '{source.path}' chose it{_format_labels([edge])}"
+            return f"the route after '{source.path}' chose it{_format_labels(source, [edge])}"
         case "loop":
             origin = activation.scope.plan.topology.name(edge.source)
             loop = f"'{origin} → {activation.step.name}'"
@@ -316,7 +346,9 @@ def _list_outcomes(activation: Activation, spans: Sequence[Span]) -> Iterator[st
     """Yield failed attempts, the result, and the nodes that follow."""
     plan = activation.scope.plan
     for span in spans:
-        if span.kind == "attempt" and span.status in ("failed", "cancelled", "lost"):
+        if span.kind == "attempt" and span.hedges:
+            yield _describe_hedge(span, spans)
+        elif span.kind == "attempt" and span.status in ("failed", "cancelled", "lost"):
             attempt = f"attempt {span.attempt} {span.status} after {span.seconds or 0.0:.3g} s"
             yield f"{attempt}: {span.error}: {span.message}".rstrip(": ")
     if activation.update is not None:
@@ -329,7 +361,25 @@ def _list_outcomes(activation: Activation, spans: Sequence[Span]) -> Iterator[st
     taken = activation.taken_edges
     if taken:
         targets = _join([plan.topology.name(edge.target) for edge in taken])
-        yield f"went on to {targets}{_format_labels(taken)}"
+        yield f"went on to {targets}{_format_labels(activation, taken)}"
+    if activation.status is Status.CANCELLED:
+        yield f"was cancelled{_format_cancellation(activation)}"
+
+
+def _describe_hedge(copy: Span, spans: Sequence[Span]) -> str:
+    """Return what became of the second copy of an attempt."""
+    first = next(
+        span.began
+        for span in spans
+        if span.kind == "attempt" and span.attempt == copy.attempt and not span.hedges
+    )
+    after = f"{copy.began - first:.3g} s"
+    started = f"a second copy of attempt {copy.attempt} was started after {after}"
+    if copy.status == "ok":
+        return f"{started}, and ended first: its result counts"
+    if copy.status == "failed":
+        return f"{started}, and failed too"
+    return f"{started}, and was cancelled when the first one ended"
 
 
 def _explain_model(turn: Turn) -> list[str]:
@@ -384,9 +434,32 @@ def _format_failure(activation: Activation) -> str:
     return str(error or "cancelled")
 
 
-def _format_labels(edges: Iterable[Edge]) -> str:
-    labels = [str(label) for edge in edges if edge.kind == "routed" for label in edge.labels]
-    return f" (label {', '.join(labels)})" if labels else ""
+def _format_cancellation(activation: Activation) -> str:
+    """Return why an activation was cancelled, with a colon before it, or ""."""
+    reasons = [line for line in activation.story or () if line.startswith(_CANCELLED)]
+    return f": {reasons[-1].removeprefix(_CANCELLED)}" if reasons else ""
+
+
+def _format_labels(source: Activation, edges: Iterable[Edge]) -> str:
+    """Return the labels that lead from a node along routed edges, in brackets.
+
+    Which of the labels without a target of their own led to the default is not recorded.
+    """
+    route = source.step.route
+    if route is None:
+        return ""
+    default = route.default or ()
+    labels = [
+        str(label)
+        for edge in edges
+        for label, targets in route.edges.items()
+        if edge in targets and targets != default
+    ]
+    parts = [f"label {', '.join(labels)}"] if labels else []
+    if any(edge in default for edge in edges):
+        without = [str(label) for label, targets in route.edges.items() if targets == default]
+        parts.append(f"by default: its label was {' or '.join(without)}")
+    return f" ({' or '.join(parts)})" if parts else ""
 
 
 def _join(parts: Sequence[str]) -> str:

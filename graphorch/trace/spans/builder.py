@@ -230,7 +230,9 @@ class SpanBuilder:
         error, message = str(body["error"]), str(body["message"])
         if span.kind == "node":
             number = int(body["attempt"])
-            self._end_attempt(activation, number, float(body["at"]), "failed", error, message)
+            hedge = body.get("hedge")
+            at = float(body["at"])
+            self._end_attempt(activation, number, at, "failed", error, message, hedge=hedge)
         if body["retry_after"] is None:
             span.error, span.message = error, message
             is_handled = int(body["handler"]) >= 0
@@ -476,15 +478,31 @@ class SpanBuilder:
         status: SpanStatus,
         error: str = "",
         message: str = "",
+        hedge: Body | None = None,
     ) -> None:
         attempt = self._attempt(activation, number)
         attempt.began = attempt.began or activation.span.began
         attempt.seconds, attempt.status = max(0.0, at - attempt.began), status
         attempt.error, attempt.message = error, message
+        if hedge is not None:
+            self._add_hedge(activation.span, attempt, hedge, at)
         activation.span.attempt = number
         activation.attempt_began = 0.0
         activation.tools.clear()
         self._finish(attempt)
+
+    def _add_hedge(self, activation: Span, attempt: Span, hedge: Body, at: float) -> None:
+        """Add the second copy of an attempt, which ran beside it; one of both was cancelled."""
+        is_taken, began = bool(hedge["is_taken"]), float(hedge["began"])
+        id_ = derive_span_id(attempt.id, "hedge")
+        copy = self._add_child(activation, "attempt", id_, began=began)
+        copy.attempt, copy.hedges, copy.seconds = attempt.attempt, 1, max(0.0, at - began)
+        outcome = attempt.status
+        if outcome == "ok":
+            copy.status, attempt.status = ("ok", "cancelled") if is_taken else ("cancelled", "ok")
+        else:
+            copy.status = outcome
+        self._finish(copy)
 
     def _end(
         self,
@@ -499,7 +517,7 @@ class SpanBuilder:
         span = activation.span
         if has_attempt and span.kind == "node":
             number = int(body.get("attempt") or 0) or _number_attempt(activation)
-            self._end_attempt(activation, number, at, status)
+            self._end_attempt(activation, number, at, status, hedge=body.get("hedge"))
         if status == "ok":
             span.error = span.message = ""
         self._last[span.path] = span

@@ -87,20 +87,30 @@ def _read_trace(run: str, db: str, now: float) -> Trace:
 
 
 def build_bars(trace: Trace, now: float) -> list[Bar]:
-    """Return the activations of a run as bars, with their model calls as marks on them."""
-    attempts = {span.id: span.parent for span in trace.spans if span.kind == "attempt"}
+    """Return the activations of a run as bars, with their model calls as marks on them.
+
+    A mark lies where a request was sent; a call whose requests are not known is one mark.
+    """
+    parents = {span.id: span.parent for span in trace.spans}
     marks: dict[str, list[tuple[float, float]]] = {}
     for span in trace.spans:
-        if span.kind == "call" and span.seconds is not None:
-            begin = trace.elapsed(span.began)
-            activation = attempts.get(span.parent, "")
-            marks.setdefault(activation, []).append((begin, begin + span.seconds))
+        if span.kind not in ("call", "request") or span.has_requests or span.seconds is None:
+            continue
+        begin = trace.elapsed(span.began)
+        # A request lies in a call, a call in an attempt, and that in its activation.
+        attempt = parents.get(span.parent, "") if span.kind == "request" else span.parent
+        marks.setdefault(parents.get(attempt, ""), []).append((begin, begin + span.seconds))
     paths = {span.id: span.path for span in trace.spans}
     return [
         _build_bar(span, trace, now, marks.get(span.id, []), paths.get(span.parent, ""))
         for span in trace.spans
-        if span.kind in ("node", "flow", "ask") and span.began and not span.is_copy
+        if _has_bar(span) and span.began and not span.is_copy
     ]
+
+
+def _has_bar(span: Span) -> bool:
+    """Return whether a span is an activation, or the second copy of an attempt."""
+    return span.kind in ("node", "flow", "ask") or (span.kind == "attempt" and span.hedges > 0)
 
 
 def _build_bar(
@@ -115,20 +125,27 @@ def _build_bar(
         end_of_run = trace.elapsed(now) if trace.status == "running" else trace.seconds or 0.0
         end = max(begin, end_of_run)
     hints = [
-        span.path,
+        f"second copy of {span.path}" if span.hedges else span.path,
         span.status,
         f"attempt {span.attempt}" if span.attempt > 1 else "",
-        plural(len(marks), "model call") if marks else "",
+        plural(len(marks), "model request") if marks else "",
         span.error,
         span.message[:200],
     ]
     return Bar(
         span.id,
         span.parent,
-        span.path if span.level == 1 else span.path.removeprefix(outer).lstrip("/"),
+        _name_bar(span, outer),
         begin,
         end,
         _BAR_STATUS[span.status],
         "\n".join(filter(None, hints)),
         tuple(marks),
     )
+
+
+def _name_bar(span: Span, outer: str) -> str:
+    """Return the path of an activation inside of the bar around it, and of a copy its node."""
+    if span.kind == "attempt":
+        return f"{span.node} (second copy)"
+    return span.path if span.level == 1 else span.path.removeprefix(outer).lstrip("/")

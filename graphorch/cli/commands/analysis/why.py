@@ -32,6 +32,7 @@ from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.records import Record
 from graphorch.journal.store import Store
 from graphorch.runs.durable import rebuild_run
+from graphorch.text import plural
 from graphorch.trace.analysis.explain import (
     Reasons,
     explain_absence,
@@ -80,7 +81,8 @@ class RebuiltRun:
     """A run rebuilt from its records, in the three forms that explain it.
 
     `concurrency` is how many of its nodes could run at once, None without a limit; it has
-    `taken_over` so many of the first activations of its history from another run.
+    `taken_over` so many of the first activations of its history from another run. `in_doubt` are
+    nodes that must not act twice, began, and did not finish.
     """
 
     plan: Plan
@@ -89,6 +91,7 @@ class RebuiltRun:
     taken_over: int
     conversation: Conversation
     records: Sequence[Record]
+    in_doubt: Sequence[Activation]
 
 
 def print_reasons(flow: str, run_id: str, node: str, db: str, *, as_json: bool) -> None:
@@ -120,7 +123,13 @@ async def read_run(store: Store, plan: Plan, word: str) -> RebuiltRun:
     log = await store.load(head.run_id)
     conversation = build_conversation(log.head, log.records, time.time())
     return RebuiltRun(
-        plan, rebuilt.run, rebuilt.concurrency, rebuilt.taken_over, conversation, log.records
+        plan,
+        rebuilt.run,
+        rebuilt.concurrency,
+        rebuilt.taken_over,
+        conversation,
+        log.records,
+        tuple(rebuilt.in_doubt.values()),
     )
 
 
@@ -131,16 +140,31 @@ async def _explain(
     rebuilt = await read_run(store, plan, word)
     trace, turns = rebuilt.conversation.trace, rebuilt.conversation.turns
     if not node:
-        return rebuilt, [explain_run(rebuilt.run, trace, redaction)]
+        reasons = explain_run(rebuilt.run, trace, redaction, rebuilt.in_doubt)
+        return rebuilt, [_add_origin(rebuilt, reasons)]
     activations = find_activations(rebuilt.run, node)
     if not activations:
         return rebuilt, [explain_absence(rebuilt.run, node)]
     explanations: list[Reasons] = []
     for activation in activations[:_MOST_ACTIVATIONS]:
         reasons = explain_activation(activation, trace, turns, redaction)
+        if activation in rebuilt.run.history[: rebuilt.taken_over]:
+            reasons.did.append(f"did not run here: it was taken over from run {trace.parent}")
+        if activation in rebuilt.in_doubt:
+            reasons.did.append("began, and did not finish: whether it acted is not known")
         reasons.saw = redaction.data(await _read_slices(store, rebuilt, activation))
         explanations.append(reasons)
     return rebuilt, explanations
+
+
+def _add_origin(rebuilt: RebuiltRun, reasons: Reasons) -> Reasons:
+    """Add to the reasons of a run what it is a fork of, and what that one did for it."""
+    first = rebuilt.records[0] if rebuilt.records else None
+    if first is not None and first.kind == "forked" and not first.is_erased:
+        origin, start = first.body["from"], first.body["at"]
+        kept = plural(rebuilt.taken_over, "activation")
+        reasons.did.insert(0, f"it began as run {origin} at '{start}', and took over {kept} of it")
+    return reasons
 
 
 async def _read_slices(store: Store, rebuilt: RebuiltRun, activation: Activation) -> dict[str, Any]:
