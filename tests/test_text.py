@@ -87,6 +87,22 @@ def test_amounts_have_fixed_decimals() -> None:
     assert format_seconds(1.2) == "1.20 s"
 
 
+def test_small_amount_is_not_shown_as_nothing() -> None:
+    """An amount that its decimals would round to nothing has two digits; nothing is nothing."""
+    assert format_usd(0.0000213) == "$0.000021"
+    assert format_usd(0.00000000021) == "$0.00000000021"
+    assert format_usd(0.0) == "$0.0000"
+    assert format_usd(-0.00002) == "$-0.000020"
+
+
+def test_cost_names_what_is_booked() -> None:
+    """Beside what is known stands what a budget counts, if that is more."""
+    assert format_cost(0.0, 1, booked=0.5) == "price unknown, at most $0.5000 in all"
+    known = "$0.2500 and calls of unknown price"
+    assert format_cost(0.25, 1, booked=0.5) == f"{known}, at most $0.5000 in all"
+    assert format_cost(0.25, 0, booked=0.25) == "$0.2500"
+
+
 def test_clean_escapes_and_cuts() -> None:
     """Half surrogate pairs are escaped, so that nothing is lost, and long texts are cut."""
     assert clean("a\ud800b ü") == "a\\ud800b ü"

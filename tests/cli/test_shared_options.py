@@ -12,6 +12,7 @@ from graphorch.cli.shared_options import (
     parse_pairs,
     parse_tags,
     parse_time,
+    read_utc_offset,
 )
 from graphorch.errors import InputError
 
@@ -45,3 +46,18 @@ def test_pairs_may_have_empty_values() -> None:
         parse_tags(["a="])
     with pytest.raises(InputError, match=r"--tag =a: not KEY=VALUE"):
         parse_tags(["=a"])
+
+
+@pytest.mark.parametrize(
+    "since, offset",
+    [
+        ("", None),
+        ("7d", None),
+        ("2026-03-31", None),
+        ("2026-03-31T18:00Z", 0.0),
+        ("2026-03-31T18:00+05:30", 19_800.0),
+    ],
+)
+def test_zone_is_that_of_since(since: str, offset: float | None) -> None:
+    """Days are those of the zone that a date names, else of this machine."""
+    assert read_utc_offset(since) == offset

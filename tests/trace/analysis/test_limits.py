@@ -18,7 +18,11 @@ from graphorch.core.run import Run
 from graphorch.engine.replay import rebuild
 from graphorch.journal.memory import MemoryStore
 from graphorch.testing import run_virtual
-from graphorch.trace.analysis.critical_path import CriticalPath, find_critical_path
+from graphorch.trace.analysis.critical_path import (
+    CriticalPath,
+    collect_work,
+    find_critical_path,
+)
 
 
 class Item(BaseModel):
@@ -295,8 +299,9 @@ def test_wait_of_every_attempt_counts() -> None:
 
 
 def test_unfinished_items_free_their_slot() -> None:
-    """A run that failed inside of a map has a path, too."""
+    """A run that failed inside of a map has a path, too, with the item that failed on it."""
     run, concurrency, _ = run_map(map_of(2), 5, broken=(0,))
-    path = find_critical_path(run, 0.4, concurrency)
+    path = find_critical_path(run, 0.8, concurrency)
     assert run.status == "failed"
-    assert path.seconds == pytest.approx(0.4)
+    assert path.seconds == pytest.approx(0.8)
+    assert "each[0]/work" in [item.path for item in collect_work(run, concurrency).items]
