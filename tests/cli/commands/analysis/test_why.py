@@ -46,7 +46,9 @@ def test_why_tells_what_was_taken_over(shell: Shell) -> None:
 
 def test_amounts_and_headers_are_never_empty(shop_shell: Shell) -> None:
     """A window without runs has the header of its CSV, and names the columns of a comparison."""
-    empty = shop_shell("stats", "calls", "--by", "model", "--until", "2001-01-01", "--format", "csv")
+    empty = shop_shell(
+        "stats", "calls", "--by", "model", "--until", "2001-01-01", "--format", "csv"
+    )
     full = shop_shell("stats", "calls", "--by", "model", "--format", "csv")
     assert empty.out.splitlines() == full.out.splitlines()[:1]
     assert empty.out.startswith("model,calls,failed,")
