@@ -27,8 +27,11 @@ from graphorch.models.config.loader import parse_config
 from graphorch.models.config.router import Router
 from graphorch.models.openai import transport  # imports what a first call would import slowly
 from graphorch.trace.analysis import statistics
+from graphorch.trace.analysis.explain import explain_run
 from graphorch.trace.analysis.statistics import Calls
+from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.index import SpanIndex
+from graphorch.trace.spans.redaction import Redaction
 from tests.models.servers import Asked, completion, serve
 from tests.scenarios.till import outcome_of, report_of
 
@@ -402,6 +405,11 @@ def test_cut_call_shows_what_was_booked(tmp_path: Path) -> None:
         assert step.booked_usd == rows[0].booked_usd == pytest.approx(booked)
         assert row.booked_usd == pytest.approx(booked)
         assert row.unpriced == step.unpriced == rows[0].unpriced == report.unpriced
+        log = await world.store.load("r")
+        trace = build_trace(log.head, log.records, 0.0)
+        told = explain_run(report.run, trace, Redaction(values=())).cost
+        assert told[-1] == f"{booked / 1:.0%} of its budget of $1 is booked"
+        assert f"at most ${booked:.6f} in all" in told[0]
 
     asyncio.run(main())
 

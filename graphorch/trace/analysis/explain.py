@@ -246,9 +246,8 @@ def explain_run(
     calls = trace.paid_calls
     reasons.cost = _list_costs(calls)
     if trace.budget:
-        share = sum(call.usd for call in calls) / trace.budget
-        least = "at least " if any(call.is_unpriced for call in calls) else ""
-        reasons.cost.append(f"{least}{share:.0%} of its budget of ${trace.budget:g}")
+        share = sum(call.booked_usd for call in calls) / trace.budget
+        reasons.cost.append(f"{share:.0%} of its budget of ${trace.budget:g} is booked")
     return reasons
 
 

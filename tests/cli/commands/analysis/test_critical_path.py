@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from graphorch.cli.commands.analysis.critical_path import format_critical_path
-from graphorch.trace.analysis.critical_path import CriticalPath, LimitGain
+from graphorch.trace.analysis.critical_path import CriticalPath, LimitGain, Slack
 from tests.cli.shell import Shell
 
 
@@ -23,7 +23,7 @@ def test_critical_path_names_limits() -> None:
         measured=1.25,
         busy=1.2,
         path=(("each[0]/work", 0.4),),
-        steps=(),
+        steps=(Slack("each/work", 3, 1.2, 1.2, 0.0, 0.6),),
         limits=(LimitGain("map 'each'", 1, 0.8, 0.4),),
         with_limit={1: 1.2},
         without_limit=1.2,
