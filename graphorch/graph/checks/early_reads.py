@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic import BaseModel
+
 from graphorch.errors import Problem
-from graphorch.graph.checks.checked_graph import CheckedGraph, Use
+from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.edges import START_INDEX
 from graphorch.state.defaults import find_constant
 from graphorch.state.version import UNSET
@@ -22,12 +24,14 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
     the reader may be after that field. So is a default that is made anew for each run, such as an
     id: all its readers get the same.
     """
-    unsure = [use for use in graph.uses if _may_be_early(graph, use)]
-    if not unsure:
+    models = {use.model for use in graph.uses if use.model is not None}
+    early = {model for model in models if _may_be_early(graph, model)}
+    if not early:
         return
     arriving = _find_arriving(graph)
-    for use in unsure:
-        assert use.model is not None
+    for use in graph.uses:
+        if use.model is None or use.model not in early:
+            continue
         mask = graph.mask(use.model)
         if mask & (arriving[use.node] | graph.may_write[use.node]):
             continue
@@ -47,10 +51,9 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
             yield Problem("NEVER_WRITTEN", use.where, what, fix, "warning")
 
 
-def _may_be_early(graph: CheckedGraph, use: Use) -> bool:
-    """Return whether a slice that is read is not given, and has constant defaults alone."""
-    model = use.model
-    if model is None or model is graph.spec.state or model in graph.spec.memory:
+def _may_be_early(graph: CheckedGraph, model: type[BaseModel]) -> bool:
+    """Return whether a slice is not given, and has constant defaults alone."""
+    if model is graph.spec.state or model in graph.spec.memory:
         return False
     fields = model.model_fields.values()
     if any(find_constant(model, info) is UNSET for info in fields):

@@ -73,12 +73,16 @@ def _check_shared_fields(graph: CheckedGraph) -> Iterator[Problem]:
     """Yield pairs of slices in use that declare a field of one name without knowing each other."""
     state = graph.spec.state
     used = {model for _, _, model in _collect_uses(graph)} - {state}
-    owners = [item for item in _list_slices(state) if any(issubclass(part, item) for part in used)]
+    known = {base for model in used for base in model.__mro__}
+    # Each field with the slices in use that declare it first, before those that inherit it.
+    declaring: dict[str, list[type[BaseModel]]] = {}
+    for model in _list_slices(state):
+        for name in _list_new_fields(model) if model in known else ():
+            declaring.setdefault(name, []).append(model)
     shared: dict[tuple[type[BaseModel], type[BaseModel]], list[str]] = {}
-    for name in state.model_fields:
-        declaring = [item for item in owners if _declares_first(item, name)]
-        for second in declaring[1:]:
-            shared.setdefault((declaring[0], second), []).append(f"'{name}'")
+    for name, models in declaring.items():
+        for second in models[1:]:
+            shared.setdefault((models[0], second), []).append(f"'{name}'")
     for (first, second), names in shared.items():
         noun = "field" if len(names) == 1 else "fields"
         what = (
@@ -89,10 +93,15 @@ def _check_shared_fields(graph: CheckedGraph) -> Iterator[Problem]:
         yield Problem("SLICE_SHARED", f"state {state.__name__}", what, fix, "warning")
 
 
-def _declares_first(model: type[BaseModel], name: str) -> bool:
-    """Return whether a slice has a field that none of its bases has."""
-    bases = (base for base in model.__mro__[1:] if issubclass(base, BaseModel))
-    return name in model.model_fields and all(name not in base.model_fields for base in bases)
+def _list_new_fields(model: type[BaseModel]) -> list[str]:
+    """Return the fields of a slice that none of its bases has."""
+    inherited = {
+        name
+        for base in model.__mro__[1:]
+        if issubclass(base, BaseModel)
+        for name in base.model_fields
+    }
+    return [name for name in model.model_fields if name not in inherited]
 
 
 def _check_reducers(schema: Schema) -> Iterator[Problem]:

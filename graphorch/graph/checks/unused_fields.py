@@ -56,11 +56,15 @@ def _check_lost_changes(graph: CheckedGraph) -> Iterator[Problem]:
 
     What a node reads is a copy of its own, which no other node sees.
     """
+    # One function may be many nodes.
+    functions = {id(node.fn): node.fn for node in graph.nodes}
+    changes = {key: list_set_attributes(fn) for key, fn in functions.items()}
     for node in graph.nodes:
-        if node.kind != "node" or not node.options.asks_models:
+        changed = changes[id(node.fn)]
+        if not changed or node.kind != "node" or not node.options.asks_models:
             continue
         models = _list_parameters(node)
-        for parameter, attribute in list_set_attributes(node.fn):
+        for parameter, attribute in changed:
             model = models.get(parameter)
             if model is None or attribute not in model.model_fields:
                 continue
