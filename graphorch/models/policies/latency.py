@@ -10,7 +10,9 @@ without the load, and the load from the times without the shape. Rules of this f
 3. What the window cannot tell stays as it was: the proportion of the first token if all answers
    were equally long, and the slope of the load if it was always the same.
 4. Inputs of different sizes have windows of their own, since a long prompt takes longer to read.
-5. Calls that are still in flight although they should have ended count for what they have taken so
+5. A first answer that took longer than the second is forgotten: it had to connect, and its model
+   may have had to be loaded.
+6. Calls that are still in flight although they should have ended count for what they have taken so
    far: the slow answers of a target come after its quick ones.
 """
 
@@ -174,6 +176,10 @@ class _Window:
         """Learn from an answer, and begin anew if the target has changed."""
         if self._samples:
             self._look_for_change(sample)
+        if len(self._samples) == 1 and self.odd < 0:
+            # What happens once, such as connecting, was part of the first answer alone.
+            self._samples.clear()
+            self._unfitted = self.odd = 0
         self._samples.append(sample)
         if abs(self.odd) >= _LEAST_FOR_CHANGE:
             del self._samples[: -abs(self.odd)]

@@ -24,6 +24,7 @@ _HASH_BYTES = 6  # 48 bits, which a float holds exactly
 _COUNT_WEIGHT = 0.3  # part of a new observation of tokens
 _LEAST_REPEATED = 0.1  # part of a prompt; less than a block is not cached anyway
 _FEW = 3  # answers of a target; one of so few may be far from the usual
+_SLOWEST_FIRST = 2.0  # times the best, as far as the first answer of a target is believed
 _UNRELIABLE = 0.5  # share of failures above which a target is no better than the next one
 
 
@@ -303,11 +304,15 @@ class FastestFirst:
 
         What it takes longer than the best, spread over the calls between, stays within the effort.
         While little is known about a candidate, it may be twice as much; and a fourth if its
-        answers may take very long, since few of them are enough to be felt.
+        answers may take very long, since few of them are enough to be felt. The only answer of a
+        candidate may have been slow for a reason that is gone, so it is believed in part.
         """
         time, ranked = pair
         effort = self._rules.effort
-        if ranked.candidate.latency.count(request) < _FEW:
+        known = ranked.candidate.latency.count(request)
+        if known == 1:
+            time = min(time, best * _SLOWEST_FIRST)
+        if known < _FEW:
             effort *= 2
         elif ranked.candidate.latency.has_stragglers(request):
             effort /= 4

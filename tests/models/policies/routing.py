@@ -26,7 +26,8 @@ class Speed:
     The first token takes `first` seconds and each further one `per_token`, both times a factor of
     mean 1: `noise` is the deviation of its logarithm, and in a share of the calls it is
     `straggler` times as much. Above `capacity` calls in flight, all share the speed of so many.
-    `failing` is the share of requests that are refused, after `failing_seconds`.
+    `failing` is the share of requests that are refused, after `failing_seconds`. `cold` seconds
+    are what the very first request takes longer: a connection, or a model that is loaded.
     """
 
     first: float = 0.5
@@ -37,6 +38,7 @@ class Speed:
     capacity: float = float("inf")
     failing: float = 0.0
     failing_seconds: float = 0.05
+    cold: float = 0.0
 
     def find_slowdown(self, running: int) -> float:
         return max(1.0, running / self.capacity)
@@ -66,6 +68,8 @@ class SimulatedModel:
         self.asked += 1
         self.running += 1
         try:
+            if self.asked == 1:
+                await self.runtime.sleep(speed.cold)
             if self.chance.random() < speed.failing:
                 await self.runtime.sleep(speed.failing_seconds)
                 raise status(500)
@@ -269,6 +273,8 @@ SCENARIOS = {
     "limited": Scenario([always(capacity=30), lambda t: slow(2, capacity=30), lambda t: slow(3)]),
     "narrow": Scenario([always(capacity=5), lambda t: slow(1.5, capacity=20), lambda t: slow(4)]),
     "unlimited": Scenario([lambda t: slow(2), always(), lambda t: slow(4)]),
+    "cold start": Scenario([always(cold=15.0), lambda t: slow(3), lambda t: slow(6)]),
+    "cold start of all": Scenario([lambda t: slow(2, cold=9.0), always(cold=15.0)]),
     "failing now and then": Scenario([always(failing=0.2), lambda t: slow(1.6)]),
     "failing, useless": Scenario([always(failing=0.7, failing_seconds=1.5), lambda t: slow(1.6)]),
 }
