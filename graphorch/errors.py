@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, Protocol, Self
 
     class Drawing(Protocol):
-        """Picture of a run that is made when somebody looks at it."""
+        """Picture of a run that is made when it is looked at."""
 
         def svg(
             self,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
             theme: Literal["auto", "light", "dark"],
             engine: Literal["auto", "dot", "builtin"],
             depth: int | None,
+            direction: Literal["TB", "LR"],
         ) -> str:
             """Draw the run as SVG."""
             raise NotImplementedError
@@ -309,6 +310,7 @@ class RunFailed(ExceptionGroup[Exception]):
         theme: Literal["auto", "light", "dark"] = "auto",
         engine: Literal["auto", "dot", "builtin"] = "auto",
         depth: int | None = None,
+        direction: Literal["TB", "LR"] = "TB",
     ) -> str:
         """Draw the flow with what the run did on it: what failed and why, and was not reached.
 
@@ -319,7 +321,7 @@ class RunFailed(ExceptionGroup[Exception]):
                 "This RunFailed belongs to no run, so there is nothing to draw. "
                 "Those that `run` and `resume` raise can be drawn."
             )
-        return self.drawing.svg(theme=theme, engine=engine, depth=depth)
+        return self.drawing.svg(theme=theme, engine=engine, depth=depth, direction=direction)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
         return None if self.drawing is None else self.drawing.build_bundle(str(self))

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from graphorch.debugger.stepper import SteppedRun
 from graphorch.graph.plan import Plan
-from graphorch.render.layout.engine import Engine, layout
+from graphorch.render.layout.engine import Direction, Engine, layout
 from graphorch.render.picture.model import Picture
 from graphorch.render.picture.overlay import Mark, Overlay
 from graphorch.render.picture.placement import Layout
@@ -16,8 +16,8 @@ from graphorch.render.svg.document import draw
 from graphorch.render.svg.theme import Theme
 from graphorch.runs.run_picture import build_overlay
 
-LayoutKey: TypeAlias = tuple[Engine, int | None, tuple[str, ...]]
-"""Layout engine, levels that are opened, and paths of the sub-flows that are not."""
+LayoutKey: TypeAlias = tuple[Engine, Direction, int | None, tuple[str, ...]]
+"""Layout engine, direction, levels that are opened, and paths of the sub-flows that are not."""
 
 
 class LivePicture:
@@ -41,9 +41,9 @@ class LivePicture:
         known = self._layouts.get(key)
         if known is not None:
             return known
-        engine, depth, closed = key
+        engine, direction, depth, closed = key
         picture = draw_plan(self._plan, depth=depth, closed=frozenset(closed))
         widest = {box.id: Mark("done", note="9× · 99.9 s · 9.9k tok") for box in picture.boxes}
-        placed = layout(picture, engine, overlay=Overlay(widest))
+        placed = layout(picture, engine, direction, overlay=Overlay(widest))
         self._layouts[key] = picture, placed
         return picture, placed

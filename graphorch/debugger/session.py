@@ -38,7 +38,7 @@ from graphorch.engine.fork_selection import Difference
 from graphorch.engine.settings import RunSettings
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan
-from graphorch.render.layout.engine import Engine
+from graphorch.render.layout.engine import Direction, Engine
 from graphorch.render.svg.theme import Theme
 from graphorch.runs.background_loop import background_loop
 from graphorch.runs.clients import SharedClient, share_client
@@ -294,6 +294,7 @@ class Session(Generic[Out, State]):
         theme: Theme = "auto",
         engine: Engine = "auto",
         depth: int | None = None,
+        direction: Direction = "TB",
         closed: Sequence[str] = (),
         title: str | None = None,
     ) -> str:
@@ -302,7 +303,7 @@ class Session(Generic[Out, State]):
         `depth` and `closed` (paths) limit which sub-flows are opened. The title is the status
         unless another one, or none (""), is given.
         """
-        key = (engine, depth, tuple(sorted(closed)))
+        key = (engine, direction, depth, tuple(sorted(closed)))
         stepped = self.controller.stepped
 
         def draw() -> str:

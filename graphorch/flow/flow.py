@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from graphorch.graph.estimate.amounts import Assumed
     from graphorch.graph.estimate.estimator import Estimate
     from graphorch.models.config.schema import Config
-    from graphorch.render.layout.engine import Engine
+    from graphorch.render.layout.engine import Direction, Engine
     from graphorch.render.svg.theme import Theme
     from graphorch.runs.fork import Effects, RerunResult
     from graphorch.runs.stores import Durable
@@ -258,29 +258,36 @@ class Flow(Generic[In, Out, State]):
 
     # ---- pictures --------------------------------------------------------------------------------
     def svg(
-        self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None
+        self,
+        *,
+        theme: Theme = "auto",
+        engine: Engine = "auto",
+        depth: int | None = None,
+        direction: Direction = "TB",
     ) -> str:
         """Draw the topology as SVG.
 
         `depth` is how many levels of sub-flows and maps are opened, all by default. The layout is
-        Graphviz's `dot` where it is installed, else the builtin one; both are drawn alike, and an
-        unchanged flow gives identical bytes.
+        Graphviz's `dot` where it is installed and draws the flow well, else the builtin one; both
+        are drawn alike, and an unchanged flow gives identical bytes. Lines lead from top to bottom
+        (`"TB"`) or from left to right (`"LR"`).
         """
+        from graphorch.render.picture_style import PictureStyle
         from graphorch.runs.pictures import draw_topology_svg
 
-        return draw_topology_svg(self.plan, theme, engine, depth)
+        return draw_topology_svg(self.plan, PictureStyle(theme, engine, depth, direction))
 
-    def to_dot(self, *, depth: int | None = None) -> str:
+    def to_dot(self, *, depth: int | None = None, direction: Direction = "TB") -> str:
         """Return the topology in Graphviz's DOT language."""
         from graphorch.runs.pictures import draw_topology_dot
 
-        return draw_topology_dot(self.plan, depth)
+        return draw_topology_dot(self.plan, depth, direction)
 
-    def to_mermaid(self, *, depth: int | None = None) -> str:
+    def to_mermaid(self, *, depth: int | None = None, direction: Direction = "TB") -> str:
         """Return the topology in Mermaid's language, which GitHub draws in Markdown."""
         from graphorch.runs.pictures import draw_topology_mermaid
 
-        return draw_topology_mermaid(self.plan, depth)
+        return draw_topology_mermaid(self.plan, depth, direction)
 
     def to_networkx(self) -> networkx.MultiDiGraph[str]:
         """Return the topology as a networkx graph, for your own analyses."""

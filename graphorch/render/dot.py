@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from graphorch.render.layout.engine import Direction, check_direction
 from graphorch.render.picture.model import Box, BoxKind, Group, Line, LineKind, Picture
 from graphorch.render.picture.sizes import CARD_KINDS, box_text, label_text, title_texts
 from graphorch.render.picture.text_width import clean
@@ -13,13 +14,6 @@ from graphorch.render.svg.shapes import box_class
 from graphorch.render.svg.theme import LIGHT
 
 _FONT = 'fontname="Helvetica,Arial,sans-serif"'
-_HEAD = f"""\
-  graph [rankdir=TB, newrank=true, splines=spline, nodesep=0.45, ranksep=0.5, pad=0.25, \
-{_FONT}, fontsize=11, labeljust=l, tooltip=" "]
-  node [shape=box, style="rounded,filled", {_FONT}, fontsize=12, fontcolor="{LIGHT["text"]}", \
-penwidth=1.4, margin="0.16,0.08", height=0.4]
-  edge [{_FONT}, fontsize=10, penwidth=1.25, arrowsize=0.65, color="{LIGHT["edge"]}", \
-fontcolor="{LIGHT["muted"]}"]"""
 _SHAPES: Mapping[BoxKind, str] = {
     "start": 'shape=circle, style=filled, fontsize=10, margin="0.02,0.02"',
     "end": 'shape=doublecircle, style=filled, fontsize=10, margin="0.02,0.02"',
@@ -34,21 +28,34 @@ _LINES: Mapping[LineKind, str] = {
     "error": f'style=dotted, weight=0, color="{LIGHT["error"]}", fontcolor="{LIGHT["error"]}"',
     "exhausted": f'style=dashed, color="{LIGHT["exhausted"]}", fontcolor="{LIGHT["exhausted"]}"',
 }
+_BACK_PORTS: Mapping[Direction, str] = {"TB": ":e", "LR": ":s"}
 _TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
 _STRING = str.maketrans(
     {"&": "&amp;", '"': "&quot;", "\\": "\\\\", "\n": "\\n", "\r": "", "\t": " "}
 )
 
 
-def to_dot(picture: Picture) -> str:
+def to_dot(picture: Picture, direction: Direction = "TB") -> str:
     """Return a picture in DOT.
 
-    Boxes are `n0`, `n1`, … in the order of the picture; labels and tooltips hold the names.
+    Boxes are `n0`, `n1`, … in the order of the picture; labels and tooltips hold the names. Raises
+    `InputError` for an unknown direction.
     """
+    check_direction(direction)
     numbers = {box.id: f"n{index}" for index, box in enumerate(picture.boxes)}
-    lines = "\n".join(_line(line, numbers) for line in picture.lines)
+    lines = "\n".join(_line(line, numbers, _BACK_PORTS[direction]) for line in picture.lines)
     body = "\n".join(_content(picture, None, numbers, "  "))
-    return f"digraph {_string(picture.name)} {{\n{_HEAD}\n{body}\n{lines}\n}}\n"
+    return f"digraph {_string(picture.name)} {{\n{_head(direction)}\n{body}\n{lines}\n}}\n"
+
+
+def _head(direction: Direction) -> str:
+    return f"""\
+  graph [rankdir={direction}, newrank=true, splines=spline, nodesep=0.45, ranksep=0.5, pad=0.25, \
+{_FONT}, fontsize=11, labeljust=l, tooltip=" "]
+  node [shape=box, style="rounded,filled", {_FONT}, fontsize=12, fontcolor="{LIGHT["text"]}", \
+penwidth=1.4, margin="0.16,0.08", height=0.4]
+  edge [{_FONT}, fontsize=10, penwidth=1.25, arrowsize=0.65, color="{LIGHT["edge"]}", \
+fontcolor="{LIGHT["muted"]}"]"""
 
 
 def _content(
@@ -88,10 +95,10 @@ def _frame(group: Group) -> str:
     return f'style="rounded,filled"; {colours}; margin=14; label={label}'
 
 
-def _line(line: Line, numbers: Mapping[str, str]) -> str:
+def _line(line: Line, numbers: Mapping[str, str], back_port: str) -> str:
     port = ""
     if line.kind == "loop":
-        port = ":e"
+        port = back_port
     options = [_LINES.get(line.kind, "weight=3")]
     if label_text(line):
         options.append(f"label=<&#160;{_text(label_text(line))}&#160;>")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from graphorch.render.layout.engine import Direction, check_direction
 from graphorch.render.picture.model import Box, BoxKind, Group, Line, LineKind, Picture
 from graphorch.render.picture.sizes import box_text, label_text, title_texts
 from graphorch.render.svg.shapes import box_class
@@ -18,6 +19,7 @@ _SHAPES: Mapping[BoxKind, tuple[str, str]] = {
     "map": ("[[", "]]"),
     "sub": ("[[", "]]"),
 }
+_DIRECTIONS: Mapping[Direction, str] = {"TB": "TD", "LR": "LR"}
 _CARD = ("(", ")")
 _ARROWS: Mapping[LineKind, str] = {
     "always": "-->",
@@ -35,13 +37,16 @@ _LINE_STYLES: Mapping[LineKind, str] = {
 _UNSAFE = re.compile(r"[^\w .,·…×→-]")
 
 
-def to_mermaid(picture: Picture) -> str:
+def to_mermaid(picture: Picture, direction: Direction = "TB") -> str:
     """Return a picture as a Mermaid flowchart.
 
-    Boxes are `n0`, `n1`, … in the order of the picture; labels hold the names.
+    Boxes are `n0`, `n1`, … in the order of the picture; labels hold the names. There are no
+    tooltips: Mermaid gives them only to boxes that can be clicked. Raises `InputError` for an
+    unknown direction.
     """
+    check_direction(direction)
     numbers = {box.id: f"n{index}" for index, box in enumerate(picture.boxes)}
-    parts = ["flowchart TD", *_content(picture, None, numbers, "  ")]
+    parts = [f"flowchart {_DIRECTIONS[direction]}", *_content(picture, None, numbers, "  ")]
     parts += [_line(line, numbers) for line in picture.lines]
     parts += _styles(picture, numbers)
     return "\n".join(parts) + "\n"

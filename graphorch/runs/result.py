@@ -21,7 +21,7 @@ from graphorch.statuses import SUCCESS_STATUSES
 from graphorch.text import format_cost, format_seconds, plural
 
 if TYPE_CHECKING:
-    from graphorch.render.layout.engine import Engine
+    from graphorch.render.layout.engine import Direction, Engine
     from graphorch.render.svg.theme import Theme
 
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
@@ -140,10 +140,16 @@ class Result(Generic[Out, State]):
         return [build_question(asker) for asker in self._askers]
 
     def svg(
-        self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None
+        self,
+        *,
+        theme: Theme = "auto",
+        engine: Engine = "auto",
+        depth: int | None = None,
+        direction: Direction = "TB",
     ) -> str:
         """Draw the flow with what this run did on it."""
-        return RunDrawing(self.record).svg(theme=theme, engine=engine, depth=depth)
+        drawing = RunDrawing(self.record)
+        return drawing.svg(theme=theme, engine=engine, depth=depth, direction=direction)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:
         return RunDrawing(self.record).build_bundle(repr(self))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from graphorch.engine.report import RunReport
 
 if TYPE_CHECKING:
-    from graphorch.render.layout.engine import Engine
+    from graphorch.render.layout.engine import Direction, Engine
     from graphorch.render.svg.theme import Theme
 
 
@@ -19,12 +19,18 @@ class RunDrawing:
     report: RunReport
 
     def svg(
-        self, *, theme: Theme = "auto", engine: Engine = "auto", depth: int | None = None
+        self,
+        *,
+        theme: Theme = "auto",
+        engine: Engine = "auto",
+        depth: int | None = None,
+        direction: Direction = "TB",
     ) -> str:
         """Draw the run as SVG."""
+        from graphorch.render.picture_style import PictureStyle
         from graphorch.runs.run_picture import draw_run_svg
 
-        return draw_run_svg(self.report, theme, engine, depth)
+        return draw_run_svg(self.report, PictureStyle(theme, engine, depth, direction))
 
     def build_bundle(self, text: str) -> Any:
         """Return the picture as a mime bundle, with a text for readers without pictures."""

@@ -13,13 +13,13 @@ from dataclasses import replace
 from graphorch.core.tree import Activation
 from graphorch.core.tree import Status as ActivationStatus
 from graphorch.engine.report import ActivationReport, RunReport, describe_failure
-from graphorch.render.layout.engine import Engine, layout
+from graphorch.render.layout.engine import layout
 from graphorch.render.picture.model import Picture
 from graphorch.render.picture.overlay import Mark, Overlay, Status
 from graphorch.render.picture.sizes import CARD_KINDS
+from graphorch.render.picture_style import PictureStyle
 from graphorch.render.plan_picture import box_id, draw_plan, frame_id, line_id
 from graphorch.render.svg.document import draw
-from graphorch.render.svg.theme import Theme
 from graphorch.statuses import LIMITS, SUCCESS_STATUSES, UNFINISHED_STATUSES
 from graphorch.text import join_limited, truncate
 
@@ -39,18 +39,17 @@ _RANK: dict[Status, int] = {
 }
 
 
-def draw_run_svg(
-    report: RunReport, theme: Theme, engine: Engine, depth: int | None, *, is_lost: bool = False
-) -> str:
+def draw_run_svg(report: RunReport, style: PictureStyle, *, is_lost: bool = False) -> str:
     """Draw a plan as SVG with what a run did on it.
 
     `is_lost`: the process of the run is gone, so what was running in it was interrupted.
     """
-    picture = draw_plan(report.run.plan, depth=depth)
+    picture = draw_plan(report.run.plan, depth=style.depth)
     overlay = build_overlay(report, is_lost=is_lost)
     if report.run.status not in (*SUCCESS_STATUSES, *UNFINISHED_STATUSES) or is_lost:
         overlay = _add_not_reached(picture, overlay)
-    return draw(picture, layout(picture, engine, overlay=overlay), theme=theme, overlay=overlay)
+    placed = layout(picture, style.engine, style.direction, overlay=overlay)
+    return draw(picture, placed, theme=style.theme, overlay=overlay)
 
 
 def build_overlay(

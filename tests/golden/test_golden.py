@@ -15,6 +15,7 @@ from graphorch.engine.replay import rebuild
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.records import RunLog
 from graphorch.journal.sqlite.store import SqliteStore
+from graphorch.render.picture_style import PictureStyle
 from graphorch.runs.run_picture import draw_run_svg
 from graphorch.trace.analysis.critical_path import find_critical_path
 from tests.golden.flows import (
@@ -96,9 +97,8 @@ def test_golden_run_has_picture(folder: Path, name: str, copy: Any) -> None:
     """A golden run is drawn with how it ended, and has a critical path within its time."""
     log, plan = asyncio.run(loaded(copy(folder, name), name)), FLOWS[name]().plan
     replayed = rebuild(plan, name, log.records)
-    svg = draw_run_svg(
-        replayed.build_report(0.0), "light", "builtin", None, is_lost=name == "crashed"
-    )
+    style = PictureStyle("light", "builtin")
+    svg = draw_run_svg(replayed.build_report(0.0), style, is_lost=name == "crashed")
     status, remark = TOLD[name]
     assert f">{status}" in svg
     assert remark in svg

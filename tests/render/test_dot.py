@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from graphorch.errors import InputError
 from graphorch.render.dot import to_dot
 from graphorch.render.picture.model import Box, Group, Line, Picture
 from graphorch.render.plan_picture import draw_plan
@@ -88,3 +89,15 @@ def test_dot_names_are_for_people() -> None:
     """Names are written for people."""
     assert "<B>research</B>" in to_dot(draw_plan(essay()))
     assert f">{HOSTILE[0]}<" not in to_dot(hostile())
+
+
+@needs_dot
+def test_direction_leads_right() -> None:
+    """A picture from left to right is read so by dot, with ways back below; others are refused."""
+    source = to_dot(draw_plan(essay()), "LR")
+    assert ":s -> " in source
+    answer = json.loads(read_by_dot(source))
+    left, _, right, top = (float(number) for number in answer["bb"].split(","))
+    assert right - left > 2 * top
+    with pytest.raises(InputError, match=r"no direction 'RL'.*'TB'.*'LR'"):
+        to_dot(draw_plan(essay()), "RL")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

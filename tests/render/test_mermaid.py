@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphorch.errors import InputError
 from graphorch.render.mermaid import to_mermaid
 from graphorch.render.picture.model import Box, Group, Line, Picture
 from graphorch.render.plan_picture import draw_plan
@@ -72,3 +74,13 @@ def test_mermaid_text_stays_quoted(name: str, detail: str, label: str) -> None:
 def test_mermaid_is_deterministic() -> None:
     """The same picture gives the same text."""
     assert to_mermaid(hostile()) == to_mermaid(hostile())
+
+
+def test_direction_leads_right() -> None:
+    """A picture from left to right differs in its first line only; others are refused."""
+    picture = draw_plan(essay())
+    down, right = to_mermaid(picture).splitlines(), to_mermaid(picture, "LR").splitlines()
+    assert (down[0], right[0]) == ("flowchart TD", "flowchart LR")
+    assert down[1:] == right[1:]
+    with pytest.raises(InputError, match=r"no direction 'RL'.*'TB'.*'LR'"):
+        to_mermaid(picture, "RL")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -167,6 +167,22 @@ def test_failed_item_is_counted() -> None:
     assert "2 of 3 items · " in words(svg)
 
 
+def places(svg: str) -> list[str]:
+    """The boxes of a picture from left to right."""
+    found = re.findall(
+        r'data-box="(write|review|publish)">.*?<rect [^>]*?x="([\d.]+)"', svg, re.DOTALL
+    )
+    return [name for name, _ in sorted(found, key=lambda item: float(item[1]))]
+
+
+def test_results_are_drawn_in_any_direction() -> None:
+    """A result is drawn from left to right, with its figures."""
+    result = run(build(rounds=1))
+    svg = result.svg(engine="builtin", direction="LR")
+    assert places(svg) == ["write", "review", "publish"]
+    assert status(svg, "write") == "done"
+
+
 def test_failed_run_has_picture() -> None:
     """A failed run shows what failed with its message, and what was not reached."""
     failed = run(build(write="the writer is ill"))
@@ -176,6 +192,7 @@ def test_failed_run_has_picture() -> None:
     assert "write failed: ValueError: the writer is ill" in words(svg)
     assert "not reached: review, publish" in words(svg)
     assert "write failed: ValueError: the writer is ill." in svg.partition("<desc")[2]
+    assert places(failed.svg(engine="builtin", direction="LR")) == ["write", "review", "publish"]
     data, _ = failed._repr_mimebundle_()
     assert data["image/svg+xml"] == failed.svg()
     assert "data:image/svg+xml;base64" in data["text/html"]

@@ -103,7 +103,7 @@ def draw_ways_back(
         lower = any(picture.lines[other].source == line.target for other in reserved)
         best = min(
             (
-                draw_way_back(line, *ends, x, lower=lower)
+                draw_way_back(*ends, x, label_size(line), lower=lower)
                 for x in _list_choices(ends[0][1], ends[1][1], [*hard, *taken], reserved[index])
             ),
             key=lambda curve: _count_overlaps(curve, hard, taken),

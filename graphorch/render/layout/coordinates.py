@@ -10,15 +10,14 @@ it settles quickly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import fsum
 
 from graphorch.render.layout.layering import Cell, Grid
+from graphorch.render.layout.measures import Room
 
-GROUP_PAD = 14.0
-_GAPS = {("box", "box"): 30.0}
 _GAP = 14.0  # where a line, a label or a lane is one of the two
 _GROUP_GAP = 20.0
 _ROUNDS = 40
@@ -69,16 +68,18 @@ class _Model:
     sequence: list[int]
 
 
-def place_columns(grid: Grid, title_widths: dict[str, float]) -> dict[str, tuple[float, float]]:
+def place_columns(
+    grid: Grid, entries: Mapping[Cell, Mapping[str, float]]
+) -> dict[str, tuple[float, float]]:
     """Set the x of every cell; return the left and right side of every group.
 
-    `title_widths` are the least widths of groups.
+    `entries` are the least distances from the left sides of groups to cells.
     """
-    model = _build_model(grid, title_widths, straight=True)
+    model = _build_model(grid, entries, straight=True)
     if model is None:
         # Columns and groups contradict each other. Without columns each cell lies in one row, and
         # groups are in one order, so the demands cannot form a cycle.
-        model = _build_model(grid, title_widths, straight=False)
+        model = _build_model(grid, entries, straight=False)
     if model is None:
         raise AssertionError("the order of cells contradicts itself")
     values = _settle(model, grid)
@@ -89,7 +90,9 @@ def place_columns(grid: Grid, title_widths: dict[str, float]) -> dict[str, tuple
     }
 
 
-def _build_model(grid: Grid, title_widths: dict[str, float], *, straight: bool) -> _Model | None:
+def _build_model(
+    grid: Grid, entries: Mapping[Cell, Mapping[str, float]], *, straight: bool
+) -> _Model | None:
     """Return the variables and demands of a grid, or None if the demands form a cycle."""
     demands = _Demands()
     cells: dict[Cell, int] = {}
@@ -105,9 +108,12 @@ def _build_model(grid: Grid, title_widths: dict[str, float], *, straight: bool) 
     lefts = {group: demands.add_variable() for group in grid.spans}
     rights = {group: demands.add_variable() for group in grid.spans}
     for group in grid.spans:
-        demands.demand(lefts[group], rights[group], title_widths.get(group, 0.0))
+        demands.demand(lefts[group], rights[group], grid.measures.titles[group][0])
+    for cell, distances in entries.items():
+        for group, distance in distances.items():
+            demands.demand(lefts[group], cells[cell], distance)
     for row in grid.rows:
-        _demand_row(row, demands, cells, lefts, rights)
+        _demand_row(row, grid.measures.room, demands, cells, lefts, rights)
     sequence = demands.sort_variables()
     if sequence is None:
         return None
@@ -116,6 +122,7 @@ def _build_model(grid: Grid, title_widths: dict[str, float], *, straight: bool) 
 
 def _demand_row(
     row: Sequence[Cell],
+    room: Room,
     demands: _Demands,
     cells: dict[Cell, int],
     lefts: dict[str, int],
@@ -124,31 +131,32 @@ def _demand_row(
     """Add the demands between neighbours in a row, and on the sides of the groups between them."""
     for cell in row:
         for outer, inner in pairwise(cell.groups):
-            demands.demand(lefts[outer], lefts[inner], GROUP_PAD)
-            demands.demand(rights[inner], rights[outer], GROUP_PAD)
+            demands.demand(lefts[outer], lefts[inner], room.before)
+            demands.demand(rights[inner], rights[outer], room.after)
         if cell.groups:
-            demands.demand(lefts[cell.groups[-1]], cells[cell], cell.left + GROUP_PAD)
-            demands.demand(cells[cell], rights[cell.groups[-1]], cell.right + GROUP_PAD)
+            demands.demand(lefts[cell.groups[-1]], cells[cell], cell.left + room.before)
+            demands.demand(cells[cell], rights[cell.groups[-1]], cell.right + room.after)
     for item, other in pairwise(row):
         common = sum(1 for _ in _shared(item.groups, other.groups))
         closes, opens = len(item.groups) > common, len(other.groups) > common
         left, reach = cells[item], item.right
         if closes:
             left, reach = rights[item.groups[common]], 0.0
-        right, room = cells[other], other.left
+        right, start = cells[other], other.left
         if opens:
-            right, room = lefts[other.groups[common]], 0.0
-        demands.demand(left, right, reach + room + _gap(item, other, grouped=closes or opens))
+            right, start = lefts[other.groups[common]], 0.0
+        gap = _gap(item, other, room, grouped=closes or opens)
+        demands.demand(left, right, reach + start + gap)
 
 
-def _gap(cell: Cell, other: Cell, *, grouped: bool) -> float:
+def _gap(cell: Cell, other: Cell, room: Room, *, grouped: bool) -> float:
     if other.anchor is not None:
         return 0.0  # the extents of a lane include its distance from its box
     if grouped and "box" in (cell.role, other.role):
         return _GROUP_GAP
     if grouped:
         return _GAP
-    return _GAPS.get((cell.role, other.role), _GAP)
+    return room.box_gap if cell.role == other.role == "box" else _GAP
 
 
 def _shared(sequence: Sequence[str], other: Sequence[str]) -> Iterable[str]:
@@ -162,9 +170,13 @@ def _straight_runs(grid: Grid) -> dict[Cell, Cell]:
     """Return the cells that share a column with the one below, as upper -> lower.
 
     Such pairs must not cross each other, nor change sides with a group that lies in both rows: the
-    demands would form a cycle. Ways back come first, then long lines, then chains of boxes.
+    demands would form a cycle. Ways back come first, then long lines, then columns of fans and
+    chains of boxes.
     """
     below: dict[Cell, Cell] = {}
+    stacks: dict[int, list[tuple[Cell, Cell]]] = {}
+    for item, other in grid.stacks:
+        stacks.setdefault(item.row, []).append((item, other))
     for upper, lower in pairwise(grid.rows):
         sides = _group_sides(upper), _group_sides(lower)
         pairs = [
@@ -173,6 +185,7 @@ def _straight_runs(grid: Grid) -> dict[Cell, Cell]:
             for down in cell.downs
             if _rank_wish(cell, down) < _NO_WISH
         ]
+        pairs += stacks.get(upper[0].row, ()) if upper else ()
         taken: list[tuple[int, int]] = []
         for item, other in sorted(pairs, key=lambda pair: _rank_wish(*pair)):
             free = all((item.place - mine) * (other.place - theirs) > 0 for mine, theirs in taken)
@@ -188,6 +201,8 @@ def _rank_wish(cell: Cell, other: Cell) -> int:
         return 0
     if cell.role != "box" and other.role != "box":
         return 1
+    if "gutter" in (cell.role, other.role):
+        return _NO_WISH  # a gutter runs beside the boxes of its column
     if len(cell.downs) == 1 and len(other.ups) == 1:
         return 2 if cell.role == other.role else 3
     return _NO_WISH
@@ -227,7 +242,7 @@ def _settle(model: _Model, grid: Grid) -> list[float]:
             mean = pull / total
             # Half of the way: all of it, and two rows would change places for ever.
             wanted[variable] = (values[variable] + mean) / 2
-        _wish_group_sides(model, wanted)
+        _wish_group_sides(model, grid.measures.room, wanted)
         right, left = _push_right(wanted, model), _push_left(wanted, model)
         values = [(number + other) / 2 for number, other in zip(right, left, strict=True)]
     return values
@@ -252,15 +267,15 @@ def _collect_wishes(model: _Model, grid: Grid) -> dict[int, list[tuple[int, floa
     return wishes
 
 
-def _wish_group_sides(model: _Model, wanted: list[float]) -> None:
+def _wish_group_sides(model: _Model, room: Room, wanted: list[float]) -> None:
     """Wish the sides of groups close to their content."""
     for group in model.lefts:
         wanted[model.lefts[group]], wanted[model.rights[group]] = float("inf"), float("-inf")
     for cell, variable in model.cells.items():
         for group in cell.groups:
             left, right = model.lefts[group], model.rights[group]
-            wanted[left] = min(wanted[left], wanted[variable] - cell.left - GROUP_PAD)
-            wanted[right] = max(wanted[right], wanted[variable] + cell.right + GROUP_PAD)
+            wanted[left] = min(wanted[left], wanted[variable] - cell.left - room.before)
+            wanted[right] = max(wanted[right], wanted[variable] + cell.right + room.after)
 
 
 def _push_right(wanted: Sequence[float], model: _Model) -> list[float]:

@@ -2,55 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from graphorch.errors import InputError
 from graphorch.render.layout.back_edges import ways_back_are_free
 from graphorch.render.layout.graphviz import DotFailed, dot_layout, dot_path, install_hint
+from graphorch.render.layout.group_titles import titles_crossed
 from graphorch.render.layout.layered import builtin_layout
+from graphorch.render.layout.layering import has_wide_fans
+from graphorch.render.layout.measures import Direction, Size, measure
 from graphorch.render.picture.model import Picture
 from graphorch.render.picture.overlay import Mark, Overlay
 from graphorch.render.picture.placement import Curve, Layout, Point, Rect
 from graphorch.render.picture.sizes import box_size
 
-__all__ = ["Curve", "Engine", "Layout", "Point", "Rect", "layout"]
+__all__ = [
+    "Curve",
+    "Direction",
+    "Engine",
+    "Layout",
+    "Point",
+    "Rect",
+    "check_direction",
+    "layout",
+]
 
 Engine = Literal["auto", "dot", "builtin"]
 
 _MOST_FOR_DOT = 1500  # boxes from which on dot takes longer than anyone waits for a picture
 
 
-def layout(picture: Picture, engine: Engine = "auto", *, overlay: Overlay | None = None) -> Layout:
+def layout(
+    picture: Picture,
+    engine: Engine = "auto",
+    direction: Direction = "TB",
+    *,
+    overlay: Overlay | None = None,
+) -> Layout:
     """Place the boxes, lines and groups of a picture.
 
     `engine`: `"dot"` is Graphviz; `"builtin"` needs nothing and is equal on every machine. `"auto"`
-    takes Graphviz if `dot` is on PATH, and builtin if it is not, for 1,500 boxes or more, if it
-    takes more than 20 s, or if it would let a loop's way back run behind boxes. With an `overlay`
-    boxes are wide enough for its figures; without it `draw` drops figures that do not fit.
+    takes Graphviz if `dot` is on PATH, but builtin for 1,500 boxes or more, for branches that are
+    too many for one row (dot would draw it wider than any page), if dot takes more than 20 s, and
+    if it would let a line run through the title of a frame or a loop's way back behind boxes.
+
+    `direction`: lines lead from top to bottom (`"TB"`) or from left to right (`"LR"`). With an
+    `overlay` boxes are wide enough for its figures; without it `draw` drops figures that do not
+    fit.
 
     Raises:
-        InputError: `engine="dot"` where `dot` is missing or does not succeed, or an unknown engine.
+        InputError: `engine="dot"` where `dot` is missing or does not succeed, or an unknown engine
+            or direction.
     """
-    sizes = {box.id: box_size(box, _mark(overlay, box.id)) for box in picture.boxes}
-    if engine == "builtin":
-        return builtin_layout(picture, sizes)
-    if engine not in ("auto", "dot"):
+    if engine not in ("auto", "dot", "builtin"):
         raise InputError(f"There is no layout engine '{engine}'. Use 'auto', 'dot' or 'builtin'.")
-    if engine == "auto" and (len(picture.boxes) >= _MOST_FOR_DOT or dot_path() is None):
-        return builtin_layout(picture, sizes)
+    check_direction(direction)
+    sizes = {box.id: box_size(box, _mark(overlay, box.id)) for box in picture.boxes}
+    if engine == "dot":
+        return _ask_dot(picture, sizes, direction)
+    if engine == "auto" and _suits_dot(picture, sizes, direction):
+        try:
+            placed = dot_layout(picture, sizes, direction)
+        except DotFailed:
+            return builtin_layout(picture, sizes, direction)
+        if ways_back_are_free(picture, placed) and not titles_crossed(picture, placed):
+            return placed
+    return builtin_layout(picture, sizes, direction)
+
+
+def check_direction(direction: str) -> None:
+    """Raise `InputError` for a direction that there is not."""
+    if direction not in ("TB", "LR"):
+        raise InputError(
+            f"There is no direction '{direction}'. "
+            "Use 'TB' (top to bottom) or 'LR' (left to right)."
+        )
+
+
+def _suits_dot(picture: Picture, sizes: Mapping[str, Size], direction: Direction) -> bool:
+    """Return whether dot is there and would draw a picture of which people see something."""
+    if len(picture.boxes) >= _MOST_FOR_DOT or dot_path() is None:
+        return False
+    return not has_wide_fans(picture, measure(picture, sizes, direction))
+
+
+def _ask_dot(picture: Picture, sizes: Mapping[str, Size], direction: Direction) -> Layout:
     if dot_path() is None:
         raise InputError(
             f"engine='dot' needs Graphviz, but 'dot' is not on PATH. "
             f"Install it ({install_hint()}), or use engine='builtin', which needs nothing."
         )
     try:
-        placed = dot_layout(picture, sizes)
-        if engine == "dot" or ways_back_are_free(picture, placed):
-            return placed
-        return builtin_layout(picture, sizes)
+        return dot_layout(picture, sizes, direction)
     except DotFailed as error:
-        if engine == "auto":
-            return builtin_layout(picture, sizes)
         raise InputError(
             f"engine='dot' could not place '{picture.name}': {error}. "
             "Use engine='builtin', which needs nothing."

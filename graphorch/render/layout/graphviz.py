@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from graphorch.errors import InputError
@@ -23,7 +24,8 @@ from graphorch.render.layout.back_edges import (
     lanes_by_group,
 )
 from graphorch.render.layout.group_titles import place_titles
-from graphorch.render.layout.layering import Size, back_lines
+from graphorch.render.layout.layering import back_lines
+from graphorch.render.layout.measures import Direction, Size
 from graphorch.render.picture.model import Box, Group, Line, Picture
 from graphorch.render.picture.placement import Curve, Layout, Point, Rect
 from graphorch.render.picture.sizes import TITLE_INDENT, label_size, title_width
@@ -33,6 +35,7 @@ _INCH = 72.0
 # time
 _MANY = 300
 _TITLE_HEIGHT = 16
+_BACK_SIDES: Mapping[Direction, str] = {"TB": "e", "LR": "s"}  # where ways back leave and arrive
 _SHAPES = {"decision": "diamond", "start": "ellipse", "end": "ellipse"}
 TIMEOUT = 20.0
 
@@ -46,15 +49,25 @@ def dot_path() -> str | None:
     return shutil.which("dot")
 
 
-def dot_layout(picture: Picture, sizes: Mapping[str, Size], *, timeout: float = TIMEOUT) -> Layout:
+def dot_layout(
+    picture: Picture,
+    sizes: Mapping[str, Size],
+    direction: Direction = "TB",
+    *,
+    timeout: float = TIMEOUT,
+) -> Layout:
     """Place a picture whose boxes have these sizes.
 
-    Raise `DotFailed` after `timeout` seconds, or if `dot` fails.
+    From left to right dot routes ways back itself. Raise `DotFailed` after `timeout` seconds, or if
+    `dot` fails.
     """
+    source = partial(_source, picture, sizes, direction)
     try:
-        answer = _run_dot(_source(picture, sizes, lanes=True), timeout)
+        answer = _run_dot(source(lanes=direction == "TB"), timeout)
     except DotFailed:  # too much of a tangle: let dot route ways back as it likes
-        answer = _run_dot(_source(picture, sizes, lanes=False), timeout)
+        if direction == "LR":
+            raise
+        answer = _run_dot(source(lanes=False), timeout)
     try:
         return place_titles(picture, _read(picture, json.loads(answer)))
     except (ValueError, KeyError, IndexError, TypeError) as error:
@@ -81,7 +94,9 @@ def _run_dot(source: str, timeout: float) -> bytes:
     return done.stdout
 
 
-def _source(picture: Picture, sizes: Mapping[str, Size], *, lanes: bool) -> str:
+def _source(
+    picture: Picture, sizes: Mapping[str, Size], direction: Direction, *, lanes: bool
+) -> str:
     """Return DOT with numbers for ids, fixed sizes, no words; `lanes` keeps room for ways back."""
     try:
         from graphviz import Digraph  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
@@ -92,7 +107,7 @@ def _source(picture: Picture, sizes: Mapping[str, Size], *, lanes: bool) -> str:
         ) from error
     graph: Any = Digraph(
         graph_attr={
-            "rankdir": "TB",
+            "rankdir": direction,
             "nodesep": "0.42",
             "ranksep": "0.5",
             "newrank": "true",
@@ -115,7 +130,7 @@ def _source(picture: Picture, sizes: Mapping[str, Size], *, lanes: bool) -> str:
                 numbers[line.source],
                 numbers[line.target],
                 id=f"e{index}",
-                **_edge_options(line, line.id in back),
+                **_edge_options(line, _BACK_SIDES[direction] if line.id in back else ""),
             )
     return cast(str, graph.source)
 
@@ -173,13 +188,13 @@ def _node_options(box: Box, size: Size) -> dict[str, str]:
     return options
 
 
-def _edge_options(line: Line, back: bool) -> dict[str, str]:
+def _edge_options(line: Line, back_side: str) -> dict[str, str]:
     width, height = label_size(line)
     options: dict[str, str] = {}
     if width:
         options["label"] = _blank(width, height)
-    if back:
-        options |= {"constraint": "false", "tailport": "e", "headport": "e"}
+    if back_side:
+        options |= {"constraint": "false", "tailport": back_side, "headport": back_side}
     elif line.kind == "always":
         options["weight"] = "3"
     elif line.kind == "error":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from graphorch.render.picture.model import Picture
@@ -18,16 +18,35 @@ _STEP = 6.0  # pixels between two points looked at on a curve, roughly
 
 def place_titles(picture: Picture, layout: Layout) -> Layout:
     """Return the layout with a place for the title of every group that has a frame."""
-    points = sorted((y, x) for curve in layout.lines.values() for x, y in points_on(curve))
     titles: dict[str, Point] = {}
+    for group, width, crossed in _list_titles(picture, layout):
+        frame = layout.groups[group]
+        spot = _find_spot(frame, width, crossed)
+        if spot is None:
+            spot = frame.x + TITLE_INDENT
+        titles[group] = spot, frame.y + _BASELINE
+    return replace(layout, titles=titles)
+
+
+def titles_crossed(picture: Picture, layout: Layout) -> list[str]:
+    """Return the groups whose title stands on a line, because it finds no free spot."""
+    return [
+        group
+        for group, width, crossed in _list_titles(picture, layout)
+        if _find_spot(layout.groups[group], width, crossed) is None
+    ]
+
+
+def _list_titles(picture: Picture, layout: Layout) -> Iterator[tuple[str, float, list[float]]]:
+    """Return each group with a frame, the width of its title, and where lines cross its band."""
+    points = sorted((y, x) for curve in layout.lines.values() for x, y in points_on(curve))
     for group in picture.groups:
         if group.id in layout.groups:
             frame = layout.groups[group.id]
             first = bisect_left(points, (frame.y, frame.x))
             last = bisect_right(points, (frame.y + _BAND, frame.right))
             crossed = sorted(x for _, x in points[first:last] if frame.x <= x <= frame.right)
-            titles[group.id] = (_free_spot(frame, title_width(group), crossed), frame.y + _BASELINE)
-    return replace(layout, titles=titles)
+            yield group.id, title_width(group), crossed
 
 
 def points_on(curve: Curve) -> Iterable[Point]:
@@ -44,8 +63,8 @@ def points_on(curve: Curve) -> Iterable[Point]:
             yield a * x0 + b * x1 + c * x2 + d * x3, a * y0 + b * y1 + c * y2 + d * y3
 
 
-def _free_spot(frame: Rect, width: float, crossed: list[float]) -> float:
-    """Return the leftmost x where the title meets no line, or the left end."""
+def _find_spot(frame: Rect, width: float, crossed: list[float]) -> float | None:
+    """Return the leftmost x where the title meets no line, or None."""
     first, last = frame.x + TITLE_INDENT, frame.right - TITLE_INDENT - width
     spots = [first, *(x + _AIR for x in crossed), last]
     for spot in sorted(spots):
@@ -53,4 +72,4 @@ def _free_spot(frame: Rect, width: float, crossed: list[float]) -> float:
             spot - _AIR < x < spot + width + _AIR for x in crossed
         ):
             return spot
-    return first
+    return None

@@ -10,57 +10,75 @@ frames titles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from graphorch.render.layout.coordinates import GROUP_PAD, place_columns
-from graphorch.render.layout.edge_routing import GROUP_FOOT, GROUP_HEAD, route_lines, row_bounds
-from graphorch.render.layout.group_titles import place_titles
-from graphorch.render.layout.layering import Grid, Size, build_grid
+from graphorch.render.layout.coordinates import place_columns
+from graphorch.render.layout.edge_routing import Band, entry_distances, route_lines, row_bands
+from graphorch.render.layout.group_titles import place_titles, titles_crossed
+from graphorch.render.layout.layering import Cell, Grid, build_grid
+from graphorch.render.layout.measures import Direction, Measures, Size, measure, turn
 from graphorch.render.layout.ordering import order_rows
 from graphorch.render.picture.model import Picture
 from graphorch.render.picture.placement import Curve, Layout, Point, Rect
-from graphorch.render.picture.sizes import TITLE_INDENT, title_width
 
 
-def builtin_layout(picture: Picture, sizes: Mapping[str, Size]) -> Layout:
+def builtin_layout(
+    picture: Picture, sizes: Mapping[str, Size], direction: Direction = "TB"
+) -> Layout:
     """Place a picture whose boxes have these sizes (width, height)."""
-    grid = build_grid(picture, sizes)
+    measures = measure(picture, sizes, direction)
+    grid = build_grid(picture, measures)
     order_rows(grid.rows)
-    titles = {group.id: title_width(group) + 2 * TITLE_INDENT for group in picture.groups}
-    sides = place_columns(grid, titles)
-    boxes = _place_boxes(grid, sizes)
-    lines = route_lines(picture, grid, boxes)
-    groups = _place_groups(picture, grid, boxes, sides)
-    return place_titles(picture, _normalize("builtin", boxes, lines, groups))
+    placed = _place(picture, grid, {})
+    crossed = titles_crossed(picture, placed)
+    if crossed:
+        # Their frames become so wide that the title stands left of all lines that enter.
+        placed = _place(picture, grid, entry_distances(picture, grid, crossed))
+    return placed
 
 
-def _place_boxes(grid: Grid, sizes: Mapping[str, Size]) -> dict[str, Rect]:
-    bounds = row_bounds(grid)
+def _place(picture: Picture, grid: Grid, entries: Mapping[Cell, Mapping[str, float]]) -> Layout:
+    """Place a picture whose rows are in order; `entries` keep lines away from titles."""
+    sides = place_columns(grid, entries)
+    bands = row_bands(grid)
+    boxes = _place_boxes(grid, bands)
+    lines = route_lines(picture, grid, bands, boxes)
+    groups = _place_groups(picture, grid, bands, boxes, sides, entries)
+    placed = _normalize("builtin", boxes, lines, groups)
+    if grid.measures.direction == "LR":
+        placed = turn(placed)
+    return place_titles(picture, placed)
+
+
+def _place_boxes(grid: Grid, bands: Sequence[Band]) -> dict[str, Rect]:
     rects: dict[str, Rect] = {}
     for id_, cell in grid.boxes.items():
-        width, height = sizes[id_]
-        top, bottom = bounds[cell.row]
-        rects[id_] = Rect(cell.x - width / 2, (top + bottom - height) / 2, width, height)
+        across, along = grid.measures.boxes[id_]
+        band = bands[cell.row]
+        middle = (band.top + band.bottom) / 2
+        rects[id_] = Rect(cell.x - across / 2, middle - along / 2, across, along)
     return rects
 
 
 def _place_groups(
     picture: Picture,
     grid: Grid,
+    bands: Sequence[Band],
     boxes: Mapping[str, Rect],
     sides: Mapping[str, tuple[float, float]],
+    entries: Mapping[Cell, Mapping[str, float]],
 ) -> dict[str, Rect]:
     """Return frames as tight as their content and title allow."""
     content: dict[str, list[Rect]] = {}
-    bounds = row_bounds(grid)
     for row in grid.rows:
         for cell in row:
             if cell.groups:
-                top, bottom = bounds[cell.row]
+                band = bands[cell.row]
+                rect = Rect(
+                    cell.x - cell.left, band.top, cell.left + cell.right, band.bottom - band.top
+                )
                 if cell.role == "box":
                     rect = boxes[cell.owner]
-                else:
-                    rect = Rect(cell.x - cell.left, top, cell.left + cell.right, bottom - top)
                 content.setdefault(cell.groups[-1], []).append(rect)
     parents = {group.id: group.parent for group in picture.groups}
     depths = {
@@ -68,25 +86,33 @@ def _place_groups(
         for cell in grid.boxes.values()
         for group in cell.groups
     }
-    titles = {group.id: title_width(group) + 2 * TITLE_INDENT for group in picture.groups}
+    starts = {
+        group: cell.x - distance
+        for cell, distances in entries.items()
+        for group, distance in distances.items()
+    }
     frames: dict[str, Rect] = {}
     # The inner frames first: they are content of the outer ones.
     for group in sorted(depths, key=lambda id_: (-depths[id_], id_)):
-        frames[group] = _frame(content[group], titles[group], sides[group])
+        frame = _frame(content[group], group, grid.measures, sides[group])
+        start = min(frame.x, starts.get(group, frame.x))
+        frames[group] = Rect(start, frame.y, frame.right - start, frame.height)
         parent = parents[group]
         if parent is not None:
             content.setdefault(parent, []).append(frames[group])
     return frames
 
 
-def _frame(content: list[Rect], title: float, sides: tuple[float, float]) -> Rect:
-    left = min(rect.x for rect in content) - GROUP_PAD
-    right = max(rect.right for rect in content) + GROUP_PAD
-    missing = max(0.0, title - (right - left))
+def _frame(content: list[Rect], group: str, measures: Measures, sides: tuple[float, float]) -> Rect:
+    room, (across, along) = measures.room, measures.titles[group]
+    left = min(rect.x for rect in content) - room.before
+    right = max(rect.right for rect in content) + room.after
+    missing = max(0.0, across - (right - left))
     left = max(sides[0], left - missing / 2)
-    right = max(right, left + title)
-    top = min(rect.y for rect in content) - GROUP_HEAD
-    return Rect(left, top, right - left, max(rect.bottom for rect in content) + GROUP_FOOT - top)
+    right = max(right, left + across)
+    top = min(rect.y for rect in content) - room.head
+    bottom = max(rect.bottom for rect in content) + room.foot
+    return Rect(left, top, right - left, max(bottom - top, along))
 
 
 def _normalize(

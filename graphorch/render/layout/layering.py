@@ -6,10 +6,12 @@ hierarchical system structures" (1981):
 1. Cycle removal: lines that lead back are set apart (`back_lines`); the others form a graph without
    cycles.
 2. Layer assignment: boxes get ranks so that lines point down (`rank`). Below a rank whose lines
-   carry labels follows a row for the labels, so that a label never meets a box.
+   carry labels follows a row for the labels, so that a label never meets a box. Branches that are
+   too wide for one row go into several (`fans.py`).
 3. Dummy vertices: everything that needs room of its own becomes a *cell* in a row: a box, a label,
-   the pass of a long line through a row, a *lane* (the way back of a loop, at the right of its
-   boxes), and a hold that keeps a group together in a row where it has nothing else.
+   the pass of a long line through a row, a *gutter* (the pass of several lines), a *lane* (the way
+   back of a loop, at the right of its boxes), and a hold that keeps a group together in a row where
+   it has nothing else.
 4. Crossing reduction orders the cells in each row (`ordering.py`).
 5. Coordinate assignment gives them an x (`coordinates.py`).
 6. Edge routing gives rows their y and lines their curves (`edge_routing.py`).
@@ -22,15 +24,18 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
+from graphorch.render.layout.fans import Fan, find_fans
+from graphorch.render.layout.measures import Measures
 from graphorch.render.picture.model import Box, Line, Picture, group_chains
-from graphorch.render.picture.sizes import LABEL_HEIGHT, label_size
 
-Size = tuple[float, float]
-Role = Literal["box", "pass", "label", "lane", "hold"]
+Role = Literal["box", "pass", "gutter", "label", "lane", "hold"]
 
 _LANE_LEFT = 14.0  # from a box to the way back beside it
 _LANE_RIGHT = 6.0
 _PASS_SIDE = 5.0
+
+_Shared = tuple[tuple[int, int, int], str, int, tuple[str, ...]]
+"""What cells are shared by: column of a fan, the end that lines have in common, row, and groups."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,10 +62,11 @@ class Cell:
 
 @dataclass(slots=True)
 class Grid:
-    """Cells of a picture by row.
+    """Cells of a picture by row, and the measures that they were made with.
 
     `chains` holds the cells of each line that points down, from source to target; `lanes` those of
-    each line that leads back, from header to source.
+    each line that leads back, from header to source. `stacks` are pairs of boxes in neighbouring
+    rows of which the second should stand exactly below the first.
     """
 
     rows: list[list[Cell]]
@@ -69,18 +75,21 @@ class Grid:
     lanes: dict[str, list[Cell]]
     spans: dict[str, tuple[int, int]]  # of groups: first and last row
     label_rows: frozenset[int]
+    measures: Measures
+    stacks: list[tuple[Cell, Cell]] = field(default_factory=list[tuple["Cell", "Cell"]])
 
 
-def build_grid(picture: Picture, sizes: Mapping[str, Size]) -> Grid:
-    """Return the cells of a picture, in a first order that follows its lines.
-
-    `sizes` are the widths and heights of the boxes.
-    """
+def build_grid(picture: Picture, measures: Measures) -> Grid:
+    """Return the cells of a picture, in a first order that follows its lines."""
     # Steps 1 and 2: cycle removal and layer assignment.
     back = back_lines(picture)
     forward = [line for line in picture.lines if line.id not in back]
     ranks = rank(picture.boxes, forward)
-    row_of, label_row_of = _assign_rows(ranks, forward)
+    fans = find_fans(picture, forward, ranks, measures)
+    if fans:
+        ranks = rank(picture.boxes, [*forward, *_list_orders(fans)])
+    label_ranks = _rank_labels(forward, ranks, fans)
+    row_of, label_row_of = _assign_rows(ranks, label_ranks.values())
     around = group_chains(picture)
     grid = Grid(
         [[] for _ in range(1 + max(row_of.values(), default=-1))],
@@ -89,9 +98,10 @@ def build_grid(picture: Picture, sizes: Mapping[str, Size]) -> Grid:
         {},
         {},
         frozenset(label_row_of.values()),
+        measures,
     )
     for box in _depth_first(picture, forward):
-        width, height = sizes[box.id]
+        width, height = measures.boxes[box.id]
         cell = Cell(
             "box", box.id, row_of[ranks[box.id]], width / 2, width / 2, height, around[box.group]
         )
@@ -99,14 +109,30 @@ def build_grid(picture: Picture, sizes: Mapping[str, Size]) -> Grid:
         grid.rows[cell.row].append(cell)
     grid.spans = _find_spans(grid.boxes.values())
     # Step 3: dummy vertices for long lines, labels, ways back and groups.
+    shared: dict[_Shared, Cell] = {}
+    columns = {
+        id_: (number, *at) for number, fan in enumerate(fans) for id_, at in fan.lines.items()
+    }
     for line in forward:
-        _add_chain(grid, line, label_row_of.get(ranks[line.source]))
+        label_row = label_row_of.get(label_ranks[line.id]) if line.id in label_ranks else None
+        _add_chain(grid, line, label_row, columns.get(line.id), shared)
+    for fan in fans:
+        _sort_columns(grid, fan)
+        pairs = [(grid.boxes[upper], grid.boxes[lower]) for upper, lower in fan.after]
+        grid.stacks += [(item, other) for item, other in pairs if item.row + 1 == other.row]
     # Short ways back first, so that they run nearest to their boxes.
     backward = [line for line in picture.lines if line.id in back]
     for line in sorted(backward, key=lambda line: _count_rows(grid, line)):
         _add_lane(grid, line)
     _add_holds(grid)
     return grid
+
+
+def has_wide_fans(picture: Picture, measures: Measures) -> bool:
+    """Return whether branches of a picture are too wide for one row."""
+    back = back_lines(picture)
+    forward = [line for line in picture.lines if line.id not in back]
+    return bool(find_fans(picture, forward, rank(picture.boxes, forward), measures))
 
 
 def back_lines(picture: Picture) -> frozenset[str]:
@@ -172,11 +198,32 @@ def rank(boxes: Sequence[Box], forward: Sequence[Line]) -> dict[str, int]:
     return ranks
 
 
+def _list_orders(fans: Iterable[Fan]) -> list[Line]:
+    """Return a line for each pair of boxes of which the second must stand below the first."""
+    return [
+        Line(f"{upper}//{lower}", upper, lower, "always")
+        for fan in fans
+        for upper, lower in fan.after
+    ]
+
+
+def _rank_labels(
+    forward: Iterable[Line], ranks: Mapping[str, int], fans: Iterable[Fan]
+) -> dict[str, int]:
+    """Return the rank that each label stands below: its source, or the band above its target."""
+    late = {id_ for fan in fans for id_, (_, side) in fan.lines.items() if side == 0}
+    return {
+        line.id: ranks[line.target] - 1 if line.id in late else ranks[line.source]
+        for line in forward
+        if line.label.strip()
+    }
+
+
 def _assign_rows(
-    ranks: Mapping[str, int], forward: Iterable[Line]
+    ranks: Mapping[str, int], label_ranks: Iterable[int]
 ) -> tuple[dict[int, int], dict[int, int]]:
     """Return the row of each rank, and of the labels below each rank that has some."""
-    labelled = {ranks[line.source] for line in forward if line.label.strip()}
+    labelled = frozenset(label_ranks)
     rows: dict[int, int] = {}
     label_rows: dict[int, int] = {}
     at = 0
@@ -217,24 +264,55 @@ def _find_spans(cells: Iterable[Cell]) -> dict[str, tuple[int, int]]:
     return spans
 
 
-def _add_chain(grid: Grid, line: Line, label_row: int | None) -> None:
-    """Add a cell for a line in every row that it passes, and link them from source to target."""
+def _add_chain(
+    grid: Grid,
+    line: Line,
+    label_row: int | None,
+    column: tuple[int, int, int] | None,
+    shared: dict[_Shared, Cell],
+) -> None:
+    """Add a cell for a line in every row that it passes, and link them from source to target.
+
+    Lines at the same side of a fan's column share the cells that they pass.
+    """
     source, target = grid.boxes[line.source], grid.boxes[line.target]
-    width, _ = label_size(line)
+    across, along = grid.measures.labels[line.id]
     chain = [source]
     for row in range(source.row + 1, target.row):
         groups = _groups_of_pass(source, target, row, grid.spans)
-        if width and row == label_row:
-            cell = Cell("label", line.id, row, width / 2, width / 2, LABEL_HEIGHT, groups)
-        else:
+        if across and row == label_row:
+            cell = Cell("label", line.id, row, across / 2, across / 2, along, groups)
+            grid.rows[row].append(cell)
+        elif column is None or column[-1] == 1:
             cell = Cell("pass", line.id, row, _PASS_SIDE, _PASS_SIDE, 0.0, groups)
-        grid.rows[row].append(cell)
+            grid.rows[row].append(cell)
+        else:
+            end = line.source if column[-1] == 0 else line.target
+            key = column, end, row, groups
+            if key not in shared:
+                shared[key] = Cell("gutter", line.id, row, _PASS_SIDE, _PASS_SIDE, 0.0, groups)
+                grid.rows[row].append(shared[key])
+            cell = shared[key]
         chain.append(cell)
     chain.append(target)
     grid.chains[line.id] = chain
     for upper, lower in pairwise(chain):
-        upper.downs.append(lower)
-        lower.ups.append(upper)
+        if upper.role != "gutter" or lower not in upper.downs:
+            upper.downs.append(lower)
+            lower.ups.append(upper)
+
+
+def _sort_columns(grid: Grid, fan: Fan) -> None:
+    """Sort the cells of a fan by column, in the places that they hold in their rows."""
+    at = {grid.boxes[id_]: (column, 1) for id_, column in fan.boxes.items()}
+    for id_, (column, side) in fan.lines.items():
+        for cell in grid.chains[id_][1:-1]:
+            at[cell] = column, 1 if cell.role == "label" else side
+    for row in grid.rows:
+        places = [place for place, cell in enumerate(row) if cell in at]
+        cells = sorted((row[place] for place in places), key=at.__getitem__)
+        for place, cell in zip(places, cells, strict=True):
+            row[place] = cell
 
 
 def _groups_of_pass(
@@ -261,14 +339,17 @@ def _add_lane(grid: Grid, line: Line) -> None:
     """Add room for a way back at the right of its boxes, from the header's row to the source's."""
     source, header = grid.boxes[line.source], grid.boxes[line.target]
     groups = source.groups[: _count_common(source.groups, header.groups)]
-    width, _ = label_size(line)
+    across, along = grid.measures.labels[line.id]
+    middle = (header.row + source.row + 1) // 2
     lane: list[Cell] = []
     for row in range(header.row, source.row + 1):
-        right = _LANE_RIGHT
-        # The label stands in the middle of the lane.
-        if width and row == (header.row + source.row + 1) // 2:
-            right = width + 4
-        cell = Cell("lane", line.id, row, _LANE_LEFT, right, 0.0, groups)
+        right, height = _LANE_RIGHT, 0.0
+        # The label stands in the middle of the lane. Where it lies along it, it may pass all rows.
+        if across and (row == middle or grid.measures.direction == "LR"):
+            right = across + 4
+        if header is source:
+            height = along
+        cell = Cell("lane", line.id, row, _LANE_LEFT, right, height, groups)
         grid.rows[row].append(cell)
         if lane:
             lane[-1].downs.append(cell)

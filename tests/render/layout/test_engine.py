@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import cProfile
 import itertools
+import random
 import re
 import shutil
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,13 +17,14 @@ from hypothesis import strategies as st
 
 from graphorch.errors import InputError
 from graphorch.render.layout.back_edges import ways_back_are_free
-from graphorch.render.layout.engine import layout
+from graphorch.render.layout.engine import Direction, Engine, layout
+from graphorch.render.layout.fans import WIDEST
 from graphorch.render.layout.graphviz import DotFailed, dot_layout
 from graphorch.render.layout.group_titles import points_on
 from graphorch.render.picture.model import Box, Group, Line, Picture, group_chains
 from graphorch.render.picture.overlay import Mark, Overlay
-from graphorch.render.picture.placement import Curve, Layout, Rect
-from graphorch.render.picture.sizes import box_size
+from graphorch.render.picture.placement import Curve, Layout, Point, Rect
+from graphorch.render.picture.sizes import TITLE_SIZE, box_size, title_width
 from graphorch.render.plan_picture import draw_plan
 from tests.render.pictures import (
     company,
@@ -36,6 +39,7 @@ from tests.render.pictures import (
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
 ENGINES = ["builtin", pytest.param("dot", marks=needs_dot)]
+DIRECTIONS: tuple[Direction, ...] = ("TB", "LR")
 
 
 def overlapping(placed: Layout) -> list[tuple[str, str]]:
@@ -67,27 +71,72 @@ def through_boxes(picture: Picture, placed: Layout) -> list[tuple[str, str]]:
         id_: Rect(rect.x + 3, rect.y + 3, rect.width - 6, rect.height - 6)
         for id_, rect in placed.boxes.items()
     }
+    points = {line: list(points_on(curve)) for line, curve in placed.lines.items()}
     return [
         (line.id, id_)
         for line in picture.lines
         for id_, rect in shrunk.items()
-        if id_ not in (line.source, line.target)
-        and any(
-            rect.x < x < rect.right and rect.y < y < rect.bottom
-            for x, y in points_on(placed.lines[line.id])
-        )
+        if id_ not in (line.source, line.target) and any(runs_into(rect, points[line.id]))
     ]
 
 
-PLANS = {"essay": essay, "support": support, "company": company, "fan": lambda: fan(12)}
+def runs_into(rect: Rect, points: Sequence[Point]) -> Iterator[bool]:
+    right, bottom = rect.right, rect.bottom
+    return (rect.x < x < right and rect.y < y < bottom for x, y in points)
 
 
-@settings(max_examples=40)
-@given(st.integers(1, 40), st.integers(0, 60), st.integers(0, 10_000), st.booleans())
-def test_builtin_boxes_never_overlap(boxes: int, lines: int, seed: int, grouped: bool) -> None:
+def crossing_titles(picture: Picture, placed: Layout) -> list[tuple[str, str]]:
+    """Lines that run through the words of a frame's title."""
+    words: dict[str, Rect] = {}
+    for group in picture.groups:
+        if group.id in placed.groups:
+            x, baseline = placed.titles[group.id]
+            words[group.id] = Rect(x, baseline - TITLE_SIZE, title_width(group), TITLE_SIZE)
+    return [
+        (line.id, group)
+        for line in picture.lines
+        for group, rect in words.items()
+        if any(runs_into(rect, list(points_on(placed.lines[line.id]))))
+    ]
+
+
+def fanned(branches: int, length: int, seed: int) -> Picture:
+    """A fan of branches with boxes of random widths, of which some fail over to one box."""
+    dice = random.Random(seed)
+    boxes = [Box("source", "source", "node"), Box("target", "target", "node")]
+    lines: list[Line] = []
+
+    def lead(source: str, target: str, label: str = "") -> None:
+        lines.append(Line(f"{len(lines)}", source, target, "always", label))
+
+    for number in range(branches):
+        names = [f"{number}/{step}" for step in range(dice.randint(1, length))]
+        boxes += [Box(name, "n" * dice.randint(1, 24), "node") for name in names]
+        lead("source", names[0], dice.choice(("", "", "some label")))
+        for source, target in itertools.pairwise([*names, "target"]):
+            lead(source, target)
+        if dice.random() < 0.1:
+            lead(names[0], "target", "error")
+    return Picture("fanned", tuple(boxes), tuple(lines))
+
+
+PLANS = {"essay": essay, "support": support, "company": company, "fan": lambda: fan(8)}
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(1, 40),
+    st.integers(0, 60),
+    st.integers(0, 10_000),
+    st.booleans(),
+    st.sampled_from(DIRECTIONS),
+)
+def test_builtin_boxes_never_overlap(
+    boxes: int, lines: int, seed: int, grouped: bool, direction: Direction
+) -> None:
     """Boxes never overlap and nothing is missing in the builtin layout."""
     picture = tangled(boxes, lines, seed, grouped=grouped)
-    placed = layout(picture, "builtin")
+    placed = layout(picture, "builtin", direction)
     assert set(placed.boxes) == {box.id for box in picture.boxes}
     assert set(placed.lines) == {line.id for line in picture.lines}
     assert overlapping(placed) == []
@@ -97,12 +146,14 @@ def test_builtin_boxes_never_overlap(boxes: int, lines: int, seed: int, grouped:
     )
 
 
-@settings(max_examples=40)
-@given(st.integers(2, 30), st.integers(0, 40), st.integers(0, 10_000))
-def test_builtin_frames_hold_their_boxes(boxes: int, lines: int, seed: int) -> None:
+@settings(max_examples=60)
+@given(st.integers(2, 30), st.integers(0, 40), st.integers(0, 10_000), st.sampled_from(DIRECTIONS))
+def test_builtin_frames_hold_their_boxes(
+    boxes: int, lines: int, seed: int, direction: Direction
+) -> None:
     """Frames hold their boxes and no others in the builtin layout."""
     picture = tangled(boxes, lines, seed)
-    placed = layout(picture, "builtin")
+    placed = layout(picture, "builtin", direction)
     chains = group_chains(picture)
     for box in picture.boxes:
         for group, frame in placed.groups.items():
@@ -110,6 +161,88 @@ def test_builtin_frames_hold_their_boxes(boxes: int, lines: int, seed: int) -> N
                 assert inside(placed.boxes[box.id], frame)
             else:
                 assert not placed.boxes[box.id].overlaps(frame)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(2, 30), st.integers(0, 40), st.integers(0, 10_000), st.sampled_from(DIRECTIONS))
+def test_lines_never_cross_titles(boxes: int, lines: int, seed: int, direction: Direction) -> None:
+    """No line runs through the title of a frame."""
+    picture = tangled(boxes, lines, seed)
+    placed = layout(picture, "builtin", direction)
+    assert crossing_titles(picture, placed) == []
+
+
+@needs_dot
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("seed", range(4))
+def test_auto_lines_never_cross_titles(seed: int, direction: Direction) -> None:
+    """Auto takes the places of dot only where lines leave titles free."""
+    picture = tangled(14, 16, seed)
+    assert crossing_titles(picture, layout(picture, "auto", direction)) == []
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(2, 40), st.integers(1, 3), st.integers(0, 10_000), st.sampled_from(DIRECTIONS))
+def test_wide_fans_are_wrapped(branches: int, length: int, seed: int, direction: Direction) -> None:
+    """Branches that are too many for one row go into several, and stay clean."""
+    picture = fanned(branches, length, seed)
+    placed = layout(picture, "builtin", direction)
+    assert overlapping(placed) == []
+    assert through_boxes(picture, placed) == []
+    assert all(
+        touches(placed.lines[line.id], placed.boxes[line.source], placed.boxes[line.target])
+        for line in picture.lines
+    )
+    across = placed.width if direction == "TB" else placed.height
+    assert across < 2 * WIDEST
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_wrapped_fan_has_columns(direction: Direction) -> None:
+    """The branches of a wrapped fan stand in rows and columns, in their order."""
+    placed = layout(draw_plan(fan(40)), "builtin", direction)
+    rects = [placed.boxes[f"branch_{number}"] for number in range(40)]
+    rows, columns = {rect.y for rect in rects}, {round(rect.x) for rect in rects}
+    if direction == "LR":
+        rows, columns = columns, rows
+    assert 1 < len(rows) * len(columns) < 50
+    assert max(placed.width, placed.height) < 2000
+
+
+@needs_dot
+def test_auto_wraps_wide_fans() -> None:
+    """Auto is builtin where branches do not fit into one row."""
+    assert layout(draw_plan(fan(40))).engine == "builtin"
+    assert layout(draw_plan(fan(8))).engine == "dot"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", PLANS)
+def test_lines_lead_right(name: str, engine: Engine) -> None:
+    """From left to right, all lines but ways back lead to the right, and nothing overlaps."""
+    picture = draw_plan(PLANS[name]())
+    placed = layout(picture, engine, "LR")
+    assert placed.engine == engine
+    assert overlapping(placed) == []
+    for line in picture.lines:
+        if line.kind != "loop":
+            assert placed.boxes[line.source].right < placed.boxes[line.target].x
+        assert touches(placed.lines[line.id], placed.boxes[line.source], placed.boxes[line.target])
+
+
+@pytest.mark.parametrize("name", ["essay", "support", "company"])
+def test_ways_back_run_below(name: str) -> None:
+    """From left to right, ways back run below their boxes, with their labels in the frame."""
+    picture = draw_plan(PLANS[name]())
+    placed = layout(picture, "builtin", "LR")
+    groups = {box.id: box.group for box in picture.boxes}
+    for line in picture.lines:
+        if line.kind == "loop":
+            curve, frame = placed.lines[line.id], placed.groups[groups[line.target] or ""]
+            lowest = max(y for _, y in curve.points)
+            assert lowest > max(placed.boxes[end].bottom for end in (line.source, line.target))
+            assert curve.label is not None
+            assert inside(curve.label, frame)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -173,7 +306,7 @@ def test_ways_back_run_inside_frame(name: str, engine: str) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_fan_is_centred(engine: str) -> None:
     """The parts of a fan stand around what they leave and meet."""
-    placed = layout(draw_plan(fan(12)), engine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    placed = layout(draw_plan(fan(8)), engine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     branches = [rect for id_, rect in placed.boxes.items() if id_.startswith("branch")]
     middle = (min(rect.x for rect in branches) + max(rect.right for rect in branches)) / 2
     assert len({rect.y for rect in branches}) == 1
@@ -268,8 +401,10 @@ def test_missing_dot_names_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
         layout(draw_plan(essay()), "dot")
 
 
-def test_unknown_engine_is_refused() -> None:
-    """An unknown engine is refused."""
+def test_unknown_style_is_refused() -> None:
+    """An unknown engine or direction is refused."""
+    with pytest.raises(InputError, match=r"no direction 'RL'.*'TB'.*'LR'"):
+        layout(draw_plan(essay()), direction="RL")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with pytest.raises(InputError, match="no layout engine 'neato'"):
         layout(draw_plan(essay()), "neato")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 

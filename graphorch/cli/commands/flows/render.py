@@ -19,9 +19,9 @@ from graphorch.cli.terminal import print_status
 from graphorch.errors import InputError
 from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store
-from graphorch.render.layout.engine import Engine
-from graphorch.render.svg.theme import Theme
+from graphorch.render.picture_style import PictureStyle
 from graphorch.runs.durable import rebuild_run
+from graphorch.runs.pictures import draw_topology_svg
 from graphorch.runs.run_picture import draw_run_svg
 
 PictureFormat: TypeAlias = Literal["svg", "dot", "mermaid"]
@@ -52,6 +52,10 @@ def render(
         Literal["auto", "dot", "builtin"],
         typer.Option(help="Layout by Graphviz's dot, or the builtin one, equal on every machine."),
     ] = "auto",
+    direction: Annotated[
+        Literal["TB", "LR"],
+        typer.Option(help="Lines lead from top to bottom, or from left to right."),
+    ] = "TB",
     depth: Annotated[
         int | None,
         typer.Option(min=0, help="Open this many levels of sub-flows and maps. Default: all."),
@@ -86,22 +90,23 @@ def render(
         if output and not is_check:
             check_writable(output)
         loaded = load_flow(flow).flow
+        style = PictureStyle(theme, engine, depth, direction)
         if run:
             if picture_format != "svg":
                 raise InputError(f"--run draws SVG, and '{output}' is none. Name a .svg file.")
-            picture = draw_stored_run(loaded.plan, run, db, (theme, engine, depth))
+            picture = draw_stored_run(loaded.plan, run, db, style)
         elif picture_format == "svg":
-            picture = loaded.svg(theme=theme, engine=engine, depth=depth)
+            picture = draw_topology_svg(loaded.plan, style)
         elif picture_format == "dot":
-            picture = loaded.to_dot(depth=depth)
+            picture = loaded.to_dot(depth=depth, direction=direction)
         else:
-            picture = loaded.to_mermaid(depth=depth)
+            picture = loaded.to_mermaid(depth=depth, direction=direction)
         if is_check:
             raise typer.Exit(_compare_file(output, picture))
         write_or_print(output, picture)
 
 
-def draw_stored_run(plan: Plan, word: str, db: str, style: tuple[Theme, Engine, int | None]) -> str:
+def draw_stored_run(plan: Plan, word: str, db: str, style: PictureStyle) -> str:
     """Return the SVG of the run that a word stands for.
 
     Raises `InputError` and `JournalError`, also for a run of another graph.
@@ -111,7 +116,7 @@ def draw_stored_run(plan: Plan, word: str, db: str, style: tuple[Theme, Engine, 
         head = await find_stored_run(store, word)
         _, replayed = await rebuild_run(store, plan, head.run_id)
         is_lost = head.status == "running" and not is_under_way(head)
-        return draw_run_svg(replayed.build_report(time.time()), *style, is_lost=is_lost)
+        return draw_run_svg(replayed.build_report(time.time()), style, is_lost=is_lost)
 
     return query_store(require_journal(db), draw)
 

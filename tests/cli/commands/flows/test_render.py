@@ -25,6 +25,22 @@ def test_render_prints_svg_without_file(shell: Shell) -> None:
     assert "<svg" in shell("render", "essay.py", "--engine", "builtin", "--theme", "dark").out
 
 
+@pytest.mark.parametrize(
+    "name, words", [("t.dot", "rankdir=LR"), ("t.mmd", "flowchart LR"), ("t.svg", "<svg")]
+)
+def test_direction_is_left_to_right(shell: Shell, name: str, words: str) -> None:
+    """`--direction LR` draws every format from left to right."""
+    shell.write("essay.py")
+    command = ("render", "essay.py", "-o", name, "--engine", "builtin")
+    shell(*command)
+    down = (shell.here / name).read_text("utf-8")
+    assert shell(*command, "--direction", "LR").code == 0
+    right = (shell.here / name).read_text("utf-8")
+    assert words in right
+    assert right != down
+    assert shell(*command, "--direction", "RL").code == 2
+
+
 def test_label_is_not_markup(shell: Shell) -> None:
     """Names in the picture are neither markup nor escape sequences."""
     shell.write("essay.py", FLOW.replace('"essay"', '"<script>alert(1)</script>\\x1b[2J"'))
