@@ -15,6 +15,7 @@ from graphorch.debugger import to_html
 from graphorch.graph.plan import Plan
 from graphorch.render.heat_map import Heat, difference_map, heat_map
 from graphorch.render.layout.engine import layout
+from graphorch.render.page import draw_page
 from graphorch.render.picture.model import Picture
 from graphorch.render.plan_picture import draw_plan
 from graphorch.render.svg.document import draw
@@ -55,6 +56,10 @@ def draw_run(plan: Plan) -> str:
     picture = draw_plan(plan)
     overlay = overlay_of(picture)
     return draw(picture, layout(picture, "builtin", overlay=overlay), overlay=overlay)
+
+
+def draw_picture_page(plan: Plan) -> str:
+    return draw_page(draw_picture(plan), "essay")
 
 
 def heat_all(picture: Picture, visits: int) -> dict[str, Heat]:
@@ -104,6 +109,7 @@ def write_conversation() -> str:
 PAGES = {
     "graph": lambda: draw_picture(support()),
     "sub-flows": lambda: draw_picture(company()),
+    "page": lambda: draw_picture_page(support()),
     "run": lambda: draw_run(essay()),
     "run of many": lambda: draw_run(supervisor()),
     "heat": draw_heat,

@@ -19,16 +19,19 @@ from graphorch.cli.terminal import print_status
 from graphorch.errors import InputError
 from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store
+from graphorch.render.page import draw_page
 from graphorch.render.picture_style import PictureStyle
 from graphorch.runs.durable import rebuild_run
 from graphorch.runs.pictures import draw_topology_svg
 from graphorch.runs.run_picture import draw_run_svg
 
-PictureFormat: TypeAlias = Literal["svg", "dot", "mermaid"]
+PictureFormat: TypeAlias = Literal["svg", "html", "dot", "mermaid"]
 
 _FORMATS: Mapping[str, PictureFormat] = {
     ".svg": "svg",
     "": "svg",
+    ".html": "html",
+    ".htm": "html",
     ".dot": "dot",
     ".gv": "dot",
     ".mmd": "mermaid",
@@ -44,7 +47,8 @@ def render(
             "--output",
             "-o",
             metavar="FILE",
-            help="A .svg, .dot or .mmd file; without it, SVG goes to standard output.",
+            help="A .svg, .html (a page with zoom and search), .dot or .mmd file; without it, SVG "
+            "goes to standard output.",
         ),
     ] = "",
     theme: ThemeName = "auto",
@@ -92,15 +96,20 @@ def render(
         loaded = load_flow(flow).flow
         style = PictureStyle(theme, engine, depth, direction)
         if run:
-            if picture_format != "svg":
-                raise InputError(f"--run draws SVG, and '{output}' is none. Name a .svg file.")
+            if picture_format not in ("svg", "html"):
+                raise InputError(
+                    f"--run draws SVG or a page, and '{output}' is none. "
+                    "Name a .svg or an .html file."
+                )
             picture = draw_stored_run(loaded.plan, run, db, style)
-        elif picture_format == "svg":
+        elif picture_format in ("svg", "html"):
             picture = draw_topology_svg(loaded.plan, style)
         elif picture_format == "dot":
             picture = loaded.to_dot(depth=depth, direction=direction)
         else:
             picture = loaded.to_mermaid(depth=depth, direction=direction)
+        if picture_format == "html":
+            picture = draw_page(picture, loaded.name, theme)
         if is_check:
             raise typer.Exit(_compare_file(output, picture))
         write_or_print(output, picture)
@@ -126,7 +135,7 @@ def _choose_format(output: str) -> PictureFormat:
     if suffix not in _FORMATS:
         raise InputError(
             f"'{output}' ends in '{suffix}', which is not a format of pictures. "
-            "Use .svg, .dot or .mmd."
+            "Use .svg, .html, .dot or .mmd."
         )
     return _FORMATS[suffix]
 

@@ -9,7 +9,13 @@ from tests.cli.shell import FLOW, Shell
 
 @pytest.mark.parametrize(
     "name, begins",
-    [("t.svg", "<svg"), ("t.dot", "digraph"), ("t.gv", "digraph"), ("t.mmd", "flowchart")],
+    [
+        ("t.svg", "<svg"),
+        ("t.html", "<!doctype html>"),
+        ("t.dot", "digraph"),
+        ("t.gv", "digraph"),
+        ("t.mmd", "flowchart"),
+    ],
 )
 def test_suffix_selects_picture_format(shell: Shell, name: str, begins: str) -> None:
     """The suffix of the file decides what is drawn."""
@@ -69,7 +75,7 @@ def test_check_option_writes_nothing(shell: Shell) -> None:
         (
             ["-o", "t.png"],
             2,
-            "'t.png' ends in '.png', which is not a format of pictures. Use .svg, .dot or .mmd.",
+            "'t.png' ends in '.png', which is not a format of pictures. Use .svg, .html, .dot or .mmd.",
         ),
         (["-o", "nowhere/t.svg"], 2, "Cannot write 'nowhere/t.svg': no such file or directory"),
         (["--check"], 2, "--check compares with a file. Name it with -o."),
@@ -133,7 +139,7 @@ def test_render_draws_a_run(shell: Shell) -> None:
     "options, message",
     [
         (("--run", "nosuch"), "The journal has no run 'nosuch'"),
-        (("--run", "last", "-o", "run.dot"), "--run draws SVG, and 'run.dot' is none."),
+        (("--run", "last", "-o", "run.dot"), "--run draws SVG or a page, and 'run.dot' is none."),
     ],
 )
 def test_render_refuses_wrong_run(shell: Shell, options: tuple[str, ...], message: str) -> None:
