@@ -7,7 +7,12 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from graphorch.cli.input_options import InputOption, format_example, list_options
+from graphorch.cli.input_options import (
+    ANSWER_OPTIONS,
+    InputOption,
+    format_example,
+    list_options,
+)
 from graphorch.cli.input_parser import parse_input
 from graphorch.errors import InputError
 
@@ -17,24 +22,37 @@ _TRUTH_VALUES = {"yes": "true", "true": "true", "no": "false", "false": "false"}
 def parse_answer(model: type[BaseModel], words: Sequence[str]) -> BaseModel:
     """Return the answer that the words after QUESTION give: VALUE, options of its fields, or both.
 
-    Raises `InputError`.
+    An answer has at least one word, also if all of its fields have defaults: a question is answered
+    once and for good, and no word may be a mistake. Raises `InputError`.
     """
+    if not words and list_options(model):
+        choice = _format_choice(model)
+        raise InputError(f"VALUE, the answer of type {model.__name__}, is missing. Write {choice}.")
     if not words or words[0].startswith("--"):
-        return parse_input(model, None, words, "VALUE")
+        return _parse(model, None, words)
     value, rest = words[0], words[1:]
     flag, field = _find_flag(model), _find_only_field(model)
     truth = _TRUTH_VALUES.get(value.lower())
     if flag is not None and truth is not None:
-        return parse_input(model, None, [f"{flag.name}={truth}", *rest], "VALUE")
+        return _parse(model, None, [f"{flag.name}={truth}", *rest])
     # a file is JSON unless the answer is a single field, whose text it may hold
     is_json = value == "-" or value.lstrip().startswith("{")
     if is_json or (value.startswith("@") and field is None):
-        return parse_input(model, value, rest, "VALUE")
+        return _parse(model, value, rest)
     if field is not None and flag is None:
-        return parse_input(model, None, [f"{field.name}={value}", *rest], "VALUE")
+        return _parse(model, None, [f"{field.name}={value}", *rest])
+    raise InputError(
+        f"'{value}' is not an answer of type {model.__name__}. Write {_format_choice(model)}."
+    )
+
+
+def _parse(model: type[BaseModel], source: str | None, words: Sequence[str]) -> BaseModel:
+    return parse_input(model, source, words, "VALUE", ANSWER_OPTIONS)
+
+
+def _format_choice(model: type[BaseModel]) -> str:
     example = format_answer_example(model)
-    choice = f"{example} or no" if flag is not None else example
-    raise InputError(f"'{value}' is not an answer of type {model.__name__}. Write {choice}.")
+    return f"{example} or no" if _find_flag(model) is not None else example
 
 
 def format_answer_example(model: type[BaseModel]) -> str:

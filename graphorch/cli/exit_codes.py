@@ -9,8 +9,10 @@ An error becomes one message for a person, and one JSON object for a program.
 from __future__ import annotations
 
 import contextlib
+import sysconfig
 import traceback
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -80,6 +82,8 @@ def format_error(error: BaseException) -> str:
         return "\n".join([head, *notes, *numbered])
     if isinstance(error, RunFailed):
         failures = [f"  - {_format_failure(failure)}" for failure in error.exceptions]
+        if any(_find_line_of_node(failure) for failure in error.exceptions):
+            notes = ("--debug shows the whole traceback.", *notes)
         message = error.message.replace(error.run_id, shorten_run_id(error.run_id))
         return "\n".join([f"error: {message}", *failures, *notes])
     return f"error: {error}"
@@ -90,6 +94,8 @@ def _format_failure(error: Exception) -> str:
     if not isinstance(error, NodeError):
         return str(error)
     lines = [f"{error.args[0]} (at {error.path}, attempt {error.attempt})"]
+    if line := _find_line_of_node(error):
+        lines.append(f"raised at {line}")
     # a policy without an answer has the failure of its last target as the cause
     cause = error.__cause__.__cause__ if error.__cause__ is not None else None
     if isinstance(cause, GraphorchError):
@@ -97,6 +103,32 @@ def _format_failure(error: Exception) -> str:
     if len(error.story) > 1:
         lines.extend(error.story)
     return "\n      ".join(lines)
+
+
+def _find_line_of_node(error: Exception) -> str:
+    """Return the line of the user's code that made a node fail, or "" if it is not known.
+
+    What graphorch raised itself says what is wrong, and has no such line. Nor does an error that
+    comes from a journal.
+    """
+    cause = error.__cause__ if isinstance(error, NodeError) else None
+    return "" if cause is None or isinstance(cause, GraphorchError) else find_line(cause)
+
+
+def find_line(error: BaseException) -> str:
+    """Return the last line of the user's own code that an error came from: its place and its text.
+
+    Code of the user is outside of installed packages. Without any, "" is returned.
+    """
+    installed = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    foreign = (str(Path(__file__).parents[1]), *installed, "<")
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(foreign)]
+    if not own:
+        return ""
+    last = own[-1]
+    text = f", in `{last.line}`" if last.line else ""
+    return f"{last.filename}:{last.lineno}{text}"
 
 
 def describe_errors(error: BaseException) -> list[dict[str, Any]]:

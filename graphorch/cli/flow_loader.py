@@ -6,11 +6,10 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import logging
 import re
 import sys
-import sysconfig
-import traceback
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, TypeAlias, cast
 
 from pydantic import BaseModel
 
+from graphorch.cli.exit_codes import find_line
 from graphorch.errors import GraphError, InputError, did_you_mean
 from graphorch.flow.flow import Flow
 from graphorch.flow.graph import Graph
@@ -212,7 +212,7 @@ def _explain_load_errors(source: str) -> Generator[None]:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     except GraphError as error:
-        error.add_note(f"  {_locate(error, source)}")
+        error.add_note(f"  {find_line(error) or source}")
         raise
     except SyntaxError as error:
         where = f"{error.filename or source}:{error.lineno}"
@@ -224,23 +224,16 @@ def _explain_load_errors(source: str) -> Generator[None]:
             "Put its script under `if __name__ == '__main__':`."
         ) from error
     except Exception as error:  # the border to the user's code: it may raise anything
+        # what `flow.run` returns without `await` has no attributes of a result
+        hint = ""
+        owner = error.obj if isinstance(error, AttributeError) else None
+        if inspect.iscoroutine(owner):
+            hint = "; write `await` before the call that made it, or `run_sync`"
+            owner.close()  # or Python says the same once more, without the place
         raise ModuleLoadError(
-            f"{_locate(error, source)}: {type(error).__name__}: {error}\n"
+            f"{find_line(error) or source}: {type(error).__name__}: {error}{hint}\n"
             "  Correct it there; --debug shows the whole traceback."
         ) from error
-
-
-def _locate(error: Exception, source: str) -> str:
-    """Return the line of the user's code that raised: the last outside of installed packages."""
-    installed = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
-    foreign = (str(Path(__file__).parents[1]), *installed, "<")
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(foreign)]
-    if not own:
-        return source
-    last = own[-1]
-    line = f", in `{last.line}`" if last.line else ""
-    return f"{last.filename}:{last.lineno}{line}"
 
 
 def _suggest_files(path: Path) -> str:

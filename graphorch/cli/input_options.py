@@ -22,6 +22,11 @@ RUN_OPTIONS: Final[frozenset[str]] = frozenset(
 )
 """Options of `graphorch run` itself: a field with such a name is given in --input."""
 
+ANSWER_OPTIONS: Final[frozenset[str]] = RUN_OPTIONS - frozenset(
+    "--activations --after --durable --input --seconds --tag --usd".split()
+)
+"""Options of `graphorch answer` itself: a field with such a name is given in a JSON object."""
+
 _USAGE: Mapping[OptionKind, str] = {
     "text": " TEXT",
     "number": " NUMBER",
@@ -50,12 +55,18 @@ _MOST_GENERAL: tuple[OptionKind, ...] = ("text", "many", "json", "number", "flag
 
 @dataclass(frozen=True, slots=True)
 class InputOption:
-    """Option `--field-name` for one field of a model; `key` is the field's key in JSON."""
+    """Option `--field-name` for one field of a model; `key` is the field's key in JSON.
+
+    `source` is what the user calls the JSON object. If the command itself has an option of that
+    name, `is_taken`, the field can be given only there.
+    """
 
     name: str
     key: str
     kind: OptionKind
     info: FieldInfo
+    source: str
+    is_taken: bool
 
     @property
     def field(self) -> str:
@@ -69,29 +80,37 @@ class InputOption:
 
     @property
     def usage(self) -> str:
-        """How to give the field: as an option, or in `--input` if the name is taken."""
-        if self.name in RUN_OPTIONS:
-            return f"'{self.key}' in --input"
+        """How to give the field: as an option, or in the JSON object if the name is taken."""
+        if self.is_taken:
+            return f"'{self.key}' in {self.source}"
         return f"{self.name}{_USAGE[self.kind]}"
 
     @property
     def every_usage(self) -> str:
         """All ways to give the field."""
-        if self.name in RUN_OPTIONS:
+        if self.is_taken:
             return self.usage
-        return f"{self.usage}, or '{self.key}' in --input"
+        return f"{self.usage}, or '{self.key}' in {self.source}"
 
 
-def list_options(model: type[BaseModel]) -> list[InputOption]:
-    """Return the options for the fields of a model, in their order."""
+def list_options(
+    model: type[BaseModel], source: str = "--input", taken: frozenset[str] = RUN_OPTIONS
+) -> list[InputOption]:
+    """Return the options for the fields of a model, in their order.
+
+    `taken` are the options that the command itself has.
+    """
+    named = {f"--{name.replace('_', '-')}": name for name in model.model_fields}
     return [
         InputOption(
-            f"--{name.replace('_', '-')}",
-            _find_key(name, info),
-            _classify(info.annotation),
-            info,
+            option,
+            _find_key(name, model.model_fields[name]),
+            _classify(model.model_fields[name].annotation),
+            model.model_fields[name],
+            source,
+            option in taken,
         )
-        for name, info in model.model_fields.items()
+        for option, name in named.items()
     ]
 
 

@@ -52,19 +52,22 @@ def parse_input(
     source: str | None,
     arguments: Sequence[str],
     source_name: str = "--input",
+    taken: frozenset[str] = RUN_OPTIONS,
 ) -> BaseModel:
     """Return the input that a JSON source and the options of the fields give; options win.
 
-    `source_name` is what the user calls the source. Raises `InputError` with all problems at once.
+    `source_name` is what the user calls the source; `taken` are the options that the command itself
+    has. Raises `InputError` with all problems at once.
     """
+    options = list_options(model, source_name, taken)
     raw = _read_source(source, source_name) if source is not None else None
     given = _Given()
     if raw is not None:
         given.values = _parse_object(raw, model, source_name)
         given.origins = dict.fromkeys(given.values, source_name)
         given.problems += _find_unknown_keys(model, given.values)
-    _parse_options(model, arguments, given)
-    given.problems += _find_missing(model, given)
+    _parse_options({option.name: option for option in options}, taken, arguments, given)
+    given.problems += _find_missing(options, given)
     if given.problems:
         raise _misfit(model, given.problems)
     try:
@@ -120,12 +123,12 @@ def _find_unknown_keys(model: type[BaseModel], values: Mapping[str, Any]) -> lis
     ]
 
 
-def _find_missing(model: type[BaseModel], given: _Given) -> list[str]:
+def _find_missing(options: Sequence[InputOption], given: _Given) -> list[str]:
     """Return a problem for each required field without a value, unless it has another problem."""
     reported = {problem.split(":", 1)[0] for problem in given.problems}
     return [
         f"{option.field}: missing. Give {option.every_usage}."
-        for option in list_options(model)
+        for option in options
         if option.info.is_required()
         and not option.keys & given.values.keys()
         and option.field not in reported
@@ -133,14 +136,20 @@ def _find_missing(model: type[BaseModel], given: _Given) -> list[str]:
 
 
 # ---- options -------------------------------------------------------------------------------------
-def _parse_options(model: type[BaseModel], arguments: Sequence[str], given: _Given) -> None:
-    options = {option.name: option for option in list_options(model)}
+def _parse_options(
+    options: Mapping[str, InputOption],
+    taken: frozenset[str],
+    arguments: Sequence[str],
+    given: _Given,
+) -> None:
     rest = list(arguments)
     while rest:
-        _parse_option(rest, options, given)
+        _parse_option(rest, options, taken, given)
 
 
-def _parse_option(rest: list[str], options: Mapping[str, InputOption], given: _Given) -> None:
+def _parse_option(
+    rest: list[str], options: Mapping[str, InputOption], taken: frozenset[str], given: _Given
+) -> None:
     """Take one option, and its value if it has one, from the front of the words."""
     word = rest.pop(0)
     name, equals, value = word.partition("=")
@@ -152,7 +161,7 @@ def _parse_option(rest: list[str], options: Mapping[str, InputOption], given: _G
         if negated is not None and negated.kind == "flag" and not equals:
             given.values[negated.key] = False
             return
-        given.problems.append(_explain_unknown(word, options))
+        given.problems.append(_explain_unknown(word, options, taken))
         # its value, probably
         if name.startswith("--") and not equals and rest and not rest[0].startswith("--"):
             rest.pop(0)
@@ -167,14 +176,14 @@ def _parse_option(rest: list[str], options: Mapping[str, InputOption], given: _G
         given.problems.append(f"{name[2:]}: {name} needs a value. Write {option.usage}.")
 
 
-def _explain_unknown(word: str, options: Mapping[str, InputOption]) -> str:
+def _explain_unknown(word: str, options: Mapping[str, InputOption], taken: frozenset[str]) -> str:
     name = sanitize_line(word.partition("=")[0])
     if name.startswith("-"):
-        suggestion = did_you_mean(name, [*options, *RUN_OPTIONS])
+        suggestion = did_you_mean(name, [*options, *taken])
         return f"{name}: there is no such option and no such field. {suggestion}"
     return (
         f"{name}: this word belongs to no option. Put text with spaces in quotes, "
-        f"and the option's name before it: {did_you_mean(name, options)}"
+        f"and the option's name before it. {did_you_mean(name, options)}"
     )
 
 

@@ -42,7 +42,7 @@ def require_journal(db: str) -> JournalFile:
     if not Path(journal.path).exists():
         raise InputError(
             f"There is no journal '{db or journal.path}'. Name one with --db PATH or GRAPHORCH_DB; "
-            "`graphorch run FLOW --db PATH` creates it."
+            "`graphorch run FLOW --durable` makes one, and keeps a run in it."
         )
     return journal
 
@@ -130,9 +130,14 @@ def check_argument_order(command: str, flow: str, run_id: str) -> None:
             f"'{run_id}' is not the id of a run. "
             f"The flow comes first: `graphorch {command} {run_id} {flow}`. {why}"
         )
-    if not run_id or not (is_flow_name(flow) or _is_module(flow)):
+    if not (is_flow_name(flow) or _is_module(flow)):
         raise InputError(
-            f"RUN or FLOW is missing. Write `graphorch {command} FLOW RUN`, the flow first. {why}"
+            f"FLOW is missing: '{flow}' is neither path.py, path.py:name nor module:name. "
+            f"Write `graphorch {command} FLOW RUN`, the flow first. {why}"
+        )
+    if not run_id:
+        raise InputError(
+            f"RUN is missing. Write `graphorch {command} {flow} RUN …`; `last` is the newest run."
         )
 
 

@@ -150,6 +150,11 @@ def report_failure(error: RunFailed, flow: AnyFlow, request: RunRequest) -> None
         if error.end_reason == "ambiguous":
             command += " --ambiguous repeat|fail"
         error.add_note(f"What was done is kept. Resume with: {command}")
+    if request.journal is None and error.end_reason.startswith("limit:"):
+        error.add_note(
+            "This run was in memory and ends here. With --durable or --db PATH it is kept, and can "
+            "be resumed under a larger limit."
+        )
     report = error.run
     if request.output_format != "text" and isinstance(report, RunReport):
         described = _describe_run(flow, report)

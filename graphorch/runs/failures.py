@@ -58,7 +58,7 @@ def _build_run_failed(
 def _build_limit_error(limit: str) -> LimitReached:
     return LimitReached(
         f"The run was stopped: {LIMITS.get(limit, limit)}. "
-        "What was done is kept; raise the limit and resume the run.",
+        "Run it again, or resume it, under a larger limit.",
         limit=limit,
     )
 

@@ -38,6 +38,14 @@ class Many(BaseModel):
     names: list[str] = []
 
 
+class Priced(BaseModel):
+    usd: float = 0.0
+
+
+class Nothing(BaseModel):
+    pass
+
+
 @pytest.mark.parametrize(
     "model, words, fields",
     [
@@ -56,6 +64,9 @@ class Many(BaseModel):
         (Both, ['{"first": "x"}', "--second", "y"], {"first": "x", "second": "y"}),
         (Flags, ["--one"], {"one": True, "other": False}),
         (Many, ['["a", "b"]'], {"names": ["a", "b"]}),
+        (Many, ["{}"], {"names": []}),
+        (Priced, ["--usd", "2"], {"usd": 2.0}),
+        (Nothing, [], {}),
     ],
 )
 def test_value_becomes_answer(
@@ -76,7 +87,12 @@ def test_value_becomes_answer(
         ),
         (Both, ["x"], "'x' is not an answer of type Both."),
         (Score, ["seven"], "score: Input should be a valid integer"),
-        (Score, [], "score: missing. Give --score NUMBER"),
+        (Score, [], "VALUE, the answer of type Score, is missing. Write '{\"score\": 1}'."),
+        (Approval, [], "VALUE, the answer of type Approval, is missing. Write yes or no."),
+        (Many, [], "VALUE, the answer of type Many, is missing."),
+        (Choice, ["--why", "x"], "choice: missing. Give --choice TEXT, or 'choice' in VALUE."),
+        (Priced, ["--model", "x"], "--model: there is no such option"),
+        (Priced, ["--usd"], "usd: --usd needs a value. Write --usd NUMBER."),
         (Text, ["a", "b"], "b: this word belongs to no option"),
         (Both, ["{"], "VALUE is not JSON"),
         (Both, ["@nowhere.json"], "VALUE: file 'nowhere.json' cannot be read"),

@@ -116,6 +116,15 @@ def test_prints_of_file_are_not_output(shell: Shell) -> None:
             "import sys\nsys.exit(3)",
             r"bad\.py ended the program while it was loaded \(sys\.exit\(3\)\)",
         ),
+        (
+            "async def run(): ...\nprint(run().output)",
+            r"bad\.py:2, in `print\(run\(\)\.output\)`: AttributeError: 'coroutine' object has no "
+            r"attribute 'output'; write `await` before the call that made it, or `run_sync`",
+        ),
+        (
+            "'text'.output",
+            r"AttributeError: 'str' object has no attribute 'output'\n  Correct it there",
+        ),
         ("x = 1", r"bad\.py defines no flow\. Write `flow = graph\.build\(\)`"),
     ],
 )

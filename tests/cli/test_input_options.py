@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import get_type_hints
 
 import pytest
 from pydantic import BaseModel
 from typer.models import OptionInfo
 
+from graphorch.cli.commands.runs.answer import answer
 from graphorch.cli.commands.runs.run import run
-from graphorch.cli.input_options import RUN_OPTIONS, list_options
+from graphorch.cli.input_options import ANSWER_OPTIONS, RUN_OPTIONS, list_options
 from graphorch.cli.input_parser import parse_input
 from graphorch.errors import InputError
 
 
-def test_taken_names_are_run_options() -> None:
-    """The taken names are the options of `graphorch run`."""
-    hints = get_type_hints(run, include_extras=True).values()
+@pytest.mark.parametrize(("command", "taken"), [(run, RUN_OPTIONS), (answer, ANSWER_OPTIONS)])
+def test_taken_names_are_options(command: Callable[..., None], taken: frozenset[str]) -> None:
+    """The taken names are the options of the command itself."""
+    hints = get_type_hints(command, include_extras=True).values()
     options = [
         item
         for hint in hints
@@ -29,7 +32,7 @@ def test_taken_names_are_run_options() -> None:
         for word in (info.default, *(info.param_decls or ()))
         if str(word).startswith("--")
     }
-    assert declared | {"--help"} == RUN_OPTIONS
+    assert declared | {"--help"} == taken
 
 
 def test_taken_name_is_given_in_json() -> None:

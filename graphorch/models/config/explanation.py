@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from graphorch.models.config.schema import (
     PolicyConfig,
     TargetConfig,
 )
-from graphorch.models.pricing.prices import Tariff
+from graphorch.models.openai.gateways import GATEWAYS
+from graphorch.models.pricing.prices import Prices, Tariff
 
 _CHOICES: Mapping[str, str] = {
     "fallback": "the first that answers, in this order",
@@ -93,7 +95,7 @@ class _Explanation:
         limits = self.config.limits.get(target.model)
         if limits is not None:
             parts.append(_describe_limits(limits))
-        parts.append(_describe_price(self.config.prices.get(target.model)))
+        parts.append(self._describe_price(target.model, endpoint))
         yield f"{indent}{target.model}: {'; '.join(parts)}"
 
     def _explain_endpoint(self, target: TargetConfig) -> str:
@@ -111,6 +113,21 @@ class _Explanation:
             return "no key"
         state = "set" if self.environment.get(endpoint.key_env) else "NOT SET"
         return f"key in {endpoint.key_env} ({state})"
+
+    def _describe_price(self, model: str, endpoint: EndpointConfig) -> str:
+        """Return what a model costs at an endpoint: nothing, your price, the list's, or unknown."""
+        if endpoint.free:
+            return "free"
+        gateway = GATEWAYS[endpoint.dialect]
+        markup = gateway.markup if endpoint.markup is None else endpoint.markup
+        price = Prices(self.config.prices, markup=markup).find_price(model)
+        if price is None:
+            return f"price unknown ([prices.{json.dumps(model)}] sets it)"
+        rates, origin = price.tiers[0], ""
+        if price.source == "list":
+            added = f" and {markup * 100:g} % of the gateway's" if markup else ""
+            origin = f" (list price{added})"
+        return f"{_describe_rates(rates.input, rates.output)}{origin}"
 
 
 def _list_rules(policy: PolicyConfig) -> Iterator[str]:
@@ -130,12 +147,10 @@ def _describe_limits(limits: LimitsConfig) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in values.items())
 
 
-def _describe_price(tariff: Tariff | None) -> str:
-    if tariff is None:
-        return "price: see the list prices"
-    return describe_tariff(tariff)
-
-
 def describe_tariff(tariff: Tariff) -> str:
     """Return the dollars of a million tokens, in and out."""
-    return f"${tariff.input:g} / ${tariff.output:g} per million tokens"
+    return _describe_rates(tariff.input, tariff.output)
+
+
+def _describe_rates(input: float, output: float) -> str:
+    return f"${input:g} / ${output:g} per million tokens"

@@ -134,7 +134,8 @@ class CallMeter:
             raise InputError(
                 f"Model '{missing}' cannot be called under a budget in dollars: its price is not "
                 f'known. Add it to the prices, in graphorch.toml: [prices."{missing}"] '
-                "input = 1.25, output = 10 (dollars per million tokens)."
+                "input = 1.25, output = 10 (dollars per million tokens), or give its endpoint "
+                "free = true."
             )
 
     def _find_unpriced(self, model: str) -> str:

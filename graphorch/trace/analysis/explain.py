@@ -14,6 +14,7 @@ from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Scope, Status
 from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.edges import START_INDEX, Edge
+from graphorch.graph.plan import Plan
 from graphorch.statuses import HALTED_STATUSES
 from graphorch.text import format_cost, format_error, join_limited
 from graphorch.trace.conversation.turns import Turn
@@ -517,7 +518,7 @@ def _find_declaration(run: Run, where: str) -> tuple[str, str, str]:
     Raises `InputError` for an unknown or ambiguous name.
     """
     wanted = strip_index(where.partition("#")[0])
-    flow_by_path = dict(_list_nodes(run))
+    flow_by_path = dict(_list_nodes(run.plan))
     if wanted in flow_by_path:
         return flow_by_path[wanted], wanted.rpartition("/")[2], wanted
     paths = [path for path in flow_by_path if path.rpartition("/")[2] == wanted]
@@ -527,17 +528,22 @@ def _find_declaration(run: Run, where: str) -> tuple[str, str, str]:
         raise InputError(
             f"There are {len(paths)} nodes '{wanted}': {', '.join(paths)}. Give the path."
         )
-    names = {path.rpartition("/")[2] for path in flow_by_path}
-    hint = did_you_mean(wanted, {*flow_by_path, *names})
+    hint = did_you_mean(wanted, list_node_names(run.plan))
     raise InputError(f"The flow '{run.plan.name}' has no node '{wanted}'. {hint}")
 
 
-def _list_nodes(run: Run) -> Iterator[tuple[str, str]]:
+def list_node_names(plan: Plan) -> set[str]:
+    """Return the path and the name of every declared node, also inside of sub-flows and maps."""
+    paths = {path for path, _ in _list_nodes(plan)}
+    return paths | {path.rpartition("/")[2] for path in paths}
+
+
+def _list_nodes(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield the path of every declared node, and that of its flow."""
-    pending = [("", run.plan)]
+    pending = [("", plan)]
     while pending:
-        above, plan = pending.pop()
-        for step in plan.steps[:-1]:
+        above, inner = pending.pop()
+        for step in inner.steps[:-1]:
             path = f"{above}/{step.name}" if above else step.name
             yield path, above
             if step.inner_plan is not None:

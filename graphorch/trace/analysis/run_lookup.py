@@ -44,7 +44,7 @@ async def find_run(store: Store, wanted: str) -> RunHead:
         )
     hint = "It holds no run at all: runs are kept there with `durable=`."
     if ids:
-        hint = did_you_mean(wanted, ids[:1000])
+        hint = did_you_mean(wanted, [LAST, *ids[:1000]])
     raise InputError(f"The journal has no run '{wanted}'. {hint}")
 
 

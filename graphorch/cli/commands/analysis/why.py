@@ -26,7 +26,7 @@ from graphorch.cli.terminal import print_output, sanitize, sanitize_line
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
 from graphorch.engine.invocation import binding
-from graphorch.errors import GraphorchError, Unassigned
+from graphorch.errors import GraphorchError, InputError, Unassigned
 from graphorch.graph.plan import Plan
 from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.records import Record
@@ -39,6 +39,7 @@ from graphorch.trace.analysis.explain import (
     explain_activation,
     explain_run,
     find_activations,
+    list_node_names,
 )
 from graphorch.trace.conversation.builder import Conversation, build_conversation
 from graphorch.trace.spans.redaction import Redaction
@@ -101,7 +102,16 @@ def print_reasons(flow: str, run_id: str, node: str, db: str, *, as_json: bool) 
     build.
     """
     journal, plan = require_journal(db), load_flow(flow).flow.plan
-    rebuilt, explanations = query_store(journal, lambda store: _explain(store, plan, run_id, node))
+    try:
+        rebuilt, explanations = query_store(
+            journal, lambda store: _explain(store, plan, run_id, node)
+        )
+    except InputError as error:
+        if node or run_id not in list_node_names(plan):
+            raise
+        raise InputError(
+            f"{error} '{run_id}' is a node: write `graphorch why {flow} last {run_id}`."
+        ) from None
     if as_json:
         trace = rebuilt.conversation.trace
         described = {

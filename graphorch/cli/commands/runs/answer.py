@@ -72,7 +72,7 @@ def answer(
         check_argument_order("answer", flow, run)
         if not question:
             raise InputError(
-                "QUESTION is missing. Write `graphorch answer FLOW RUN QUESTION VALUE`; "
+                f"QUESTION is missing. Write `graphorch answer {flow} {run} QUESTION VALUE`; "
                 f"`graphorch runs show {run}` lists the open ones."
             )
         stored = open_stored_run(flow, run, db=db, config=config, model=model)

@@ -50,6 +50,7 @@ def test_answer_takes_every_form(shell: Shell, words: list[str], output: str) ->
 @pytest.mark.parametrize(
     "words, message",
     [
+        ([], "VALUE, the answer of type Ok, is missing. Write yes or no."),
         (["perhaps"], "'perhaps' is not an answer of type Ok. Write yes or no."),
         (["{"], "VALUE is not JSON"),
         (['{"aproved": true}'], "aproved: there is no such field. Did you mean 'approved'?"),

@@ -79,7 +79,7 @@ def test_resumed_waiting_run_asks_again(shell: Shell) -> None:
         (["resume", "abc", "flows:main"], "`graphorch resume flows:main abc`"),
         (
             ["answer", "ask.py", "abc"],
-            "QUESTION is missing. Write `graphorch answer FLOW RUN QUESTION VALUE`",
+            "QUESTION is missing. Write `graphorch answer ask.py abc QUESTION VALUE`",
         ),
         (
             ["resume", "ask.py", "abc", "--ambiguous", "maybe"],

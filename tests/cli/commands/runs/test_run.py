@@ -309,6 +309,42 @@ def test_activation_limit_ends_run(shell: Shell) -> None:
     ended = shell("run", "loop.py", "--topic", "tides", "--activations", "2", "-q")
     assert ended.code == 1
     assert "(limit:activations)" in ended.err
+    assert "This run was in memory and ends here." in ended.err
+    assert "Resume with" not in ended.err
+
+
+FAILING = """
+def divide(text):
+    return 1 / len(text)
+
+@node
+def fail(topic: Topic) -> Draft:
+    return Draft(draft=str(divide("")))
+
+flow = Graph("failing", Essay, input=Topic, output=Draft).chain(fail).build()
+"""
+
+
+def test_failure_names_line_of_user(shell: Shell) -> None:
+    """What a node raised is shown with the user's line, also to programs; `--debug` shows all."""
+    shell.write("failing.py", FAILING)
+    ended = shell("run", "failing.py", "--topic", "tides")
+    lines = shell.here.joinpath("failing.py").read_text().splitlines()
+    place = f"failing.py:{lines.index('    return 1 / len(text)') + 1}, in `return 1 / len(text)`"
+    assert f"{place}\n--debug shows the whole traceback." in ended.err
+    assert "(at fail, attempt 1)\n      raised at /" in ended.err
+    report = json.loads(shell("run", "failing.py", "--topic", "tides", "--json").out)
+    assert report["errors"][0]["message"].endswith(place)
+
+
+def test_failure_of_graphorch_names_no_line(shell: Shell) -> None:
+    """An error that graphorch raised says what is wrong, and names no line of the user."""
+    shell.write("failing.py", FAILING.replace('Draft(draft=str(divide("")))', "topic"))
+    ended = shell("run", "failing.py", "--topic", "tides")
+    assert ended.code == 1
+    assert "WrongOutput" in ended.err
+    assert "raised at" not in ended.err
+    assert "--debug" not in ended.err
 
 
 @pytest.mark.parametrize("option", ["--usd=-1", "--seconds=0", "--activations=0"])
