@@ -44,6 +44,9 @@ class LivePicture:
         engine, direction, depth, closed = key
         picture = draw_plan(self._plan, depth=depth, closed=frozenset(closed))
         widest = {box.id: Mark("done", note="9× · 99.9 s · 9.9k tok") for box in picture.boxes}
+        widest |= {
+            group.id: Mark("done", note="29 of 50 items · 1.2 s") for group in picture.groups
+        }
         placed = layout(picture, engine, direction, overlay=Overlay(widest))
         self._layouts[key] = picture, placed
         return picture, placed

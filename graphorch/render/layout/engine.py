@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 from graphorch.errors import InputError
@@ -10,12 +11,12 @@ from graphorch.render.layout.back_edges import ways_back_are_free
 from graphorch.render.layout.graphviz import DotFailed, dot_layout, dot_path, install_hint
 from graphorch.render.layout.group_titles import titles_crossed
 from graphorch.render.layout.layered import builtin_layout
-from graphorch.render.layout.layering import has_wide_fans
+from graphorch.render.layout.layering import back_lines, has_wide_fans
 from graphorch.render.layout.measures import Direction, Size, measure
 from graphorch.render.picture.model import Picture
 from graphorch.render.picture.overlay import Mark, Overlay
 from graphorch.render.picture.placement import Curve, Layout, Point, Rect
-from graphorch.render.picture.sizes import box_size
+from graphorch.render.picture.sizes import box_size, mark_title
 
 __all__ = [
     "Curve",
@@ -44,12 +45,13 @@ def layout(
 
     `engine`: `"dot"` is Graphviz; `"builtin"` needs nothing and is equal on every machine. `"auto"`
     takes Graphviz if `dot` is on PATH, but builtin for 1,500 boxes or more, for branches that are
-    too many for one row (dot would draw it wider than any page), if dot takes more than 20 s, and
-    if it would let a line run through the title of a frame or a loop's way back behind boxes.
+    too many for one row (dot would draw it wider than any page), for loops from left to right, if
+    dot takes more than 20 s, and if it would let a line run through the title of a frame or a
+    loop's way back behind boxes.
 
     `direction`: lines lead from top to bottom (`"TB"`) or from left to right (`"LR"`). With an
-    `overlay` boxes are wide enough for its figures; without it `draw` drops figures that do not
-    fit.
+    `overlay` boxes and titles have room for its figures; without it `draw` drops figures that do
+    not fit.
 
     Raises:
         InputError: `engine="dot"` where `dot` is missing or does not succeed, or an unknown engine
@@ -59,6 +61,10 @@ def layout(
         raise InputError(f"There is no layout engine '{engine}'. Use 'auto', 'dot' or 'builtin'.")
     check_direction(direction)
     sizes = {box.id: box_size(box, _mark(overlay, box.id)) for box in picture.boxes}
+    if overlay is not None:
+        picture = replace(
+            picture, groups=tuple(mark_title(group, overlay) for group in picture.groups)
+        )
     if engine == "dot":
         return _ask_dot(picture, sizes, direction)
     if engine == "auto" and _suits_dot(picture, sizes, direction):
@@ -84,6 +90,8 @@ def _suits_dot(picture: Picture, sizes: Mapping[str, Size], direction: Direction
     """Return whether dot is there and would draw a picture of which people see something."""
     if len(picture.boxes) >= _MOST_FOR_DOT or dot_path() is None:
         return False
+    if direction == "LR" and back_lines(picture):
+        return False  # dot squeezes them between boxes and the lines that lead forwards
     return not has_wide_fans(picture, measure(picture, sizes, direction))
 
 

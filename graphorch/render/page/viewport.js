@@ -5,7 +5,7 @@
 class Viewport {
   static SMALLEST = 0.05;
   static LARGEST = 4;
-  static READABLE = 0.6; // words are large enough from this zoom on
+  static READABLE = 0.75; // words are large enough from this zoom on
   static MAP = [168, 128]; // the most pixels that the map takes
 
   constructor(stage) {
@@ -222,13 +222,19 @@ class Viewport {
     this.mark(true);
   }
 
-  // Marks the boxes whose path, words or tooltip hold what is searched, those with it in their path first, and goes to one of them.
+  // Marks the boxes that hold what is searched, and goes to one of them: first those of that name, then of a path with it, then those that
+  // have it in their words or tooltip.
   mark(isMoving) {
     const wanted = this.search.value.trim().toLowerCase();
     const boxes = [...this.stage.querySelectorAll("[data-box]")];
-    const isNamed = (box) => box.dataset.box.toLowerCase().includes(wanted);
-    const others = boxes.filter((box) => !isNamed(box) && box.textContent.toLowerCase().includes(wanted));
-    this.hits = wanted ? [...boxes.filter(isNamed), ...others] : [];
+    const ranks = [
+      (path) => path === wanted || path.endsWith(`/${wanted}`),
+      (path) => path.includes(wanted),
+      (path, box) => box.textContent.toLowerCase().includes(wanted),
+    ];
+    const rank = (box) => ranks.findIndex((holds) => holds(box.dataset.box.toLowerCase(), box));
+    const ranked = wanted ? boxes.map((box) => [rank(box), box]).filter(([at]) => at >= 0) : [];
+    this.hits = ranked.sort(([one], [other]) => one - other).map(([, box]) => box);
     const hits = new Set(this.hits);
     this.at = Math.min(this.at, Math.max(0, this.hits.length - 1));
     const current = this.hits[this.at];

@@ -5,11 +5,12 @@ All sizes are CSS pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphorch.render.picture.model import Box, Group, Line
 from graphorch.render.picture.overlay import (
     Mark,
+    Overlay,
     count_visits,
     format_cost,
     format_count,
@@ -128,6 +129,12 @@ def title_texts(group: Group) -> tuple[str, str]:
     """Return the name of a group and the small words behind it."""
     name = shorten(group.name, TITLE_SIZE, _TITLE_LIMIT, bold=True)
     return name, shorten(group.detail, DETAIL_SIZE, _TITLE_LIMIT)
+
+
+def mark_title(group: Group, overlay: Overlay) -> Group:
+    """Return a group whose small words are what a run did in it, if it has a mark."""
+    mark = overlay.marks.get(group.id)
+    return group if mark is None else replace(group, detail=second_line(mark))
 
 
 def title_width(group: Group) -> float:

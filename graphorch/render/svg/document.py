@@ -21,6 +21,7 @@ from graphorch.render.picture.sizes import (
     TITLE_INDENT,
     TITLE_SIZE,
     label_text,
+    mark_title,
     title_texts,
 )
 from graphorch.render.picture.text_width import shorten, to_one_line, width
@@ -208,14 +209,14 @@ def _frame(group: Group, rect: Rect) -> str:
 
 def _title(group: Group, layout: Layout, overlay: Overlay | None) -> str:
     """Draw the name of a group, and behind it its kind, or what the run did in it."""
-    name, detail = title_texts(group)
+    name, detail = title_texts(mark_title(group, overlay) if overlay else group)
     x, y = layout.titles[group.id]
     behind = x + width(name, TITLE_SIZE, bold=True) + TITLE_GAP
     is_at_bound = False
     if overlay and (mark := overlay.marks.get(group.id)):
         is_at_bound = mark.status == "at_bound"
         room = layout.groups[group.id].right - TITLE_INDENT - behind
-        detail = shorten(second_line(mark), DETAIL_SIZE, room)
+        detail = shorten(detail, DETAIL_SIZE, room)
     title = text_at(name, (x, y), TITLE_SIZE, f"go_title go_halo go_of_{group.kind}")
     if detail:
         style = "go_detail go_halo go_bound" if is_at_bound else "go_detail go_halo"

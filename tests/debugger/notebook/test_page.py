@@ -85,7 +85,8 @@ def test_export_is_dead_and_fits(browser: Any, tmp_path: Path, name: str, width:
         flow, run = session.flow, session.run_id
     page.goto((tmp_path / "session.html").as_uri())
     assert f"Session of {flow} · run {run}" in page.inner_text(".gs-head")
-    assert page.locator("form, input, textarea, [data-command], [data-edit]").count() == 0
+    dead = "form, input:not([type=search]), textarea, [data-command], [data-edit]"
+    assert page.locator(dead).count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     if name == "asked":
         assert "asks" in page.inner_text(".gs-question")
@@ -94,5 +95,30 @@ def test_export_is_dead_and_fits(browser: Any, tmp_path: Path, name: str, width:
         page.click("[data-item='0']")
         page.click(".gs-inner [data-at]")
         assert "each[0]/one" in page.inner_text(".gs-section-changed summary")
+    assert errors == []
+    page.close()
+
+
+def test_picture_of_session_is_zoomed(browser: Any, tmp_path: Path) -> None:
+    """The picture of a session is zoomed and searched by keys, beside the keys of its steps."""
+    page = browser.new_page(viewport={"width": 1100, "height": 800})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    with opened("sub_flows") as session:
+        session.run_until()
+        to_html(session, tmp_path / "session.html")
+        path = next(step.path for step in session.history)
+    page.goto((tmp_path / "session.html").as_uri())
+    level = page.locator(".gv-bar button").nth(1)
+    page.locator(".gs-picture [tabindex='0']").first.focus()
+    page.keyboard.press("0")
+    page.keyboard.press("+")
+    assert level.inner_text() == "125 %"
+    page.keyboard.press("/")
+    page.keyboard.type(path)
+    assert page.locator(".gv-current").get_attribute("data-box") == path
+    page.click(".gs-picture .gv-current")
+    assert page.locator(".gs-selected").get_attribute("data-box") == path
+    assert level.inner_text() == "125 %"
     assert errors == []
     page.close()

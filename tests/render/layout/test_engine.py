@@ -9,6 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from graphorch.render.layout.group_titles import points_on
 from graphorch.render.picture.model import Box, Group, Line, Picture, group_chains
 from graphorch.render.picture.overlay import Mark, Overlay
 from graphorch.render.picture.placement import Curve, Layout, Point, Rect
-from graphorch.render.picture.sizes import TITLE_SIZE, box_size, title_width
+from graphorch.render.picture.sizes import TITLE_SIZE, box_size, mark_title, title_width
 from graphorch.render.plan_picture import draw_plan
 from tests.render.pictures import (
     company,
@@ -172,6 +173,18 @@ def test_lines_never_cross_titles(boxes: int, lines: int, seed: int, direction: 
     assert crossing_titles(picture, placed) == []
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_lines_never_cross_marked_titles(direction: Direction) -> None:
+    """No line runs through a title that is longer for what a run did in the frame."""
+    picture = draw_plan(company())
+    marks = {group.id: Mark("done", note="37 of 50 items · 1.2 s") for group in picture.groups}
+    overlay = Overlay(marks)
+    placed = layout(picture, "auto", direction, overlay=overlay)
+    marked = replace(picture, groups=tuple(mark_title(group, overlay) for group in picture.groups))
+    assert {group.detail for group in marked.groups} == {"37 of 50 items · 1.2 s"}
+    assert crossing_titles(marked, placed) == []
+
+
 @needs_dot
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("seed", range(4))
@@ -214,6 +227,13 @@ def test_auto_wraps_wide_fans() -> None:
     """Auto is builtin where branches do not fit into one row."""
     assert layout(draw_plan(fan(40))).engine == "builtin"
     assert layout(draw_plan(fan(8))).engine == "dot"
+
+
+@needs_dot
+def test_auto_of_loops_to_the_right() -> None:
+    """Auto is builtin for loops from left to right, where dot keeps no room for ways back."""
+    assert layout(draw_plan(essay()), direction="LR").engine == "builtin"
+    assert layout(draw_plan(fan(8)), direction="LR").engine == "dot"
 
 
 @pytest.mark.parametrize("engine", ENGINES)

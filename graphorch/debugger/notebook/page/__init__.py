@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from graphorch.render.page import read_viewport_script, read_viewport_style
+
 _HERE = Path(__file__).parent
 # Each file uses names of those before it.
 _PARTS = ("elements", "picture", "timeline", "facts", "panel", "stepper")
@@ -15,9 +17,10 @@ _PARTS = ("elements", "picture", "timeline", "facts", "panel", "stepper")
 
 def read_script() -> str:
     """Return the module, whose default export has a function `render`."""
-    return "\n".join((_HERE / f"{name}.js").read_text(encoding="utf-8") for name in _PARTS)
+    parts = [(_HERE / f"{name}.js").read_text(encoding="utf-8") for name in _PARTS]
+    return "\n".join([read_viewport_script(), *parts])
 
 
 def read_style() -> str:
     """Return the style sheet."""
-    return (_HERE / "stepper.css").read_text(encoding="utf-8")
+    return read_viewport_style() + (_HERE / "stepper.css").read_text(encoding="utf-8")

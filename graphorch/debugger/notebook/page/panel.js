@@ -43,13 +43,14 @@ class Panel {
     this.question = h("div", { class: "gs-questions" });
     this.el = h("section", { class: "gs-panel" });
     this.picture = new Picture(this);
+    this.viewport = new Viewport(this.picture.el);
     this.timeline = new Timeline(this);
     this.facts = new Facts(this);
     this.el.append(
       this.head,
       h("div", { class: "gs-bar", role: "toolbar", "aria-label": "steps" }, ...(this.isRecord ? [] : Object.values(this.buttons)), this.status, this.figures, this.help, this.isRecord ? null : this.drop),
       this.keys, this.dead, this.kept, this.notice, this.texts, this.groups, this.question,
-      h("div", { class: "gs-columns" }, this.picture.el, h("div", { class: "gs-left" }, h("h4", {}, "Timeline"), this.timeline.el), this.facts.el),
+      h("div", { class: "gs-columns" }, this.viewport.el, h("div", { class: "gs-left" }, h("h4", {}, "Timeline"), this.timeline.el), this.facts.el),
     );
   }
 
@@ -72,6 +73,7 @@ class Panel {
     this.showGroups();
     this.showQuestions();
     this.picture.show(view, this.selected);
+    this.viewport.update();
     this.showTimeline();
     this.facts.show();
     this.el.dataset.status = view.status;
@@ -167,6 +169,7 @@ class Panel {
     this.selected = path;
     this.facts.pinning = false;
     this.picture.show(this.view, path);
+    this.viewport.update();
     this.facts.show();
   }
 
@@ -177,6 +180,7 @@ class Panel {
     this.selected = this.picture.boxes.has(box) ? box : null;
     if (this.at !== null && !this.detail) this.send("detail", { at });
     this.picture.show(this.view, this.selected);
+    this.viewport.update();
     this.showTimeline();
     this.facts.show();
   }

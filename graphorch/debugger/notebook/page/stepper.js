@@ -1,7 +1,7 @@
 // The page: the panels of a session and its forks, the keys, and whether the kernel still answers.
 const KEYS = { s: "step", i: "into", g: "go", c: "go", b: "back", p: "pause", f: "fork" };
 const STEP_KEYS = "s step · i into · c continue · b back · p pause · f fork. At a node: x sets or removes a breakpoint, o opens or closes a sub-flow.";
-const PICTURE_KEYS = "In the picture: arrows go from node to node, Enter shows one, Escape lets go of it.";
+const PICTURE_KEYS = "In the picture: arrows go from node to node, Enter shows one, Escape lets go of it. + and - zoom, 0 is the original size, a shows all, / searches.";
 const PATIENCE = 8000; // milliseconds for an answer
 const RESTARTED = "The kernel of this page has ended or was restarted, and the session with it. Run the cell again.";
 const SILENT = "The kernel does not answer. It is busy with a cell, or was restarted: then run the cell again.";
