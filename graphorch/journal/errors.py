@@ -76,7 +76,7 @@ class LeaseHeld(JournalError):
         left = expires_at - now
         super().__init__(
             f"Run '{run_id}' belongs to '{owner}' for another {left:.1f} s. "
-            "Wait until its lease ends, or stop that owner."
+            "Stop that process; if it is gone already, try again when its lease has run out."
         )
 
 

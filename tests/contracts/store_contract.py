@@ -436,7 +436,9 @@ async def cancelled_append_stores_all_or_nothing(bench: Bench) -> None:
 async def run_has_single_owner(bench: Bench) -> None:
     """A run has one owner at a time."""
     lease = await bench.begin(owner="first", ttl=10)
-    with pytest.raises(LeaseHeld, match=r"belongs to 'first' for another 10\.0 s") as caught:
+    with pytest.raises(
+        LeaseHeld, match=r"belongs to 'first' for another 10\.0 s\. Stop that"
+    ) as caught:
         await bench.store.claim("run-1", "second", ttl=10)
     assert (caught.value.owner, caught.value.expires_at) == ("first", lease.expires_at)
     bench.clock.now += 10

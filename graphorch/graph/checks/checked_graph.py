@@ -114,6 +114,16 @@ class CheckedGraph:
         inspected = self.nodes[node]
         return inspected.kind in ("map", "sub") and self.spec.state in inspected.signature.writes
 
+    def ask_for_annotations(self, nodes: Iterable[int]) -> str:
+        """Return how to say what maps and sub-flows write, if any of the nodes does not, or ""."""
+        vague = [node for node in nodes if self.writes_anything(node)]
+        if not vague:
+            return ""
+        return (
+            f"annotate what the function of {self.named(vague)} returns: without that, as in "
+            "a lambda, it may write any field"
+        )
+
     def _find_written(self, node: Node[Any]) -> int:
         mask = 0
         for model in node.signature.writes:

@@ -205,10 +205,5 @@ def _describe(graph: CheckedGraph, fork: int, nodes: tuple[int, ...], mask: int)
         f"fold the writes ({names[0]}: Annotated[…, a reducer]), write different fields, or "
         "let one follow the other"
     )
-    vague = [node for node in nodes if graph.writes_anything(node)]
-    if vague:
-        fix = (
-            f"annotate what the function of {graph.named(vague)} returns: without that, as in "
-            "a lambda, it may write any field"
-        )
+    fix = graph.ask_for_annotations(nodes) or fix
     return Problem("UNORDERED_WRITES", f"{noun} {join_names(names)}", what, fix)

@@ -32,11 +32,14 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
 def _check_selector(route: RouteSpec, where: str) -> Iterator[Problem]:
     if route.labels is None:
         what = f"the return type of '{route.selector.name}' does not list its labels"
+        labels = [f'"{label}"' for label, _ in route.cases if type(label) is str] or ['"a"', '"b"']
+        if route.otherwise is not None:
+            labels.append("…")
         yield Problem(
             "ROUTE_SELECTOR",
             where,
             what,
-            'annotate it: def selector(…) -> Literal["a", "b"], an Enum, or a set of these',
+            f"annotate it: def selector(…) -> Literal[{', '.join(labels)}], an Enum, or a set of these",
         )
 
 

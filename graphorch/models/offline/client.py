@@ -24,6 +24,7 @@ from graphorch.models.messages import Request, Response, estimate_usage
 from graphorch.models.offline.prompt_parser import ParsedPrompt, parse_prompt
 from graphorch.models.offline.schema_filler import SchemaFiller, Unfillable
 from graphorch.models.offline.summarizer import Source, compose_text
+from graphorch.text import plural
 
 MODEL = "offline/extractive"
 _CHARACTERS_PER_TOKEN = 4
@@ -171,8 +172,8 @@ def _build_error(schema: type[BaseModel], name: str, reason: str) -> ModelError:
 
 
 def _compose_note(prompt: ParsedPrompt, source: Source) -> str:
-    count = len(source.sentences)
-    note = f"extracted from {count} sentences of the prompt; no language model was used"
+    sentences = plural(len(source.sentences), "sentence")
+    note = f"extracted from {sentences} of the prompt; no language model was used"
     if prompt.unread:
         note += f"; {prompt.unread:,} characters of a very long text were left out"
     return note

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -20,7 +21,7 @@ from graphorch.errors import InputError, ModelError, did_you_mean
 from graphorch.models.budgets.budget import CapReached
 from graphorch.models.budgets.charge import Receipt
 from graphorch.models.client import OnText
-from graphorch.models.decision import RoutingRecord
+from graphorch.models.decision import Attempt, RoutingRecord
 from graphorch.models.errors import AnswerError
 from graphorch.models.messages import Request, Response, Usage
 from graphorch.models.policies.call_record import AttemptNote, CallRecord
@@ -507,16 +508,22 @@ class PolicyCall:
     def _build_error(self) -> NotAnswered:
         name = self._policy.name
         decision = self._build_record()
-        outcomes = [f"{attempt.target}: {attempt.outcome}" for attempt in decision.attempts]
+        outcomes = _count_outcomes(decision.attempts)
         skipped = [
             f"{target.name} was not asked: {target.skipped}" for target in decision.candidates
         ]
         summary = "; ".join(outcomes or skipped)
         reason = f" It stopped because {decision.note}." if decision.note else ""
-        message = (
-            f"Policy '{name}' got no answer ({summary}).{reason} See the cause and `decision`; "
-            "add a target of another provider, give the call more time, or wait."
-        )
+        if decision.kind == "direct":
+            message = (
+                f"Model '{name}' gave no answer ({summary}).{reason} "
+                "See the cause, which says how to mend it."
+            )
+        else:
+            message = (
+                f"Policy '{name}' got no answer ({summary}).{reason} See the cause and `decision`; "
+                "add a target of another provider, give the call more time, or wait."
+            )
         failures = tuple(self._failures)
         error = build_not_answered(message, model=name, failures=failures, decision=decision)
         error.usd = self._lost_usd() or None
@@ -543,3 +550,10 @@ def _sum_usage(usages: Sequence[Usage]) -> Usage:
         sum(usage.cached_tokens for usage in usages),
         any(usage.is_estimated for usage in usages),
     )
+
+
+def _count_outcomes(attempts: Sequence[Attempt]) -> list[str]:
+    """Return how each attempt ended, with equal ones in a row as one: `a: rate_limit (3 times)`."""
+    ended = [f"{attempt.target}: {attempt.outcome}" for attempt in attempts]
+    groups = [(outcome, len(list(group))) for outcome, group in itertools.groupby(ended)]
+    return [outcome if count == 1 else f"{outcome} ({count} times)" for outcome, count in groups]

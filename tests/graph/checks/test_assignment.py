@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from graphorch import Graph, GraphError
 from graphorch.graph.checks import assignment, check
 from graphorch.graph.node import node
 from graphorch.graph.topology import build_topology
@@ -16,6 +17,7 @@ from tests.graph.content import (
     Draft,
     Kind,
     Sketch,
+    Topic,
     dash,
     judge,
     list_codes,
@@ -70,6 +72,21 @@ def test_path_past_writer_is_shown() -> None:
         "    fix: write it on that path too ('research' may write it), or give it a "
         "default, or read `Research | None`"
     ]
+
+
+def test_unannotated_gather_is_asked_for_annotation() -> None:
+    """What the only writer returns is not annotated: that is the fault, and not the path."""
+    graph = Graph("g", Content, input=Topic, output=Draft)
+    each = graph.map(
+        "each", research, over=lambda state: [], gather=lambda made: Draft(draft=""), max_items=3
+    )
+    with pytest.raises(GraphError) as caught:
+        graph.chain(each).build()
+    fixes = {problem.code: problem.fix for problem in caught.value.problems}
+    assert fixes["UNASSIGNED"] == (
+        "annotate what the function of 'each' returns: without that, as in a lambda, it may "
+        "write any field"
+    )
 
 
 def test_flow_output_is_reader() -> None:

@@ -173,6 +173,25 @@ def test_gateway_policy_is_passed_on() -> None:
     run(main)
 
 
+def test_model_without_policy_is_no_policy_in_error() -> None:
+    """A model that was asked by its name is called a model, and equal attempts are counted."""
+
+    async def main(runtime: Runtime) -> None:
+        endpoints = Endpoints(main=FakeModel(*[status(500)] * 20))
+        with pytest.raises(NotAnswered) as caught:
+            await router(runtime, config(default_endpoint="main"), endpoints).complete(
+                request_to("m")
+            )
+        count = len(endpoints.models["main"].requests)
+        assert count > 1
+        assert str(caught.value) == (
+            f"Model 'm' gave no answer (m: server ({count} times)). "
+            "See the cause, which says how to mend it."
+        )
+
+    run(main)
+
+
 def test_retrying_gateway_is_asked_once() -> None:
     """Ask a gateway that retries by itself once a call."""
 
@@ -180,7 +199,7 @@ def test_retrying_gateway_is_asked_once() -> None:
         endpoints = Endpoints(
             gateway=FakeModel(status(500)), main=FakeModel(status(500), Answer("back"))
         )
-        with pytest.raises(Exception, match="got no answer"):
+        with pytest.raises(Exception, match="gave no answer"):
             await router(runtime, config(default_endpoint="gateway"), endpoints).complete(
                 request_to("m")
             )

@@ -238,6 +238,8 @@ def test_response_names_offline_model() -> None:
     assert response.usage.is_estimated
     assert "no language model was used" in response.note
     assert "left out" not in response.note
+    one = answer("Summarise:\nHigh water comes every 12 hours and 25 minutes.").note
+    assert one.startswith("extracted from 1 sentence of the prompt; ")
 
 
 @pytest.mark.parametrize("output", [None, Verdict])

@@ -185,6 +185,7 @@ def test_not_answered_lists_failures() -> None:
             NotAnswered, match=r"Policy 'p' got no answer \(a: server; b: malformed\)"
         ) as caught:
             await policy.complete(request_to())
+        assert "add a target of another provider" in str(caught.value)
         assert [attempt.target for attempt in caught.value.decision.attempts] == ["a", "b"]
         assert caught.value.__cause__ is caught.value.failures[-1]
 
