@@ -121,10 +121,14 @@ def _build_refusal(log: RunLog, writer: str, plan: Plan) -> JournalError:
     first = _as_dict(log.records[0].body) if log.records else None
     described = None if first is None else first.get("flow")
     differences = "; ".join(list_differences(described, plan)[:_LISTED])
+    # two flows of different names are rather two files than two versions
+    remedy = "Resume it with the flow that wrote it"
+    if log.head.flow != plan.name:
+        remedy = f"Name the file that defines '{log.head.flow}'"
     return JournalError(
         f"Run {log.head.run_id} belongs to flow '{log.head.flow}' as it was, "
         f"and flow '{plan.name}' is not the same graph: {differences}. "
-        "Resume it with the flow that wrote it, or declare what changed: "
+        f"{remedy}, or declare what changed: "
         f'graph.migration(from_="{writer}", change=…).'
     )
 

@@ -217,6 +217,7 @@ def test_run_of_other_flow_is_refused(shell: Shell) -> None:
             "flow 'other' is not the same graph: node 'approve' is gone; node 'end' is "
             "gone; node 'more' is new",
         )
+        assert "Name the file that defines 'asking', or declare what changed" in ended.err
         assert "graph.migration(from_=" in ended.err
     assert run_json(shell, "runs", "show", run_id, "--db", "r.sqlite") == before
 
