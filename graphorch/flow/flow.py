@@ -14,10 +14,10 @@ from typing_extensions import TypeVar
 from graphorch.engine.scheduler import OnAmbiguous
 from graphorch.errors import InputError, Problem
 from graphorch.flow.foreign_names import FLOW_NAMES, refuse_name
-from graphorch.graph.networkx import to_networkx
 from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
 from graphorch.graph.wrong_calls import shows_right_call
+from graphorch.render.networkx import to_networkx
 from graphorch.runs.background_loop import background_loop
 from graphorch.runs.manager import RunManager
 from graphorch.runs.options import ForkOptions, RunOptions, check_options

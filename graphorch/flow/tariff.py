@@ -30,7 +30,7 @@ def build_tariff(config: Config, environment: Mapping[str, str]) -> Tariff:
 
 
 def build_pace(config: Config) -> Pace:
-    """Return the limits of models in this configuration; those of a policy's targets vary by call."""
+    """Return the limits of models in this configuration, but not those of a policy's targets."""
 
     def find_pace(model: str) -> ModelPace | None:
         name = config.default_model if model == DEFAULT_MODEL else model

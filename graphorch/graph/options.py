@@ -119,9 +119,10 @@ class NodeSettings:
     """Validated options of one node, with defaults. Times are in seconds.
 
     `effect` says what running the node twice would do: nothing (`pure`), nothing more under one key
-    (`idempotent`), or harm (`once`). `timeout` is for one attempt, from when it has a slot of
-    its limits of concurrency; `deadline` for the activation with all its attempts, pauses and waits. `hedge_after` starts a second attempt beside one that takes
-    longer than this. A `gate` asks a person before the node runs, or before its result is used.
+    (`idempotent`), or harm (`once`). `timeout` is for one attempt, from when it has a slot of its
+    limits of concurrency; `deadline` for the activation with all its attempts, pauses and waits.
+    `hedge_after` starts a second attempt beside one that takes longer than this. A `gate` asks a
+    person before the node runs, or before its result is used.
 
     `isolation` is for functions that are not async: a worker thread, so that a blocking call does
     not hold up others; a process, for work that keeps a core busy; or inline on the event loop,

@@ -74,8 +74,11 @@ _SUMS: Final = (
 def list_requests(
     body: Mapping[str, Any], decision: Mapping[str, Any] | None, call: Span
 ) -> list[CallRequest]:
-    """Return the requests of a call that has its charge already, in the order of their end."""
-    if "requests" in body:
+    """Return the requests of a call that has its charge already, in the order of their end.
+
+    Those that no charge is recorded for, of an older or an altered record, follow from `decision`.
+    """
+    if "requests" in body and ("charge" in body or all("charge" in r for r in body["requests"])):
         return [_read_request(item, body) for item in body["requests"]]
     requests = [_read_attempt(item, call) for item in _list_attempts(decision)]
     _balance(find_answering(requests, decision), requests, call)

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from graphorch.trace.conversation.html import format_fragment, format_page
-from graphorch.trace.conversation.turns import Turn, Utterance
+from graphorch.trace.conversation.turns import ToolUse, Turn, Utterance
 from tests.trace.sample_spans import make_trace
 
 EVIL = '<script src="//x">alert(1)</script>&"\'<b>'
@@ -40,7 +40,8 @@ def call(**changes: str) -> Turn:
 
 def test_page_escapes_every_text() -> None:
     """Texts of every kind are shown as they are, and never become elements."""
-    turn = Turn(1, "calls", EVIL, (EVIL,), 1, 0.0, EVIL, prompt=(Utterance(EVIL, EVIL, (EVIL,)),))
+    said = Utterance(EVIL, EVIL, (ToolUse("1", EVIL, ""),))
+    turn = Turn(1, "calls", EVIL, (EVIL,), 1, 0.0, EVIL, prompt=(said,))
     turn = replace(turn, note=EVIL, decision=EVIL, masked=(EVIL,))
     read = Elements(format_page(replace(make_trace(run_id=EVIL), flow=EVIL), [turn]))
     assert not {"script", "b"} & set(read.tags)

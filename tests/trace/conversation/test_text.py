@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from graphorch.trace.conversation.text import diff_turns, format_headline, format_turn
-from graphorch.trace.conversation.turns import Turn, Utterance
+from graphorch.trace.conversation.turns import ToolUse, Turn, Utterance
 from tests.trace.running import conversation, ran
 from tests.trace.sample_spans import make_call, make_trace
 
@@ -55,7 +55,10 @@ def test_call_shows_prompt_and_answer() -> None:
         2,
         0.0,
         "Deep.",
-        prompt=(Utterance("user", "How deep?"), Utterance("assistant", "", ("water()",))),
+        prompt=(
+            Utterance("user", "How deep?"),
+            Utterance("assistant", "", (ToolUse("1", "water", ""),)),
+        ),
         shared=3,
         input_tokens=10,
         output_tokens=5,

@@ -75,7 +75,8 @@ def test_check_option_writes_nothing(shell: Shell) -> None:
         (
             ["-o", "t.png"],
             2,
-            "'t.png' ends in '.png', which is not a format of pictures. Use .svg, .html, .dot or .mmd.",
+            "'t.png' ends in '.png', which is not a format of pictures. "
+            "Use .svg, .html, .dot or .mmd.",
         ),
         (["-o", "nowhere/t.svg"], 2, "Cannot write 'nowhere/t.svg': no such file or directory"),
         (["--check"], 2, "--check compares with a file. Name it with -o."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import networkx
 
 from graphorch.graph.analysis import Analysis
-from graphorch.graph.networkx import to_networkx
+from graphorch.render.networkx import to_networkx
 from tests.scenarios.flows import FLOWS
 
 
