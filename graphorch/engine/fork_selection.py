@@ -170,9 +170,10 @@ def find_effects(run: Run, gone: set[str]) -> list[Activation]:
 class Difference:
     """Difference of a changed run from the old one.
 
-    `fields` holds (old, new) by field; `ran` what the new run ran itself; `usd` and `seconds` are
-    new minus old. `unpriced` counts the requests of both whose dollars are not known. `paid_usd` is
-    what the new run paid itself, and `kept_usd` what was paid before for what it took over.
+    `fields` holds (old, new) by field; `ran` what the new run did not take over: what it ran, and
+    the node whose output it was given. `usd` and `seconds` are new minus old. `unpriced` counts the
+    requests of both whose dollars are not known. `paid_usd` is what the new run paid itself, and
+    `kept_usd` what was paid before for what it took over.
     """
 
     old_run: str
@@ -189,7 +190,7 @@ class Difference:
 
     def __str__(self) -> str:
         ran = ", ".join(self.ran) or "nothing"
-        lines = [f"{self.new_run} beside {self.old_run}: ran again: {ran}"]
+        lines = [f"{self.new_run} beside {self.old_run}: done anew: {ran}"]
         lines += [f"  only before: {path}" for path in self.only_old]
         lines += [f"  only now: {path}" for path in self.only_new]
         for name, (before, now) in self.fields.items():

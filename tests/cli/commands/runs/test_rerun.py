@@ -31,7 +31,7 @@ def test_rerun_with_value_shows_difference(shell: Shell) -> None:
         "r.sqlite",
     )
     assert (ended.code, ended.out) == (0, "1 words on tides, no dull\n")
-    assert f"beside {run_id}: ran again: approve, end" in ended.err
+    assert f"beside {run_id}: done anew: approve, end" in ended.err
     assert "approved: True → False" in ended.err
     assert "draft: '1 words on tides, yes' → '1 words on tides, no dull'" in ended.err
     assert "cost +0.0000 $, time " in ended.err
@@ -68,7 +68,7 @@ flow = Graph("asking", Essay, input=Topic, output=Draft).chain(ask_one).build()
             for command in (run, (*rerun, "--model", "house/large")):
                 ended = await run_program(*command, here=shell.here, environment=settings)
                 assert ended.code == 0, ended.err
-            assert "ran again: ask_one" in ended.err
+            assert "done anew: ask_one" in ended.err
             return [body["model"] for body in server.bodies]
 
     assert asyncio.run(main()) == ["house/small", "house/large"]
