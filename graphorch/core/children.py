@@ -24,12 +24,16 @@ from graphorch.core.tree import Activation, ChildScopes, Scope, Status
 _NO_UPDATE: Update = {}
 
 
-def start_items(run: RunState, activation: Activation, children: ChildScopes) -> None:
-    """Begin the next scopes inside, as far as the concurrency limit allows."""
+def start_items(
+    run: RunState, activation: Activation, children: ChildScopes, until: int = 0
+) -> None:
+    """Begin the next scopes inside, as far as the concurrency limit allows, or `until` so many."""
     spec, plan = activation.step.map, activation.step.inner_plan
     assert plan is not None
     concurrency = spec.concurrency if spec is not None else 1
-    while children.started < len(children.updates) and children.running < concurrency:
+    while children.started < len(children.updates) and (
+        children.running < concurrency or children.started < until
+    ):
         # Checked for every item, since one that ends at once may have changed any of these.
         if activation.scope.closed or activation.status is not Status.ENTERED or children.failed:
             return

@@ -12,6 +12,8 @@ These are functions over the state of a run. `stopping.py` is the way here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from graphorch.core.children import has_enough, leave_children, start_items
 from graphorch.core.events import EvaluateRoute
 from graphorch.core.firing import fire_ready
@@ -47,6 +49,16 @@ def reopen_scope(run: RunState, scope: Scope, at: float) -> None:
         scope.due |= 1 << index
     fire_ready(run, scope)
     run.exit_busy(scope)
+
+
+def begin_anew(activations: Iterable[Activation], at: float) -> None:
+    """Let the sub-flows and maps that a fork took over as open begin at the time of its own begin.
+
+    Nodes get theirs with their attempt.
+    """
+    for activation in activations:
+        if activation.status is Status.ENTERED:
+            activation.started_at = activation.started_at or at
 
 
 def run_again(run: RunState, activation: Activation, at: float) -> None:

@@ -90,6 +90,17 @@ class Run(RunState):
             HANDLERS[type(event)](self, event)
         return self.commands
 
+    def begin_items(self, activation: Activation, last: int) -> list[Command]:
+        """Begin the items of a map up to number `last`, beyond its limit, and return what follows.
+
+        For records that a fork took over: an item before them may be open again.
+        """
+        self.commands = []
+        children = activation.children
+        if children is not None:
+            start_items(self, activation, children, until=last + 1)
+        return self.commands
+
     # Fast paths of `handle`, for drivers that need no event for anything else: `NodeSucceeded` of
     # the attempt that runs, and `Routed`. They save an event and the look-up of its handler.
     # tests/core/test_fast_path.py compares them with `handle`.

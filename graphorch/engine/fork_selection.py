@@ -8,7 +8,7 @@ their ids, and given to the core in the old order; what is to be done anew is th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,6 +42,8 @@ DROPPED_KINDS: Final[frozenset[RecordKind]] = frozenset(
     }
 )
 """Kinds of records that concern the old run only."""
+
+_FAILED: Final = frozenset({Status.FAILED, Status.SKIPPED, Status.CANCELLED})
 
 _CALL_KINDS: Final[frozenset[RecordKind]] = frozenset({"sending", "call", "unanswered"})
 
@@ -99,15 +101,41 @@ def find_affected(run: Run, change: Activation) -> tuple[set[str], set[str]]:
     return descendants, {activation.id for activation in around}
 
 
+def find_survived(run: Run, around: set[str]) -> set[str]:
+    """Return ids of what failed for good inside of a sub-flow or map whose outcome holds it.
+
+    A map left the item out, or an error edge handled the failure of the whole. A map or sub-flow
+    `around` a change that failed is tried again instead, with what failed inside.
+    """
+    return {
+        activation.id
+        for activation in run.history
+        if activation.status in _FAILED and _is_survived(activation, around)
+    }
+
+
+def _is_survived(activation: Activation, around: set[str]) -> bool:
+    outer = activation.scope.parent
+    while outer is not None:
+        is_retried = outer.id in around and outer.status is not Status.DONE
+        if outer.status in (Status.DONE, Status.HANDLED) and not is_retried:
+            return True
+        outer = outer.scope.parent
+    return False
+
+
 def select_records(
     records: Sequence[Record],
     gone: set[str],
     around: set[str],
     budget: dict[str, float] | None = None,
+    *,
+    survived: Set[str] = frozenset(),
 ) -> list[Record]:
     """Return the records that stay true, numbered from 2: record 1 of a fork names its origin.
 
-    `gone` and `around` are the ids that `find_affected` returns, `budget` is that of the new run.
+    `gone` and `around` are the ids that `find_affected` returns, `survived` those of
+    `find_survived`; `budget` is that of the new run.
     """
     copies: list[Record] = []
     begun_anew = _find_retries(records)
@@ -115,7 +143,7 @@ def select_records(
         is_outdated = record.kind in _CALL_KINDS and record.seq < begun_anew.get(
             record.body["id"], 0
         )
-        if not is_outdated and _stays_true(record, gone, around):
+        if not is_outdated and _stays_true(record, gone, around, survived):
             body = _adapt_body(record.kind, record.body, budget)
             copies.append(Record(len(copies) + 2, record.kind, body))
     return copies
@@ -135,14 +163,16 @@ def _find_retries(records: Sequence[Record]) -> dict[str, int]:
     return retries
 
 
-def _stays_true(record: Record, gone: set[str], around: set[str]) -> bool:
+def _stays_true(record: Record, gone: set[str], around: set[str], survived: Set[str]) -> bool:
     kind, activation = record.kind, record.body.get("id")
     if kind in DROPPED_KINDS or activation in gone:
         return False
     if activation in around and kind in OUTCOME_KINDS:
         return False
-    # A failure that is not handled was retried, or stopped the old run.
-    return kind != "failed" or record.body["handler"] >= 0
+    if kind != "failed" or record.body["handler"] >= 0:
+        return True
+    # Another failure that is not handled was retried, or stopped the old run.
+    return activation in survived and record.body["retry_after"] is None
 
 
 def _adapt_body(kind: str, body: dict[str, Any], budget: dict[str, float] | None) -> dict[str, Any]:
@@ -275,7 +305,12 @@ def _sum_usd(report: RunReport) -> float:
 
 
 def _sum_seconds(activations: Iterable[Activation]) -> float:
-    return sum(activation.ended_at - activation.started_at for activation in activations)
+    """Return the seconds of all that ended; what was cancelled has no end of its own."""
+    return sum(
+        activation.ended_at - activation.started_at
+        for activation in activations
+        if activation.ended_at
+    )
 
 
 def _subtract(paths: list[str], others: list[str]) -> list[str]:

@@ -35,6 +35,7 @@ from graphorch.core.events import (
     StopRequested,
     Update,
 )
+from graphorch.core.resuming import begin_anew
 from graphorch.core.run import Run
 from graphorch.core.state import UNLIMITED, OnFailure
 from graphorch.core.tree import Activation
@@ -239,7 +240,9 @@ class _Replay:
         seq, kind = record.seq, cast("RecordKind", record.kind)
         body = read_body(self._replayed.run.run_id, record)
         if seq > self._copied:
-            self._replayed.engagements.take(kind, body)
+            begins = self._replayed.engagements.take(kind, body)
+            if begins and self._copied:
+                begin_anew(self._replayed.unfinished(), self._replayed.engagements.began)
         try:
             self._check_order(kind)
             self._take_body(kind, body)
@@ -308,6 +311,8 @@ class _Replay:
     def find_open(self, body: ActivationBody) -> Activation:
         """Return the open activation that a record is about. Raises `ReplayDiverged`."""
         path = body["path"]
+        if self._replayed.last_seq < self._copied:
+            self._begin_items(path)
         activation = self._open.get(path)
         if activation is None or activation.is_over:
             raise ReplayDiverged(
@@ -322,6 +327,20 @@ class _Replay:
                 "The flow is not the one that wrote it."
             )
         return activation
+
+    def _begin_items(self, path: str) -> None:
+        """Begin the items of maps that a path leads through, whatever the maps' limits.
+
+        In a fork an item that runs again is still open when those come that followed it.
+        """
+        end = path.find("]")
+        while end >= 0:
+            name, _, item = path[:end].rpartition("[")
+            activation = self._open.get(name)
+            if activation is not None and item.isdigit():
+                run = self._replayed.run
+                self._open_started(run.begin_items(activation, int(item)), 0.0)
+            end = path.find("]", end + 1)
 
     def find_known(self, body: ActivationBody) -> Activation:
         """Return the activation that a record is about, open or over. Raises `ReplayDiverged`."""

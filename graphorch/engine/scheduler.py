@@ -32,6 +32,7 @@ from graphorch.core.events import (
     StopRequested,
     Update,
 )
+from graphorch.core.resuming import begin_anew
 from graphorch.core.run import Run
 from graphorch.core.state import UNLIMITED, append_to
 from graphorch.core.tree import Activation
@@ -349,6 +350,10 @@ class Scheduler:
         attempts, dispatcher = self._attempts, self._dispatcher
         if self.report.ended:
             self.report.take_up(self._services.now())
+        elif self.run.started:
+            # A fork, which lasts from here on.
+            self.report.began = self._services.now()
+            begin_anew(self.run.unfinished(), self.report.began)
         if self.journal is not None or self._services.settings.tags:
             self._services.open_trace()
         self.is_under_way, self._in_grace = True, False

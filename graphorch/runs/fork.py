@@ -17,6 +17,7 @@ from graphorch.engine.fork_selection import (
     find_activation,
     find_affected,
     find_effects,
+    find_survived,
     select_records,
 )
 from graphorch.engine.invocation.binding import build_update
@@ -114,7 +115,9 @@ async def fork(
     check(settings)
 
     # 2. Store the new run: a record that names its origin, those that stay true, and the pins.
-    copies = select_records(migrated.records, gone, around, describe_budget(settings))
+    survived = find_survived(old.run, around)
+    budget = describe_budget(settings)
+    copies = select_records(migrated.records, gone, around, budget, survived=survived)
     origin: dict[str, Any] = {"from": run_id, "at": change.path, "copied": len(copies)}
     if models:
         origin["models"] = models
@@ -127,16 +130,16 @@ async def fork(
     for path, update in pins:
         body = encoder.encode_pinned(find_plan(plan, path), path, update)
         records.append(Record(len(records) + 1, "pinned", body))
+    # Nothing is stored of a run that cannot be opened.
+    replayed = rebuild(plan, settings.run_id, records)
+    opened = _find_open(replayed, change.path)
     journal = await _create_run(store, plan, settings, log.head, records)
 
     # 3. Open it where its records end.
-    replayed = rebuild(plan, settings.run_id, records)
     settings = replace(settings, pins={**settings.pins, **replayed.pins})
     scheduler = Scheduler.from_records(plan, settings, replayed, journal)
     copied = {activation.id for activation in replayed.run.history}
-    return ForkedRun(
-        scheduler, _find_open(replayed, change.path), old.build_report(settings.clock()), copied
-    )
+    return ForkedRun(scheduler, opened, old.build_report(settings.clock()), copied)
 
 
 async def _create_run(

@@ -18,16 +18,23 @@ from pydantic import BaseModel, Field
 from graphorch import (
     Budget,
     Context,
+    Failure,
     Graph,
     InputError,
     Limits,
+    Missing,
     ReplayDiverged,
+    Request,
+    Response,
     RunFailed,
+    Usage,
     WrongOutput,
     node,
 )
+from graphorch.cli.commands.runs.run_details import build_step_rows
 from graphorch.flow.flow import Flow
 from graphorch.journal.memory import MemoryStore
+from graphorch.trace.spans.builder import build_trace
 from tests.models.config.files import write_config
 from tests.scenarios.flows import (
     FLOWS,
@@ -384,7 +391,7 @@ def test_changed_graph_says_what_changed() -> None:
 
 def test_paid_call_is_served_again() -> None:
     """A paid call is served to the next attempt and not bought again."""
-    from graphorch import Request, Response, Usage
+    from graphorch import Response, Usage
 
     class Answering:
         calls = 0
@@ -475,3 +482,173 @@ def test_rerun_takes_all_slices_of_node() -> None:
     assert (again.result.state.name, again.result.state.hidden) == ("bob", "b")
     # Neither what no JSON shows is left out, nor is NaN another value than NaN.
     assert again.difference.fields == {"hidden": ("a", "b"), "name": ("ann", "bob")}
+
+
+# ---- what failed on the way, and was survived -----------------------------------------------------
+class Items(BaseModel):
+    items: list[int] = [0, 1, 2, 3]
+
+
+class Item(BaseModel):
+    item: int = 0
+
+
+class Mapped(Items, Item, Log): ...
+
+
+def mapping(
+    concurrency: int, *, skips: bool, is_nested: bool
+) -> tuple[Flow[Items, Log, Mapped], list[int]]:
+    """Return a flow with a map whose item 1 fails: it is left out, or an error edge handles it."""
+    ran: list[int] = []
+
+    @node
+    async def work(item: Item) -> Item:
+        ran.append(item.item)
+        if item.item == 1:
+            raise KeyError("one")
+        return item
+
+    @node
+    async def beside(items: Items) -> Log:
+        return Log(log=["beside"])
+
+    @node
+    async def rescue(failure: Failure) -> Log:
+        return Log(log=["rescued"])
+
+    @node
+    def last(log: Log) -> Log:
+        return Log(log=["last"])
+
+    def gather(found: list[Item], missing: list[Missing]) -> Log:
+        return Log(log=[f"{len(found)} done"])
+
+    inner = Graph("inner", Mapped, input=Item, output=Item).chain(work).build()
+    graph = Graph("mapping", Mapped, input=Items, output=Log)
+    each = graph.map(
+        "each",
+        inner if is_nested else work,
+        over=lambda state: [Item(item=item) for item in state.items],
+        gather=gather,
+        max_items=9,
+        concurrency=concurrency,
+        on_item_error="skip" if skips else "fail",
+    )
+    graph.chain([each, beside], last)
+    if not skips:
+        graph.on_error(each, rescue)
+        graph.chain(rescue, last)
+    return graph.build(), ran
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+@pytest.mark.parametrize("concurrency", [1, 2, 8])
+@pytest.mark.parametrize(
+    ("start", "skips", "expected"),
+    [
+        ("beside", True, []),
+        ("last", True, []),
+        ("each[0]/work", True, [0]),
+        ("each[3]/work", True, [3]),
+        ("each", True, [0, 1, 2, 3]),
+        ("beside", False, []),
+        ("rescue", False, []),
+        ("each[0]/work", False, [0, 1]),
+    ],
+)
+def test_rerun_keeps_survived_failures(
+    start: str, skips: bool, expected: list[int], concurrency: int, is_nested: bool
+) -> None:
+    """An item that failed and was left out, or was handled, fails no second time beside a change."""
+    flow, ran = mapping(concurrency, skips=skips, is_nested=is_nested)
+
+    async def main() -> None:
+        store = MemoryStore()
+        before = await flow.run(Items(), run_id="r", durable=store)
+        ran.clear()
+        again = await flow.rerun("r", start=start, run_id="again", durable=store)
+        assert sorted(ran) == expected
+        assert again.result.output == before.output
+        assert abs(again.difference.seconds) < 60
+        replayed = await flow.replay("again", durable=store)
+        assert replayed.output == before.output
+
+    run(main())
+
+
+def test_difference_leaves_out_cancelled() -> None:
+    """What a join cancelled has no time, so it does not count in the difference."""
+
+    @node
+    async def quick(items: Items) -> Log:
+        return Log(log=["quick"])
+
+    @node
+    async def slow(items: Items) -> Log:
+        await asyncio.sleep(60)
+        return Log(log=["slow"])
+
+    @node
+    def after(log: Log) -> Log:
+        return log
+
+    graph = Graph("race", Mapped, input=Items, output=Log).chain([quick, slow], after)
+    flow = graph.join(after, need=1).build()
+
+    async def main() -> None:
+        store = MemoryStore()
+        await flow.run(Items(), run_id="r", durable=store)
+        again = await flow.rerun("r", start="after", durable=store)
+        assert abs(again.difference.seconds) < 60
+        again = await flow.rerun("r", start="quick", durable=store)
+        assert abs(again.difference.seconds) < 60
+
+    run(main())
+
+
+class Racing:
+    """Model that answers a prompt `quick` at once, and no other one."""
+
+    async def complete(self, request: Request, on_text: Any = None) -> Response:
+        if request.messages[-1].content != "quick":
+            await asyncio.sleep(60)
+        await asyncio.sleep(0.01)
+        usage = Usage(input_tokens=7, output_tokens=3)
+        return Response("fine", "m", usage, 0.01, "reported", "stop", 1, 0.01, None)
+
+
+def test_fork_pays_for_call_that_join_cancels() -> None:
+    """A branch that was cancelled runs again in a rerun, and all accounts have its new call."""
+
+    @node
+    async def quick(ctx: Context, items: Items) -> Log:
+        return Log(log=[await ctx.complete("quick", model="m")])
+
+    @node
+    async def slow(ctx: Context, items: Items) -> Log:
+        return Log(log=[await ctx.complete("slow", model="m")])
+
+    @node
+    def after(log: Log) -> Log:
+        return log
+
+    graph = Graph("race", Mapped, input=Items, output=Log).chain([quick, slow], after)
+    flow = graph.join(after, need=1).build()
+
+    async def main() -> None:
+        store = MemoryStore()
+        await flow.run(Items(), run_id="r", durable=store, client=Racing())
+        again = await flow.rerun("r", start="quick", run_id="f", durable=store, client=Racing())
+        assert again.result.usage["calls"] == 2
+        assert abs(again.difference.seconds) < 60
+        log = await store.load("f")
+        trace = build_trace(log.head, log.records, log.head.updated_at)
+        assert sorted(call.path for call in trace.paid_calls) == ["quick", "slow"]
+        assert sum(call.usd for call in trace.paid_calls) == pytest.approx(again.result.cost)
+        assert len({span.id for span in trace.spans}) == len(trace.spans)
+        assert trace.seconds == pytest.approx(again.result.seconds, abs=0.1)
+        rows = {row.path: (row.status, row.calls) for row in build_step_rows(log)[0]}
+        assert rows == {"quick": ("done", 1), "slow": ("cancelled", 1), "after": ("done", 0)}
+
+    run(main())

@@ -214,6 +214,9 @@ class SpanBuilder:
     def on_commit(self, body: Body) -> None:
         """End an activation that succeeded."""
         activation = self._activation(body, body.get("began"))
+        if activation.span.is_copy:
+            # A fork does not know the pauses of the old run; the commit says when it went on.
+            activation.span.began = max(activation.span.began, float(body.get("began") or 0.0))
         self._end(activation, body, "ok")
         if "route" in body:
             self._set_loop(body["path"], body["route"])
@@ -419,6 +422,12 @@ class SpanBuilder:
         if not last.is_copy:
             span.link, last.is_continued = (last.engagement, last.id), True
         activation.span, activation.attempt_began = span, 0.0
+        attempt = activation.attempt
+        if attempt is not None and last.is_copy and not span.is_copy:
+            # A fork counts attempts anew: this one is its own from here on, the calls before not.
+            attempt.parent, attempt.engagement = span.id, span.engagement
+            attempt.is_copy, attempt.began = False, 0.0
+            attempt.seconds, attempt.status = None, "running"
 
     # ---- questions at gates --------------------------------------------------------------------
     def _open_question(self, body: Body) -> Span:
@@ -569,6 +578,8 @@ class SpanBuilder:
         activation = self._by_id.get(shorten_activation_id(str(body["id"])))
         if activation is None or activation.span.seconds is None or activation.attempt is None:
             return None
+        if activation.span.is_copy and self.trace.seq >= self._copied_until:
+            return None  # a fork makes this call in an attempt of its own
         return activation if number <= activation.attempt.attempt else None
 
     def _show_announced(self, call: _AnnouncedCall, status: SpanStatus) -> list[Span]:

@@ -33,6 +33,7 @@ from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import RunHead, RunLog
 from graphorch.text import shorten_run_id
 from graphorch.trace.spans.builder import build_trace
+from graphorch.trace.spans.model import Span
 from graphorch.trace_context import shorten_activation_id
 
 _HEADINGS = ("STEP", "STATUS", "ATTEMPTS", "SECONDS", "CALLS", "TOKENS", "USD", "BOOKED")
@@ -177,6 +178,7 @@ def _add_spans(log: RunLog, rows: Sequence[StepRow]) -> None:
         if row is not None and span.is_activation:
             # The last one: what came before a pause of the run is over.
             row.began, row.ended = span.began, span.ended or 0.0
+            row.status = _find_status(row.status, span)
     for call in trace.paid_calls:
         row = by_activation.get(call.activation)
         if row is not None:
@@ -185,6 +187,13 @@ def _add_spans(log: RunLog, rows: Sequence[StepRow]) -> None:
             row.usd += call.usd
             row.unpriced += call.unpriced
             row.booked_usd += call.booked_usd
+
+
+def _find_status(status: str, span: Span) -> str:
+    """Return the status of an activation that no record ended: that of its span, once that has."""
+    if status not in ("running", "retrying") or span.status in ("ok", "running", "waiting"):
+        return status
+    return span.status
 
 
 def _list_questions(head: RunHead, rows: Sequence[StepRow]) -> list[dict[str, str]]:
