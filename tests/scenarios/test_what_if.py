@@ -652,3 +652,34 @@ def test_fork_pays_for_call_that_join_cancels() -> None:
         assert rows == {"quick": ("done", 1), "slow": ("cancelled", 1), "after": ("done", 0)}
 
     run(main())
+
+
+def test_cancelled_branch_ends_with_its_call() -> None:
+    """A branch that a join cancelled lasts as long as its call, also in a run that fails later."""
+
+    @node
+    async def quick(ctx: Context, items: Items) -> Log:
+        return Log(log=[await ctx.complete("quick", model="m")])
+
+    @node
+    async def slow(ctx: Context, items: Items) -> Log:
+        return Log(log=[await ctx.complete("slow", model="m")])
+
+    @node
+    async def after(log: Log) -> Log:
+        await asyncio.sleep(0.3)
+        raise OSError("down")
+
+    graph = Graph("race", Mapped, input=Items, output=Log).chain([quick, slow], after)
+    flow = graph.join(after, need=1).build()
+
+    async def main() -> None:
+        store = MemoryStore()
+        with pytest.raises(RunFailed):
+            await flow.run(Items(), run_id="r", durable=store, client=Racing())
+        log = await store.load("r")
+        rows = {row.path: row for row in build_step_rows(log)[0]}
+        assert (rows["slow"].status, rows["after"].status) == ("cancelled", "failed")
+        assert rows["slow"].ended < rows["after"].ended - 0.2
+
+    run(main())

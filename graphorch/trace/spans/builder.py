@@ -77,7 +77,8 @@ class _AnnouncedCall(NamedTuple):
 class _OpenActivation:
     """An activation: its last span, that of its attempt, and the tool calls in between.
 
-    `seen` is the time of its last record, and `spans` counts its spans.
+    `seen` is the time of its last record, and `spans` counts its spans. `is_cut`: that record is of
+    a model call that was cancelled.
     """
 
     span: Span
@@ -86,6 +87,7 @@ class _OpenActivation:
     seen: float = 0.0
     spans: int = 1
     calls: int = 0
+    is_cut: bool = False
     tools: dict[str, _PendingTool] = field(default_factory=dict[str, _PendingTool])
 
 
@@ -329,7 +331,8 @@ class SpanBuilder:
         span.server = str(body.get("server", ""))
         usage: Body = body["usage"] or {}
         error = str(body["error"])
-        span.status = "cancelled" if error == "cancelled" else "failed"
+        activation.is_cut = error == "cancelled"
+        span.status = "cancelled" if activation.is_cut else "failed"
         span.error, span.message = error, str(body["message"])
         span.model = str(body["model"])
         span.began = float(body["began"])
@@ -376,6 +379,7 @@ class SpanBuilder:
             if question is not None:
                 span.began = max(span.began, question.ended or 0.0)
         activation.seen = max(activation.seen, float(body.get("at") or 0.0))
+        activation.is_cut = False
         return activation
 
     def _open_span(self, path: str, activation: str, number: int) -> Span:
@@ -745,7 +749,7 @@ class SpanBuilder:
         is_final = self.trace.status in FINAL_STATUSES
         if span.kind == "ask" and span.status == "waiting" and not is_final:
             return
-        if self.trace.status in SUCCESS_STATUSES:
+        if self.trace.status in SUCCESS_STATUSES or activation.is_cut:
             # A join that needed others only has cancelled it earlier: at least it lasted so long.
             at = max(activation.seen, span.began)
         if span.kind == "flow":
