@@ -35,11 +35,12 @@ def _check_selector(route: RouteSpec, where: str) -> Iterator[Problem]:
         labels = [f'"{label}"' for label, _ in route.cases if type(label) is str] or ['"a"', '"b"']
         if route.otherwise is not None:
             labels.append("…")
+        listed = ", ".join(labels)
         yield Problem(
             "ROUTE_SELECTOR",
             where,
             what,
-            f"annotate it: def selector(…) -> Literal[{', '.join(labels)}], an Enum, or a set of these",
+            f"annotate it: def selector(…) -> Literal[{listed}], an Enum, or a set of these",
         )
 
 
