@@ -23,8 +23,9 @@ PARENT = "traceparent"
 STATE = "tracestate"
 """Names of headers, and of the tags that hold those of a run's caller."""
 
-_PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
-_STATE = re.compile(r"[ -~]{1,512}")
+# compiled when they are first needed: most runs have no caller with a trace
+_PARENT = r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+_STATE = r"[ -~]{1,512}"
 _FLAGS = 0x03  # sampled, and random trace id
 _LONGEST_TAG = 200  # characters
 
@@ -39,7 +40,7 @@ class RemoteParent(NamedTuple):
 
 def parse_parent(value: str) -> RemoteParent | None:
     """Return what a `traceparent` says; None if it is not valid."""
-    match = _PARENT.fullmatch(value.strip().lower())
+    match = re.fullmatch(_PARENT, value.strip().lower())
     if match is None:
         return None
     version, trace_id, span_id, flags, rest = match.groups()
@@ -57,7 +58,7 @@ def shorten_state(value: str) -> str:
     Whole entries are left out at the end, as the specification says.
     """
     value = value.strip()
-    if _STATE.fullmatch(value) is None:
+    if re.fullmatch(_STATE, value) is None:
         return ""
     entries = [entry.strip() for entry in value.split(",") if entry.strip()]
     while entries and len(",".join(entries)) > _LONGEST_TAG:

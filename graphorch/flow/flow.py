@@ -17,7 +17,6 @@ from graphorch.flow.foreign_names import FLOW_NAMES, refuse_name
 from graphorch.graph.node import Ask
 from graphorch.graph.plan import Plan
 from graphorch.graph.wrong_calls import shows_right_call
-from graphorch.render.networkx import to_networkx
 from graphorch.runs.background_loop import background_loop
 from graphorch.runs.manager import RunManager
 from graphorch.runs.options import ForkOptions, RunOptions, check_options
@@ -291,6 +290,8 @@ class Flow(Generic[In, Out, State]):
 
     def to_networkx(self) -> networkx.MultiDiGraph[str]:
         """Return the topology as a networkx graph, for your own analyses."""
+        from graphorch.render.networkx import to_networkx
+
         return to_networkx(self.plan)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:

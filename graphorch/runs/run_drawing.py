@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graphorch.engine.report import RunReport
@@ -12,11 +11,13 @@ if TYPE_CHECKING:
     from graphorch.render.svg.theme import Theme
 
 
-@dataclass(frozen=True, slots=True)
 class RunDrawing:
     """The flow of a run with what the run did on it, however it ended."""
 
-    report: RunReport
+    __slots__ = ("report",)
+
+    def __init__(self, report: RunReport) -> None:
+        self.report = report
 
     def svg(
         self,

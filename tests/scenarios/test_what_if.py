@@ -484,7 +484,7 @@ def test_rerun_takes_all_slices_of_node() -> None:
     assert again.difference.fields == {"hidden": ("a", "b"), "name": ("ann", "bob")}
 
 
-# ---- what failed on the way, and was survived -----------------------------------------------------
+# ---- what failed on the way, and was survived ----------------------------------------------------
 class Items(BaseModel):
     items: list[int] = [0, 1, 2, 3]
 
@@ -560,7 +560,7 @@ def mapping(
 def test_rerun_keeps_survived_failures(
     start: str, skips: bool, expected: list[int], concurrency: int, is_nested: bool
 ) -> None:
-    """An item that failed and was left out, or was handled, fails no second time beside a change."""
+    """An item that failed and was left out, or was handled, fails once, also beside a change."""
     flow, ran = mapping(concurrency, skips=skips, is_nested=is_nested)
 
     async def main() -> None:

@@ -16,7 +16,7 @@ from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.edges import START_INDEX, Edge
 from graphorch.graph.plan import Plan
 from graphorch.statuses import HALTED_STATUSES
-from graphorch.text import format_cost, format_error, join_limited
+from graphorch.text import format_cost, format_error, join_limited, plural
 from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.spans.model import Span, Trace, strip_index
 from graphorch.trace.spans.redaction import Redaction
@@ -399,7 +399,7 @@ def _list_costs(calls: Sequence[Span]) -> list[str]:
         unpriced = sum(span.unpriced for span in calls)
         booked = sum(span.booked_usd for span in calls)
         cost = format_cost(sum(span.usd for span in calls), unpriced, 6, booked)
-        lines.append(f"{cost} in all")
+        lines.append(f"in all: {cost}")
     return lines
 
 
@@ -411,11 +411,11 @@ def _describe_cost(span: Span) -> str:
     tokens = f"{span.input_tokens} + {span.output_tokens} tokens"
     cached = f", {span.cached_tokens} of them cached" if span.cached_tokens else ""
     extras = [
-        f"{count} {what}"
-        for count, what in (
-            (span.retries, "retries"),
-            (span.fallbacks, "fallbacks"),
-            (span.hedges, "hedges"),
+        plural(count, *words)
+        for count, *words in (
+            (span.retries, "retry", "retries"),
+            (span.fallbacks, "fallback"),
+            (span.hedges, "hedge"),
         )
         if count
     ]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from graphorch.text import format_cost, truncate_counted
+from graphorch.text import format_cost, plural, truncate_counted
 from graphorch.trace.conversation.turns import Turn, TurnKind
 from graphorch.trace.spans.model import Trace, sum_calls
 
@@ -56,7 +56,7 @@ def format_headline(trace: Trace) -> str:
     cost = format_cost(sums["usd"], sums["unpriced"], 6, sums["booked_usd"])
     return (
         f"run {trace.run_id} of '{trace.flow}': {trace.status}{reason}, {seconds}, "
-        f"{sums['calls']} model calls, {tokens:,} tokens, {cost}"
+        f"{plural(sums['calls'], 'model call')}, {tokens:,} tokens, {cost}"
     )
 
 
