@@ -6,6 +6,7 @@ own: the tokens that were consumed, the edges that were taken, the live position
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -245,7 +246,7 @@ def explain_run(
         reasons.did.append(redaction.text(f"survived: {failure}"))
 
     calls = trace.paid_calls
-    reasons.cost = _list_costs(calls)
+    reasons.cost = _list_costs_by_node(calls)
     if trace.budget:
         share = sum(call.booked_usd for call in calls) / trace.budget
         reasons.cost.append(f"{share:.0%} of its budget of ${trace.budget:g} is booked")
@@ -391,16 +392,40 @@ def _explain_model(turn: Turn) -> list[str]:
 
 
 def _list_costs(calls: Sequence[Span]) -> list[str]:
-    """Return the cost of each call, and the sum of several."""
-    lines = [_describe_cost(span) for span in calls[:_MOST]]
-    if len(calls) > _MOST:
-        lines.append(f"and {len(calls) - _MOST} more calls")
-    if len(calls) > 1:
-        unpriced = sum(span.unpriced for span in calls)
-        booked = sum(span.booked_usd for span in calls)
-        cost = format_cost(sum(span.usd for span in calls), unpriced, 6, booked)
-        lines.append(f"in all: {cost}")
-    return lines
+    """Return the cost of each call, equal ones on one line, and the sum of several."""
+    counts = Counter(map(_describe_cost, calls))
+    lines = [f"{count} × {text}" if count > 1 else text for text, count in counts.items()]
+    return [*_limit_lines(lines), *_sum_costs(calls)]
+
+
+def _list_costs_by_node(calls: Sequence[Span]) -> list[str]:
+    """Return the cost of the calls of each node, all items of a map together, and their sum."""
+    by_path: dict[str, list[Span]] = {}
+    for span in calls:
+        by_path.setdefault(span.step, []).append(span)
+    lines = [
+        f"{path}: {plural(len(spans), 'call')}, {_describe_sum(spans)}"
+        for path, spans in by_path.items()
+    ]
+    return [*_limit_lines(lines), *_sum_costs(calls)]
+
+
+def _limit_lines(lines: Sequence[str]) -> list[str]:
+    hidden = len(lines) - _MOST
+    return [*lines[:_MOST], f"and {hidden} more lines"] if hidden > 0 else list(lines)
+
+
+def _sum_costs(calls: Sequence[Span]) -> list[str]:
+    return [f"in all: {_describe_sum(calls)}"] if len(calls) > 1 else []
+
+
+def _describe_sum(calls: Sequence[Span]) -> str:
+    """Return what calls cost together, and their tokens."""
+    unpriced = sum(span.unpriced for span in calls)
+    booked = sum(span.booked_usd for span in calls)
+    cost = format_cost(sum(span.usd for span in calls), unpriced, 6, booked)
+    inputs = sum(span.input_tokens for span in calls)
+    return f"{cost}, {inputs:,} + {sum(span.output_tokens for span in calls):,} tokens"
 
 
 def _describe_cost(span: Span) -> str:

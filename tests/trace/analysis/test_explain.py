@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
 import pytest
+from pydantic import BaseModel
 
+from graphorch import Context, Graph, add, node
 from graphorch.errors import InputError
 from graphorch.journal.memory import MemoryStore
 from graphorch.trace.analysis.critical_path import (
@@ -20,7 +23,7 @@ from graphorch.trace.analysis.explain import (
 )
 from graphorch.trace.spans.redaction import Redaction
 from tests.scenarios.flows import FLOWS, Ledger, State, to_the_end
-from tests.trace.flows import shop
+from tests.trace.flows import Model, shop
 from tests.trace.running import conversation, ran, rebuild_run
 
 PLAIN = Redaction(values=())
@@ -77,6 +80,59 @@ def test_model_and_cost_have_reasons() -> None:
     assert explained.cost == [
         "openai/gpt-5: $0.012500 (reported by the endpoint) for 100 + 20 tokens, 10 of them cached"
     ]
+
+
+class Item(BaseModel):
+    item: str = ""
+
+
+class Notes(BaseModel):
+    notes: Annotated[list[str], add] = []
+
+
+class Work(Item, Notes): ...
+
+
+@node
+async def ask_twice(ctx: Context, item: Item) -> Notes:
+    for _ in range(2):
+        await ctx.complete("how deep?", model="m")
+    return Notes(notes=[item.item])
+
+
+def list_items(item: Item) -> list[Item]:
+    return [Item(item=str(number)) for number in range(6)]
+
+
+def test_equal_costs_are_one_line() -> None:
+    """Twelve calls that cost the same are one line of their node, and not twelve."""
+
+    async def main() -> tuple[Reasons, Reasons]:
+        graph = Graph("many", Work, input=Item, output=Notes)
+        graph.chain(graph.map("each", ask_twice, over=list_items, gather=join, max_items=9))
+        flow, store = graph.build(), MemoryStore()
+        await flow.run(Item(), run_id="one", durable=store, client=Model())
+        run, talk = await rebuild_run(store, flow), await conversation(store)
+        first = find_activations(run, "each[0]/ask_twice")[0]
+        return (
+            explain_run(run, talk.trace, PLAIN),
+            explain_activation(first, talk.trace, talk.turns, PLAIN),
+        )
+
+    whole, first = asyncio.run(main())
+    tokens = "1,200 + 240 tokens"
+    assert whole.cost == [
+        f"each/ask_twice: 12 calls, $0.150000, {tokens}",
+        f"in all: $0.150000, {tokens}",
+    ]
+    assert first.cost == [
+        "2 × m: $0.012500 (reported by the endpoint) for 100 + 20 tokens, 10 of them cached",
+        "in all: $0.025000, 200 + 40 tokens",
+    ]
+
+
+def join(results: list[Notes]) -> Notes:
+    return Notes(notes=[note for result in results for note in result.notes])
 
 
 def test_unknown_node_is_explained() -> None:
