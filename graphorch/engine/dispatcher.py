@@ -26,7 +26,6 @@ from graphorch.core.tree import Activation, Status
 from graphorch.engine import human_input
 from graphorch.engine.attempts.attempt import AttemptRunner
 from graphorch.engine.attempts.run_task import RunTask
-from graphorch.engine.events import Cancelled
 from graphorch.engine.invocation import binding
 from graphorch.engine.run_services import RunServices
 from graphorch.errors import Unstorable, as_failure
@@ -172,4 +171,6 @@ class Dispatcher:
             if task.current is activation:
                 task.stop_node()
         if self._services.is_watched:
+            from graphorch.engine.events import Cancelled
+
             self._services.publish(Cancelled(activation.path, activation.step.name, reason))

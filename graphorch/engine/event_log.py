@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from graphorch.core.events import Event
 from graphorch.core.run import Run
 from graphorch.core.state import append_to
-from graphorch.engine.events import Ended, RunEvent
 from graphorch.engine.lease_heartbeat import LeaseHeartbeat
 from graphorch.engine.observers import Observers, to_run_event
 
 if TYPE_CHECKING:
+    from graphorch.engine.events import RunEvent
     from graphorch.engine.run_journal import RunJournal
 
 
@@ -68,6 +68,8 @@ class EventLog:
     def publish_end(self, run: Run, at: float) -> None:
         """Hand the last event of a run to the observers."""
         if self.observers is not None:
+            from graphorch.engine.events import Ended
+
             self.publish(Ended(run.status, run.reason, run.run_id, at))
 
     def start_heartbeat(self, group: asyncio.TaskGroup) -> None:

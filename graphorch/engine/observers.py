@@ -6,7 +6,7 @@ import asyncio
 import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from graphorch.callables import discard, is_unfinished
 from graphorch.core.events import (
@@ -19,10 +19,12 @@ from graphorch.core.events import (
     ScopeEntered,
 )
 from graphorch.core.tree import Activation
-from graphorch.engine import events
-from graphorch.engine.events import Observer, RunEvent, TextDelta
 from graphorch.errors import as_failure
 from graphorch.text import format_error
+
+if TYPE_CHECKING:
+    from graphorch.engine import events
+    from graphorch.engine.events import Observer, RunEvent
 
 
 class Observers:
@@ -62,6 +64,8 @@ def to_run_event(event: Event) -> RunEvent | None:
 
     The success of a node that routes is not announced before its route is known.
     """
+    from graphorch.engine import events
+
     match event:
         case NodeSucceeded(activation) if not activation.step.decides:
             return build_committed(activation)
@@ -81,6 +85,8 @@ def to_run_event(event: Event) -> RunEvent | None:
 
 def build_committed(activation: Activation) -> events.Committed:
     """Return the event of a result that counts from now on, with copies of what it wrote."""
+    from graphorch.engine import events
+
     plan = activation.scope.plan
     fields, steps = plan.schema.fields, plan.steps
     written = activation.update or {}
@@ -95,6 +101,8 @@ def build_committed(activation: Activation) -> events.Committed:
 
 
 def _build_failed(event: NodeFailed) -> events.Failed:
+    from graphorch.engine import events
+
     activation, failure = event.activation, event.failure
     return events.Failed(
         path=activation.path,
@@ -126,6 +134,8 @@ class EventQueue:
 
     def put(self, event: RunEvent) -> None:
         """Add an event."""
+        from graphorch.engine.events import TextDelta
+
         last = self._events[-1] if self._events else None
         if isinstance(event, TextDelta) and isinstance(last, TextDelta) and last.path == event.path:
             self._events[-1] = TextDelta(last.path, last.node, last.text + event.text)

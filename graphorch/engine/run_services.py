@@ -14,7 +14,6 @@ from graphorch.core.run import Run
 from graphorch.core.tree import Activation
 from graphorch.engine.calls.node_budgets import NodeBudgets
 from graphorch.engine.event_log import EventLog
-from graphorch.engine.events import RunEvent
 from graphorch.engine.report import RunReport
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError
@@ -22,6 +21,7 @@ from graphorch.trace_context import TraceContext, open_context
 
 if TYPE_CHECKING:
     from graphorch.engine.calls.kept_answers import KeptAnswers
+    from graphorch.engine.events import RunEvent
     from graphorch.models.budgets.budget import Account
 
 

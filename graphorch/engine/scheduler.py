@@ -40,7 +40,6 @@ from graphorch.engine import human_input
 from graphorch.engine.attempts.attempt import AttemptRunner, Gate
 from graphorch.engine.dispatcher import Dispatcher
 from graphorch.engine.event_log import EventLog
-from graphorch.engine.events import Observer
 from graphorch.engine.observers import Observers
 from graphorch.engine.report import RunReport
 from graphorch.engine.run_services import RunServices
@@ -52,6 +51,7 @@ from graphorch.statuses import RunStatus
 from graphorch.text import clean
 
 if TYPE_CHECKING:
+    from graphorch.engine.events import Observer
     from graphorch.engine.replay import ReplayedRun
     from graphorch.engine.run_journal import RunJournal
     from graphorch.journal.record_kinds import RulesBody

@@ -17,7 +17,6 @@ from graphorch.core.tree import Activation, Status
 from graphorch.engine.attempts.attempt import AttemptRunner
 from graphorch.engine.attempts.run_task import RunTask
 from graphorch.engine.dispatcher import Dispatcher
-from graphorch.engine.events import Started
 from graphorch.engine.invocation import binding
 from graphorch.engine.observers import build_committed
 from graphorch.engine.run_services import RunServices
@@ -145,6 +144,8 @@ class TaskPool:
                 else:
                     activation.started_at = activation.started_at or epoch + time()
                     if observers is not None:
+                        from graphorch.engine.events import Started
+
                         observers.notify(
                             Started(activation.path, step.name, activation.attempt, epoch + time())
                         )

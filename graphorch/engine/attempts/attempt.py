@@ -28,7 +28,6 @@ from graphorch.core.tree import Activation, Status
 from graphorch.engine import human_input, node_cache
 from graphorch.engine.attempts.context import NodeContext
 from graphorch.engine.attempts.run_task import RunTask
-from graphorch.engine.events import Started
 from graphorch.engine.invocation import binding
 from graphorch.engine.invocation.invoker import NodeInvoker
 from graphorch.engine.report import tell_failure
@@ -130,6 +129,8 @@ class AttemptRunner:
             headers = services.trace.for_attempt(activation.id, activation.attempt)
             trace_context.enter(headers)
         if services.is_watched:
+            from graphorch.engine.events import Started
+
             started = Started(activation.path, step.name, activation.attempt, services.now())
             services.publish(started)
         try:

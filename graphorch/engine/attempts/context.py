@@ -12,7 +12,6 @@ from pydantic import BaseModel
 
 from graphorch.core.tree import Activation
 from graphorch.engine.attempts.missing_branches import find_missing_branches
-from graphorch.engine.events import Emitted, TextDelta
 from graphorch.engine.prompt_log import clean
 
 if TYPE_CHECKING:
@@ -162,6 +161,8 @@ class NodeContext:
 
     def emit(self, event: BaseModel) -> None:
         """Send a copy of an event to the observers of the run."""
+        from graphorch.engine.events import Emitted
+
         copy = event.model_copy(deep=True)
         self._services.publish(Emitted(self._activation.path, self._activation.step.name, copy))
 
@@ -170,6 +171,8 @@ class NodeContext:
         self._services.report.add_note(self._activation, clean(" ".join(text.split()), 500))
 
     def _on_text(self, text: str) -> None:
+        from graphorch.engine.events import TextDelta
+
         self._services.publish(TextDelta(self._activation.path, self._activation.step.name, text))
 
 

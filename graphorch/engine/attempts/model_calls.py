@@ -18,13 +18,13 @@ from graphorch.core.run import Run
 from graphorch.core.tree import Activation
 from graphorch.engine.calls.kept_answers import AttemptCalls, compute_key
 from graphorch.engine.calls.sent_requests import report_requests
-from graphorch.engine.events import ModelCalled
 from graphorch.engine.prompt_log import CallDescription, PromptLog
 from graphorch.engine.report import CallReport
 from graphorch.errors import ModelError, Unstorable
 from graphorch.text import explain_error, format_error
 
 if TYPE_CHECKING:
+    from graphorch.engine.events import ModelCalled
     from graphorch.engine.run_services import RunServices
     from graphorch.models.budgets.charge import Charge, SentRequest
     from graphorch.models.client import ModelClient, OnText
@@ -178,6 +178,8 @@ def _build_answer_error(error: Unstorable, response: Response) -> ModelError:
 
 
 def _build_answered_call(activation: Activation, response: Response, charge: Charge) -> ModelCalled:
+    from graphorch.engine.events import ModelCalled
+
     return ModelCalled(
         activation.path,
         activation.step.name,
@@ -194,6 +196,8 @@ def _build_answered_call(activation: Activation, response: Response, charge: Cha
 def _build_failed_call(
     activation: Activation, request: Request, charge: Charge, seconds: float, error: BaseException
 ) -> ModelCalled:
+    from graphorch.engine.events import ModelCalled
+
     return ModelCalled(
         activation.path,
         activation.step.name,
