@@ -271,7 +271,7 @@ async def copy_run(log: Any, store: Any, last: int) -> None:
 
     head = log.head
     await store.create(NewRun(head.run_id, head.flow, head.fingerprint, head.format))
-    lease = await store.claim(head.run_id, "other", ttl=0.001)
+    lease = await store.claim(head.run_id, "other", ttl=60)
     await store.append(lease, [r for r in log.records if r.seq <= last], expected_last_seq=0)
     await store.release(lease)
 

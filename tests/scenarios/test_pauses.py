@@ -413,7 +413,7 @@ async def copy_run(source: Store, target: Store, records: Sequence[Record]) -> N
     head = (await source.load("one")).head
     run = NewRun(head.run_id, head.flow, head.fingerprint, head.format)
     await target.create(run)
-    lease = await target.claim("one", "gone", ttl=0.001)
+    lease = await target.claim("one", "gone", ttl=60)
     await target.append(lease, records, expected_last_seq=0)
     await target.release(lease)
 
