@@ -378,7 +378,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(set(known))
     if not names:
         return "There are none."
-    # The very name is no help: what is wrong is something else about it.
+    # A name that is known already is no hint: something else about it is wrong.
     close = "" if name in names else find_closest(name, names)
     hint = f"Did you mean '{close}'? " if close else ""
     listed = ", ".join(names[:_LISTED])

@@ -174,11 +174,7 @@ def report_interrupt(
     `failure` is how the run ended; None if it was left at once, without an end.
     """
     total = progress.total
-    paths = [
-        row.path if row.visits or row.items is None else f"{row.path} ({count_items(row.items)})"
-        for row in list(progress.rows.values())
-        if row.visits or (row.items is not None and row.items.ended)
-    ]
+    paths = _list_done(progress)
     usage = f"; {format_usage(total)}" if total.calls else ""
     print_status(
         f"interrupted after {format_seconds(progress.seconds)}: "
@@ -201,6 +197,17 @@ def report_interrupt(
     if request.journal is not None:
         command = request.format_command("resume", shorten_run_id(run_id))
         print_status(f"what was done is kept; resume with: {command}")
+
+
+def _list_done(progress: Progress) -> list[str]:
+    """Return the paths of what is done, and of maps under way how many of their items are."""
+    done: list[str] = []
+    for row in list(progress.rows.values()):
+        if row.visits:
+            done.append(row.path)
+        elif row.items is not None and row.items.ended:
+            done.append(f"{row.path} ({count_items(row.items)})")
+    return done
 
 
 # ---- for programs --------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def align_columns(
     Columns are aligned to the left, those of `numeric` to the right. All rows have equally many
     cells. `width` is that of the terminal on standard output by default. Where the table is wider,
     cells are wrapped between words, and columns that do not fit even so follow below, after the
-    first column once more. What is no terminal has no width.
+    first column once more. Files and pipes have no width.
     """
     width = width or find_width()
     if width is None or not rows:
@@ -52,11 +52,12 @@ def _split(
         size if column in numeric or column == 0 else min(size, _NARROWEST)
         for column, size in enumerate(_measure(rows))
     ]
-    part, used = [0], min(least[0], max(_NARROWEST, width // 3))
+    first = min(least[0], max(_NARROWEST, width // 3))  # wrapped if it is wider than a third
+    part, used = [0], first
     for column, size in enumerate(least[1:], 1):
         if used + _GAP + size > width and len(part) > 1:
             yield part
-            part, used = [0], min(least[0], max(_NARROWEST, width // 3))
+            part, used = [0], first
         part.append(column)
         used += _GAP + size
     yield part

@@ -1,6 +1,7 @@
 """Typed events for observers of a run, in the order in which things happened.
 
-They are made only if a run has observers. `path` is where in the run (`team/research`,
+They are made only if a run has observers, and the engine loads this module only then, which
+keeps the import of graphorch fast. `path` is where in the run (`team/research`,
 `workers[3]/dig`), `node` its last part, and `at` the time in seconds since the epoch. Values in
 events are copies: what an observer does to them does not reach the run.
 """

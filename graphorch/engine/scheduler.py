@@ -351,7 +351,7 @@ class Scheduler:
         if self.report.ended:
             self.report.take_up(self._services.now())
         elif self.run.started:
-            # A fork, which lasts from here on.
+            # A fork begins only now, whatever it took over from the old run.
             self.report.began = self._services.now()
             begin_anew(self.run.unfinished(), self.report.began)
         if self.journal is not None or self._services.settings.tags:

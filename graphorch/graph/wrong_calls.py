@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from graphorch.errors import WrongCall, did_you_mean
+from graphorch.text import plural
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,8 +48,9 @@ def _describe(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, 
         parameter.kind is parameter.VAR_POSITIONAL for parameter in known
     ):
         count = len(by_position)
-        noun = "argument" if count == 1 else "arguments"
-        takes = f"takes {count} {noun} by position" if count else "takes its arguments by name"
+        takes = "takes its arguments by name"
+        if count:
+            takes = f"takes {plural(count, 'argument')} by position"
         return f"{takes}, got {len(args)}"
 
     names = [parameter.name for parameter in known]

@@ -240,7 +240,7 @@ def erase(tables: Tables, run_id: str, key: ChainKey | None, now: float) -> None
 
 
 def prune(tables: Tables, pruning: Pruning, limit: int) -> int:
-    """Delete at most `limit` of the runs of a pruning, and return how many it were."""
+    """Delete at most `limit` of the runs of a pruning, and return how many were deleted."""
     return tables.drop_finished(pruning, limit)
 
 

@@ -140,7 +140,7 @@ class Tables(Protocol):
         ...
 
     def drop_finished(self, pruning: Pruning, limit: int) -> int:
-        """Delete at most `limit` of the runs of a pruning, and return how many it were."""
+        """Delete at most `limit` of the runs of a pruning, and return how many were deleted."""
         ...
 
     def list_refused(self, pruning: Pruning) -> Sequence[str]:

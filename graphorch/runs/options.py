@@ -97,7 +97,7 @@ def build_settings(
         open_node = partial(open_node, on_alert=on_alert)
     return RunSettings(
         client=client,
-        own_client=options["client"] if "client" in options else None,  # noqa: SIM401  no call
+        own_client=options["client"] if "client" in options else None,  # noqa: SIM401  every call counts here
         run_id=options.get("run_id") or os.urandom(16).hex(),
         limits=options.get("limits") or _NO_LIMITS,
         account=open_account(plan.name, budget := options.get("budget"), tags),

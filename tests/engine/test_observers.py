@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import pytest
 from pydantic import BaseModel
 
-from graphorch import Graph, node
-from graphorch.engine.events import Cancelled, RunEvent, TextDelta
+from graphorch import Flow, Graph, RunFailed, add, node
+from graphorch.engine.events import Cancelled, Expanded, RunEvent, TextDelta
 from graphorch.engine.observers import EventQueue
+from graphorch.journal.memory import MemoryStore
 from graphorch.testing.virtual_clock import run_virtual
 
 FULL = 256
@@ -162,3 +163,71 @@ def test_first_event_is_read_at_once() -> None:
             return len(ran)
 
     assert run_virtual(main()) <= 1
+
+
+# ---- maps ----------------------------------------------------------------------------------------
+class Numbers(BaseModel):
+    numbers: list[int] = []
+
+
+class Total(BaseModel):
+    total: Annotated[int, add] = 0
+
+
+class Sums(Count, Numbers, Total): ...
+
+
+def build_map(broken: list[int]) -> Flow[Numbers, Total]:
+    """Return a flow with a sub-flow around a map; items that are in `broken` fail."""
+
+    @node
+    async def work(count: Count) -> Total:
+        if count.n in broken:
+            raise ValueError("broken")
+        return Total(total=count.n)
+
+    def list_counts(numbers: Numbers) -> list[Count]:
+        return [Count(n=n) for n in numbers.numbers]
+
+    def sum_up(totals: list[Total]) -> Total:
+        return Total(total=sum(total.total for total in totals))
+
+    inner = Graph("inner", Sums, input=Numbers, output=Total)
+    inner.chain(inner.map("each", work, over=list_counts, gather=sum_up, max_items=9))
+    outer = Graph("outer", Sums, input=Numbers, output=Total)
+    team = outer.sub("team", inner.build(), enter=give_numbers, leave=take_total)
+    return outer.chain(team).build()
+
+
+def give_numbers(numbers: Numbers) -> Numbers:
+    return numbers
+
+
+def take_total(total: Total) -> Total:
+    return total
+
+
+@pytest.mark.parametrize("numbers", [[], [1], [1, 2, 3]], ids=len)
+def test_map_says_how_many_items_it_has(numbers: list[int]) -> None:
+    """A map is expanded once, also without items and inside of a sub-flow, which is not."""
+    seen: list[RunEvent] = []
+    build_map([]).run_sync(Numbers(numbers=numbers), watch=[seen.append])
+    expanded = [(e.path, e.items) for e in seen if isinstance(e, Expanded)]
+    assert expanded == [("team/each", len(numbers))]
+
+
+def test_map_that_is_resumed_is_not_expanded_again() -> None:
+    """A resume and a replay go on inside of the map: that it has items is no news of theirs."""
+
+    async def main() -> list[RunEvent]:
+        broken, store, seen = [2], MemoryStore(), list[RunEvent]()
+        flow = build_map(broken)
+        with pytest.raises(RunFailed):
+            await flow.run(Numbers(numbers=[1, 2]), run_id="r", durable=store)
+        broken.clear()
+        result = await flow.resume("r", durable=store, watch=[seen.append])
+        assert result.output.total == 3
+        return seen
+
+    seen = asyncio.run(main())
+    assert not [event for event in seen if isinstance(event, Expanded)]

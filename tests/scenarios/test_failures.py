@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from graphorch import BudgetExceeded, Failure, Flow, Graph, Missing, Retry, RunFailed, node
 from graphorch.text import LONGEST_ERROR
+from tests.scenarios.crashed_copies import copy_run
 
 
 class Count(BaseModel):
@@ -258,22 +259,12 @@ def test_reason_of_missing_item_survives_crash(tmp_path: Path) -> None:
         log = await store.load("r")
         last = next(record.seq for record in log.records if record.kind == "failed")
         cut = MemoryStore()
-        await copy_run(log, cut, last)
+        await copy_run(log.head, [r for r in log.records if r.seq <= last], cut)
         return live, (await flow.resume("r", durable=cut)).output.log
 
     live, resumed = asyncio.run(run())
     assert resumed == live
     assert "(12,345 more characters)" in live
-
-
-async def copy_run(log: Any, store: Any, last: int) -> None:
-    from graphorch.journal.records import NewRun
-
-    head = log.head
-    await store.create(NewRun(head.run_id, head.flow, head.fingerprint, head.format))
-    lease = await store.claim(head.run_id, "other", ttl=60)
-    await store.append(lease, [r for r in log.records if r.seq <= last], expected_last_seq=0)
-    await store.release(lease)
 
 
 @node(isolation="process")

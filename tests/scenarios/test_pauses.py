@@ -29,6 +29,7 @@ from graphorch.trace.spans.index import SpanIndex
 from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace.spans.sampling import Sampling
+from tests.scenarios.crashed_copies import copy_run
 
 DAY = 86_400.0
 BASE = 1.7e9
@@ -389,7 +390,7 @@ def test_crashed_engagement_ends_at_last_sign() -> None:
         await asyncio.sleep(4.0)
         log = await store.load("one")
         crashed = MemoryStore(clock=now)
-        await copy_run(store, crashed, log.records)
+        await copy_run(log.head, log.records, crashed)
         await lost
         sink = Sent()
         await asyncio.sleep(DAY)
@@ -404,18 +405,6 @@ def test_crashed_engagement_ends_at_last_sign() -> None:
         assert {("run", "lost"), ("node", "lost"), ("run", "ok"), ("node", "ok")} <= sent
 
     run_virtual(main())
-
-
-async def copy_run(source: Store, target: Store, records: Sequence[Record]) -> None:
-    """Write records to another store, as a process leaves them that is killed."""
-    from graphorch.journal.records import NewRun
-
-    head = (await source.load("one")).head
-    run = NewRun(head.run_id, head.flow, head.fingerprint, head.format)
-    await target.create(run)
-    lease = await target.claim("one", "gone", ttl=60)
-    await target.append(lease, records, expected_last_seq=0)
-    await target.release(lease)
 
 
 def test_map_continues_inside_of_new_span() -> None:

@@ -258,7 +258,7 @@ def _describe(graph: CheckedGraph, use: Use, pair: Pair) -> Problem:
         f"write it on that path too ({graph.named(writers)} may write it), or give it a "
         f"default{optional}"
     )
-    # what may write any field is sure to write none, so that it counts on no path
+    # a node without annotations may write any field, but none for sure: it counts on no path
     fix = graph.ask_for_annotations(writers) or fix
     return Problem("UNASSIGNED", use.where, what, fix)
 

@@ -19,7 +19,7 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
             "this is not a name for a graph",
             f"use one line of 1 to {LONGEST_NAME} visible characters: Graph('team', …)",
         )
-    # Without any node because none was one, there is no second problem.
+    # Where everything that was connected is no node, that problem says it all.
     if not graph.nodes and all(problem.code != "NOT_A_NODE" for problem in spec.problems):
         yield Problem(
             "EMPTY_GRAPH",

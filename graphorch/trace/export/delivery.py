@@ -92,7 +92,7 @@ class Delivery:
         self.count.waiting = len(self._queue)
 
     def replace(self, items: Sequence[Item]) -> None:
-        """Let these items wait instead of those that do, which they make up for."""
+        """Let these items wait in place of all that wait now, whose content they contain."""
         if self.count.is_off:
             self.count.dropped += len(items)
             return

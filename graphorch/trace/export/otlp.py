@@ -208,7 +208,7 @@ def read_answer(signal: Signal, body: bytes, kind: str) -> tuple[int, str]:
         answer = _decode_answer(signal, body, kind)
         partial: Json = answer.get("partialSuccess") or {}
         return max(0, int(partial.get(_REJECTED[signal], 0))), str(partial.get("errorMessage", ""))
-    # Whatever a receiver makes up must not lose what it took.
+    # An answer that cannot be read does not turn what was taken into a loss.
     except (ValueError, TypeError, AttributeError):
         return 0, ""
 
