@@ -126,16 +126,13 @@ class Topology:
 
         With `backwards`, paths lead to `start` instead. A path may not enter `without`.
         """
-        reachable: set[int] = set()
-        pending = list(start)
+        reachable = set(start)
+        pending = list(reachable)
+        edges = self.entering if backwards else self.leaving
         while pending:
-            node = pending.pop()
-            if node in reachable:
-                continue
-            reachable.add(node)
-            if backwards:
-                neighbors = [edge.source for edge in self.entering[node]]
-            else:
-                neighbors = [edge.target for edge in self.leaving[node]]
-            pending.extend(neighbor for neighbor in neighbors if neighbor != without)
+            for edge in edges[pending.pop()]:
+                neighbor = edge.source if backwards else edge.target
+                if neighbor not in reachable and neighbor != without:
+                    reachable.add(neighbor)
+                    pending.append(neighbor)
         return reachable
