@@ -106,6 +106,17 @@ def compile_worker(spec: MapSpec) -> Plan:
     return plan
 
 
+def compile_tool(node: Node[Any], name: str, sub: SubSpec | None = None) -> Plan:
+    """Return the plan of one call of a tool: its only step, under a name, runs a node or a flow."""
+    from graphorch.graph.payloads import ToolArguments, ToolOutcome, ToolState
+
+    subs = {} if sub is None else {name: sub}
+    graph = GraphSpec(
+        name, ToolState, ToolArguments, ToolOutcome, nodes={name: node.named(name)}, subs=subs
+    )
+    return compile_plan(graph, build_topology(graph), {})
+
+
 # ---- steps ---------------------------------------------------------------------------------------
 class _StepCompiler:
     """Makes the steps of one plan."""

@@ -46,7 +46,7 @@ X = TypeVar("X", bound=BaseModel)
 R = TypeVar("R")
 Slice = TypeVar("Slice", contravariant=True)
 Needs = TypeVar("Needs", covariant=True)
-NodeKind = Literal["node", "agent", "map", "sub", "ask", "start", "end"]
+NodeKind = Literal["node", "agent", "map", "sub", "ask", "tool", "start", "end"]
 
 
 class Reads(Generic[Slice]):
@@ -117,6 +117,7 @@ class Node(NotCalled, Generic[Needs]):
         )
         return (
             self.signature.is_async
+            and self.kind != "tool"  # its call may have to ask a person
             and options.effect != "once"
             and all(gate is None for gate in care)
         )

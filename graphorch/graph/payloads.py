@@ -1,9 +1,9 @@
-"""Failures as the user's functions read them: handlers of `on_error` edges and `gather` of maps."""
+"""Values of functions beside the state: failures for handlers and `gather`, and calls of tools."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -29,3 +29,25 @@ class Missing:
 
     index: int
     reason: str
+
+
+class ToolArguments(BaseModel):
+    """What a tool is called with, by name, as plain JSON that fits its parameters."""
+
+    arguments: dict[str, Any]
+
+
+class ToolOutcome(BaseModel):
+    """What a model reads after it called a tool.
+
+    `outcome` is "ok" for what the tool returned, "failed" for an error that the model is told,
+    "refused" for a call that a person did not approve, and "answered" for a text that a person gave
+    instead of calling the tool.
+    """
+
+    outcome: Literal["ok", "failed", "refused", "answered"] = "ok"
+    text: str
+
+
+class ToolState(ToolArguments, ToolOutcome):
+    """State of the one step that a tool call is."""

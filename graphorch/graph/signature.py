@@ -86,11 +86,11 @@ def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signa
         raise _signature_error(fn, "it is a generator, and a node returns once", fix)
     hints = read_hints(fn, local)
     parameters = _parameters(fn)
-    context = bool(parameters) and _is_context(hints.get(parameters[0].name))
+    context = bool(parameters) and is_context(hints.get(parameters[0].name))
     resources = None
     slices = parameters
     if context:
-        resources = _find_resources(hints[parameters[0].name])
+        resources = find_resources(hints[parameters[0].name])
         slices = parameters[1:]
     if len(slices) > 4:
         raise _signature_error(
@@ -99,7 +99,7 @@ def read_signature(fn: Callable[..., object], local: Mapping[str, Any]) -> Signa
             "merge slices, or read the whole state as one parameter",
         )
     for parameter in slices:
-        if _is_context(hints.get(parameter.name)):
+        if is_context(hints.get(parameter.name)):
             what = f"parameter '{parameter.name}' is the context, which comes first"
             fix = f"write def {_find_name(fn)}({parameter.name}: Context, …)"
             raise _signature_error(fn, what, fix)
@@ -348,11 +348,12 @@ def _is_model(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, BaseModel) and hint is not BaseModel
 
 
-def _is_context(hint: Any) -> bool:
+def is_context(hint: Any) -> bool:
+    """Return whether an annotation is that of a context."""
     return hint is Context or typing.get_origin(hint) is Context
 
 
-def _find_resources(hint: Any) -> type | None:
+def find_resources(hint: Any) -> type | None:
     """Return the type of resources that a context must carry, if a value can be checked for it."""
     for kind in typing.get_args(hint)[:1]:
         if not isinstance(kind, type) or kind in (type(None), Any):

@@ -1,0 +1,159 @@
+"""Arguments of tools: read from the parameters of a function, checked as a model wrote them.
+
+Rules of this file:
+1. A tool is called only with arguments that fit; what does not fit is told to the model as text.
+2. What will run is decided before anybody approves it: arguments are plain JSON with all defaults,
+   and the function gets exactly what that JSON means.
+
+Texts that begin with "Error:" are read by models: they are part of stored requests.
+"""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol, cast
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PydanticUserError,
+    ValidationError,
+    create_model,
+)
+
+from graphorch.callables import find_annotated
+from graphorch.errors import GraphError, GraphorchError, Problem
+from graphorch.graph.signature import find_resources, inspect_callable, is_context
+from graphorch.models.tool_arguments import read_object
+
+
+class WrongArguments(GraphorchError):
+    """Arguments that do not fit a tool; the message is for the model that wrote them."""
+
+
+class ArgumentReader(Protocol):
+    """Checks what a tool is called with. `schema` is a JSON schema of an object."""
+
+    @property
+    def schema(self) -> Mapping[str, object]:
+        """JSON schema that the model reads."""
+        ...
+
+    def read(self, tool: str, written: str) -> dict[str, Any]:
+        """Return arguments as plain JSON, of the text that a model wrote.
+
+        Raises `WrongArguments`.
+        """
+        ...
+
+    def bind(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values that a function gets for arguments that `read` returned."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionArguments:
+    """Arguments of a function; `resources` is the type that its context must carry, if any."""
+
+    model: type[BaseModel]
+    schema: Mapping[str, object]
+    has_context: bool
+    resources: type | None
+
+    def read(self, tool: str, written: str) -> dict[str, Any]:
+        """Return arguments as plain JSON with all defaults. Raises `WrongArguments`."""
+        text = read_object(written)
+        try:
+            given = self.model.model_validate_json(text)
+        except ValidationError as error:
+            raise WrongArguments(
+                f"Error: the arguments of '{tool}' do not fit: {_list_faults(error)}. "
+                "Call it again with arguments that fit its schema."
+            ) from error
+        return self._write(given, text)
+
+    def _write(self, given: BaseModel, text: str) -> dict[str, Any]:
+        """Return the JSON of arguments; as the model wrote it where a type does not write itself.
+
+        A secret, for example, shows as stars.
+        """
+        try:
+            plain = given.model_dump(mode="json", by_alias=True)
+            if self.model.model_validate_json(json.dumps(plain)) == given:
+                return plain
+        except Exception:  # serializers of a user's types may raise anything
+            pass
+        return cast("dict[str, Any]", json.loads(text))
+
+    def bind(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of the parameters. Raises `ValidationError` if they do not fit."""
+        given = self.model.model_validate_json(json.dumps(arguments))
+        fields = type(given).model_fields.items()
+        return {str(info.alias): getattr(given, name) for name, info in fields}
+
+
+def read_parameters(
+    fn: Callable[..., Any], name: str, local: Mapping[str, Any]
+) -> FunctionArguments:
+    """Return how a function is called by models. Raises `GraphError` with code `TOOL`."""
+    try:
+        hints = typing.get_type_hints(find_annotated(fn), localns=dict(local), include_extras=True)
+    except NameError as error:
+        raise build_tool_error(
+            name,
+            f"an annotation names '{error.name}', which is not defined",
+            "import it, or define it before the tool",
+        ) from None
+    parameters = list(inspect_callable(fn).parameters.values())
+    has_context = bool(parameters) and is_context(hints.get(parameters[0].name))
+    resources = find_resources(hints[parameters[0].name]) if has_context else None
+    fields: dict[str, Any] = {}
+    for parameter in parameters[has_context:]:
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise build_tool_error(
+                name,
+                f"parameter '{parameter.name}' cannot be given by name",
+                "use plain parameters, each with a type",
+            )
+        if parameter.name not in hints:
+            raise build_tool_error(
+                name,
+                f"parameter '{parameter.name}' has no annotation",
+                "annotate it: the model reads its type",
+            )
+        if is_context(hints[parameter.name]):
+            what = f"parameter '{parameter.name}' is the context, which comes first"
+            raise build_tool_error(name, what, f"write def {name}({parameter.name}: Context, …)")
+        # An alias, so that a parameter may be called like a method of pydantic's (`json`, `copy`).
+        info = Field(alias=parameter.name, title=parameter.name)
+        has_default = parameter.default is not parameter.empty
+        default = parameter.default if has_default else ...
+        fields[f"p{len(fields)}"] = (Annotated[hints[parameter.name], info], default)
+    try:
+        model = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+        schema = model.model_json_schema()
+    except (PydanticUserError, NameError) as error:
+        raise build_tool_error(
+            name,
+            f"its parameters have no JSON schema ({type(error).__name__})",
+            "use types that JSON can express",
+        ) from None
+    return FunctionArguments(model, schema, has_context, resources)
+
+
+def _list_faults(error: ValidationError) -> str:
+    faults: list[str] = []
+    for details in error.errors(include_url=False)[:5]:
+        place = ".".join(map(str, details["loc"])) or "arguments"
+        faults.append(f"{place}: {details['msg']}")
+    return "; ".join(faults)
+
+
+def build_tool_error(name: str, what: str, fix: str) -> GraphError:
+    """Return the error of a tool that cannot be one."""
+    where = f"tool '{name}'"
+    return GraphError(where, [Problem("TOOL", where, what, fix)], where)
