@@ -2,8 +2,9 @@
 
 For first steps, demonstrations and tests on real documents. It ranks the sentences of the prompt
 and answers with the best ones, and it fills structured output with what the text holds and what can
-be measured of it. It is not a language model: it knows nothing and invents nothing, and every
-response says so. Equal requests get equal answers, on every machine.
+be measured of it. It calls tools only where the prompt writes the calls out. It is not a language
+model: it knows nothing and invents nothing, and every response says so. Equal requests get equal
+answers, on every machine.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from pydantic import BaseModel, ValidationError
 from graphorch.errors import ModelError
 from graphorch.models.client import OnText
 from graphorch.models.errors import TimedOut
-from graphorch.models.messages import Request, Response, estimate_usage
+from graphorch.models.messages import Request, Response, ToolCall, estimate_usage
 from graphorch.models.offline.prompt_parser import ParsedPrompt, parse_prompt
 from graphorch.models.offline.schema_filler import SchemaFiller, Unfillable
 from graphorch.models.offline.summarizer import Source, compose_text
+from graphorch.models.offline.written_calls import find_next_calls, remove_calls
 from graphorch.text import plural
 
 MODEL = "offline/extractive"
@@ -45,10 +47,13 @@ class OfflineClient:
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         """Return an answer made of the prompt; its text also goes to `on_text` line by line.
 
-        Raises `TimedOut` if the request's time is up, and `ModelError` if the schema requires what
-        the text does not hold.
+        If the prompt writes out tool calls (see `written_calls.py`), the answer is the next of
+        them. Raises `TimedOut` if the request's time is up, and `ModelError` if the schema requires
+        what the text does not hold.
         """
         began = self._clock()
+        if calls := find_next_calls(request):
+            return _build_call_response(request, calls, self._clock() - began)
         text, note = await self._answer_in_time(request)
         first_token_seconds: float | None = None
         if on_text is not None:
@@ -86,9 +91,25 @@ class OfflineClient:
         return await asyncio.to_thread(_compose_answer, request)
 
 
+def _build_call_response(request: Request, calls: tuple[ToolCall, ...], seconds: float) -> Response:
+    return Response(
+        text="",
+        model=MODEL,
+        usage=estimate_usage(request, " ".join(call.arguments for call in calls)),
+        usd=0.0,
+        usd_source="free",
+        finish_reason="tool_calls",
+        attempts=1,
+        seconds=seconds,
+        first_token_seconds=None,
+        note="called tools as the prompt writes; no language model was used",
+        tool_calls=calls,
+    )
+
+
 def _compose_answer(request: Request) -> tuple[str, str]:
     """Return the text of the answer, and the note about it."""
-    prompt = parse_prompt(request.messages)
+    prompt = parse_prompt(remove_calls(request.messages))
     source = Source(prompt)
     most_characters = (request.max_tokens or _DEFAULT_TOKENS) * _CHARACTERS_PER_TOKEN
     if request.schema is None:
