@@ -29,12 +29,12 @@ from pydantic import (
     create_model,
 )
 
+from graphorch.agents.tool_guards import TooManyToolRounds
 from graphorch.agents.tool_results import collect_items, finish, write_result
 from graphorch.callables import find_annotated, get_doc, get_name, is_async, is_function
 from graphorch.errors import (
     GraphError,
     LimitReached,
-    ModelError,
     Problem,
     as_failure,
     did_you_mean,
@@ -44,7 +44,7 @@ from graphorch.graph.signature import inspect_callable
 from graphorch.models.client import ModelClient, OnText
 from graphorch.models.errors import TimedOut
 from graphorch.models.messages import Message, Request, Response, ToolCall, ToolSpec
-from graphorch.models.structured_output import sum_usages
+from graphorch.models.structured_output import sum_responses
 from graphorch.models.tool_arguments import read_object
 from graphorch.text import format_error, truncate_counted
 from graphorch.threads import run_in_thread
@@ -53,10 +53,6 @@ ROUNDS = 8
 """Number of times that a model may call tools before it has to answer."""
 
 _LONGEST = 20_000  # characters of a result
-
-
-class TooManyToolRounds(ModelError):
-    """A model kept calling tools instead of answering."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +165,8 @@ class ToolClient:
             response = await self._client.complete(following, on_text)
             responses.append(response)
             if not response.tool_calls:
-                return _merge_responses(responses, self._clock() - began)
+                seconds = self._clock() - began
+                return replace(sum_responses(responses), seconds=seconds)
             if len(responses) > self._rounds:
                 raise self._too_many_rounds(response)
             call = Message(role="assistant", content=response.text, tool_calls=response.tool_calls)
@@ -334,26 +331,6 @@ def _list_faults(error: ValidationError) -> str:
 
 def _cut(text: str) -> str:
     return truncate_counted(text, _LONGEST, "more characters were left out")
-
-
-def _merge_responses(responses: Sequence[Response], seconds: float) -> Response:
-    """Return the last response with the usage and cost of all."""
-    last = responses[-1]
-    if len(responses) == 1:
-        return last
-    names = [call.name for response in responses for call in response.tool_calls]
-    notes = [last.note, f"tools: {', '.join(names)}"]
-    is_unpriced = any(response.usd_source == "none" for response in responses)
-    return replace(
-        last,
-        usage=sum_usages(responses),
-        usd=sum(response.usd for response in responses),
-        usd_source="none" if is_unpriced else last.usd_source,
-        attempts=sum(response.attempts for response in responses),
-        seconds=seconds,
-        first_token_seconds=responses[0].first_token_seconds,
-        note="; ".join(note for note in notes if note),
-    )
 
 
 def _tool_error(name: str, what: str, fix: str) -> GraphError:

@@ -21,6 +21,7 @@ from graphorch.models.token_estimate import estimate_tokens
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = get_args(Role)
+ToolChoice: TypeAlias = Literal["auto", "none"]
 
 # Finish reasons of endpoints that mean a complete answer. No other is trusted to be complete.
 COMPLETE_REASONS = frozenset(
@@ -125,8 +126,9 @@ class Request:
     node, tags) for the wrappers; it is not sent to the provider, unless the endpoint's dialect has
     a place for it. `payer` is the innermost level of the budget that the call counts at, `receipt`
     collects what its requests are charged, and `departure` says whether one has left. `tools` are
-    those that the model may ask for instead of answering. `trace` holds the headers that tie the
-    request to a trace (`traceparent`). `on_limits` is called with what the
+    those that the model may ask for instead of answering; with `tool_choice="none"` it has to
+    answer, and they are there because the conversation has calls of them. `trace` holds the headers
+    that tie the request to a trace (`traceparent`). `on_limits` is called with what the
     endpoint says about its limits, if it says anything.
     """
 
@@ -143,6 +145,12 @@ class Request:
     departure: Departure | None = field(default=None, compare=False, repr=False)
     on_limits: Callable[[RateStatus], None] | None = field(default=None, compare=False, repr=False)
     trace: Mapping[str, str] = field(default_factory=dict[str, str], compare=False, repr=False)
+    tool_choice: ToolChoice = "auto"
+
+    @property
+    def may_call_tools(self) -> bool:
+        """Whether the model may ask for tools instead of answering."""
+        return bool(self.tools) and self.tool_choice != "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +225,19 @@ class Response:
             booked_usd=self.usd,
             booked_tokens=usage.input_tokens + usage.output_tokens,
         )
+
+
+def add_instruction(messages: Sequence[Message], instruction: str) -> tuple[Message, ...]:
+    """Return messages with an instruction at the end of the system message, if it is not in there.
+
+    Some endpoints would refuse a second system message.
+    """
+    if not messages or messages[0].role != "system":
+        return (Message(role="system", content=instruction), *messages)
+    system = messages[0].content
+    if instruction in system:
+        return tuple(messages)
+    return (Message(role="system", content=f"{system}\n\n{instruction}"), *messages[1:])
 
 
 def estimate_input(request: Request) -> int:

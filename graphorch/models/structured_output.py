@@ -108,14 +108,22 @@ async def ask_for_value(
     if find_text_field(output) is None:
         request = replace(request, schema=output)
     first = await client.complete(request, on_text)
-    value, problems = _parse(_read_text(first, output), output)
+    value, problems = read_value(first, output)
     if value is not None:
         return ParsedAnswer(value, (first,))
-    second = await client.complete(_build_repair(request, first, problems, output), on_text)
-    value, problems = _parse(_read_text(second, output), output)
+    second = await client.complete(build_repair(request, first, problems, output), on_text)
+    value, problems = read_value(second, output)
     if value is not None:
         return ParsedAnswer(value, (first, second))
-    raise _build_error((first, second), problems, output)
+    raise build_invalid_answer((first, second), problems, output)
+
+
+def read_value(response: Response, output: type[M]) -> tuple[M | None, list[AnswerProblem]]:
+    """Return the value that an answer holds, or None and what keeps it from being one.
+
+    Raises `Empty` if the answer should be text and holds only thoughts.
+    """
+    return _parse(_read_text(response, output), output)
 
 
 def sum_usages(responses: Sequence[Response]) -> Usage:
@@ -129,13 +137,33 @@ def sum_usages(responses: Sequence[Response]) -> Usage:
     )
 
 
+def sum_responses(responses: Sequence[Response]) -> Response:
+    """Return the last response with what all of them used, cost and took; its note names tools."""
+    last = responses[-1]
+    if len(responses) == 1:
+        return last
+    names = [call.name for response in responses for call in response.tool_calls]
+    tools = f"tools: {', '.join(names)}" if names else ""
+    is_unpriced = any(response.usd_source == "none" for response in responses)
+    return replace(
+        last,
+        usage=sum_usages(responses),
+        usd=sum(response.usd for response in responses),
+        usd_source="none" if is_unpriced else last.usd_source,
+        attempts=sum(response.attempts for response in responses),
+        seconds=sum(response.seconds for response in responses),
+        first_token_seconds=responses[0].first_token_seconds,
+        note="; ".join(note for note in (last.note, tools) if note),
+    )
+
+
 def find_problems(text: str, output: type[BaseModel]) -> list[str]:
     """Return why a text is no instance of a model, a line for each problem; empty if it is one."""
     return [problem.text for problem in _parse(text, output)[1]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Problem:
+class AnswerProblem:
     """What is wrong with an answer; `breaks_schema` if an endpoint that enforces it forbids it."""
 
     text: str
@@ -164,7 +192,7 @@ def _read_text(response: Response, output: type[BaseModel]) -> str:
     return text
 
 
-def _parse(text: str, output: type[M]) -> tuple[M | None, list[_Problem]]:
+def _parse(text: str, output: type[M]) -> tuple[M | None, list[AnswerProblem]]:
     """Return the value, or None and the problems that keep the text from being one.
 
     Fields may come under their names as well as under their aliases.
@@ -196,7 +224,9 @@ def _find_candidates(text: str, output: type[BaseModel]) -> list[str]:
     ]
 
 
-def _choose(parsed: Sequence[tuple[M | None, list[_Problem]]]) -> tuple[M | None, list[_Problem]]:
+def _choose(
+    parsed: Sequence[tuple[M | None, list[AnswerProblem]]],
+) -> tuple[M | None, list[AnswerProblem]]:
     """Return the value if there is one, or the problems of the last object."""
     values: list[M] = []
     for value, _ in parsed:
@@ -204,28 +234,28 @@ def _choose(parsed: Sequence[tuple[M | None, list[_Problem]]]) -> tuple[M | None
             values.append(value)
     if len(values) > 1:
         problem = f"the whole answer: it holds {len(values)} different JSON objects"
-        return None, [_Problem(f"{problem}. Give one.", breaks_schema=False)]
+        return None, [AnswerProblem(f"{problem}. Give one.", breaks_schema=False)]
     return (values[0], []) if values else (None, parsed[-1][1])
 
 
 _UNREADABLE = object()
 
 
-def _validate(text: str, output: type[M]) -> tuple[M | None, list[_Problem]]:
+def _validate(text: str, output: type[M]) -> tuple[M | None, list[AnswerProblem]]:
     try:
         given = json.loads(text)
     except (json.JSONDecodeError, RecursionError):
         given = _UNREADABLE  # what is wrong with it, pydantic says better
     except ValueError:
         # Python neither reads nor shows such a number.
-        return None, [_Problem("the whole answer: it holds a number with thousands of digits")]
+        return None, [AnswerProblem("the whole answer: it holds a number with thousands of digits")]
     try:
         value = output.model_validate_json(text, by_name=True, by_alias=True)
     except ValidationError as error:
         return None, _list_problems(error)
     if given is _UNREADABLE:
-        return None, [_Problem("the whole answer: it is no JSON by the standard")]
-    gaps = [_Problem(f"{where}: {what}") for where, what in list_gaps(value, given)]
+        return None, [AnswerProblem("the whole answer: it is no JSON by the standard")]
+    gaps = [AnswerProblem(f"{where}: {what}") for where, what in list_gaps(value, given)]
     return (None, gaps) if gaps else (value, [])
 
 
@@ -236,21 +266,21 @@ _BEYOND_SCHEMA = re.compile(
 )
 
 
-def _list_problems(error: ValidationError) -> list[_Problem]:
+def _list_problems(error: ValidationError) -> list[AnswerProblem]:
     """Return the problems of a validation: where, what, and the value that came."""
-    problems: list[_Problem] = []
+    problems: list[AnswerProblem] = []
     for details in error.errors(include_url=False):
         where = ".".join(str(step) for step in details["loc"]) or "the whole answer"
         problem = f"{where}: {details['msg']}"
         # a missing value cannot be shown, and broken JSON is the whole answer
         if details["type"] not in ("missing", "json_invalid"):
             problem += f" (got {truncate_repr(details['input'])})"
-        problems.append(_Problem(problem, _BEYOND_SCHEMA.search(details["type"]) is None))
+        problems.append(AnswerProblem(problem, _BEYOND_SCHEMA.search(details["type"]) is None))
     return problems
 
 
-def _build_repair(
-    request: Request, response: Response, problems: Sequence[_Problem], output: type[BaseModel]
+def build_repair(
+    request: Request, response: Response, problems: Sequence[AnswerProblem], output: type[BaseModel]
 ) -> Request:
     """Return the request followed by the answer that did not fit and what is wrong with it."""
     form = f"the corrected JSON object of {output.__name__}"
@@ -277,9 +307,10 @@ def _build_repair(
     return replace(request, messages=messages, timeout=timeout)
 
 
-def _build_error(
-    responses: Sequence[Response], problems: Sequence[_Problem], output: type[BaseModel]
+def build_invalid_answer(
+    responses: Sequence[Response], problems: Sequence[AnswerProblem], output: type[BaseModel]
 ) -> InvalidAnswer:
+    """Return the error for an answer whose second attempt, the last response, does not fit."""
     last = responses[-1]
     shown = "; ".join(problem.text for problem in problems[:_MOST_PROBLEMS_SHOWN])
     hidden = len(problems) - _MOST_PROBLEMS_SHOWN

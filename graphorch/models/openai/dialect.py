@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from graphorch.errors import ModelError
 from graphorch.models.errors import SchemaRefused
 from graphorch.models.json_schema import build_response_format, describe_schema
-from graphorch.models.messages import Message, Request, ToolCall, ToolSpec
+from graphorch.models.messages import Message, Request, ToolCall, ToolSpec, add_instruction
 from graphorch.models.tool_arguments import encode_name, encode_object
 
 
@@ -58,9 +58,9 @@ class Dialect:
 
 def encode_messages(request: Request, dialect: Dialect) -> list[dict[str, object]]:
     """Return the `messages` of the body."""
-    messages = list(request.messages)
+    messages = request.messages
     if request.schema is not None and dialect.schema_in_words:
-        messages = _add_instruction(messages, describe_schema(request.schema))
+        messages = add_instruction(messages, describe_schema(request.schema))
     return [_encode_message(message) for message in messages]
 
 
@@ -107,14 +107,3 @@ def _encode_message(message: Message) -> dict[str, object]:
 def _encode_call(call: ToolCall) -> dict[str, object]:
     function = {"name": encode_name(call.name), "arguments": encode_object(call.arguments)}
     return {"id": call.id, "type": "function", "function": function}
-
-
-def _add_instruction(messages: list[Message], instruction: str) -> list[Message]:
-    """Return the messages with an instruction at the end of the system message.
-
-    Some endpoints would refuse a second system message.
-    """
-    if messages and messages[0].role == "system":
-        content = f"{messages[0].content}\n\n{instruction}"
-        return [Message(role="system", content=content), *messages[1:]]
-    return [Message(role="system", content=instruction), *messages]
