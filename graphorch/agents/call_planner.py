@@ -11,17 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
-from pydantic import BaseModel
-
-from graphorch.agents.call_arguments import (
-    Arguments,
-    WrongArguments,
-    read_arguments,
-    write_canonical,
-)
-from graphorch.agents.shown_results import ReadResult, ShownResults
+from graphorch.agents.shown_results import READ_RANGE, ReadResult, ShownResults
+from graphorch.agents.tool_arguments import WrongArguments, write_canonical
 from graphorch.agents.tool_guards import CallGuard, CallKey, CallResult, NoProgress, RoundGuard
 from graphorch.errors import did_you_mean
 from graphorch.models.messages import Message, Response, ToolCall, ToolSpec
@@ -37,11 +30,6 @@ class OfferedTool(Protocol):
         ...
 
     @property
-    def arguments(self) -> type[BaseModel]:
-        """Model of the parameters."""
-        ...
-
-    @property
     def effect(self) -> str:
         """Effect class of the function: a "pure" one changes nothing."""
         ...
@@ -49,6 +37,10 @@ class OfferedTool(Protocol):
     @property
     def max_calls(self) -> int | None:
         """Most calls in one loop; None for any number."""
+        ...
+
+    def read_arguments(self, written: str) -> dict[str, Any]:
+        """Return arguments as plain JSON, of what a model wrote. Raises `WrongArguments`."""
         ...
 
 
@@ -63,7 +55,7 @@ class PlannedCall:
     index: int
     id: str
     name: str
-    arguments: Arguments | None
+    arguments: dict[str, Any] | None
     text: str | None
 
 
@@ -81,7 +73,7 @@ class _Decision:
     """What identifies a call, the arguments if they fit, and the text if it does not run."""
 
     key: CallKey
-    arguments: Arguments | None
+    arguments: dict[str, Any] | None
     text: str | None
     is_pure: bool = True
     is_repetition: bool = False
@@ -160,16 +152,15 @@ class CallPlanner:
         The cases, in this order: it goes on and on, it repeats, it does not fit, it reads a result,
         the tool ran often enough, it runs.
         """
-        arguments, text = self._read(call)
-        written = call.arguments if arguments is None else write_canonical(arguments)
-        key = CallKey(call.name, written)
+        arguments, written = self._read(call)
+        key = CallKey(call.name, call.arguments if arguments is None else written)
         if guard.is_endless(key):
             raise _build_no_progress(key, response)
         repetition = guard.find_repetition(key)
         if repetition is not None:
             return _Decision(key, arguments, repetition, is_repetition=True)
         if arguments is None:
-            return _Decision(key, None, text)
+            return _Decision(key, None, written)
         tool = self._tools.get(call.name)
         if tool is None:
             part = self._shown.read(ReadResult.model_validate(arguments), calls)
@@ -177,18 +168,27 @@ class CallPlanner:
         excess = guard.find_excess(call.name, tool.max_calls)
         return _Decision(key, arguments, excess, is_pure=tool.effect == "pure")
 
-    def _read(self, call: ToolCall) -> tuple[Arguments | None, str]:
-        """Return the arguments of a call, or None and what is wrong with it."""
+    def _read(self, call: ToolCall) -> tuple[dict[str, Any] | None, str]:
+        """Return the arguments of a call and their canonical text, or None and what is wrong."""
         tool = self._tools.get(call.name)
-        reads = tool is None and self._shown.has_long and call.name == self._shown.reader_name
-        if tool is None and not reads:
-            known = [*self._tools, *([self._shown.reader_name] if self._shown.has_long else [])]
+        known = list(self._tools)
+        if self._shown.has_long:
+            known.append(self._shown.reader_name)
+        if call.name not in known:
             return None, f"Error: there is no tool '{call.name}'. {did_you_mean(call.name, known)}"
-        model = ReadResult if tool is None else tool.arguments
         try:
-            return read_arguments(model, call.name, call.arguments), ""
+            if tool is None:
+                arguments = READ_RANGE.read(call.name, call.arguments)
+            else:
+                arguments = tool.read_arguments(call.arguments)
+            return arguments, write_canonical(arguments)
         except WrongArguments as error:
             return None, str(error)
+        except ValueError as error:
+            return None, (
+                f"Error: the arguments of '{call.name}' are no JSON by the standard: "
+                f"{escape_surrogates(str(error))}. Call it again with arguments that are."
+            )
 
 
 def _build_no_progress(key: CallKey, response: Response) -> NoProgress:

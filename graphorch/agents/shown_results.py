@@ -13,6 +13,7 @@ from collections.abc import Collection
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from graphorch.agents.tool_arguments import FunctionArguments
 from graphorch.models.messages import ToolSpec
 from graphorch.models.token_estimate import estimate_tokens
 from graphorch.text import escape_surrogates
@@ -32,6 +33,10 @@ class ReadResult(BaseModel):
     id: str = Field(description="the id that stands in the shortened result")
     start: int = Field(default=0, ge=0, description="the first character, counted from 0")
     length: int = Field(default=_LONGEST, ge=1, description="the number of characters")
+
+
+READ_RANGE = FunctionArguments(ReadResult, ReadResult.model_json_schema(), False, None)
+"""Reads the arguments of the tool that reads a range of a result."""
 
 
 class ShownResults:
@@ -55,7 +60,7 @@ class ShownResults:
         return ToolSpec(
             name=self.reader_name,
             description="Read a part of a result that was too long to be shown whole.",
-            parameters=ReadResult.model_json_schema(),
+            parameters=READ_RANGE.schema,
         )
 
     def show(self, result_id: str, text: str, calls: int) -> str:

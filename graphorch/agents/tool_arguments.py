@@ -24,6 +24,7 @@ from pydantic import (
     ValidationError,
     create_model,
 )
+from pydantic_core import to_jsonable_python
 
 from graphorch.callables import find_annotated
 from graphorch.errors import GraphError, GraphorchError, Problem
@@ -82,10 +83,10 @@ class FunctionArguments:
         A secret, for example, shows as stars.
         """
         try:
-            plain = given.model_dump(mode="json", by_alias=True)
+            plain = to_jsonable_python(_sort_sets(given.model_dump(by_alias=True, warnings=False)))
             if self.model.model_validate_json(json.dumps(plain)) == given:
                 return plain
-        except Exception:  # serializers of a user's types may raise anything
+        except Exception:  # types of users may raise anything when they are written or compared
             pass
         return cast("dict[str, Any]", json.loads(text))
 
@@ -143,6 +144,32 @@ def read_parameters(
             "use types that JSON can express",
         ) from None
     return FunctionArguments(model, schema, has_context, resources)
+
+
+def write_canonical(arguments: Mapping[str, Any]) -> str:
+    """Return arguments as JSON text that is the same for equal arguments, whatever their order.
+
+    Raises `ValueError` for what JSON does not have: numbers that are not finite, numbers of
+    thousands of digits, and half characters.
+    """
+    text = json.dumps(
+        arguments, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
+    )
+    text.encode()
+    return text
+
+
+def _sort_sets(value: Any) -> Any:
+    """Return a value with lists for its sets, in an order that does not depend on the process."""
+    if isinstance(value, dict):
+        items = cast("dict[Any, Any]", value).items()
+        return {key: _sort_sets(item) for key, item in items}
+    if isinstance(value, list | tuple):
+        return [_sort_sets(item) for item in cast("list[Any]", value)]
+    if isinstance(value, set | frozenset):
+        items = map(_sort_sets, cast("set[Any]", value))
+        return sorted(items, key=lambda item: json.dumps(to_jsonable_python(item), sort_keys=True))
+    return value
 
 
 def _list_faults(error: ValidationError) -> str:

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
+from graphorch.agents.tool import Tool, ToolOptions, tool
 from graphorch.agents.tool_conversation import AskAgain, Finished, Round, ToolConversation
-from graphorch.agents.tools import build_tools
-from graphorch.models.messages import Message, Request, Response, ToolCall, ToolSpec, Usage
-
-
-@dataclass(frozen=True)
-class Offered:
-    """A tool as a conversation sees it."""
-
-    spec: ToolSpec
-    arguments: type[BaseModel]
-    effect: str = "once"
-    max_calls: int | None = None
+from graphorch.graph.options import Effect
+from graphorch.models.messages import Message, Request, Response, ToolCall, Usage
 
 
 def offer(
-    fn: Callable[..., Any], *, effect: str = "once", max_calls: int | None = None
-) -> dict[str, Offered]:
-    (tool,) = build_tools([fn])
-    return {tool.spec.name: Offered(tool.spec, tool.arguments, effect, max_calls)}
+    fn: Callable[..., Any], *, effect: Effect = "once", max_calls: int | None = None
+) -> dict[str, Tool]:
+    options: ToolOptions = {"effect": effect}
+    if max_calls is not None:
+        options["max_calls"] = max_calls
+    made = tool(**options)(fn)
+    return {made.name: made}
 
 
 def call(name: str, arguments: str = "{}", id: str = "") -> ToolCall:
@@ -45,7 +38,7 @@ def ask(content: str = "how deep?", **fields: Any) -> Request:
 
 
 def converse(
-    tools: dict[str, Offered],
+    tools: dict[str, Tool],
     *,
     output: type[BaseModel] | None = None,
     rounds: int = 8,

@@ -52,6 +52,12 @@ def send(text: str) -> str:
     return text
 
 
+def weigh(kilos: float) -> None: ...
+
+
+def count(number: int) -> None: ...
+
+
 TOOLS = offer(look_up) | offer(send)
 FITS = '{"metres": 1.5, "place": "Northcliff"}'
 
@@ -122,6 +128,9 @@ def test_arguments_are_what_will_run(written: str, arguments: dict[str, Any]) ->
         ("look_up", '{"place": "\\ud83d"}', "Invalid JSON"),
         ("look_up", '{"place": "\ud83d"}', "Invalid JSON"),
         ("look_up", "[" * 100_000, "Invalid JSON"),
+        ("weigh", '{"kilos": 1e999}', "are no JSON by the standard"),
+        ("weigh", '{"kilos": NaN}', "are no JSON by the standard"),
+        ("count", '{"number": 1' + "0" * 5_000 + "}", "number out of range"),
         ("lookup", '{"place": "a"}', "there is no tool 'lookup'. Did you mean 'look_up'?"),
         ("read_result", "{}", "there is no tool 'read_result'"),
         ("", "{}", "there is no tool ''"),
@@ -130,7 +139,7 @@ def test_arguments_are_what_will_run(written: str, arguments: dict[str, Any]) ->
 )
 def test_wrong_call_is_told(name: str, written: str, said: str) -> None:
     """A call that cannot run is answered by what is wrong with it, and can be sent."""
-    conversation = converse(TOOLS)
+    conversation = converse(TOOLS | offer(weigh) | offer(count))
     (planned,) = begin(conversation, call(name, written)).calls
     assert planned.arguments is None
     assert planned.text is not None
