@@ -68,6 +68,8 @@ class PromptLog:
             "tools": [clean(tool.name) for tool in request.tools],
             "output": None if request.schema is None else request.schema.__name__,
         }
+        if request.tools and request.tool_choice != "auto":
+            asked["tool_choice"] = request.tool_choice
         if request.max_tokens is not None:
             asked["max_tokens"] = request.max_tokens
         if request.temperature is not None:

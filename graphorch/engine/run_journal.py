@@ -30,6 +30,7 @@ from graphorch.errors import JournalError
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseExpired, StoreUnavailable
 from graphorch.journal.record_kinds import (
+    FORMAT,
     EndedBody,
     MomentBody,
     RecordKind,
@@ -60,7 +61,9 @@ class RunJournal:
         last_seq: int,
         encoder: RecordEncoder,
         tags: Mapping[str, str] | None = None,
+        format: int = FORMAT,
     ) -> None:
+        self.format = format  # of the run, which stays what it was when the run began
         self.tags: Mapping[str, str] = tags or {}  # of the run, which its store may have added to
         self._store = store
         self._lease = lease

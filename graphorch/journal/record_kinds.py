@@ -52,7 +52,7 @@ RecordKind: TypeAlias = Literal[
     "ended",
 ]
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Number of the format that new runs are written in. Runs of an older format are still read."""
 
 RECORD_KINDS: Final[frozenset[str]] = frozenset(get_args(RecordKind))
@@ -301,7 +301,8 @@ class AskedModelBody(TypedDict):
     """What a model was asked: the messages that the previous request of the attempt had not.
 
     `shared` counts the messages before them, `left_out` those in the middle of very many.
-    `max_tokens` and `temperature` are there if they were set, from format 4 on.
+    `max_tokens` and `temperature` are there if they were set, from format 4 on; `tool_choice` if
+    the model was not to call the tools, from format 5 on.
     """
 
     model: str
@@ -311,6 +312,7 @@ class AskedModelBody(TypedDict):
     shared: Count
     left_out: Count
     tools: list[str]
+    tool_choice: NotRequired[str]
     output: str | None
 
 

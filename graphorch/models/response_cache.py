@@ -206,6 +206,8 @@ def compute_key(request: Request, endpoint: str) -> str:
         for field in fields(request)
         if field.compare and field.name not in _IRRELEVANT
     }
+    if request.tool_choice == "auto":
+        del relevant["tool_choice"]  # answers that were kept before there was a choice stay found
     canonical = json.dumps(
         [_FORMAT, endpoint, relevant], sort_keys=True, separators=(",", ":"), default=_encode
     )

@@ -150,7 +150,7 @@ async def reopen(
         await store.release(lease)
         return Scheduler.from_records(plan, settings, replayed, None)
     encoder = RecordEncoder(plan, limits=store.limits)
-    journal = RunJournal(store, lease, last_seq, encoder, log.head.tags)
+    journal = RunJournal(store, lease, last_seq, encoder, log.head.tags, log.head.format)
     scheduler = Scheduler.from_records(plan, settings, replayed, journal)
     if settings.has_own_budget:
         scheduler.record_budget(describe_budget(settings))

@@ -103,6 +103,7 @@ DIFFERENT = {
     "other schema": replace(ASKED, schema=Wave),
     "max_tokens": replace(ASKED, max_tokens=5),
     "temperature": replace(ASKED, temperature=0.0),
+    "tool_choice": replace(ASKED, tool_choice="none"),
     "surrogates": replace(ASKED, messages=(Message(content="\ud800"),)),
 }
 
@@ -114,6 +115,13 @@ def test_key_covers_every_influence() -> None:
         "there": compute_key(ASKED, "there"),
     }
     assert len(set(keys.values())) == len(keys)
+
+
+def test_key_stays_between_versions() -> None:
+    """Answers that earlier versions stored are found: a new field with its default changes none."""
+    assert compute_key(ASKED, "here") == (
+        "93c67842a81463932829f9c50e066afada4d066370ac36e2392ed49820538890"
+    )
 
 
 def test_key_ignores_timeout_and_metadata() -> None:

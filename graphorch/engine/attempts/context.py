@@ -130,7 +130,7 @@ class NodeContext:
             from graphorch.engine.calls.kept_answers import AttemptCalls
 
             kept = self._services.kept_answers.setdefault(self._activation, [])
-            self._calls = AttemptCalls(kept)
+            self._calls = AttemptCalls(kept, self._services.format)
         return self._calls
 
     def _build_request(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
-from graphorch.engine.calls.kept_answers import AttemptCalls, compute_key
+from graphorch.engine.calls.kept_answers import AttemptCalls
 from graphorch.engine.calls.sent_requests import report_requests
 from graphorch.engine.prompt_log import CallDescription, PromptLog
 from graphorch.engine.report import CallReport
@@ -46,8 +46,10 @@ class RecordedClient:
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         """Return the response to a request: an earlier one that is kept, or the client's."""
         services, calls = self._services, self._calls
-        key = compute_key(request) if services.is_journaled or calls.may_serve else ""
-        if key and (kept := calls.serve(key)) is not None:
+        key = ""
+        if services.is_journaled or calls.may_serve:
+            key = calls.compute_key(request)
+        if calls.may_serve and (kept := calls.serve(request, key)) is not None:
             return kept
         calls.asked += 1
         began = services.now()

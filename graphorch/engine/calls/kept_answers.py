@@ -5,19 +5,25 @@ Rules of this file:
   they failed of: a node after its answer, a cancellation, a crash;
 - a retry within the run asks anew: what is kept is forgotten when the retry begins;
 - an answer is served for the request that it answered. With another prompt or another model, the
-  model is asked.
+  model is asked;
+- the key of a request in a journal belongs to the format of the run. Before format 5 it leaves out
+  which tools the model called, so that rounds that differ in their calls alone have one key. Of a
+  request without calls in it, the key is the same in all formats.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from graphorch.core.tree import Activation
+from graphorch.journal.record_kinds import FORMAT
 
 if TYPE_CHECKING:
     from graphorch.models.messages import Request, Response
+
+_FULL_KEYS: Final = 5  # the first format whose keys depend on the calls of tools
 
 
 class KeptAnswer(NamedTuple):
@@ -35,13 +41,15 @@ class AttemptCalls:
     """The model calls of one attempt, and the answers of the attempts before it.
 
     The n-th time that the attempt makes a request, it gets the n-th answer that is kept for an
-    equal request. Equal requests may run concurrently, in another order each time.
+    equal request. Equal requests may run concurrently, in another order each time. `format` is that
+    of the run's records: the keys of new answers are written in it.
     """
 
-    __slots__ = ("_earlier", "_kept", "asked", "served")
+    __slots__ = ("_earlier", "_format", "_kept", "asked", "served")
 
-    def __init__(self, kept: list[KeptAnswer]) -> None:
+    def __init__(self, kept: list[KeptAnswer], format: int = FORMAT) -> None:
         self._kept = kept
+        self._format = format
         self._earlier: dict[str, deque[Response]] = {}
         for answer in kept:
             asked = answer.asked
@@ -55,9 +63,19 @@ class AttemptCalls:
         """Return whether answers of earlier attempts are left."""
         return bool(self._earlier)
 
-    def serve(self, key: str) -> Response | None:
-        """Return the next answer that is kept for a request; None if there is none."""
+    def compute_key(self, request: Request) -> str:
+        """Return the key of a request in the format of the journal."""
+        return compute_key(request, self._format)
+
+    def serve(self, request: Request, key: str) -> Response | None:
+        """Return the next answer that is kept for a request; None if there is none.
+
+        A fork of a run of an older format holds keys of both.
+        """
         waiting = self._earlier.get(key)
+        if not waiting:
+            other = _FULL_KEYS - 1 if self._format >= _FULL_KEYS else FORMAT
+            waiting = self._earlier.get(compute_key(request, other))
         if not waiting:
             return None
         self.served += 1
@@ -68,15 +86,34 @@ class AttemptCalls:
         self._kept.append(KeptAnswer(asked, response))
 
 
-def compute_key(request: Request) -> str:
+def compute_key(request: Request, format: int = FORMAT) -> str:
     """Return what identifies a request within its activation: a hash of all that is asked."""
     schema = request.schema.model_json_schema() if request.schema is not None else None
     messages = [(message.role, message.content) for message in request.messages]
     content = repr(
         (request.model, messages, schema, request.max_tokens, request.temperature, request.tools)
     )
+    if format >= _FULL_KEYS:
+        if request.tool_choice != "auto":
+            content += request.tool_choice
+        if len(messages) > 1:
+            content += _write_calls(request)
     digest = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16)
     return digest.hexdigest()
+
+
+def _write_calls(request: Request) -> str:
+    """Return the calls of tools in a conversation, and which of them each answer belongs to."""
+    calls = [
+        (
+            place,
+            message.tool_call_id,
+            [(call.id, call.name, call.arguments) for call in message.tool_calls],
+        )
+        for place, message in enumerate(request.messages)
+        if message.tool_calls or message.tool_call_id
+    ]
+    return repr(calls) if calls else ""
 
 
 def forget_answers(kept: KeptAnswers, activation: Activation) -> None:

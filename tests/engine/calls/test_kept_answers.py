@@ -9,8 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Context, Graph, Result, RunFailed, node
-from graphorch.engine.calls.kept_answers import compute_key
+from graphorch.engine.calls.kept_answers import AttemptCalls, KeptAnswer, compute_key
 from graphorch.journal.memory import MemoryStore
+from graphorch.models.messages import Message, Request, Response, ToolCall, ToolSpec, Usage
 from graphorch.testing import run_virtual
 from tests.models.fakes import Answer, FakeModel, request_to, status
 
@@ -95,3 +96,64 @@ def test_key_depends_on_all_that_is_asked() -> None:
     keys = {compute_key(request) for request in (base, *others)}
     assert len(keys) == 6
     assert compute_key(request_to("m", "hello", timeout=3.0, metadata={"run": "r"})) in keys
+
+
+OLD_KEY = "24c442ed0f5e45f772a4c51d18d21756"
+PLAIN_KEY = "c843524ac1358405518cf1b7582865fa"
+
+
+def request_after(calls: tuple[ToolCall, ...], answered: str = "c0", **fields: Any) -> Request:
+    """Return the request of a second round, after these calls and an answer."""
+    messages = (
+        Message(content="?"),
+        Message(role="assistant", content="", tool_calls=calls),
+        Message(role="tool", content="ok", tool_call_id=answered),
+    )
+    spec = ToolSpec(name="look_up", description="d", parameters={"type": "object"})
+    return Request("m", messages, tools=(spec,), **fields)
+
+
+def look_up(written: str, id: str = "c0", name: str = "look_up") -> ToolCall:
+    return ToolCall(id=id, name=name, arguments=written)
+
+
+def test_key_depends_on_calls_of_tools() -> None:
+    """Rounds that differ in a call, in what answers it, or in whether tools may be called."""
+    one = (look_up('{"a":1}'),)
+    requests = [
+        request_after(one),
+        request_after((look_up('{"a":2}'),)),
+        request_after((look_up('{"a":1}', name="look"),)),
+        request_after((look_up('{"a":1}', id="c1"),)),
+        request_after(one, answered="c1"),
+        request_after((*one, look_up('{"a":1}', id="c1"))),
+        request_after(one, tool_choice="none"),
+        request_after(()),
+    ]
+    assert len({compute_key(request) for request in requests}) == len(requests)
+
+
+def test_key_of_older_format_stays() -> None:
+    """Journals of formats before 5 hold these keys, which do not depend on the calls."""
+    for written in ('{"a":1}', '{"a":2}'):
+        request = request_after((look_up(written),))
+        assert compute_key(request, 4) == OLD_KEY
+        assert compute_key(request, 5) != OLD_KEY
+    for format in (1, 4, 5):
+        assert compute_key(request_to("m", "hello"), format) == PLAIN_KEY
+
+
+@pytest.mark.parametrize("kept_format", [4, 5])
+@pytest.mark.parametrize("run_format", [4, 5])
+def test_answers_of_any_format_are_served(kept_format: int, run_format: int) -> None:
+    """A run of an older format, and a fork of one, are served what either format kept."""
+    request = request_after((look_up('{"a":1}'),))
+    response = Response("ok", "m", Usage(1, 1), 0.0, "free", "stop", 1, 0.0, None)
+    kept = [KeptAnswer(compute_key(request, kept_format), response)]
+    calls = AttemptCalls(kept, run_format)
+    key = calls.compute_key(request)
+    assert key == compute_key(request, run_format)
+    assert calls.serve(request, key) is response
+    assert calls.serve(request, key) is None
+    other = request_after((look_up('{"a":1}'),), answered="c1")
+    assert AttemptCalls([KeptAnswer(compute_key(other), response)]).serve(request, key) is None
