@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from graphorch.testing.models import FlakyModel as FlakyModel
     from graphorch.testing.models import ScriptedModel as ScriptedModel
     from graphorch.testing.models import ScriptMismatch as ScriptMismatch
+    from graphorch.testing.models import call as call
+    from graphorch.testing.models import tool_results as tool_results
     from graphorch.testing.models import when as when
+    from graphorch.testing.recorded_run import RecordedRun as RecordedRun
     from graphorch.testing.reducers import ReducerBroken as ReducerBroken
     from graphorch.testing.reducers import ReducerReport as ReducerReport
     from graphorch.testing.reducers import check_reducer as check_reducer
@@ -44,7 +47,8 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         "check": "FlowBroken FlowReport check_flow",
         "virtual_clock": "Deadlock VirtualLoop run_virtual",
         "faults": "FailNth Injected around_nodes with_nodes",
-        "models": "FlakyModel ScriptMismatch ScriptedModel when",
+        "models": "FlakyModel ScriptMismatch ScriptedModel call tool_results when",
+        "recorded_run": "RecordedRun",
         "reducers": "ReducerBroken ReducerReport check_reducer",
         "schedule": "Schedule run_under",
         "strategies": "Drawn flows schedules slices updates",

@@ -47,10 +47,10 @@ PUBLIC = {
         Repeat Round ScoreOutside Stop TasksDeclined Unjudged
     """.split(),
     "graphorch.testing": """
-        Deadlock Drawn FailNth FlakyModel FlowBroken FlowReport Injected ReducerBroken
-        ReducerReport Schedule ScriptMismatch ScriptedModel VirtualLoop around_nodes
-        check_flow check_reducer flows run_under run_virtual schedules slices updates when
-        with_nodes
+        Deadlock Drawn FailNth FlakyModel FlowBroken FlowReport Injected RecordedRun
+        ReducerBroken ReducerReport Schedule ScriptMismatch ScriptedModel VirtualLoop
+        around_nodes call check_flow check_reducer flows run_under run_virtual schedules
+        slices tool_results updates when with_nodes
     """.split(),
     "graphorch.trace": """
         Conversation Otlp Recorder Redaction Sampling Selection Sink Span SpanIndex Trace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from graphorch import (
     Context,
     Graph,
+    InputError,
     Message,
     ModelError,
     NodeError,
@@ -22,7 +23,16 @@ from graphorch import (
     agent,
     node,
 )
-from graphorch.testing import FlakyModel, ScriptedModel, ScriptMismatch, run_virtual, when
+from graphorch.models.messages import ToolCall, ToolSpec
+from graphorch.testing import (
+    FlakyModel,
+    ScriptedModel,
+    ScriptMismatch,
+    call,
+    run_virtual,
+    tool_results,
+    when,
+)
 
 
 class Topic(BaseModel):
@@ -192,3 +202,143 @@ def test_flaky_model_follows_seed() -> None:
     assert failures(1, questions) == failures(1, questions[::-1])
     assert failures(1, questions) != failures(2, questions)
     assert 4 <= len(failures(1, questions)) <= 20
+
+
+# ---- rounds of tools
+def look_up(word: str) -> str:
+    """Return what a word means."""
+    return f"{word} is water"
+
+
+def send_mail(to: str) -> str:
+    """Send a mail."""
+    return f"sent to {to}"
+
+
+@agent(output=Draft, tools=[look_up, send_mail])
+def research(topic: Topic) -> str:
+    return f"Find out about {topic.topic}"
+
+
+def researching() -> Any:
+    return Graph("research", State).chain(research).build()
+
+
+def test_script_asks_for_tools() -> None:
+    """A step may ask for one tool or several at once, and a later one sees what they returned."""
+    seen: list[tuple[str, ...]] = []
+
+    def write_down(request: Request) -> Any:
+        seen.append(tool_results(request))
+        return call("send_mail", {"to": "Ada"})
+
+    with ScriptedModel(
+        call("look_up", {"word": "tide"}),
+        [call("look_up", {"word": "ebb"}), call("send_mail", {"to": "Bo"})],
+        write_down,
+        lambda request: f"Done: {'; '.join(tool_results(request))}",
+    ) as model:
+        result = researching().run_sync(State(), client=model)
+    assert result.state.draft == "Done: sent to Ada"
+    assert seen == [("ebb is water", "sent to Bo")]
+    calls = [item for message in model.requests[-1].messages for item in message.tool_calls]
+    assert [item.id for item in calls] == ["call_1_0", "call_2_0", "call_2_1", "call_3_0"]
+    assert [item.arguments for item in calls[:2]] == ['{"word": "tide"}', '{"word": "ebb"}']
+
+
+def test_when_answers_with_tools() -> None:
+    """Rounds of tools may be answers of `when`, which also matches what tools returned."""
+    with ScriptedModel(
+        when("tide is water", "It is water."), when("Find out", call("look_up", {"word": "tide"}))
+    ) as model:
+        assert researching().run_sync(State(), client=model).state.draft == "It is water."
+
+
+def test_call_is_sent_as_given() -> None:
+    """An id of the script's own, arguments that are no JSON, and calls without arguments."""
+    model = ScriptedModel([call("a", "{no", id="x"), call("a"), call("a", {"k": [1, None]})])
+    spec = ToolSpec(name="a", description="", parameters={})
+    response = run_virtual(model.complete(request_of("x", tools=(spec,))))
+    assert [(item.id, item.arguments) for item in response.tool_calls] == [
+        ("x", "{no"),
+        ("call_1_1", "{}"),
+        ("call_1_2", '{"k": [1, null]}'),
+    ]
+    assert (response.text, response.finish_reason) == ("", "tool_calls")
+    assert response.usage.output_tokens > 0
+
+
+@pytest.mark.parametrize(
+    "step, message",
+    [
+        (
+            call("lok_up", {"word": "x"}),
+            "Call 1, of 'research', is answered by step 1 of the script with a call of the tool "
+            "'lok_up', which is not offered. Did you mean 'look_up'? Known: look_up, send_mail.",
+        ),
+        (
+            when("Find", [call("look_up", {"word": "x"}), call("fly")]),
+            "is answered by an answer for 'Find' with a call of the tool 'fly', which is not",
+        ),
+        (
+            lambda request: 7,
+            "The function in step 1 of the script returned 7. It is a text, an instance",
+        ),
+        (lambda request: [], "The function in step 1 of the script returned an empty list"),
+    ],
+)
+def test_wrong_step_is_named(step: Any, message: str) -> None:
+    """A step that cannot be meant fails the node and the check, and names itself."""
+    model = ScriptedModel(step)
+    with pytest.raises(RunFailed) as caught:
+        researching().run_sync(State(), client=model)
+    assert message in str(caught.value.exceptions[0])
+    with pytest.raises(ScriptMismatch, match=re.escape(message)):
+        model.check()
+
+
+def test_call_without_tools_is_named() -> None:
+    """A script that asks for a tool where none is offered says so."""
+    with pytest.raises(ScriptMismatch, match=r"of 'nowhere', .*'look_up', .* There are none\."):
+        complete(ScriptedModel(call("look_up")), "x")
+
+
+def test_whole_response_may_ask_for_unknown_tool() -> None:
+    """A whole response is not checked, so that a script can play a model that errs."""
+    wrong = (ToolCall(id="1", name="fly", arguments="{}"),)
+    response = Response(
+        "", "m", Usage(1, 2), 0.0, "free", "tool_calls", 1, 0.1, None, tool_calls=wrong
+    )
+    with ScriptedModel(response, lambda request: tool_results(request)[0]) as model:
+        draft = researching().run_sync(State(), client=model).state.draft
+    assert draft.startswith("Error: there is no tool 'fly'.")
+
+
+@pytest.mark.parametrize(
+    "script, message",
+    [
+        (["fine", 7], "Step 2 of the script is 7. Give a text, an instance of the output, call"),
+        ([None], "Step 1 of the script is None."),
+        ([{"draft": "x"}], "Step 1 of the script is {'draft': 'x'}."),
+        ([Draft], "is the class Draft, and not an instance of it"),
+        ([ModelError], "is the class ModelError, and not an instance"),
+        ([[]], "is an empty list: a round of tools has at least one call"),
+        ([["look_up"]], "is a list that holds 'look_up', which is no call"),
+        ([when("x", *cast("Any", ["fine", 7]))], "Answer 2 for 'x' is 7."),
+    ],
+)
+def test_wrong_script_is_refused(script: list[Any], message: str) -> None:
+    """A script that holds anything else is refused when it is written, by step."""
+    with pytest.raises(InputError, match=re.escape(message)):
+        ScriptedModel(*script)
+
+
+@pytest.mark.parametrize("arguments", [{"a": {1, 2}}, {"a": object()}, 7, [1]])
+def test_call_needs_json(arguments: Any) -> None:
+    with pytest.raises(InputError, match=r"call\('look_up'\): its arguments are no JSON object"):
+        call("look_up", arguments)
+
+
+def test_tool_results_are_of_last_round() -> None:
+    """Only what came back last counts; a request without results has none."""
+    assert tool_results(request_of("x")) == ()
