@@ -126,6 +126,7 @@ class ToolConversation(Generic[M]):
         self._open: OpenRound | None = None
         self._responses: list[Response] = []
         self._must_answer = not tools
+        self._offers_tools = bool(tools)
         self._attempts = 0  # at the answer that was asked for
         self._closing: tuple[Message, ...] = ()  # what follows the last round
 
@@ -143,7 +144,7 @@ class ToolConversation(Generic[M]):
         """Return what the model is asked next. Its timeout is that of the first request."""
         if self._open is not None:
             raise InternalError("the model cannot be asked before its calls are answered")
-        tools = self._list_specs()
+        tools = self._list_specs() if self._offers_tools else ()
         is_final = self._must_answer and self._is_structured
         request = replace(
             self._request,
@@ -161,12 +162,16 @@ class ToolConversation(Generic[M]):
         """
         if self._open is not None:
             raise InternalError("a response came before the calls of the last one were answered")
+        if response.tool_calls and self._must_answer:
+            # The endpoint lets the model call tools that are there for the conversation's sake.
+            self._offers_tools = False
+            response = replace(response, tool_calls=())
         self._responses.append(response)
-        if response.tool_calls and not self._must_answer:
+        if response.tool_calls:
             return self._open_round(response)
         if self._output is None:
             return Finished(self.responses, None)
-        value, problems = _read_answer(response, self._output)
+        value, problems = read_value(response, self._output)
         if value is not None:
             return Finished(self.responses, value)
         return self._ask_again(response, problems, self._output)
@@ -240,16 +245,15 @@ class ToolConversation(Generic[M]):
             raise build_invalid_answer(self._responses, problems, output)
         if is_attempt or find_objects(response.text):
             request = replace(self._request, schema=output if self._is_structured else None)
-            added = build_repair(request, response, problems, output).messages[-2:]
+            answer, asked = build_repair(request, response, problems, output).messages[-2:]
         else:
+            answer = Message(role="assistant", content=response.text)
             form = f"the JSON object of {output.__name__} and nothing else"
-            instruction = f"Tools can no longer be called. Give your answer as {form}."
-            added = (
-                Message(role="assistant", content=response.text),
-                Message(content=instruction),
-            )
+            asked = Message(content=f"Give your answer as {form}.")
+        if self._tools:
+            asked = Message(content=f"Tools can no longer be called. {asked.content}")
         # Some endpoints refuse a message without text.
-        self._closing += tuple(message for message in added if message.content.strip())
+        self._closing += (answer, asked) if answer.content.strip() else (asked,)
         self._must_answer = True
         return AskAgain()
 
@@ -265,13 +269,6 @@ def most_calls(rounds: int, output: type[BaseModel] | None, *, has_tools: bool) 
         return calls
     asks_for_object = has_tools and find_text_field(output) is None
     return calls + asks_for_object + (_MOST_ATTEMPTS - 1)
-
-
-def _read_answer(response: Response, output: type[M]) -> tuple[M | None, Sequence[AnswerProblem]]:
-    """Return the value of an answer, or None and what is wrong with it."""
-    if response.tool_calls and not response.text.strip():
-        return None, [AnswerProblem("the whole answer: tools can no longer be called")]
-    return read_value(response, output)
 
 
 def _say_left_out(messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -252,7 +252,7 @@ def test_tool_call_instead_of_answer_is_no_answer() -> None:
     assert conversation.take(respond(call("send", '{"text": "a"}'))) == AskAgain()
     request = conversation.next_request()
     assert find_orphans(request.messages) == []
-    assert "can no longer be called" in request.messages[-1].content
+    assert "Tools can no longer be called." in request.messages[-1].content
     assert all(one.content for one in request.messages)
     step = conversation.take(respond(call("send", '{"text": "a"}'), text=FITS))
     assert isinstance(step, Finished)

@@ -25,7 +25,7 @@ _AUTHORS = ("system", "user")
 
 def find_next_calls(request: Request) -> tuple[ToolCall, ...]:
     """Return the calls of the first round that was not made yet; none if all were made."""
-    if not request.tools:
+    if not request.may_call_tools:
         return ()
     names = {tool.name for tool in request.tools}
     rounds: list[list[tuple[str, str]]] = []

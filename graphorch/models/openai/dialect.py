@@ -1,12 +1,13 @@
 """Dialects of the protocol: how a request is put to one endpoint.
 
 A `Dialect` is what was learnt about one model at one endpoint. It starts with the standard and
-changes by one step each time that the endpoint does not understand; there are three steps, so the
+changes by one step each time that the endpoint does not understand; there are four steps, so the
 search ends.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from graphorch.errors import ModelError
@@ -15,6 +16,8 @@ from graphorch.models.json_schema import build_response_format, describe_schema
 from graphorch.models.messages import Message, Request, ToolCall, ToolSpec, add_instruction
 from graphorch.models.tool_arguments import encode_name, encode_object
 
+_TOOL_WORDS = re.compile(r"\btools?\b|tool_choice|function[ _]call", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
@@ -22,12 +25,15 @@ class Dialect:
 
     `schema_in_words`: no `response_format`. `completion_tokens`: the limit is called
     `max_completion_tokens`, as newer models want. `without_usage`: no `stream_options`, so that a
-    stream ends without its usage.
+    stream ends without its usage. `without_idle_tools`: no tools in a request that must not call
+    them; most endpoints want them beside a conversation that has calls, and some take neither them
+    with a schema nor a `tool_choice`.
     """
 
     schema_in_words: bool = False
     completion_tokens: bool = False
     without_usage: bool = False
+    without_idle_tools: bool = False
 
     def adapt_to(self, failure: ModelError, request: Request) -> Dialect | None:
         """Return the dialect to try next, or None if the failure is not a matter of dialect."""
@@ -41,6 +47,9 @@ class Dialect:
             return replace(self, completion_tokens=True)
         if not self.without_usage and "stream_options" in str(failure):
             return replace(self, without_usage=True)
+        has_idle_tools = bool(request.tools) and not request.may_call_tools
+        if has_idle_tools and not self.without_idle_tools and _blames_tools(failure):
+            return replace(self, without_idle_tools=True)
         if (
             request.schema is not None
             and not self.schema_in_words
@@ -77,11 +86,21 @@ def encode_options(request: Request, dialect: Dialect, *, streamed: bool) -> dic
         options["temperature"] = request.temperature
     if request.schema is not None and not dialect.schema_in_words:
         options["response_format"] = build_response_format(request.schema)
-    if request.tools:
+    if request.may_call_tools or (request.tools and not dialect.without_idle_tools):
         options["tools"] = [_encode_tool(spec) for spec in request.tools]
+        if not request.may_call_tools:
+            options["tool_choice"] = "none"
     if streamed and not dialect.without_usage:
         options["stream_options"] = {"include_usage": True}
     return options
+
+
+def _blames_tools(failure: ModelError) -> bool:
+    """Return whether a refusal may be due to tools that are not to be called.
+
+    Gemini's reads "Function calling with a response mime type: 'application/json' is unsupported".
+    """
+    return isinstance(failure, SchemaRefused) or _TOOL_WORDS.search(str(failure)) is not None
 
 
 def _encode_tool(spec: ToolSpec) -> dict[str, object]:

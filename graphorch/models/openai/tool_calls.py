@@ -8,7 +8,8 @@ another id in every piece, or none. So:
 2. A piece without a name continues a call: the last one of its index, else the one of its id, else
    the last one.
 3. A piece with a name begins a call if the call that it would continue has another name or another
-   id, or, where one of them has no id, complete arguments while the piece brings more.
+   id, or complete arguments while the piece brings more.
+4. A piece that brings all of a call once more, with its id, is that call: it must not run twice.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class ToolCallAssembler:
         """Add the pieces of an event of a stream."""
         for delta in deltas:
             call = self._find_continued(delta)
+            if call is not None and _repeats(call, delta):
+                continue
             if call is None or _begins_another(call, delta):
                 last = self._calls[-1].place if self._calls else -1
                 default = last + 1 if call is None else call.place
@@ -117,10 +120,19 @@ def _begins_another(call: _PartialCall, delta: ToolCallDelta) -> bool:
     identifier = read_id(delta.id)
     if name != call.name:
         return True
-    if identifier and call.id:
-        return identifier != call.id
+    if identifier and call.id and identifier != call.id:
+        return True
     arguments = "" if delta.function is None else read_arguments(delta.function.arguments)
     return bool(arguments.strip()) and _is_complete(call.arguments)
+
+
+def _repeats(call: _PartialCall, delta: ToolCallDelta) -> bool:
+    """Return whether a piece is all of a complete call once more."""
+    if delta.function is None or not call.id or read_id(delta.id) != call.id:
+        return False
+    arguments = read_arguments(delta.function.arguments)
+    is_equal = delta.function.name == call.name and arguments == "".join(call.arguments)
+    return is_equal and _is_complete(call.arguments)
 
 
 def _is_complete(pieces: Sequence[str]) -> bool:

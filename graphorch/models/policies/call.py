@@ -437,8 +437,9 @@ class PolicyCall:
         self, candidate: Candidate, request: Request, response: Response
     ) -> AnswerError | None:
         schema = request.schema
-        # An answer that calls tools is not the structured output yet.
-        if schema is None or response.tool_calls or "invalid_output" not in self._rules.on:
+        # An answer that calls tools, if it may, is not the structured output yet.
+        is_call = bool(response.tool_calls) and request.may_call_tools
+        if schema is None or is_call or "invalid_output" not in self._rules.on:
             return None
         problems = find_problems(response.text, schema)
         if not problems:

@@ -412,6 +412,18 @@ PIECES: dict[str, tuple[list[list[dict[str, object]]], list[tuple[str, str]]]] =
         [[piece(0, "weather", LONDON, "call")], [piece(1, "clock", UTC, "call")]],
         BOTH,
     ),
+    "one id and one index for all": (
+        [[piece(0, "weather", LONDON, "call")], [piece(0, "weather", UTC, "call")]],
+        [("weather", LONDON), ("weather", UTC)],
+    ),
+    "one call twice": (
+        [
+            [piece(0, "weather", LONDON[:9], "a"), piece(0, None, LONDON[9:])],
+            [piece(0, "weather", LONDON, "a")],
+            [piece(1, "clock", UTC, "b")],
+        ],
+        BOTH,
+    ),
     "interleaved": (
         [
             [piece(1, "clock", "", "b")],

@@ -81,13 +81,40 @@ def test_dialect_search_ends() -> None:
     """Stop adapting after every step was tried."""
 
     async def use(client: OpenAIClient, server: Server) -> int:
+        asked = question(schema=Score, max_tokens=5, tools=(TOOL,), tool_choice="none")
         with pytest.raises(SchemaRefused):
-            await client.complete(question(schema=Score, max_tokens=5), [].append)
+            await client.complete(asked, [].append)
         return len(server.asked)
 
-    assert (
-        with_server(refuses("response_format max_completion_tokens stream_options"), use=use) == 4
+    refused = "response_format max_completion_tokens stream_options tool_choice"
+    assert with_server(refuses(refused), use=use) == 5
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "Function calling with a response mime type: 'application/json' is unsupported",
+        "Unknown parameter: 'tool_choice'",
+        "response_format cannot be combined with tools",
+    ],
+)
+def test_idle_tools_are_left_out(refusal: str) -> None:
+    """Tools that must not be called go along, and are left out where the endpoint refuses them."""
+
+    async def use(client: OpenAIClient, server: Server) -> Server:
+        asked = question(schema=Score, tools=(TOOL,), tool_choice="none")
+        first = await client.complete(asked)
+        second = await client.complete(asked)
+        assert (first.attempts, second.attempts) == (2, 1)
+        await client.complete(question(tools=(TOOL,)))
+        return server
+
+    server = with_server(
+        replies({"error": {"message": refusal}}, 400), replies(completion('{"score": 1}')), use=use
     )
+    sent = [(body.get("tool_choice"), "tools" in body) for body in server.bodies]
+    assert sent == [("none", True), (None, False), (None, False), (None, True)]
+    assert ["response_format" in body for body in server.bodies] == [True, True, True, False]
 
 
 def test_tools_and_results_are_sent() -> None:
