@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "graphorch.cli.compare.command:compare",
         "Compare two flows: quality, cost, latency, errors.",
     ),
+    "mcp": (f"{_COMMANDS}.flows.mcp:mcp", "Serve flows as tools of an MCP client."),
     "runs": (
         f"{_COMMANDS}.runs.runs:list_runs",
         "List the runs in a journal; show, cancel or delete them.",

@@ -33,11 +33,15 @@ AnyFlow: TypeAlias = Flow[Any, Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class LoadedFlow:
-    """A flow, the reference to it (`path.py:name`), and the sample input in its module, if any."""
+    """A flow, the reference to it (`path.py:name`), and the sample input in its module, if any.
+
+    `about` is the docstring of the module.
+    """
 
     flow: AnyFlow
     reference: str
     sample: BaseModel | None
+    about: str = ""
 
     @property
     def source(self) -> str:
@@ -116,7 +120,8 @@ def _get_flow(module: ModuleType, source: str, name: str) -> LoadedFlow:
         value = cast("Graph[Any, Any, Any]", value).build()
     if isinstance(value, Flow):
         flow = cast("AnyFlow", value)
-        return LoadedFlow(flow, f"{source}:{name}", _find_sample(module, flow))
+        about = inspect.cleandoc(module.__doc__ or "")
+        return LoadedFlow(flow, f"{source}:{name}", _find_sample(module, flow), about)
     names = _list_flow_names(module)
     hint = did_you_mean(name, names) if names else _DEFINE_FLOW
     if value is None:
