@@ -111,7 +111,7 @@ async def send_leg(
     arguments: dict[str, Any] | None = None,
     answer: dict[str, Any] | None = None,
     responses: dict[str, Any] | None = None,
-    **options: Any,
+    meta: Any = None,
 ) -> Outcome:
     """Send the first leg of a call, or the next after `leg`, with one answer to all it asks."""
     state = None
@@ -126,7 +126,7 @@ async def send_leg(
         input_responses=responses,
         request_state=state,
         allow_input_required=True,
-        **options,
+        meta=meta,
     )
 
 

@@ -147,6 +147,7 @@ async def find_runs(here: Path) -> list[RunHead]:
 
 async def wait_for_run(here: Path, condition: Callable[[RunHead], bool]) -> None:
     """Wait until the only run is as it should be."""
+    heads: list[RunHead] = []
     for _ in range(500):
         heads = await find_runs(here)
         if heads and condition(heads[0]):
