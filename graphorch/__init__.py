@@ -76,6 +76,8 @@ if TYPE_CHECKING:
     from graphorch.models.messages import Usage as Usage
     from graphorch.runs.result import Question as Question
     from graphorch.runs.result import Result as Result
+    from graphorch.state.marks import Secret as Secret
+    from graphorch.state.marks import Untrusted as Untrusted
     from graphorch.state.reducers import add as add
     from graphorch.state.reducers import append as append
     from graphorch.state.reducers import last as last
@@ -116,6 +118,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         "models.budgets.budget": "Budget",
         "models.client": "ModelClient",
         "models.messages": "Message Prompt Request Response Usage",
+        "state.marks": "Secret Untrusted",
         "state.reducers": "add append last maximum merge minimum union",
     },
 )

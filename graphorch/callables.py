@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import functools
 import inspect
+import types
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from typing import Any, cast
 
@@ -114,6 +115,80 @@ def list_set_attributes(function: object) -> list[tuple[str, str]]:
         elif step.opname == "STORE_ATTR":
             found += [pair for pair in opened if pair[1] == step.argval]
     return list(dict.fromkeys(found))
+
+
+def find_used_attributes(function: object, parameter: str) -> frozenset[str] | None:
+    """Return the attributes that a function reads of a parameter, if it uses nothing else of it.
+
+    None if it may use the parameter in another way, as in `str(draft)`, or has no bytecode. Read
+    off the bytecode, that of functions inside included.
+    """
+    code = getattr(find_annotated(function), "__code__", None)
+    if code is None or parameter not in code.co_varnames[: code.co_argcount]:
+        return None
+    return _list_used(code, parameter)
+
+
+_WHOLE_FRAME = frozenset({"locals", "vars", "eval", "exec", "_getframe", "currentframe"})
+
+
+def _list_used(code: types.CodeType, name: str) -> frozenset[str] | None:
+    """Return the attributes of a local variable that code reads; None if it may do more with it."""
+    import dis
+
+    if _WHOLE_FRAME.intersection(code.co_names):
+        return None
+    used: set[str] = set()
+    steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
+    for step, after in zip(steps, [*steps[1:], None], strict=True):
+        if not _names_variable(step, name) or step.opname in ("MAKE_CELL", "LOAD_CLOSURE"):
+            continue
+        # An instruction that does two steps leaves its second variable on top of the stack.
+        is_load = "LOAD_FAST" in step.opname or step.opname == "LOAD_DEREF"
+        if not is_load or name in _list_variables(step)[:-1]:
+            return None
+        if after is None:
+            return None
+        if after.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            used.add(after.argval)
+        elif not (after.opname == "BUILD_TUPLE" and name in code.co_cellvars):
+            return None
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType) and name in inner.co_freevars:
+            more = _list_used(inner, name)
+            if more is None:
+                return None
+            used |= more
+    return frozenset(used)
+
+
+def find_loaded_names(function: object) -> frozenset[str]:
+    """Return the global names and attributes that a function uses, also in functions inside.
+
+    Read off its bytecode; nothing for what has none.
+    """
+    function = inspect.unwrap(find_annotated(function))
+    pending: list[Any] = [getattr(function, "__code__", None)]
+    names: set[str] = set()
+    while pending:
+        code = pending.pop()
+        if isinstance(code, types.CodeType):
+            names.update(code.co_names)
+            pending += code.co_consts
+    return frozenset(names)
+
+
+def _names_variable(step: Any, name: str) -> bool:
+    """Return whether an instruction loads, stores or deletes a local variable of this name."""
+    if not any(part in step.opname for part in ("_FAST", "DEREF", "_CELL", "_CLOSURE")):
+        return False
+    return name in _list_variables(step)
+
+
+def _list_variables(step: Any) -> tuple[Any, ...]:
+    """Return what an instruction names: two variables for one that does two steps."""
+    named: Any = step.argval
+    return tuple(named) if isinstance(named, tuple) else (named,)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
 
 
 def _name_loaded(step: Any) -> str:

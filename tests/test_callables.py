@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import numpy
@@ -13,6 +13,8 @@ import pytest
 from graphorch.callables import (
     discard,
     find_annotated,
+    find_loaded_names,
+    find_used_attributes,
     get_name,
     is_async,
     is_stub,
@@ -191,6 +193,47 @@ def test_set_attributes_are_listed() -> None:
     assert list_set_attributes(sets) == [("x", "a"), ("y", "b")]
     assert list_set_attributes(dots) == []
     assert list_set_attributes(len) == []
+
+
+@pytest.mark.parametrize(
+    ("function", "used"),
+    [
+        (lambda s: s.a + s.b.lower(), {"a", "b"}),
+        (lambda s: "nothing", set()),
+        (lambda s: [x for x in s.items if x in s.known], {"items", "known"}),
+        (lambda s: any(x == s.a for x in s.items), {"a", "items"}),
+        (lambda s: (lambda: s.z)(), {"z"}),
+        (lambda s: f"{s.a}{'!' if s.b else ''}", {"a", "b"}),
+        (lambda s, other=1: s.a == other, {"a"}),
+        (functools.partial(lambda s, k: s.a == k, k=1), {"a"}),
+        (lambda s: str(s), None),
+        (lambda s: f"{s.a} {s!r}", None),
+        (lambda s: (s, s.a), None),
+        (lambda s: [s, s.a][1], None),
+        (lambda s: getattr(s, "a"), None),  # noqa: B009
+        (lambda s: locals()["s"].a, None),
+        (lambda s: (lambda: s)().a, None),
+        (lambda s: (s := s.a), None),
+        (lambda *s: s[0].a, None),
+        (len, None),
+    ],
+)
+def test_used_attributes_are_all_or_none(
+    function: Callable[..., Any], used: set[str] | None
+) -> None:
+    """What a function takes of its parameter is found, unless it may take the whole."""
+    assert find_used_attributes(function, "s") == used
+
+
+def test_loaded_names_include_functions_inside() -> None:
+    """Names are found in comprehensions and inner functions, too."""
+
+    async def ask(ctx: Any) -> list[str]:
+        return [await one() for one in (lambda: ctx.complete("a"),)]
+
+    assert "complete" in find_loaded_names(ask)
+    assert "complete" not in find_loaded_names(plain)
+    assert find_loaded_names(len) == frozenset()
 
 
 @pytest.mark.parametrize("value", [True, numpy.bool_(True), numpy.array(True), numpy.int64(3) > 2])

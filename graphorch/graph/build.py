@@ -27,7 +27,7 @@ def build_plan(spec: GraphSpec) -> Plan:
     if checked.problems:
         raise GraphError(spec.name, checked.problems)
     plan = compile_plan(spec, topology, checked.regions)
-    return replace(plan, problems=checked.warnings)
+    return replace(plan, problems=checked.warnings, marked=checked.marked)
 
 
 def _keep_fitting_fallbacks(spec: GraphSpec) -> GraphSpec:

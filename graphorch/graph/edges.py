@@ -1,4 +1,4 @@
-"""Edges, loops and topology of a graph, as numbers.
+"""Edges, loops and topology of a graph, as numbers, and the marks of values on its edges.
 
 Nodes are numbered in the order of their declaration; END has the last number. START is not a node:
 an edge from START has source -1.
@@ -7,11 +7,12 @@ an edge from START has source -1.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from graphorch.graph.signature import StateFunction
+from graphorch.state.marks import MarkName, Marks
 
 Label = Hashable  # a string or an enum member
 EdgeKind = Literal["always", "routed", "loop", "exhausted", "error"]
@@ -136,3 +137,27 @@ class Topology:
                     reachable.add(neighbor)
                     pending.append(neighbor)
         return reachable
+
+
+class MarkedFlow:
+    """Where marked values are in a graph, as it is used where it is.
+
+    `edges` gives by the number of an edge the marked fields on it that something after it still
+    reads, and `nodes` by the number of a node the marks of what it gets. `inside` has the same for
+    the flows of maps and sub-flows, by the number of their node. `secrets` are the fields of the
+    state that may hold a secret, or what was made of one, anywhere in the graph.
+    """
+
+    __slots__ = ("edges", "inside", "nodes", "secrets")
+
+    def __init__(
+        self,
+        edges: Mapping[int, Mapping[MarkName, tuple[str, ...]]],
+        nodes: Mapping[int, Marks],
+        inside: Mapping[int, MarkedFlow],
+        secrets: frozenset[str],
+    ) -> None:
+        self.edges = edges
+        self.nodes = nodes
+        self.inside = inside
+        self.secrets = secrets

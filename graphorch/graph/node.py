@@ -316,7 +316,8 @@ def node(fn: Any = None, /, **options: Unpack[NodeOptions]) -> Any:
     says what running it twice would do; `retry`, `cache`; `timeout`, `deadline` and `hedge_after`
     in seconds; `gate` ("before" or "after"), which asks a person; `isolation` ("thread", "process"
     or "inline"), where a plain function runs; `concurrency`, how many of its activations may run at
-    once.
+    once; `declassify`, the name of the check that it makes of marked values (`Untrusted` and
+    `Secret`).
 
     `count.fn` is the function, for a unit test.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
 
 from graphorch.errors import GraphError, InputError, Problem, did_you_mean
+from graphorch.text import is_name
 
 Effect = Literal["pure", "idempotent", "once"]
 Isolation = Literal["inline", "thread", "process"]
@@ -99,6 +100,7 @@ class NodeOptions(TypedDict, total=False):
     gate: Gate
     isolation: Isolation
     concurrency: int
+    declassify: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,9 @@ class NodeSettings:
     which is faster for work of microseconds. `concurrency` limits how many activations of this node
     run at once.
 
+    `declassify` names a check that the function makes: what it writes has no mark any more, and
+    what it reads is not untrusted any more for the nodes after it (see `state/marks.py`).
+
     The last two are for nodes that patterns make: a budget, and whether a function with a context
     may ask models.
     """
@@ -142,6 +147,7 @@ class NodeSettings:
     hedge_after: float | None = None
     gate: Gate | None = None
     concurrency: int | None = None
+    declassify: str | None = None
     budget: NodeBudget | None = None
     asks_models: bool = True
 
@@ -208,6 +214,7 @@ _RULES: dict[str, _Rule] = {
     "gate": _choice("before", "after"),
     "isolation": _choice("inline", "thread", "process"),
     "concurrency": _Rule(is_count, "give a whole number from 1 on, or leave the option out"),
+    "declassify": _Rule(is_name, "name the check in one line: declassify='IBAN is known'"),
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from graphorch.errors import Problem
-from graphorch.graph.edges import Edge, Label, OnExhausted, Topology
+from graphorch.graph.edges import Edge, Label, MarkedFlow, OnExhausted, Topology
 from graphorch.graph.node import Node
 from graphorch.graph.signature import StateFunction
 from graphorch.state.slices import Reader, Reading, Schema, Writing
@@ -242,6 +242,7 @@ class Plan:
     migrations: Mapping[str, Migration] = field(default_factory=dict[str, Migration])
     resources: tuple[tuple[str, type], ...] = ()
     problems: tuple[Problem, ...] = ()  # warnings
+    marked: MarkedFlow | None = None  # where marked values are, if there are any
     # loop -> the nested loops whose count begins anew when it is taken
     resets: Mapping[int, frozenset[int]] = field(default_factory=dict[int, frozenset[int]])
     tags: tuple[tuple[str, BoundFunction], ...] = ()  # labels that model calls carry

@@ -286,6 +286,14 @@ def _parameters(fn: Callable[..., object]) -> list[inspect.Parameter]:
     return parameters
 
 
+def list_parameter_names(fn: Callable[..., object]) -> list[str]:
+    """Return the names of the parameters of a function, or none if some are not positional."""
+    try:
+        return [parameter.name for parameter in _parameters(fn)]
+    except GraphError:
+        return []
+
+
 def _read(
     fn: Callable[..., object], parameter: inspect.Parameter, hints: Mapping[str, Any]
 ) -> Read:

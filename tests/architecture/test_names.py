@@ -19,7 +19,7 @@ PUBLIC = {
         LoopExhausted Message Missing ModelCalled ModelClient ModelError Node NodeError
         Problem Prompt Question QuestionAsked QuorumNotMet Rejected ReplayDiverged Request
         Response Result Retry RunEvent RunFailed START Session Skipped Started TextDelta
-        ReducerFailed TooManyItems Unassigned Usage WriteConflict WrongOutput add agent append last
+        ReducerFailed Secret TooManyItems Unassigned Untrusted Usage WriteConflict WrongOutput add agent append last
         maximum merge minimum node union
     """.split(),
     "graphorch.debugger": """

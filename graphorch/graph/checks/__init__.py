@@ -33,7 +33,8 @@ from graphorch.graph.checks import (
     unused_fields,
 )
 from graphorch.graph.checks.checked_graph import CheckedGraph
-from graphorch.graph.edges import Topology
+from graphorch.graph.edges import MarkedFlow, Topology
+from graphorch.graph.information_flow.analysis import prove_flow
 from graphorch.graph.spec import GraphSpec
 from graphorch.graph.topology import build_topology
 
@@ -66,12 +67,14 @@ ORDER_CHECKS = (assignment.check, races.check, unused_fields.check, early_reads.
 class CheckResult:
     """Result of all checks.
 
-    `regions` gives for each `need=k` join the nodes between its immediate dominator and it.
+    `regions` gives for each `need=k` join the nodes between its immediate dominator and it, and
+    `marked` where marked values are, if there are any.
     """
 
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
     regions: Mapping[int, frozenset[int]]
+    marked: MarkedFlow | None
 
 
 def check(spec: GraphSpec, topology: Topology) -> CheckResult:
@@ -82,9 +85,11 @@ def check(spec: GraphSpec, topology: Topology) -> CheckResult:
     for run_check in CHECKS:
         checked = connected if run_check in ORDER_CHECKS else graph
         everything.update(dict.fromkeys(run_check(checked)))
+    marked, flow_problems = prove_flow(connected.spec, connected.topology, connected.analysis)
+    everything.update(dict.fromkeys(flow_problems))
     problems = tuple(problem for problem in everything if problem.severity == "error")
     warnings = tuple(problem for problem in everything if problem.severity != "error")
-    return CheckResult(problems, warnings, graph.regions)
+    return CheckResult(problems, warnings, graph.regions, marked)
 
 
 def _drop_unconnected(graph: CheckedGraph) -> CheckedGraph:

@@ -30,7 +30,10 @@ INSIDE: dict[str, str] = {
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`OPTION_EFFECT`, `_NESTED`, `_TIMES`, `_CACHE` and `_PROCESS`, also of map workers."""
+    """`OPTION_EFFECT`, `_NESTED`, `_TIMES`, `_CACHE`, `_DECLASSIFY` and `_PROCESS`.
+
+    Those of map workers, too.
+    """
     for node in graph.nodes:
         yield from _check_node(node, node.name, NESTING.get(node.kind, ""))
     for name, spec in graph.spec.maps.items():
@@ -54,6 +57,10 @@ def _check_node(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
                 f"a {nesting} cannot have {option}: {why}",
                 f"give {option} to a node inside",
             )
+    if options.declassify is not None and node.kind == "agent":
+        what = "a model cannot be a check: the text that it reads may talk it into any answer"
+        fix = "declare declassify on a @node whose code checks the agent's answer"
+        yield Problem("OPTION_DECLASSIFY", where, what, fix)
     yield from _check_times(node, where)
     if options.cache is not None and node.signature.resources is not None:
         name = node.signature.resources.__name__

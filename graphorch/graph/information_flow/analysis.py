@@ -1,0 +1,257 @@
+"""Proof that no marked value gets where its mark forbids it, with the flows inside of a graph.
+
+A flow inside another one is looked at as it is used there: its input is marked if the function that
+makes it reads a marked value. So each flow is looked at a few times at most, once for each answer
+to "is its input marked?" and "do untrusted values decide whether it runs?".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from graphorch.errors import Problem
+from graphorch.graph.analysis import Analysis
+from graphorch.graph.edges import START_INDEX, MarkedFlow, Topology
+from graphorch.graph.information_flow.inspected_graph import (
+    MARKS,
+    InspectedGraph,
+    InspectedNode,
+    inspect_plan,
+    inspect_spec,
+    inspect_worker,
+    list_tools,
+)
+from graphorch.graph.information_flow.paths import PathFinder, Place, Reason
+from graphorch.graph.information_flow.problems import Report, list_unseen
+from graphorch.graph.information_flow.propagation import Propagation
+from graphorch.graph.plan import MapSpec, Plan
+from graphorch.graph.spec import GraphSpec
+from graphorch.state.marks import NO_MARKS, MarkName, Marks, find_field_marks, find_marks
+
+Usage = tuple[Marks, bool]
+"""How a flow is used: the marks of its input, and whether untrusted values decide that it runs."""
+_ALONE: Usage = (NO_MARKS, False)
+
+
+def prove_flow(
+    spec: GraphSpec, topology: Topology, analysis: Analysis
+) -> tuple[MarkedFlow | None, list[Problem]]:
+    """Return where the marked values of a graph are, and the problems with them.
+
+    None for a graph without marks, which costs a look at the types of its fields.
+    """
+    if not _has_marks(spec):
+        return None, []
+    graph = inspect_spec(spec, topology, analysis)
+    prover = _Prover()
+    problems = list(prover.find_problems(graph, _ALONE, {}, ""))
+    return prover.collect(graph, _ALONE), problems
+
+
+def _has_marks(spec: GraphSpec) -> bool:
+    """Return whether anything in a graph declares a mark: a field, a tool, or a flow inside."""
+    if any(find_field_marks(info) for info in spec.fields.values()):
+        return True
+    nodes = [*spec.nodes.values()]
+    nodes += [map_.worker for map_ in spec.maps.values() if map_.worker is not None]
+    if any(list_tools(node)[0] for node in nodes if node.kind == "agent"):
+        return True
+    if any(find_marks(map_.item) or find_marks(map_.result) for map_ in spec.maps.values()):
+        return True
+    flows = [sub.flow for sub in spec.subs.values()]
+    flows += [map_.flow for map_ in spec.maps.values() if map_.flow is not None]
+    return any(flow.marked is not None for flow in flows)
+
+
+class _Prover:
+    """Looks at graphs inside each other; what it has found of one it keeps."""
+
+    def __init__(self) -> None:
+        self._graphs: dict[int, InspectedGraph] = {}
+        self._spreads: dict[tuple[int, MarkName, bool, bool, bool], Propagation] = {}
+        self._asking: dict[int, bool] = {}
+        self._marked: dict[tuple[int, Usage], MarkedFlow] = {}
+        self._reported: set[tuple[int, Usage]] = set()
+        # What is looked at is kept, so that no other object gets its identity meanwhile.
+        self._kept: list[Plan | MapSpec | InspectedGraph] = []
+
+    # ---- what is inside of a node (`Inside`) -----------------------------------------------------
+    def gives(
+        self, inspected: InspectedNode, mark: MarkName, *, is_given: bool, is_decided: bool
+    ) -> bool:
+        """Return whether a node gives back marked values, if it is given some or is decided."""
+        if inspected.inner is None:
+            return False
+        graph = self._inspect(inspected.inner)
+        spread = self._spread(graph, mark, is_given=is_given, is_decided=is_decided).spread
+        return bool(spread.arriving[graph.topology.end] & graph.output)
+
+    def asks(self, inspected: InspectedNode) -> bool:
+        """Return whether a person decides inside of a sub-flow, whatever way is taken."""
+        inner = inspected.inner
+        if not isinstance(inner, Plan) or inspected.node.kind != "sub":
+            return False
+        key = id(inner)
+        if key not in self._asking:
+            self._asking[key] = self._always_asks(self._inspect(inner))
+        return self._asking[key]
+
+    def _always_asks(self, graph: InspectedGraph) -> bool:
+        """Return whether each way through a graph passes a person."""
+        reached = {START_INDEX}
+        pending = [START_INDEX]
+        while pending:
+            for edge in graph.topology.leaving[pending.pop()]:
+                target = edge.target
+                if target == graph.topology.end:
+                    return False
+                inspected = graph.nodes[target]
+                if target not in reached and not (inspected.is_ask or self.asks(inspected)):
+                    reached.add(target)
+                    pending.append(target)
+        return True
+
+    def _inspect(self, inner: Plan | MapSpec) -> InspectedGraph:
+        key = id(inner)
+        if key not in self._graphs:
+            self._kept.append(inner)
+            self._graphs[key] = (
+                inspect_plan(inner) if isinstance(inner, Plan) else inspect_worker(inner)
+            )
+        return self._graphs[key]
+
+    def _spread(
+        self,
+        graph: InspectedGraph,
+        mark: MarkName,
+        *,
+        is_given: bool,
+        is_decided: bool,
+        sees_all: bool = True,
+    ) -> Propagation:
+        """Return the marks of a graph as it is used somewhere."""
+        key = (id(graph), mark, is_given, is_decided and mark == "untrusted", sees_all)
+        if key not in self._spreads:
+            self._kept.append(graph)
+            start = graph.given[mark] | (graph.input if is_given else 0)
+            propagation = Propagation(
+                graph, mark, start, self, is_decided=key[3], sees_all=sees_all
+            )
+            propagation.run()
+            self._spreads[key] = propagation
+        return self._spreads[key]
+
+    def _spread_all(self, graph: InspectedGraph, usage: Usage) -> dict[MarkName, Propagation]:
+        marks, is_decided = usage
+        return {
+            mark: self._spread(graph, mark, is_given=mark in marks, is_decided=is_decided)
+            for mark in MARKS
+        }
+
+    def _find_usage(self, index: int, spreads: dict[MarkName, Propagation]) -> Usage:
+        """Return how the flow inside of a node is used."""
+        marks: list[MarkName] = [mark for mark in MARKS if spreads[mark].spread.touched[index]]
+        return frozenset(marks), index in spreads["untrusted"].spread.decided
+
+    # ---- problems --------------------------------------------------------------------------------
+    def find_problems(
+        self,
+        graph: InspectedGraph,
+        usage: Usage,
+        before: Mapping[Reason, Sequence[str]],
+        prefix: str,
+    ) -> Iterator[Problem]:
+        """Yield the problems of a graph at the path `prefix`, and of those inside.
+
+        `before` are the ways around it that a mark, or a decision, came by. A flow that is used in
+        several places in the same way is looked at in the first one.
+        """
+        if (id(graph), usage) in self._reported:
+            return
+        self._reported.add((id(graph), usage))
+        spreads = self._spread_all(graph, usage)
+        finders = {mark: PathFinder(graph, item, self) for mark, item in spreads.items()}
+        for finder in finders.values():
+            yield from Report(graph, finder, before, prefix).list_problems()
+        yield from self._warn_of_unseen(graph, usage, prefix)
+        for index, inspected in enumerate(graph.nodes):
+            if inspected.inner is None:
+                continue
+            inner_usage = self._find_usage(index, spreads)
+            ways: dict[Reason, list[str]] = {
+                mark: finders[mark].lead_to(Place("touched", index), before, prefix)
+                for mark in inner_usage[0]
+            }
+            if inner_usage[1]:
+                way = finders["untrusted"].lead_to(Place("decided", index), before, prefix)
+                ways["decided"] = way
+            inner = self._inspect(inspected.inner)
+            yield from self.find_problems(
+                inner, inner_usage, ways, f"{prefix}{inspected.node.name}/"
+            )
+
+    def _warn_of_unseen(
+        self, graph: InspectedGraph, usage: Usage, prefix: str
+    ) -> Iterator[Problem]:
+        """Yield questions that do not show what they let through to an effect."""
+        if not any(inspected.is_ask for inspected in graph.nodes):
+            return
+        marks, is_decided = usage
+        is_given = "untrusted" in marks
+        loose = self._spread(graph, "untrusted", is_given=is_given, is_decided=is_decided)
+        strict = self._spread(
+            graph, "untrusted", is_given=is_given, is_decided=is_decided, sees_all=False
+        )
+        yield from list_unseen(graph, loose.spread, strict.spread, prefix)
+
+    # ---- what is kept of it ----------------------------------------------------------------------
+    def collect(self, graph: InspectedGraph, usage: Usage) -> MarkedFlow:
+        """Return where the marked values of a graph and of those inside are."""
+        key = (id(graph), usage)
+        if key not in self._marked:
+            self._marked[key] = self._collect(graph, usage)
+        return self._marked[key]
+
+    def _collect(self, graph: InspectedGraph, usage: Usage) -> MarkedFlow:
+        spreads = self._spread_all(graph, usage)
+        live = _find_live(graph)
+        edges: dict[int, dict[MarkName, tuple[str, ...]]] = {}
+        for edge in graph.topology.edges:
+            fields: dict[MarkName, tuple[str, ...]] = {}
+            for mark, propagation in spreads.items():
+                mask = propagation.spread.along(edge) & live[edge.target]
+                if mask:
+                    fields[mark] = tuple(graph.list_fields(mask))
+            if fields:
+                edges[edge.index] = fields
+        nodes: dict[int, Marks] = {}
+        inside: dict[int, MarkedFlow] = {}
+        secrets = spreads["secret"].spread.start
+        for index, inspected in enumerate(graph.nodes):
+            secrets |= spreads["secret"].spread.leaving[index]
+            inner_usage = self._find_usage(index, spreads)
+            if inner_usage[0]:
+                nodes[index] = inner_usage[0]
+            if inspected.inner is not None:
+                inside[index] = self.collect(self._inspect(inspected.inner), inner_usage)
+        names = frozenset(graph.list_fields(secrets | graph.declared["secret"]))
+        return MarkedFlow(edges, nodes, inside, names)
+
+
+def _find_live(graph: InspectedGraph) -> list[int]:
+    """Return for each node the fields that it or something after it reads, END included."""
+    end = graph.topology.end
+    live = [0] * (end + 1)
+    live[end] = graph.output | graph.remembered
+    has_changed = True
+    while has_changed:
+        has_changed = False
+        for index in reversed([node for node in graph.analysis.order if 0 <= node < end]):
+            inspected = graph.nodes[index]
+            after = inspected.decides
+            for edge in graph.topology.leaving[index]:
+                after |= live[edge.target]
+            mask = inspected.reads | after & ~inspected.replaces
+            if mask != live[index]:
+                live[index], has_changed = mask, True
+    return live
