@@ -1,0 +1,275 @@
+"""MCP servers as a program declares them: a command to start, or an address.
+
+    files = McpServer.stdio("files", "npx", ["-y", "@modelcontextprotocol/server-filesystem", "."])
+    tracker = McpServer.http("tracker", "https://tracker.example/mcp", bearer_env="TRACKER_TOKEN")
+
+    @agent(output=Report, tools=[files, *tracker.tools("search", "comment", approve=True)])
+
+Nothing is started or asked before a run needs it. Secrets are named by their environment variables
+and never part of a declaration, a message or a record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, cast
+
+from graphorch.agents.mcp.names import is_server_name, name_tool
+from graphorch.agents.mcp.questions import AnswerQuestion
+from graphorch.errors import InputError, did_you_mean
+from graphorch.graph.options import Effect, is_count, is_number
+from graphorch.models.openai.addresses import find_plaintext_problem, find_url_problem
+from graphorch.text import truncate_repr
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_EFFECTS: Final = ("once", "idempotent", "pure")
+
+
+@dataclass(frozen=True, slots=True)
+class StdioLaunch:
+    """A program that is started, and spoken to over its standard input and output.
+
+    It sees the variables in `env`, those of this process that `env_from` names, and what any
+    program needs to run (PATH, HOME, language, folder for temporary files); nothing else.
+    """
+
+    command: str
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    env_from: tuple[str, ...] = ()
+    cwd: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAddress:
+    """An address that is spoken to over streamable HTTP.
+
+    `bearer_env` names the variable that holds a token; `headers_env` names a variable for the value
+    of each further header.
+    """
+
+    url: str
+    bearer_env: str | None = None
+    headers_env: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+Transport: TypeAlias = StdioLaunch | HttpAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class McpLimits:
+    """Limits of one server.
+
+    `seconds` is how long a call may take, `start_seconds` how long until the server is ready and
+    has listed its tools, `bytes` the size of a message that is read, and `tools` how many tools it
+    may list.
+    """
+
+    seconds: float = 60.0
+    start_seconds: float = 30.0
+    bytes: int = 10_000_000
+    tools: int = 1_000
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "start_seconds"):
+            value: object = getattr(self, name)
+            if not (is_number(value) and cast("float", value) > 0):
+                raise InputError(
+                    f"McpLimits({name}={value!r:.80}) is no time. Give seconds above 0."
+                )
+        for name in ("bytes", "tools"):
+            value = getattr(self, name)
+            if not is_count(value):
+                raise InputError(
+                    f"McpLimits({name}={value!r:.80}) is no limit. Give a whole number from 1 on."
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOptions:
+    """What the author says of a tool; None leaves it to the rules of `effects.py`."""
+
+    effect: Effect | None = None
+    approve: Any = None
+    max_calls: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTool:
+    """A tool of a server, chosen by name before the server was asked for its list."""
+
+    server: McpServer
+    tool: str
+    options: ToolOptions = ToolOptions()
+
+    @property
+    def name(self) -> str:
+        """Name under which models call it."""
+        return name_tool(self.server.name, self.tool)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class McpServer:
+    """A server of tools. As an element of `tools=` it stands for all of its tools.
+
+    Make one with `stdio` or `http`. `trust` takes the server's word that a tool only reads or may
+    be repeated; without it every call counts as an effect that happens once.
+    """
+
+    name: str
+    transport: Transport
+    trust: bool = False
+    limits: McpLimits = McpLimits()
+    on_question: AnswerQuestion | None = field(default=None, repr=False)
+
+    @classmethod
+    def stdio(
+        cls,
+        name: str,
+        command: str,
+        args: Sequence[str] = (),
+        *,
+        env: Mapping[str, str] | None = None,
+        env_from: Sequence[str] = (),
+        cwd: str | None = None,
+        trust: bool = False,
+        limits: McpLimits | None = None,
+        on_question: AnswerQuestion | None = None,
+    ) -> McpServer:
+        """Declare a server that is started as a program. Raises `InputError`.
+
+        `env` holds variables and their values, `env_from` names variables of this process that the
+        server may see too, such as the one with its key.
+        """
+        _check_texts(name, "args", args)
+        _check_texts(name, "env_from", env_from)
+        variables = dict(env or {})
+        for variable in (*variables, *env_from):
+            _check_variable(name, "env" if variable in variables else "env_from", variable)
+        for variable, value in variables.items():
+            if not isinstance(value, str) or "\0" in value:  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise _misdeclared(
+                    name, f"env[{variable!r}] is not a text", "give the value as str"
+                )
+        if not isinstance(command, str) or not command.strip() or "\0" in command:  # pyright: ignore[reportUnnecessaryIsInstance]
+            what = f"command={command!r:.80} names no program"
+            raise _misdeclared(name, what, 'give its name or path, and its arguments as args=["…"]')
+        launch = StdioLaunch(command, tuple(args), variables, tuple(env_from), cwd)
+        return _declare(name, launch, trust, limits, on_question)
+
+    @classmethod
+    def http(
+        cls,
+        name: str,
+        url: str,
+        *,
+        bearer_env: str | None = None,
+        headers_env: Mapping[str, str] | None = None,
+        trust: bool = False,
+        limits: McpLimits | None = None,
+        on_question: AnswerQuestion | None = None,
+    ) -> McpServer:
+        """Declare a server at an address. Raises `InputError`.
+
+        `bearer_env` is the name of the environment variable that holds a token, `headers_env` maps
+        names of further headers to the variables with their values. Neither goes over plain http
+        to another machine.
+        """
+        headers = dict(headers_env or {})
+        if not isinstance(url, str) or (problem := find_url_problem(url)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            problem = find_url_problem(url) if isinstance(url, str) else "is not a text"  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise _misdeclared(name, f"its url {problem}", "write https://host/mcp")
+        if bearer_env is not None:
+            _check_variable(name, "bearer_env", bearer_env)
+        for header, variable in headers.items():
+            if not isinstance(header, str) or _HEADER.fullmatch(header) is None:  # pyright: ignore[reportUnnecessaryIsInstance]
+                what = f"headers_env has the key {header!r:.80}, which is not a header's name"
+                raise _misdeclared(name, what, 'write headers_env={"X-Api-Key": "MY_VARIABLE"}')
+            _check_variable(name, f"headers_env[{header!r}]", variable)
+        if (bearer_env or headers) and (problem := find_plaintext_problem(url, "a secret")):
+            raise _misdeclared(
+                name, f"its url {problem}", "use https, or an address of this machine"
+            )
+        return _declare(name, HttpAddress(url, bearer_env, headers), trust, limits, on_question)
+
+    def tools(
+        self,
+        *names: str,
+        effect: Effect | None = None,
+        approve: Any = None,
+        max_calls: int | None = None,
+    ) -> tuple[ServerTool, ...]:
+        """Choose tools by the names that the server gives them. Raises `InputError`.
+
+        `effect` is what a call of these tools may do; without it a call happens at most once.
+        """
+        if not names:
+            raise InputError(
+                f"tools() of MCP server '{self.name}' chooses nothing. Name the tools, "
+                "or write tools=[server] for all of them."
+            )
+        _check_texts(self.name, "tools", names)
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"tools() of MCP server '{self.name}' names '{twice}' twice.")
+        if effect is not None and effect not in _EFFECTS:
+            raise InputError(
+                f"effect={effect!r:.80} of tools of MCP server '{self.name}' is not an effect. "
+                f"{did_you_mean(str(effect), _EFFECTS)}"
+            )
+        if max_calls is not None and not is_count(max_calls):
+            raise InputError(f"max_calls={max_calls!r:.80} is no bound. Give a number from 1.")
+        options = ToolOptions(effect=effect, approve=approve, max_calls=max_calls)
+        return tuple(ServerTool(self, name, options) for name in names)
+
+
+def _declare(
+    name: str,
+    transport: Transport,
+    trust: bool,
+    limits: McpLimits | None,
+    on_question: AnswerQuestion | None,
+) -> McpServer:
+    """Return a server whose name and options were checked. Raises `InputError`."""
+    if not is_server_name(name):
+        raise InputError(
+            f"{truncate_repr(name)} cannot name an MCP server, since the names of its tools begin "
+            "with it. Use up to 32 letters, digits, '-' and '_', with a letter or digit at both "
+            "ends and no '__'."
+        )
+    if not isinstance(trust, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise _misdeclared(
+            name, f"trust={trust!r:.80} is no answer", "write trust=True or leave it"
+        )
+    if limits is not None and not isinstance(limits, McpLimits):  # pyright: ignore[reportUnnecessaryIsInstance]
+        what = f"limits={limits!r:.80} are not its limits"
+        raise _misdeclared(name, what, "write limits=McpLimits(seconds=10)")
+    if on_question is not None and not callable(on_question):
+        what = f"on_question={on_question!r:.80} is not a function"
+        raise _misdeclared(name, what, "give an async function that takes a ServerQuestion")
+    return McpServer(name, transport, trust, limits or McpLimits(), on_question)
+
+
+def _check_texts(name: str, what: str, values: object) -> None:
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        items = cast("Sequence[object]", values)
+        if all(isinstance(item, str) and item and "\0" not in item for item in items):
+            return
+    raise _misdeclared(name, f"{what}={values!r:.80} is not a list of texts", f'write {what}=["…"]')
+
+
+def _check_variable(name: str, what: str, variable: object) -> None:
+    """Raise `InputError` for what cannot name a variable, without a word of it: it may be a key."""
+    if not isinstance(variable, str) or _VARIABLE.fullmatch(variable) is None:
+        raise _misdeclared(
+            name,
+            f"{what} does not name an environment variable",
+            'write the name of the variable, such as "MY_TOKEN", and set it to the secret',
+        )
+
+
+def _misdeclared(name: object, what: str, fix: str) -> InputError:
+    return InputError(f"MCP server {truncate_repr(name)}: {what}. {fix[:1].upper()}{fix[1:]}.")
