@@ -28,6 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from graphorch._version import __version__
 from graphorch.agents.mcp.content import write_content
+from graphorch.agents.mcp.declaration import ServerDeclaration, StdioLaunch
 from graphorch.agents.mcp.elicitation import read_question, write_answer
 from graphorch.agents.mcp.environment import list_secrets
 from graphorch.agents.mcp.errors import (
@@ -43,7 +44,6 @@ from graphorch.agents.mcp.listing import HINTS, ListedTool, ToolListing, compare
 from graphorch.agents.mcp.names import name_tool
 from graphorch.agents.mcp.questions import ServerAnswer, ServerQuestion, check_answer
 from graphorch.agents.mcp.schemas import list_misfits
-from graphorch.agents.mcp.server import McpServer, StdioLaunch
 from graphorch.clock import outside
 from graphorch.text import clean, format_error
 
@@ -62,7 +62,7 @@ _QUOTED: Final = 1_000  # characters of a result in a message about it
 class Connection:
     """A connection to a server, for the event loop that it was made in."""
 
-    def __init__(self, server: McpServer) -> None:
+    def __init__(self, server: ServerDeclaration) -> None:
         self._server = server
         secrets = list_secrets(server, os.environ)
         self._words = LastWords(secrets)

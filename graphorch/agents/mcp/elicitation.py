@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import mcp_types as types
@@ -25,10 +24,10 @@ def read_question(server: str, key: str, params: types.ElicitRequestParams) -> S
 
 
 def read_links(server: str, error: MCPError) -> tuple[ServerQuestion, ...]:
-    """Return the addresses that a person has to open before a call, from an older server's error."""
+    """Return the addresses that a person has to open before a call, of an older server's error."""
     data: object = error.data
-    fields = cast("Mapping[str, object]", data) if isinstance(data, Mapping) else {}
-    listed = fields.get("elicitations")
+    fields: dict[str, Any] = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+    listed: object = fields.get("elicitations")
     questions: list[ServerQuestion] = []
     for number, item in enumerate(cast("list[object]", listed) if isinstance(listed, list) else ()):
         if isinstance(item, dict):

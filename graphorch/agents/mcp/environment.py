@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from graphorch.agents.mcp.declaration import HttpAddress, ServerDeclaration, StdioLaunch
 from graphorch.agents.mcp.errors import ServerUnavailable
-from graphorch.agents.mcp.server import HttpAddress, McpServer, StdioLaunch
 from graphorch.text import join_limited
 
 # What programs need to run at all; the second line is for Windows.
@@ -19,7 +19,7 @@ _SHORTEST_SECRET: Final = 4  # characters: a shorter value would hide parts of o
 
 
 def build_environment(
-    server: McpServer, launch: StdioLaunch, environment: Mapping[str, str]
+    server: ServerDeclaration, launch: StdioLaunch, environment: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the variables that a started server sees.
 
@@ -32,7 +32,7 @@ def build_environment(
 
 
 def build_headers(
-    server: McpServer, address: HttpAddress, environment: Mapping[str, str]
+    server: ServerDeclaration, address: HttpAddress, environment: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the headers that hold secrets.
 
@@ -53,7 +53,7 @@ def build_headers(
     return values
 
 
-def list_variables(server: McpServer) -> tuple[str, ...]:
+def list_variables(server: ServerDeclaration) -> tuple[str, ...]:
     """Return the names of the variables with secrets that a server needs."""
     transport = server.transport
     if isinstance(transport, StdioLaunch):
@@ -62,7 +62,7 @@ def list_variables(server: McpServer) -> tuple[str, ...]:
     return (*bearer, *transport.headers_env.values())
 
 
-def list_secrets(server: McpServer, environment: Mapping[str, str]) -> tuple[str, ...]:
+def list_secrets(server: ServerDeclaration, environment: Mapping[str, str]) -> tuple[str, ...]:
     """Return the values that no message may show, the longest first."""
     values = {environment.get(name, "").strip() for name in list_variables(server)}
     if isinstance(server.transport, StdioLaunch):
@@ -78,7 +78,7 @@ def hide(text: str, secrets: Iterable[str]) -> str:
 
 
 def _require_variables(
-    server: McpServer, names: Iterable[str], environment: Mapping[str, str]
+    server: ServerDeclaration, names: Iterable[str], environment: Mapping[str, str]
 ) -> None:
     missing = [name for name in names if not environment.get(name, "").strip()]
     if missing:

@@ -13,6 +13,7 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
+from graphorch.agents.mcp.declaration import HttpAddress, ServerDeclaration
 from graphorch.agents.mcp.elicitation import read_links
 from graphorch.agents.mcp.environment import hide
 from graphorch.agents.mcp.errors import (
@@ -26,7 +27,6 @@ from graphorch.agents.mcp.errors import (
 )
 from graphorch.agents.mcp.last_words import LastWords
 from graphorch.agents.mcp.listing import ListedTool
-from graphorch.agents.mcp.server import HttpAddress, McpServer
 from graphorch.agents.mcp.wire import BROKEN, REFUSED, TOO_LARGE, UNREACHED, UNREADABLE
 from graphorch.text import clean, format_error
 
@@ -41,7 +41,7 @@ class SessionEnded(McpError):
 class Failures:
     """Builds the errors of one connection."""
 
-    server: McpServer
+    server: ServerDeclaration
     words: LastWords
     secrets: Sequence[str]
 
@@ -82,7 +82,7 @@ class Failures:
         if code == TOO_LARGE:
             return self.failed(tool, f"it ran, and its answer is too large: {said}")
         if code == UNREADABLE:
-            return self.failed(tool, f"it ran, and its answer cannot be read: {said}")
+            return self.failed(tool, f"its answer cannot be read, and it may have run: {said}")
         if code in (BROKEN, types.CONNECTION_CLOSED):
             return self.lost(tool, said)
         return self._explain_refusal(error) or self.failed(tool, said)
@@ -129,9 +129,8 @@ class Failures:
         return CallTimedOut(text, server=self.server.name, tool=tool.tool)
 
     def failed(self, tool: ListedTool, what: str) -> ToolFailed:
-        """Return the error of a call that the server answered, as a model reads it."""
-        text = f"'{tool.name}' failed: {what}"
-        return ToolFailed(text, server=self.server.name, tool=tool.tool)
+        """Return the error of a call that the server answered, with a text for the model."""
+        return ToolFailed(what, server=self.server.name, tool=tool.tool)
 
     def _end(self, sentence: str) -> str:
         """Return a sentence with its point, and what the server said last."""

@@ -12,21 +12,22 @@ import json
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httpx2
 from mcp.client.streamable_http import streamable_http_client
 
 from graphorch._version import __version__
+from graphorch.agents.mcp.declaration import HttpAddress, ServerDeclaration
 from graphorch.agents.mcp.environment import build_headers
-from graphorch.agents.mcp.server import HttpAddress, McpServer
-from graphorch.agents.mcp.wire import BROKEN, REFUSED, TOO_LARGE, UNREACHED
+from graphorch.agents.mcp.wire import BROKEN, REFUSED, TOO_LARGE, UNREACHED, UNREADABLE
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
 
 _CONNECT_SECONDS: Final = 30.0
 _SESSION_HEADER: Final = "mcp-session-id"
+_OTHER: Final = "it answers another request"
 
 
 class _BoundedClient(httpx2.AsyncClient):
@@ -61,22 +62,13 @@ class _BoundedClient(httpx2.AsyncClient):
                     return _answer(request, TOO_LARGE, what)
         finally:
             await response.aclose()
-        is_lost_session = response.status_code == 404 and _SESSION_HEADER in request.headers
-        if has_failed and not is_lost_session and not _holds_error(body):
-            reason = f"{response.status_code} {response.reason_phrase}".strip()
-            return _answer(request, REFUSED, reason, status=response.status_code)
-        headers = {
-            name: value
-            for name, value in response.headers.items()
-            if name in ("content-type", _SESSION_HEADER)
-        }
-        return httpx2.Response(
-            response.status_code, headers=headers, content=bytes(body), request=request
-        )
+        return _check(request, response, bytes(body))
 
 
 @asynccontextmanager
-async def open_http(server: McpServer, address: HttpAddress) -> AsyncGenerator[TransportStreams]:
+async def open_http(
+    server: ServerDeclaration, address: HttpAddress
+) -> AsyncGenerator[TransportStreams]:
     """Yield the streams of a server at an address.
 
     Raises `ServerUnavailable` if a variable with a secret is not set.
@@ -93,25 +85,54 @@ async def open_http(server: McpServer, address: HttpAddress) -> AsyncGenerator[T
             yield streams
 
 
-def _answer(
-    request: httpx2.Request, code: int, reason: str, *, status: int = 502
-) -> httpx2.Response:
-    """Return the error that answers a message which got no usable answer."""
-    error = {"code": code, "message": reason}
-    body = json.dumps({"jsonrpc": "2.0", "id": _find_id(request), "error": error})
+def _check(request: httpx2.Request, response: httpx2.Response, body: bytes) -> httpx2.Response:
+    """Return a response with a body that answers the request, or with what is wrong with it."""
+    status = response.status_code
+    headers = {
+        name: value
+        for name, value in response.headers.items()
+        if name in ("content-type", _SESSION_HEADER)
+    }
+    whole = httpx2.Response(status, headers=headers, content=body, request=request)
+    number = _find_id(request)
+    if number is None or (status == 404 and _SESSION_HEADER in request.headers):
+        return whole  # a notification, or a session that is lost
+    message = _parse(body)
+    if isinstance(message, dict):
+        # One without a number refuses the request before it was read.
+        if isinstance(message.get("error"), dict) and message.get("id") in (None, number):
+            return _reply(request, message["error"], status=max(status, 400))
+        if status < 400 and isinstance(message.get("result"), dict):
+            is_other = message.get("id") != number
+            return _answer(request, UNREADABLE, _OTHER) if is_other else whole
+    if status >= 400:
+        return _answer(request, REFUSED, f"{status} {response.reason_phrase}".strip())
+    fault = message if isinstance(message, str) else "it is not a JSON-RPC response"
+    return _answer(request, UNREADABLE, fault)
+
+
+def _parse(body: bytes) -> dict[str, Any] | str | None:
+    """Return the object in a body, what is wrong with it, or None for something else."""
+    try:
+        value: object = json.loads(body.decode())
+    except UnicodeDecodeError as error:
+        return f"it is not UTF-8 text (byte {error.start})"
+    except (ValueError, RecursionError):
+        return "it is not JSON"
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def _answer(request: httpx2.Request, code: int, reason: str) -> httpx2.Response:
+    """Return an error of ours as the answer to a message that got no usable one."""
+    return _reply(request, {"code": code, "message": reason}, status=502)
+
+
+def _reply(request: httpx2.Request, error: Any, *, status: int) -> httpx2.Response:
+    body = json.dumps({"jsonrpc": "2.0", "id": _find_id(request) or 0, "error": error})
     headers = {"content-type": "application/json"}
     return httpx2.Response(status, headers=headers, content=body.encode(), request=request)
 
 
 def _find_id(request: httpx2.Request) -> object:
     message: Any = json.loads(request.content)
-    return message.get("id", 0)
-
-
-def _holds_error(body: bytes | bytearray) -> bool:
-    """Return whether the body of a failed request is an error in the protocol's own form."""
-    try:
-        message: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(message, dict) and "error" in message and "jsonrpc" in message
+    return message.get("id")

@@ -163,14 +163,18 @@ def compare_listings(old: ToolListing, new: ToolListing) -> tuple[ListingChange,
     """Return what is different in a later list: gone, changed and new tools, in that order."""
     before = {tool.tool: tool for tool in old.tools}
     after = {tool.tool: tool for tool in new.tools}
-    gone = [ListingChange(tool.name, "is gone") for tool in old.tools if tool.tool not in after]
+    gone = [
+        ListingChange(tool.name, "is gone") for name, tool in before.items() if name not in after
+    ]
     changed = [
         ListingChange(tool.name, what)
-        for tool in old.tools
-        if tool.tool in after
-        for what in _compare_tools(tool, after[tool.tool])
+        for name, tool in before.items()
+        if name in after
+        for what in _compare_tools(tool, after[name])
     ]
-    added = [ListingChange(tool.name, "is new") for tool in new.tools if tool.tool not in before]
+    added = [
+        ListingChange(tool.name, "is new") for name, tool in after.items() if name not in before
+    ]
     return (*gone, *changed, *added)
 
 

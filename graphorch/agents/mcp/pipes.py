@@ -24,10 +24,10 @@ import anyio
 import mcp_types as types
 from mcp.shared.message import SessionMessage
 
+from graphorch.agents.mcp.declaration import ServerDeclaration, StdioLaunch
 from graphorch.agents.mcp.environment import build_environment
 from graphorch.agents.mcp.errors import ServerUnavailable
 from graphorch.agents.mcp.last_words import LastWords
-from graphorch.agents.mcp.server import McpServer, StdioLaunch
 from graphorch.agents.mcp.wire import TOO_LARGE, UNREADABLE, Line, LineCutter
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 65_536  # bytes that are read at once
 _FLUSH_SECONDS: Final = 0.5
-_EXIT_SECONDS: Final = 2.0  # to end by itself after its input was closed
+_EXIT_SECONDS: Final = 1.0  # to end by itself after its input was closed
 _TERM_SECONDS: Final = 2.0  # to end after it was asked to
+_CHILD_SECONDS: Final = 0.5  # for its children to end after it has
 _DRAIN_SECONDS: Final = 0.5  # to read what a server wrote before it ended
 _POLL_SECONDS: Final = 0.01
 
@@ -69,7 +70,7 @@ class _Program:
 
 @asynccontextmanager
 async def open_pipes(
-    server: McpServer, launch: StdioLaunch, words: LastWords, on_end: Callable[[], None]
+    server: ServerDeclaration, launch: StdioLaunch, words: LastWords, on_end: Callable[[], None]
 ) -> AsyncGenerator[TransportStreams]:
     """Start a server, yield its streams, and end it.
 
@@ -105,7 +106,7 @@ async def open_pipes(
 
 
 # ---- start and end -------------------------------------------------------------------------------
-async def _start(server: McpServer, launch: StdioLaunch) -> _Program:
+async def _start(server: ServerDeclaration, launch: StdioLaunch) -> _Program:
     loop = asyncio.get_running_loop()
     environment = build_environment(server, launch, os.environ)
     if launch.cwd is not None and not os.path.isdir(launch.cwd):  # noqa: ASYNC240
@@ -155,9 +156,11 @@ async def _stop(program: _Program) -> None:
         return
     with anyio.move_on_after(_TERM_SECONDS):
         await exited.wait()
-        # Nothing tells when the last child of a group ends.
-        while _signal_group(process, 0):  # noqa: ASYNC110
-            await asyncio.sleep(_POLL_SECONDS)
+    if exited.is_set():
+        with anyio.move_on_after(_CHILD_SECONDS):
+            # Nothing tells when the last child of a group ends.
+            while _signal_group(process, 0):  # noqa: ASYNC110
+                await asyncio.sleep(_POLL_SECONDS)
     _kill_group(process)
     with anyio.move_on_after(_TERM_SECONDS):
         await exited.wait()
@@ -194,7 +197,7 @@ async def _keep_errors(process: Process, words: LastWords) -> None:
 async def _read_until_end(
     program: _Program,
     incoming: Incoming,
-    server: McpServer,
+    server: ServerDeclaration,
     words: LastWords,
     end: Callable[[], None],
 ) -> None:
@@ -219,7 +222,7 @@ async def _read_until_end(
 
 
 async def _deliver_messages(
-    process: Process, incoming: Incoming, server: McpServer, words: LastWords
+    process: Process, incoming: Incoming, server: ServerDeclaration, words: LastWords
 ) -> None:
     assert process.stdout is not None
     cutter = LineCutter(server.limits.bytes)
@@ -230,16 +233,22 @@ async def _deliver_messages(
                 await incoming.send(SessionMessage(message))
 
 
-def _read_message(line: Line, server: McpServer, words: LastWords) -> types.JSONRPCMessage | None:
+def _read_message(
+    line: Line, server: ServerDeclaration, words: LastWords
+) -> types.JSONRPCMessage | None:
     """Return the message of a line, or the failure of the call that it seems to answer."""
     if not line.head.strip():
         return None
     code, reason = TOO_LARGE, f"{line.size:,} bytes, and {server.limits.bytes:,} are read"
     if line.is_whole:
         try:
-            return types.jsonrpc_message_adapter.validate_json(line.head, by_name=False)
+            message = types.jsonrpc_message_adapter.validate_json(line.head, by_name=False)
         except ValueError:
             code, reason = UNREADABLE, _find_fault(line.head)
+        else:
+            if isinstance(message, types.JSONRPCError) and message.id is None:
+                words.hear_noise(line.show())  # it refuses a request and does not say which
+            return message
     request = line.find_request()
     if request is None:
         words.hear_noise(line.show())

@@ -21,7 +21,6 @@ _LONGEST: Final = 300  # characters of a fault
 def find_schema_problem(schema: Mapping[str, Any]) -> str:
     """Return why a schema cannot describe the arguments of a tool; "" if it can."""
     from jsonschema import SchemaError
-    from referencing.exceptions import Unresolvable
 
     kind = schema.get("type", "object")
     if kind != "object":
@@ -29,18 +28,45 @@ def find_schema_problem(schema: Mapping[str, Any]) -> str:
     validator = _build_validator(schema)
     try:
         validator.check_schema(dict(schema))
+        lost = _find_lost_reference(schema)
         next(_iterate_errors(validator, {}), None)
     except SchemaError as error:
         place = "/".join(map(str, error.absolute_path))
         where = f" at {truncate(place, 80)}" if place else ""
         return f"its schema is not a JSON schema{where}: {truncate(error.message, _LONGEST)}"
-    except Unresolvable as error:
-        return f"its schema refers to {truncate_repr(error.ref, 80)}, which is not in it"
     except RecursionError:
         return "its schema refers to itself without end"
     except Exception as error:  # a schema from outside may break the library in any way
         return f"its schema cannot be used ({type(error).__name__})"
+    return f"its schema refers to {truncate_repr(lost, 80)}, which is not in it" if lost else ""
+
+
+def _find_lost_reference(schema: Mapping[str, Any]) -> str:
+    """Return a reference that leads out of the schema, or nowhere in it; "" if there is none."""
+    from referencing import Registry, Resource
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    resource = Resource[Any].from_contents(dict(schema), default_specification=DRAFT202012)
+    registry: Registry[Any] = Registry[Any]().with_resource("", resource)
+    resolver = registry.resolver()
+    for reference in _list_references(schema):
+        try:
+            resolver.lookup(reference)
+        except Unresolvable:
+            return reference
     return ""
+
+
+def _list_references(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, item in cast("Mapping[str, object]", value).items():
+            if key in ("$ref", "$dynamicRef") and isinstance(item, str):
+                yield item
+            yield from _list_references(item)
+    elif isinstance(value, list):
+        for item in cast("list[object]", value):
+            yield from _list_references(item)
 
 
 def list_misfits(schema: Mapping[str, Any], value: object) -> list[str]:

@@ -12,98 +12,42 @@ and never part of a declaration, a message or a record.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, cast
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Unpack, cast
 
+from graphorch.agents.mcp.declaration import (
+    HttpAddress,
+    McpLimits,
+    ServerDeclaration,
+    StdioLaunch,
+    Transport,
+)
+from graphorch.agents.mcp.listing import ToolListing
 from graphorch.agents.mcp.names import is_server_name, name_tool
 from graphorch.agents.mcp.questions import AnswerQuestion
-from graphorch.errors import InputError, did_you_mean
-from graphorch.graph.options import Effect, is_count, is_number
+from graphorch.agents.mcp.sharing import ServerLink
+from graphorch.errors import InputError
 from graphorch.models.openai.addresses import find_plaintext_problem, find_url_problem
-from graphorch.text import truncate_repr
+from graphorch.text import join_limited, truncate_repr
+
+if TYPE_CHECKING:
+    from graphorch.agents.tool import Tool, ToolOptions
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_EFFECTS: Final = ("once", "idempotent", "pure")
 
 
-@dataclass(frozen=True, slots=True)
-class StdioLaunch:
-    """A program that is started, and spoken to over its standard input and output.
-
-    It sees the variables in `env`, those of this process that `env_from` names, and what any
-    program needs to run (PATH, HOME, language, folder for temporary files); nothing else.
-    """
-
-    command: str
-    args: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    env_from: tuple[str, ...] = ()
-    cwd: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAddress:
-    """An address that is spoken to over streamable HTTP.
-
-    `bearer_env` names the variable that holds a token; `headers_env` names a variable for the value
-    of each further header.
-    """
-
-    url: str
-    bearer_env: str | None = None
-    headers_env: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-Transport: TypeAlias = StdioLaunch | HttpAddress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class McpLimits:
-    """Limits of one server.
-
-    `seconds` is how long a call may take, `start_seconds` how long until the server is ready and
-    has listed its tools, `bytes` the size of a message that is read, and `tools` how many tools it
-    may list.
-    """
-
-    seconds: float = 60.0
-    start_seconds: float = 30.0
-    bytes: int = 10_000_000
-    tools: int = 1_000
-
-    def __post_init__(self) -> None:
-        for name in ("seconds", "start_seconds"):
-            value: object = getattr(self, name)
-            if not (is_number(value) and cast("float", value) > 0):
-                raise InputError(
-                    f"McpLimits({name}={value!r:.80}) is no time. Give seconds above 0."
-                )
-        for name in ("bytes", "tools"):
-            value = getattr(self, name)
-            if not is_count(value):
-                raise InputError(
-                    f"McpLimits({name}={value!r:.80}) is no limit. Give a whole number from 1 on."
-                )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolOptions:
-    """What the author says of a tool; None leaves it to the rules of `effects.py`."""
-
-    effect: Effect | None = None
-    approve: Any = None
-    max_calls: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ServerTool:
     """A tool of a server, chosen by name before the server was asked for its list."""
 
-    server: McpServer
-    tool: str
-    options: ToolOptions = ToolOptions()
+    def __init__(self, server: McpServer, tool: str, options: ToolOptions) -> None:
+        self.server = server
+        self.tool = tool
+        self.options = options
+
+    def __repr__(self) -> str:
+        return f"ServerTool({self.name})"
 
     @property
     def name(self) -> str:
@@ -111,19 +55,24 @@ class ServerTool:
         return name_tool(self.server.name, self.tool)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class McpServer:
     """A server of tools. As an element of `tools=` it stands for all of its tools.
 
-    Make one with `stdio` or `http`. `trust` takes the server's word that a tool only reads or may
-    be repeated; without it every call counts as an effect that happens once.
+    Make one with `stdio` or `http`. `trust=True` takes the server's word that a tool only reads or
+    may be repeated; without it every call counts as an effect that happens once.
     """
 
-    name: str
-    transport: Transport
-    trust: bool = False
-    limits: McpLimits = McpLimits()
-    on_question: AnswerQuestion | None = field(default=None, repr=False)
+    def __init__(self, declaration: ServerDeclaration) -> None:
+        self.declaration = declaration
+        self.link = ServerLink(declaration)
+
+    def __repr__(self) -> str:
+        return f"McpServer({self.name!r}, {self.declaration.transport!r})"
+
+    @property
+    def name(self) -> str:
+        """Name of the server, with which the names of its tools begin."""
+        return self.declaration.name
 
     @classmethod
     def stdio(
@@ -195,16 +144,11 @@ class McpServer:
             )
         return _declare(name, HttpAddress(url, bearer_env, headers), trust, limits, on_question)
 
-    def tools(
-        self,
-        *names: str,
-        effect: Effect | None = None,
-        approve: Any = None,
-        max_calls: int | None = None,
-    ) -> tuple[ServerTool, ...]:
-        """Choose tools by the names that the server gives them. Raises `InputError`.
+    def tools(self, *names: str, **options: Unpack[ToolOptions]) -> tuple[ServerTool, ...]:
+        """Choose tools by the names that the server gives them, with options like those of `@tool`.
 
-        `effect` is what a call of these tools may do; without it a call happens at most once.
+        `effect` says what a call of them may do; without it a call happens at most once. Raises
+        `InputError`.
         """
         if not names:
             raise InputError(
@@ -215,15 +159,40 @@ class McpServer:
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise InputError(f"tools() of MCP server '{self.name}' names '{twice}' twice.")
-        if effect is not None and effect not in _EFFECTS:
+        refused = [option for option in ("name", "isolation") if option in options]
+        if refused:
             raise InputError(
-                f"effect={effect!r:.80} of tools of MCP server '{self.name}' is not an effect. "
-                f"{did_you_mean(str(effect), _EFFECTS)}"
+                f"Tools of MCP server '{self.name}' have no {join_limited(refused, 2)} of their "
+                "own: they run at the server, under the server's names. Leave it out."
             )
-        if max_calls is not None and not is_count(max_calls):
-            raise InputError(f"max_calls={max_calls!r:.80} is no bound. Give a number from 1.")
-        options = ToolOptions(effect=effect, approve=approve, max_calls=max_calls)
         return tuple(ServerTool(self, name, options) for name in names)
+
+    @asynccontextmanager
+    async def held(self) -> AsyncGenerator[McpServer]:
+        """Keep the connection, once there is one, open until the end of the block.
+
+        Runs do so by themselves; several runs within the block share one connection.
+        """
+        self.link.hold()
+        try:
+            yield self
+        finally:
+            await self.link.let_go()
+
+    async def take_listing(self) -> ToolListing:
+        """Return the tools that the server offers now. Raises `McpError`."""
+        return await self.link.take_listing()
+
+    def build_tools(
+        self, listing: ToolListing, chosen: Mapping[str, ToolOptions] | None = None
+    ) -> tuple[Tool, ...]:
+        """Return the tools of a list, taken now or stored before: those chosen, or all.
+
+        Raises `ListingRefused` for tools that cannot be used.
+        """
+        from graphorch.agents.mcp.server_tools import build_server_tools
+
+        return build_server_tools(self.declaration, listing, chosen, self.link)
 
 
 def _declare(
@@ -250,7 +219,8 @@ def _declare(
     if on_question is not None and not callable(on_question):
         what = f"on_question={on_question!r:.80} is not a function"
         raise _misdeclared(name, what, "give an async function that takes a ServerQuestion")
-    return McpServer(name, transport, trust, limits or McpLimits(), on_question)
+    declaration = ServerDeclaration(name, transport, trust, limits or McpLimits(), on_question)
+    return McpServer(declaration)
 
 
 def _check_texts(name: str, what: str, values: object) -> None:

@@ -1,4 +1,4 @@
-"""Connections that runs share: one for each server and event loop, opened when it is first needed.
+"""Connections that runs share: one for each event loop, opened when it is first needed.
 
 Rules of this file:
 1. A connection lives as long as somebody holds the server in its event loop.
@@ -8,11 +8,13 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from graphorch.agents.mcp.server import McpServer
+from graphorch.agents.mcp.declaration import ServerDeclaration
 from graphorch.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
     from graphorch.agents.mcp.listing import ListedTool, ToolListing
     from graphorch.agents.mcp.questions import ServerAnswer
 
+_LIBRARY = ("graphorch.agents.mcp.connection", "jsonschema")
+
 
 class ServerLink:
     """The way to one server: it counts who holds it, and connects when it is needed."""
 
-    def __init__(self, server: McpServer) -> None:
+    def __init__(self, server: ServerDeclaration) -> None:
         self._server = server
         self._holders: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()
         self._connections: WeakKeyDictionary[asyncio.AbstractEventLoop, Connection] = (
@@ -72,21 +76,21 @@ class ServerLink:
         return await connection.call(tool, arguments, answers=answers, state=state)
 
     async def _connect(self) -> Connection:
+        """Return the connection of the running event loop; a new one if there is none alive."""
         loop = asyncio.get_running_loop()
         if not self._holders.get(loop):
             raise InputError(
                 f"MCP server '{self._server.name}' is not in use here. "
-                "Call its tools from a run, or within `async with hold_servers(…)`."
+                "Call its tools from a run, or within `async with server.held():`."
             )
         connection = self._connections.get(loop)
         if connection is None or not connection.is_alive:
-            try:
-                from graphorch.agents.mcp.connection import Connection
-            except ImportError as error:
-                raise InputError(
-                    f"MCP server '{self._server.name}' needs the package `mcp` "
-                    f"({error.name} is missing). Install it: pip install 'graphorch[mcp]'."
-                ) from None
+            await _load_library(self._server.name)
+            # Another caller may have connected meanwhile.
+            connection = self._connections.get(loop)
+        if connection is None or not connection.is_alive:
+            from graphorch.agents.mcp.connection import Connection
+
             connection = self._connections[loop] = Connection(self._server)
         return connection
 
@@ -95,6 +99,20 @@ class ServerLink:
         if self._connections.get(loop) is connection:
             del self._connections[loop]
         await _finish(connection)
+
+
+async def _load_library(server: str) -> None:
+    """Load what a connection needs on a thread: it takes most of a second."""
+    for name in _LIBRARY:
+        if name in sys.modules:
+            continue
+        try:
+            await asyncio.to_thread(import_module, name)
+        except ImportError as error:
+            raise InputError(
+                f"MCP server '{server}' needs the package `mcp` ({error.name} is missing). "
+                "Install it: pip install 'graphorch[mcp]'."
+            ) from None
 
 
 async def _finish(connection: Connection) -> None:

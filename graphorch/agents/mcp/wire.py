@@ -74,18 +74,20 @@ class LineCutter:
             self._shorten()
 
     def _shorten(self) -> None:
+        """Drop what is neither the beginning of a line nor its last bytes so far."""
+        kept = min(_KEPT, self.longest)
         if not self._skipped:
-            self._head = bytes(self._buffer[:_KEPT])
-        dropped = len(self._buffer) - _KEPT
+            self._head = bytes(self._buffer[:kept])
+        dropped = len(self._buffer) - kept
         self._skipped += dropped
         del self._buffer[:dropped]
 
     def _take(self) -> Line:
         if len(self._buffer) > self.longest:
             self._shorten()
-        tail, skipped, head = bytes(self._buffer), self._skipped, self._head
+        rest, skipped, head = bytes(self._buffer), self._skipped, self._head
         self._buffer.clear()
         self._skipped, self._head = 0, b""
         if not skipped:
-            return Line(tail, b"", len(tail))
-        return Line(head, tail, skipped + len(tail))
+            return Line(rest, b"", len(rest))
+        return Line(head, rest[-_KEPT:], skipped + len(rest))
