@@ -34,13 +34,14 @@ _REJECTED: Final = {"reason": "invalid_request_state"}  # data of the error of a
 
 @dataclass(frozen=True, slots=True)
 class CallState:
-    """The run of a call, and the questions that its last leg asked: their digests by id.
+    """The run of a call, and the questions that its last leg asked, by the keys of their forms.
 
-    `notes` are for the next leg that can show them.
+    Each is the id of the question and a digest of it. `notes` are for the next leg that can show
+    them.
     """
 
     run_id: str
-    asked: Mapping[str, str]
+    asked: Mapping[str, tuple[str, str]]
     notes: tuple[str, ...] = ()
 
     def dump(self) -> str:
@@ -51,7 +52,8 @@ class CallState:
 def load_state(text: str) -> CallState:
     """Return the state of a text that this server wrote, and a boundary unsealed."""
     state = json.loads(text)
-    return CallState(state["run"], state["asked"], tuple(state["notes"]))
+    asked = {key: (question, digest) for key, (question, digest) in state["asked"].items()}
+    return CallState(state["run"], asked, tuple(state["notes"]))
 
 
 def digest_question(question: Question) -> str:

@@ -47,13 +47,13 @@ from graphorch.mcp_server.schemas import parse_values
 from graphorch.mcp_server.served_flows import ServedFlow
 from graphorch.mcp_server.served_runs import Outcome, ServedRuns
 from graphorch.runs.result import Question, Result
-from graphorch.text import RUN_ID_RULE, is_run_id, shorten_run_id
+from graphorch.text import RUN_ID_RULE, is_run_id
 
 Context = ServerRequestContext[Any, Any]
 
 ARGUMENTS_TAG: Final = "mcp_arguments"
 """Tag of a run that a call began: the digest of the tool's name and arguments."""
-_PROGRESS_SECONDS: Final = 2.0  # between two notices of progress
+_PROGRESS_SECONDS: Final = 1.0  # between two notices of progress
 _MOST_TRIES: Final = 5  # wrong answers to one question within a call
 
 
@@ -111,10 +111,11 @@ class ToolCalls:
                 await self._take_answers(leg, state, responses)
             return
         if responses:
-            raise InputError(
+            message = (
                 "inputResponses came without the requestState of the leg that asked, so it is not "
                 "known which run they are for. Nothing was run. Repeat the call with both."
             )
+            raise MCPError(INVALID_PARAMS, message)
         await self._begin(leg, params)
 
     async def _begin(self, leg: _Leg, params: CallToolRequestParams) -> None:
@@ -156,16 +157,15 @@ class ToolCalls:
     ) -> None:
         """Take the answers of a leg, each for the question that was asked with its state."""
         view = await self._runs.look(leg.served.flow, leg.run_id)
-        for question_id, response in responses.items():
-            if question_id not in state.asked:
-                raise InputError(
-                    f"inputResponses holds an answer to '{question_id}', which this call was not "
-                    f"asked. {did_you_mean(question_id, state.asked)}"
-                )
+        for key, response in responses.items():
+            if key not in state.asked:
+                leg.notes.append(f"Note: '{key}' was not asked, so its answer was ignored.")
+                continue
+            question_id, digest = state.asked[key]
             question = view.open.get(question_id)
             if question is None:
-                leg.notes.append(_describe_taken(shorten_run_id(question_id)))
-            elif digest_question(question) != state.asked[question_id]:
+                leg.notes.append(_describe_taken(key))
+            elif digest_question(question) != digest:
                 leg.problems[question_id] = "the question has changed since it was asked."
             elif not isinstance(response, ElicitResult):
                 leg.problems[question_id] = "it is not the answer to a form."

@@ -84,20 +84,31 @@ def build_leg(
 
     `problems` says, by the id of a question, why an answer that was given to it was not taken.
     """
-    asked = {question.id: digest_question(question) for question in questions}
+    by_key = _choose_keys(questions)
+    asked = {key: (item.id, digest_question(item)) for key, item in by_key.items()}
     requests: InputRequests = {
-        question.id: ElicitRequest(
-            params=build_question_form(
-                question, run_id, (problems or {}).get(question.id, ""), notes
-            )
+        key: ElicitRequest(
+            params=build_question_form(item, run_id, (problems or {}).get(item.id, ""), notes)
         )
-        for question in questions
+        for key, item in by_key.items()
     }
     return InputRequiredResult(
         input_requests=requests or None,
         request_state=CallState(run_id, asked, () if questions else tuple(notes)).dump(),
         _meta={RUN_ID: run_id},
     )
+
+
+def _choose_keys(questions: Sequence[Question]) -> Mapping[str, Question]:
+    """Return questions by the keys of their forms: the path of the node, or the id if two share it.
+
+    A path says more to a client that logs what it was asked.
+    """
+    paths = [question.path for question in questions]
+    return {
+        question.path if paths.count(question.path) == 1 else question.id: question
+        for question in questions
+    }
 
 
 def build_question_form(

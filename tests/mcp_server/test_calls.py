@@ -221,23 +221,25 @@ def test_answers_without_state_run_nothing(db: Path) -> None:
             stripped = InputRequiredResult.model_construct(
                 input_requests=leg.input_requests, request_state=None
             )
-            text = read_text(await send_leg(client, stripped, answer=YES), is_error=True)
-            assert "came without the requestState" in text
+            with pytest.raises(MCPError, match="came without the requestState"):
+                await send_leg(client, stripped, answer=YES)
             assert len(await served.find_runs()) == 1
 
     run(main)
 
 
-def test_answer_to_unasked_question_is_refused(db: Path) -> None:
-    """A leg answers only what the leg before it asked."""
+def test_answer_to_unasked_question_is_ignored(db: Path) -> None:
+    """A leg answers only what the leg before it asked: the question stays open, with a remark."""
 
     async def main() -> None:
         served = Served(db, build_letters([]))
         async with served.connect() as client:
             leg = require_leg(await send_leg(client))
-            responses = {"f" * 32: ElicitResult(action="accept", content={"approved": True})}
-            text = read_text(await send_leg(client, leg, responses=responses), is_error=True)
-            assert "which this call was not asked" in text
+            assert list(leg.input_requests or {}) == ["approve"]
+            responses = {"send": ElicitResult(action="accept", content={"approved": True})}
+            again = require_leg(await send_leg(client, leg, responses=responses))
+            assert "'send' was not asked, so its answer was ignored" in read_message(again)
+            assert "tides: sent" in read_text(await send_leg(client, again, answer=YES))
 
     run(main)
 
