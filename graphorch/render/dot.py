@@ -100,6 +100,11 @@ def _line(line: Line, numbers: Mapping[str, str], back_port: str) -> str:
     if line.kind == "loop":
         port = back_port
     options = [_LINES.get(line.kind, "weight=3")]
+    if line.marks:
+        # Parallel lines beside the line of its kind.
+        own = LIGHT.get(line.kind, LIGHT["edge"])
+        colours = [own, *(LIGHT[mark] for mark in line.marks)]
+        options.append(f'color="{":invis:".join(colours)}"')
     if label_text(line):
         options.append(f"label=<&#160;{_text(label_text(line))}&#160;>")
     options.append(f"edgetooltip={_string(line.tooltip or line.label or ' ')}")

@@ -12,18 +12,27 @@ last. Where there are several of those, a start or an end stands in the frame.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
 
 from graphorch.callables import get_doc, get_module
-from graphorch.graph.edges import OTHERWISE, START_INDEX, Edge, Loop, Topology
+from graphorch.graph.edges import OTHERWISE, START_INDEX, Edge, Loop, MarkedFlow, Topology
 from graphorch.graph.node import Node
-from graphorch.graph.plan import BoundFunction, CompiledRoute, JoinSpec, MapSpec, Plan, Step
+from graphorch.graph.plan import BoundFunction, CompiledRoute, JoinSpec, MapSpec, Plan
 from graphorch.graph.signature import StateFunction
-from graphorch.render.picture.model import Box, BoxKind, Group, Line, LineKind, Picture
+from graphorch.render.picture.model import (
+    MARK_WORDS,
+    Box,
+    BoxKind,
+    Group,
+    Line,
+    LineKind,
+    Picture,
+)
+from graphorch.state.marks import MarkName
 from graphorch.text import truncate
 
 MANY = 800  # boxes; above it sub-flows stay closed, the deepest first
@@ -90,7 +99,7 @@ def _levels(plan: Plan) -> int:
 
 def _drawn(plan: Plan, depth: int, closed: frozenset[str]) -> Picture:
     sheet = _Sheet(closed)
-    outermost = _Flow(sheet, plan, "", None, depth)
+    outermost = _Flow(sheet, plan, "", None, depth, plan.marked)
     outermost.draw()
     return Picture(plan.name, tuple(sheet.boxes), tuple(sheet.lines), tuple(sheet.groups))
 
@@ -122,6 +131,7 @@ class _Flow:
     path: str
     group: str | None
     depth: int
+    marked: MarkedFlow | None
     ends: dict[int, _Ends] = field(default_factory=dict[int, _Ends])
     around: dict[int, str | None] = field(default_factory=dict[int, str | None])
     # the bodies of the loops that have a frame
@@ -186,7 +196,7 @@ class _Flow:
         id_, group = self._id(step.name), self._group_of(frozenset((index,)))
         inside = None
         if self.depth and id_ not in self.sheet.closed:
-            inside = self._inside(id_, step, group)
+            inside = self._inside(id_, index, group)
         self.ends[index] = inside or _Ends(id_, id_)
         self.around[index] = group
         if inside is None:
@@ -199,8 +209,9 @@ class _Flow:
         if step.route is not None:
             self._decision(index, step.route)
 
-    def _inside(self, id_: str, step: Step, group: str | None) -> _Ends | None:
+    def _inside(self, id_: str, index: int, group: str | None) -> _Ends | None:
         """Draw the inside of a map or sub-flow in a frame; return None for any other node."""
+        step = self.plan.steps[index]
         worker: Node[Any] | None = None
         if step.map is not None:
             flow, worker = step.map.flow, step.map.worker
@@ -212,7 +223,8 @@ class _Flow:
             return None
         self.sheet.groups.append(frame)
         if flow is not None:
-            return _Flow(self.sheet, flow, id_, id_, self.depth - 1).draw()
+            marked = self.marked.inside.get(index) if self.marked is not None else None
+            return _Flow(self.sheet, flow, id_, id_, self.depth - 1, marked).draw()
         if worker is None:
             return None
         inner = f"{id_}/{worker.name}"
@@ -232,14 +244,15 @@ class _Flow:
         hint = _SHORT_HINTS.get(join.short, "")
         id_ = self._id(f"{shape.names[index]}//join")
         self._add(Box(id_, words, "join", tooltip=hint, group=group))
-        self._line(f"{id_}/", id_, self.ends[index].entry, "always")
+        self._line(f"{id_}/", id_, self.ends[index].entry, "always", carried=arriving)
         self.ends[index] = _Ends(id_, self.ends[index].exit)
 
     def _decision(self, index: int, route: CompiledRoute) -> None:
         """Draw a diamond below a node, within those loops around it that its route can stay in."""
         shape = self.plan.topology
         id_ = self._id(f"{shape.names[index]}//route")
-        targets = [edge.target for edge in shape.leaving[index] if edge.kind == "routed"]
+        routed = [edge for edge in shape.leaving[index] if edge.kind == "routed"]
+        targets = [edge.target for edge in routed]
         groups = [self._group_of(frozenset((index, target))) for target in targets]
         depth = {group: number for number, group in enumerate([self.group, *self.loops])}
         hint = f"reads {_slices(route.selector)}"
@@ -247,7 +260,7 @@ class _Flow:
             hint += "\ntakes one branch or several"
         group = max(groups, key=lambda item: depth[item], default=self.group)
         self._add(Box(id_, f"{_called(route.selector)}?", "decision", tooltip=hint, group=group))
-        self._line(f"{id_}/", self.ends[index].exit, id_, "always")
+        self._line(f"{id_}/", self.ends[index].exit, id_, "always", carried=routed)
 
     # ---- lines -------------------------------------------------------------------------------
     def _lines(self, *, skip_start: bool, skip_end: bool) -> None:
@@ -266,6 +279,7 @@ class _Flow:
                 _LINES.get(edge.kind, "always"),
                 label,
                 hint,
+                carried=(edge,),
             )
 
     def _source(self, edge: Edge) -> str:
@@ -293,9 +307,25 @@ class _Flow:
         return "", ""
 
     def _line(
-        self, id_: str, source: str, target: str, kind: LineKind, label: str = "", hint: str = ""
+        self,
+        id_: str,
+        source: str,
+        target: str,
+        kind: LineKind,
+        label: str = "",
+        hint: str = "",
+        *,
+        carried: Sequence[Edge],
     ) -> None:
-        self.sheet.lines.append(Line(id_, source, target, kind, label, hint))
+        """Draw a line with the marks of the values that some edges carry."""
+        fields: dict[MarkName, dict[str, None]] = {}
+        if self.marked is not None:
+            for edge in carried:
+                for mark, names in self.marked.edges.get(edge.index, {}).items():
+                    fields.setdefault(mark, {}).update(dict.fromkeys(names))
+        words = [f"{MARK_WORDS[mark]}: {', '.join(names)}" for mark, names in fields.items()]
+        hint = "\n".join(part for part in (hint, *words) if part)
+        self.sheet.lines.append(Line(id_, source, target, kind, label, hint, tuple(fields)))
 
     def _add(self, box: Box) -> None:
         self.sheet.boxes.append(box)
@@ -331,9 +361,15 @@ def _box(id_: str, name: str, node: Node[Any], group: str | None, detail: str) -
     reads = ", ".join(_model_name(read.model) for read in node.signature.reads)
     writes = ", ".join(model.__name__ for model in node.signature.writes)
     gate = {"before": "it runs", "after": "its result goes on"}.get(node.options.gate or "")
+    check = node.options.declassify
     slices = [
         f"{verb} {what}"
-        for verb, what in (("reads", reads), ("writes", writes), ("a person agrees before", gate))
+        for verb, what in (
+            ("reads", reads),
+            ("writes", writes),
+            ("a person agrees before", gate),
+            ("checks:", check),
+        )
         if what
     ]
     hint = "\n".join(part for part in (_summary(node), *slices) if part)
@@ -362,7 +398,8 @@ def _detail(node: Node[Any], spec: MapSpec | None) -> str:
         return bound
     kind = {"agent": "agent", "sub": "sub-flow", "ask": "asks a person"}.get(node.kind, "function")
     gate = node.options.gate and f"gate {node.options.gate}"
-    return " · ".join(part for part in (kind, node.model, gate) if part)
+    check = node.options.declassify and "check"
+    return " · ".join(part for part in (kind, node.model, gate, check) if part)
 
 
 def _loop_words(loop: Loop, edge: Edge) -> tuple[str, str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import pytest
+from pydantic import BaseModel
 
-from graphorch import Graph, agent, node
+from graphorch import Graph, Untrusted, agent, node
 from graphorch.graph.node import END, START
 from graphorch.graph.options import NodeSettings
 from graphorch.graph.plan import AskSpec, Plan
@@ -409,3 +411,55 @@ def test_given_marks_stay() -> None:
     given = Overlay({"merge": Mark("failed"), "merge//join": Mark("waiting")})
     assert complete_overlay(picture, given).marks["merge//join"] == Mark("waiting")
     assert complete_overlay(picture, replace(given, marks={})).marks == {}
+
+
+def test_lines_carry_marks_of_fields_that_are_still_read() -> None:
+    """A line is marked as long as something after it reads the marked field, also inside."""
+
+    class Page(BaseModel):
+        text: Untrusted[str] = ""
+
+    class Word(BaseModel):
+        word: str = ""
+
+    class Done(BaseModel):
+        done: bool = False
+
+    class Notes(Page, Word, Done): ...
+
+    @node
+    def fetch(word: Word) -> Page: ...
+    @node
+    def sum_up(page: Page) -> Word: ...
+    @node
+    def choose(word: Word) -> Done: ...
+    @node
+    def keep(done: Done) -> Done: ...
+    def is_long(word: Word) -> Literal["yes", "no"]:
+        return "yes"
+
+    def enter(word: Word) -> Word:
+        return word
+
+    def leave(done: Done) -> Done:
+        return done
+
+    inner = Graph("inner", Notes, input=Word, output=Done).chain(choose, keep).build()
+    graph = Graph("notes", Notes, input=Word, output=Done)
+    team = graph.sub("team", inner, enter=enter, leave=leave)
+    graph.chain(fetch, sum_up)
+    graph.route(sum_up, is_long).when("yes", team).when("no", keep).exhaustive()
+    picture = draw_plan(graph.build().plan)
+    marked = {
+        (line.source, line.target): line.tooltip.rpartition("\n")[2]
+        for line in picture.lines
+        if line.marks
+    }
+    assert marked == {
+        ("fetch", "sum_up"): "untrusted values: text",
+        ("sum_up", "sum_up//route"): "untrusted values: word",
+        ("sum_up//route", "team/choose"): "untrusted values: word",
+        ("team/choose", "team/keep"): "untrusted values: done",
+        ("team/keep", "END"): "untrusted values: done",
+        ("keep", "END"): "untrusted values: done",  # the label decides that it runs
+    }

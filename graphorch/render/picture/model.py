@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from graphorch.errors import InputError, did_you_mean
+from graphorch.state.marks import MarkName
 
 BoxKind = Literal["start", "end", "node", "agent", "map", "sub", "ask", "decision", "join"]
 LineKind = Literal["always", "conditional", "loop", "error", "exhausted"]
@@ -33,6 +34,11 @@ BOX_WORDS: Mapping[BoxKind, str] = MappingProxyType(
 )
 """Kinds of boxes as people read them, in the legend and everywhere else."""
 
+MARK_WORDS: Mapping[MarkName, str] = MappingProxyType(
+    {"untrusted": "untrusted values", "secret": "secret values"}
+)
+"""Marks of lines as people read them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -48,7 +54,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Way from box to box, by ids. Several lines may join two boxes."""
+    """Way from box to box, by ids. Several lines may join two boxes.
+
+    `marks` are those of the values that go along it.
+    """
 
     id: str
     source: str
@@ -56,6 +65,7 @@ class Line:
     kind: LineKind
     label: str = ""
     tooltip: str = ""
+    marks: tuple[MarkName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,15 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from graphorch.errors import InputError
-from graphorch.render.picture.model import BOX_WORDS, Box, Group, Line, Picture, group_chains
+from graphorch.render.picture.model import (
+    BOX_WORDS,
+    MARK_WORDS,
+    Box,
+    Group,
+    Line,
+    Picture,
+    group_chains,
+)
 from graphorch.render.picture.overlay import Mark, Overlay, complete_overlay, second_line
 from graphorch.render.picture.placement import Curve, Layout, Rect
 from graphorch.render.picture.sizes import (
@@ -25,7 +33,7 @@ from graphorch.render.picture.sizes import (
     title_texts,
 )
 from graphorch.render.picture.text_width import shorten, to_one_line, width
-from graphorch.render.svg.legend import legend
+from graphorch.render.svg.legend import draw_rails, legend
 from graphorch.render.svg.markup import attribute, content, number, numbers
 from graphorch.render.svg.shapes import box_badge, box_class, outline, text_at, words
 from graphorch.render.svg.stylesheet import style_sheet
@@ -104,6 +112,8 @@ def _document(
     title, description = to_one_line(picture.name), _description(picture, overlay)
     digest = hashlib.sha256("\0".join((theme, title, description, body)).encode()).hexdigest()
     root = f"go_{digest[:12]}"
+    has_marks = any(line.marks for line in picture.lines)
+    rules = style_sheet(root, theme, overlay=overlay is not None, marks=has_marks)
     fits = ""
     if size[0] <= _SHRINKS:
         fits = ' style="max-width:100%;height:auto"'
@@ -114,7 +124,7 @@ def _document(
         f"{fits}>"
         f'<title id="{root}_t">{content(title)}</title>'
         f'<desc id="{root}_d">{content(description)}</desc>'
-        f"<style>{style_sheet(root, theme, overlay=overlay is not None)}</style>{body}</svg>\n"
+        f"<style>{rules}</style>{body}</svg>\n"
     )
 
 
@@ -124,8 +134,9 @@ def _description(picture: Picture, overlay: Overlay | None) -> str:
     after: dict[str, list[str]] = {}
     for line in picture.lines:
         target = names[line.target]
-        if line.label:
-            target += f" ({to_one_line(line.label)})"
+        notes = [to_one_line(line.label), *(MARK_WORDS[mark] for mark in line.marks)]
+        if any(notes):
+            target += f" ({'; '.join(note for note in notes if note)})"
         after.setdefault(line.source, []).append(target)
     parts = [f"{len(picture.boxes)} boxes, {len(picture.lines)} lines."]
     if overlay:
@@ -234,9 +245,10 @@ def _way(line: Line, curve: Curve, taken: frozenset[str]) -> str:
     if line.id in taken:
         classes += " go_taken"
     hint = "\n".join(part for part in (line.label, line.tooltip) if part)
+    way = f"M{numbers(*points[0])}{steps}"
     return (
         f'<g class="{classes}" data-line="{attribute(line.id)}">{_hint(hint)}'
-        f'<path class="go_way" d="M{numbers(*points[0])}{steps}"/>'
+        f'{draw_rails(line.marks, way)}<path class="go_way" d="{way}"/>'
         f'<path class="go_tip" d="{_arrow(curve)}"/></g>'
     )
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from math import fsum
 from typing import get_args
 
-from graphorch.render.picture.model import BOX_WORDS, BoxKind, GroupKind, LineKind, Picture
+from graphorch.render.picture.model import (
+    BOX_WORDS,
+    MARK_WORDS,
+    BoxKind,
+    GroupKind,
+    LineKind,
+    Picture,
+)
 from graphorch.render.picture.overlay import Mark, Overlay, Status, Swatch
 from graphorch.render.picture.placement import Rect
 from graphorch.render.picture.sizes import DETAIL_SIZE, ROUND_KINDS
@@ -15,6 +22,7 @@ from graphorch.render.picture.text_width import width
 from graphorch.render.svg.icons import badge, icon
 from graphorch.render.svg.markup import number, numbers
 from graphorch.render.svg.shapes import box_class, outline, text_at
+from graphorch.state.marks import MarkName
 
 _LINE_WORDS: dict[LineKind, str] = {
     "always": "always",
@@ -147,14 +155,31 @@ def _lines(picture: Picture, overlay: Overlay | None) -> Iterable[_Entry]:
     for kind, word in _LINE_WORDS.items():
         if kind in present:
             yield _Entry(_sample_line(f"go_{kind}"), word)
+    marked = {mark for line in picture.lines for mark in line.marks}
+    for mark, word in MARK_WORDS.items():
+        if mark in marked:
+            yield _Entry(_sample_line("go_always", (mark,)), word)
     if overlay and overlay.taken:
         yield _Entry(_sample_line("go_always go_taken"), "taken")
 
 
-def _sample_line(classes: str) -> str:
+def draw_rails(marks: Sequence[MarkName], way: str) -> str:
+    """Return what runs on both sides of a line that carries marked values, beneath it."""
+    if not marks:
+        return ""
+    rails = [f'<path class="go_rails go_{mark}" d="{way}"/>' for mark in marks]
+    if len(marks) > 1:
+        outer = f'<path class="go_rails go_{marks[-1]} go_outer" d="{way}"/>'
+        gap = f'<path class="go_between go_outer" d="{way}"/>'
+        rails = [outer, gap, f'<path class="go_rails go_{marks[0]}" d="{way}"/>']
+    return f'{"".join(rails)}<path class="go_between" d="{way}"/>'
+
+
+def _sample_line(classes: str, marks: Sequence[MarkName] = ()) -> str:
     end = _SAMPLE - 7
     tip = f"M{number(end)}-3.5L{number(_SAMPLE)} 0L{number(end)} 3.5Z"
-    way = f'<path class="go_way" d="M0 0H{number(end)}"/>'
+    rails = draw_rails(marks, f"M0 0H{number(end)}")
+    way = f'{rails}<path class="go_way" d="M0 0H{number(end)}"/>'
     return f'<g class="{classes}">{way}<path class="go_tip" d="{tip}"/></g>'
 
 

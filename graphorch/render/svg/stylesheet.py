@@ -22,10 +22,15 @@ _DASHES = {"conditional": "6 4", "loop": "6 4", "error": "1.5 4", "exhausted": "
 _COLOURED = ("loop", "error", "exhausted")
 
 
-def style_sheet(root: str, theme: Theme, *, overlay: bool) -> str:
-    """Return the rules for the picture whose `<svg>` has the class `root`."""
+def style_sheet(root: str, theme: Theme, *, overlay: bool, marks: bool) -> str:
+    """Return the rules for the picture whose `<svg>` has the class `root`.
+
+    `marks` says whether a line of it carries marked values.
+    """
     colour = Palette(theme)
     rules = [*_text_rules(colour), *_box_rules(colour), *_group_rules(colour), *_line_rules(colour)]
+    if marks:
+        rules += _mark_rules(colour)
     moving = ""
     if overlay:
         rules += _overlay_rules(colour, root)
@@ -91,6 +96,20 @@ def _line_rules(colour: Palette) -> Iterable[tuple[str, str]]:
         yield f".go_{kind} .go_way", style
         if kind in _COLOURED:
             yield f".go_{kind} .go_tip,.go_label.go_of_{kind}", colour("fill", kind)
+
+
+def _mark_rules(colour: Palette) -> Iterable[tuple[str, str]]:
+    """Yield rules for rails on both sides of a line: a wide stroke, and one of the ground on it."""
+    yield ".go_rails,.go_between", "fill:none;stroke-linecap:butt;"
+    yield ".go_rails.go_untrusted", "stroke-width:7.4;" + colour("stroke", "untrusted")
+    yield (
+        ".go_rails.go_secret",
+        "stroke-width:7.4;stroke-dasharray:3 2.6;" + colour("stroke", "secret"),
+    )
+    # A line with both marks has the rails of secrets around those of untrusted values.
+    yield ".go_rails.go_outer", "stroke-width:12;"
+    yield ".go_between", "stroke-width:4.6;" + colour("stroke", "canvas")
+    yield ".go_between.go_outer", "stroke-width:9.2;"
 
 
 def _overlay_rules(colour: Palette, root: str) -> Iterable[tuple[str, str]]:

@@ -40,6 +40,8 @@ _COLOURS: dict[str, tuple[str, str]] = {
     "loop": ("#7c3aed", "#b794f6"),
     "error": ("#b91c1c", "#ff7b72"),
     "exhausted": ("#b45309", "#f0b449"),
+    "untrusted": ("#c2410c", "#fb923c"),
+    "secret": ("#0e7490", "#22d3ee"),
     "done_fill": ("#f0fdf4", "#0d2818"),
     "done_line": ("#15803d", "#4ade80"),
     "running_fill": ("#dbeafe", "#0f2a52"),

@@ -356,3 +356,37 @@ def test_svg_foreign_layout() -> None:
 def test_svg_of_tangled_pictures(seed: int) -> None:
     """Tangled pictures are drawn."""
     ET.fromstring(drawn(tangled(25, 40, seed)))
+
+
+def test_lines_with_marked_values_have_rails() -> None:
+    """Marks of a line show beside it, in its title, in the description and in the legend."""
+    boxes = (Box("a", "a", "node"), Box("b", "b", "node"), Box("c", "c", "node"))
+    lines = (
+        Line("1", "a", "b", "always", tooltip="untrusted values: text", marks=("untrusted",)),
+        Line("2", "b", "c", "loop", "again", marks=("untrusted", "secret")),
+        Line("3", "a", "c", "always"),
+    )
+    picture = Picture("marked", boxes, lines)
+    svg = draw(picture, layout(picture, "builtin"), theme="light")
+    root = ET.fromstring(svg)
+    rails = {
+        group.get("data-line"): [
+            str(path.get("class")) for path in group if "go_rails" in str(path.get("class"))
+        ]
+        for group in root.iter()
+        if group.get("data-line")
+    }
+    assert rails == {
+        "1": ["go_rails go_untrusted"],
+        "2": ["go_rails go_secret go_outer", "go_rails go_untrusted"],
+        "3": [],
+    }
+    assert "<title>untrusted values: text</title>" in svg
+    assert "a (function) leads to b (untrusted values), c." in svg
+    assert "b (function) leads to c (again; untrusted values; secret values)." in svg
+    legend = [node.text for node in root.iter() if node.get("class") == "go_hint"]
+    assert {"untrusted values", "secret values"} <= set(legend)
+    plain = replace(picture, lines=lines[2:])
+    unmarked = draw(plain, layout(plain, "builtin"), theme="light")
+    assert "go_rails" not in unmarked
+    assert "secret" not in unmarked

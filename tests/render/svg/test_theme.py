@@ -50,7 +50,7 @@ def test_contrast_of_text(colours: Mapping[str, str], kind: str) -> None:
 @pytest.mark.parametrize("ground", ["canvas", "panel_fill"])
 def test_contrast_of_lines(colours: Mapping[str, str], ground: str) -> None:
     """Words and lines between boxes can be read and seen."""
-    words = ("text", "muted", "loop", "error", "exhausted")
+    words = ("text", "muted", "loop", "error", "exhausted", "untrusted", "secret")
     assert [word for word in words if contrast(colours[word], colours[ground]) < 4.5] == []
     assert contrast(colours["edge"], colours[ground]) >= 3
 
