@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from graphorch.agents.agent import agent as agent
+    from graphorch.agents.history import History as History
+    from graphorch.agents.history import KeepRecent as KeepRecent
     from graphorch.debugger.session import Session as Session
     from graphorch.engine.events import Cancelled as Cancelled
     from graphorch.engine.events import Committed as Committed
@@ -93,6 +95,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
     __name__,
     {
         "agents.agent": "agent",
+        "agents.history": "History KeepRecent",
         "engine.events": (
             "Cancelled Committed Emitted Ended Expanded Failed ModelCalled QuestionAsked RunEvent "
             "Skipped Started TextDelta"

@@ -240,6 +240,20 @@ def add_instruction(messages: Sequence[Message], instruction: str) -> tuple[Mess
     return (Message(role="system", content=f"{system}\n\n{instruction}"), *messages[1:])
 
 
+def join_instructions(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return messages with one system message for all those at the beginning.
+
+    Some endpoints would refuse a second one.
+    """
+    count = 0
+    while count < len(messages) and messages[count].role == "system":
+        count += 1
+    if count < 2:
+        return tuple(messages)
+    text = "\n\n".join(message.content for message in messages[:count])
+    return (Message(role="system", content=text), *messages[count:])
+
+
 def estimate_input(request: Request) -> int:
     """Guess the input tokens of a request from its texts; see `token_estimate.py`."""
     tokens = 0.0

@@ -15,7 +15,7 @@ PUBLIC = {
     "graphorch": """
         Ambiguous Approval Ask Assumed Budget BudgetExceeded Cache Cancelled Committed
         Context END Emitted Ended Expanded Estimate Expired Failed Failure Flow Graph GraphError
-        GraphorchError InputError InternalError JournalError LimitReached Limits
+        GraphorchError History InputError InternalError JournalError KeepRecent LimitReached Limits
         LoopExhausted Message Missing ModelCalled ModelClient ModelError Node NodeError
         Problem Prompt Question QuestionAsked QuorumNotMet Rejected ReplayDiverged Request
         Response Result Retry RunEvent RunFailed START Session Skipped Started TextDelta

@@ -13,7 +13,14 @@ from dataclasses import dataclass, replace
 from graphorch.errors import ModelError
 from graphorch.models.errors import SchemaRefused
 from graphorch.models.json_schema import build_response_format, describe_schema
-from graphorch.models.messages import Message, Request, ToolCall, ToolSpec, add_instruction
+from graphorch.models.messages import (
+    Message,
+    Request,
+    ToolCall,
+    ToolSpec,
+    add_instruction,
+    join_instructions,
+)
 from graphorch.models.tool_arguments import encode_name, encode_object
 
 _TOOL_WORDS = re.compile(r"\btools?\b|tool_choice|function[ _]call", re.IGNORECASE)
@@ -67,7 +74,7 @@ class Dialect:
 
 def encode_messages(request: Request, dialect: Dialect) -> list[dict[str, object]]:
     """Return the `messages` of the body."""
-    messages = request.messages
+    messages = join_instructions(request.messages)
     if request.schema is not None and dialect.schema_in_words:
         messages = add_instruction(messages, describe_schema(request.schema))
     return [_encode_message(message) for message in messages]

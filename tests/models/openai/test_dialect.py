@@ -29,6 +29,17 @@ def test_request_sends_only_given_options() -> None:
     assert "r1" not in str(body)
 
 
+def test_instructions_are_one_message() -> None:
+    """System messages at the beginning are sent as one; those in the middle stay."""
+    system = [Message(role="system", content=text) for text in ("a", "b", "c")]
+    asked = Request("m", (*system[:2], Message(content="hi"), system[2]))
+    assert send(asked).bodies[0]["messages"] == [
+        {"role": "system", "content": "a\n\nb"},
+        {"role": "user", "content": "hi"},
+        {"role": "system", "content": "c"},
+    ]
+
+
 def refuses(what: str) -> Handler:
     return replies({"error": {"message": f"Unsupported parameter: {what}"}}, 400)
 
