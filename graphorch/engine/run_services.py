@@ -17,7 +17,6 @@ from graphorch.engine.event_log import EventLog
 from graphorch.engine.report import RunReport
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError
-from graphorch.journal.record_kinds import FORMAT
 from graphorch.trace_context import TraceContext, open_context
 
 if TYPE_CHECKING:
@@ -109,10 +108,10 @@ class RunServices:
         return self.log.journal is not None
 
     @property
-    def format(self) -> int:
-        """Format of the run's records: that of its journal, else the present one."""
+    def format(self) -> int | None:
+        """Format of the run's records; None without a journal."""
         journal = self.log.journal
-        return FORMAT if journal is None else journal.format
+        return None if journal is None else journal.format
 
     def account_for(self, activation: Activation) -> Account | None:
         """Return the account that pays for an activation's model calls; None without a limit."""

@@ -18,7 +18,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from graphorch.core.tree import Activation
-from graphorch.journal.record_kinds import FORMAT
 
 if TYPE_CHECKING:
     from graphorch.models.messages import Request, Response
@@ -42,12 +41,12 @@ class AttemptCalls:
 
     The n-th time that the attempt makes a request, it gets the n-th answer that is kept for an
     equal request. Equal requests may run concurrently, in another order each time. `format` is that
-    of the run's records: the keys of new answers are written in it.
+    of the run's records, in which the keys of new answers are written; None without records.
     """
 
     __slots__ = ("_earlier", "_format", "_kept", "asked", "served")
 
-    def __init__(self, kept: list[KeptAnswer], format: int = FORMAT) -> None:
+    def __init__(self, kept: list[KeptAnswer], format: int | None = None) -> None:
         self._kept = kept
         self._format = format
         self._earlier: dict[str, deque[Response]] = {}
@@ -74,7 +73,7 @@ class AttemptCalls:
         """
         waiting = self._earlier.get(key)
         if not waiting:
-            other = _FULL_KEYS - 1 if self._format >= _FULL_KEYS else FORMAT
+            other = _FULL_KEYS - 1 if _has_full_keys(self._format) else _FULL_KEYS
             waiting = self._earlier.get(compute_key(request, other))
         if not waiting:
             return None
@@ -86,14 +85,21 @@ class AttemptCalls:
         self._kept.append(KeptAnswer(asked, response))
 
 
-def compute_key(request: Request, format: int = FORMAT) -> str:
-    """Return what identifies a request within its activation: a hash of all that is asked."""
+def _has_full_keys(format: int | None) -> bool:
+    return format is None or format >= _FULL_KEYS
+
+
+def compute_key(request: Request, format: int | None = None) -> str:
+    """Return what identifies a request within its activation: a hash of all that is asked.
+
+    `format` is that of the records which hold it, None for the present one.
+    """
     schema = request.schema.model_json_schema() if request.schema is not None else None
     messages = [(message.role, message.content) for message in request.messages]
     content = repr(
         (request.model, messages, schema, request.max_tokens, request.temperature, request.tools)
     )
-    if format >= _FULL_KEYS:
+    if _has_full_keys(format):
         if request.tool_choice != "auto":
             content += request.tool_choice
         if len(messages) > 1:
