@@ -47,13 +47,14 @@ from graphorch.graph.payloads import ToolArguments, ToolOutcome
 from graphorch.graph.plan import Plan, SubSpec
 from graphorch.graph.signature import Read, Signature, inspect_callable
 from graphorch.models.messages import ToolSpec
+from graphorch.state.marks import Marks
 from graphorch.text import format_error, format_value
 
 Approve = bool | Callable[..., bool]
 """Whether a person approves each call of a tool, or a function of its arguments that says so."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_OWN_OPTIONS: Final = frozenset({"approve", "tells", "max_calls", "concurrent"})
+_OWN_OPTIONS: Final = frozenset({"approve", "tells", "max_calls", "concurrent", "untrusted"})
 
 
 class ToolOptions(TypedDict, total=False):
@@ -65,6 +66,7 @@ class ToolOptions(TypedDict, total=False):
     tells: type[Exception] | tuple[type[Exception], ...]
     max_calls: int
     concurrent: bool
+    untrusted: bool
     retry: Retry
     timeout: float
     isolation: Isolation
@@ -76,13 +78,15 @@ class ToolSettings:
 
     `tells` are exceptions whose messages the model reads; every other one fails the agent.
     `max_calls` bounds its calls in one loop of an agent. A tool with effect `once` has its turn
-    alone, in the order in which the model asks, unless it is `concurrent`.
+    alone, in the order in which the model asks, unless it is `concurrent`. What an `untrusted` one
+    returns comes from outside.
     """
 
     approve: Approve = False
     tells: tuple[type[Exception], ...] = ()
     max_calls: int | None = None
     concurrent: bool = False
+    untrusted: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +132,11 @@ class Tool:
     def max_calls(self) -> int | None:
         """Most calls in one loop of an agent; None without a bound."""
         return self.settings.max_calls
+
+    @property
+    def untrusted(self) -> bool:
+        """Whether what it returns comes from outside."""
+        return self.settings.untrusted
 
     @property
     def is_barrier(self) -> bool:
@@ -195,6 +204,8 @@ def tool(fn: Any = None, /, **options: Unpack[ToolOptions]) -> Any:
     or "idempotent"); `approve`, whether a person approves each call, or a function of its arguments
     that says so; `tells`, exceptions that the model reads, while any other fails the agent;
     `max_calls` in one loop; `concurrent`, whether a tool with effect "once" may run beside others;
+    `untrusted`, whether what it returns comes from outside, as a return type with a mark says too
+    (`-> Untrusted[str]`);
     `retry`, `timeout` in seconds and `isolation` as for nodes; `name`, if not that of the function.
 
     Raises `GraphError` with code `TOOL` if the function or an option is wrong.
@@ -303,7 +314,7 @@ def _build_tool(fn: Any, local: Mapping[str, Any], options: ToolOptions) -> Tool
         fn,
         spec,
         arguments,
-        options,
+        _add_marks(name, arguments.marks, options),
         has_context=arguments.has_context,
         resources=arguments.resources,
     )
@@ -313,6 +324,22 @@ def _find_tool_name(fn: Callable[..., Any]) -> str:
     """Return the name of a function; of an object without one its class in the same spelling."""
     name = get_name(fn)
     return name if hasattr(fn, "__name__") else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _add_marks(name: str, marks: Marks, options: ToolOptions) -> ToolOptions:
+    """Return the options of a tool with what its return type says about its results.
+
+    Raises `GraphError` if the two do not fit, or a model would read a secret.
+    """
+    if "secret" in marks:
+        fix = "leave it out of the result, and drop the mark"
+        raise build_tool_error(name, "it returns a secret, which its model would read", fix)
+    if "untrusted" not in marks:
+        return options
+    if options.get("untrusted") is False:
+        what = "untrusted=False, but its return type is marked as Untrusted"
+        raise build_tool_error(name, what, "drop one of the two")
+    return {**options, "untrusted": True}
 
 
 # ---- options -------------------------------------------------------------------------------------
@@ -341,6 +368,7 @@ def _read_options(name: str, options: ToolOptions) -> tuple[ToolSettings, NodeSe
         tells=_list_told(values),
         max_calls=values.get("max_calls"),
         concurrent=values.get("concurrent", False),
+        untrusted=values.get("untrusted", False),
     )
     return settings, node_settings
 
@@ -366,8 +394,9 @@ def _check_own_options(name: str, values: Mapping[str, Any]) -> list[Problem]:
         faults.append(("tells", "give exception classes, such as (NotFound,)"))
     if values.get("max_calls") is not None and not is_count(values["max_calls"]):
         faults.append(("max_calls", "give a whole number from 1 on, or leave it out"))
-    if not isinstance(values.get("concurrent", False), bool):
-        faults.append(("concurrent", "give True or False"))
+    for option in ("concurrent", "untrusted"):
+        if not isinstance(values.get(option, False), bool):
+            faults.append((option, "give True or False"))
     return [
         Problem("TOOL", f"tool '{name}'", f"{option}={values[option]!r:.80} is not possible", fix)
         for option, fix in faults

@@ -30,6 +30,7 @@ from graphorch.callables import find_annotated
 from graphorch.errors import GraphError, GraphorchError, Problem
 from graphorch.graph.signature import find_resources, inspect_callable, is_context
 from graphorch.models.tool_arguments import read_object
+from graphorch.state.marks import NO_MARKS, Marks, find_marks
 
 
 class WrongArguments(GraphorchError):
@@ -58,12 +59,16 @@ class ArgumentReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FunctionArguments:
-    """Arguments of a function; `resources` is the type that its context must carry, if any."""
+    """Arguments of a function; `resources` is the type that its context must carry, if any.
+
+    `marks` are those of what it returns.
+    """
 
     model: type[BaseModel]
     schema: Mapping[str, object]
     has_context: bool
     resources: type | None
+    marks: Marks = NO_MARKS
 
     def read(self, tool: str, written: str) -> dict[str, Any]:
         """Return arguments as plain JSON with all defaults. Raises `WrongArguments`."""
@@ -143,7 +148,8 @@ def read_parameters(
             f"its parameters have no JSON schema ({type(error).__name__})",
             "use types that JSON can express",
         ) from None
-    return FunctionArguments(model, schema, has_context, resources)
+    marks = find_marks(hints.get("return"))
+    return FunctionArguments(model, schema, has_context, resources, marks)
 
 
 def write_canonical(arguments: Mapping[str, Any]) -> str:

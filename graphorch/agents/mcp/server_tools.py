@@ -82,6 +82,7 @@ def _build_tool(
         **declared,
         "effect": effect,
         "approve": approve,
+        "untrusted": declared.get("untrusted", not server.trust),
         "tells": (ToolFailed, *(tells if isinstance(tells, tuple) else (tells,))),
     }
     spec = ToolSpec(name=tool.name, description=tool.description, parameters=dict(tool.parameters))

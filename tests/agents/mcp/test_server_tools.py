@@ -114,3 +114,15 @@ def test_call_reaches_server() -> None:
         return [outcome.outcome, outcome.text]
 
     assert use(start_hostile(), work) == ["ok", '{"a-b": 4, "ctx": 2, "fn": 3, "self": 1}']
+
+
+def test_results_are_untrusted_unless_declared() -> None:
+    """What a server returns comes from outside, unless its author or a tool's options say no."""
+    offered = listing(listed("read"))
+    trusted = McpServer.stdio("files", "no-such-program", trust=True)
+    assert [tool.untrusted for tool in SERVER.build_tools(offered)] == [True]
+    assert [tool.untrusted for tool in trusted.build_tools(offered)] == [False]
+    for server in (SERVER, trusted):
+        for declared in (True, False):
+            (tool,) = server.build_tools(offered, {"read": {"untrusted": declared}})
+            assert tool.untrusted is declared
