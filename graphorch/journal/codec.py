@@ -127,6 +127,11 @@ def tie(link: bytes, body: bytes, salt: bytes, secret: bytes | None = None) -> b
     return body_digest if secret is None else _chain(b"graphorch snap", body_digest, secret)
 
 
+def seal_letter(content: Body, secret: bytes | None = None) -> bytes:
+    """Return the hash that guards a letter in the mailbox of a run."""
+    return _chain(b"graphorch mail", dump(content), secret)
+
+
 def _chain(purpose: bytes, data: bytes, secret: bytes | None) -> bytes:
     """Hash data for one purpose, with the secret of the run if it has one."""
     if secret is None:

@@ -15,6 +15,7 @@ from graphorch.journal.errors import StoreClosed
 from graphorch.journal.records import RunQuery
 from graphorch.journal.store import Clock, TableStore
 from graphorch.journal.tables import (
+    LetterRow,
     Pruning,
     RecordRow,
     RunRow,
@@ -32,6 +33,7 @@ class _StoredRun:
     row: RunRow
     records: list[RecordRow] = field(default_factory=list[RecordRow])
     snapshot: SnapshotRow | None = None
+    letters: dict[int, LetterRow] = field(default_factory=dict[int, LetterRow])
 
 
 class MemoryTables:
@@ -41,6 +43,7 @@ class MemoryTables:
         self._runs: dict[int, _StoredRun] = {}
         self._ids: dict[str, int] = {}
         self._next_id = 1
+        self._last_letter = 0
 
     def find_run(self, run_id: str) -> RunRow | None:
         """See `Tables.find_run`."""
@@ -86,6 +89,28 @@ class MemoryTables:
         """See `Tables.set_snapshot`."""
         self._runs[run].snapshot = row
 
+    def add_letter(self, run: int, row: LetterRow) -> int:
+        """See `Tables.add_letter`."""
+        self._last_letter += 1
+        self._runs[run].letters[self._last_letter] = replace(row, number=self._last_letter)
+        return self._last_letter
+
+    def set_letter(self, run: int, row: LetterRow) -> None:
+        """See `Tables.set_letter`."""
+        self._runs[run].letters[row.number] = replace(row)
+
+    def letters(self, run: int, after: int) -> Iterable[LetterRow]:
+        """See `Tables.letters`."""
+        return [replace(row) for row in self._runs[run].letters.values() if row.number > after]
+
+    def has_mail(self, run: int) -> bool:
+        """See `Tables.has_mail`."""
+        return any(row.error is None for row in self._runs[run].letters.values())
+
+    def newest_letter(self) -> int:
+        """See `Tables.newest_letter`."""
+        return self._last_letter
+
     def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
         """See `Tables.list_runs`."""
         rows = sorted((run.row for run in self._runs.values()), key=_age, reverse=True)
@@ -98,7 +123,8 @@ class MemoryTables:
 
     def set_erased(self, row: RunRow) -> None:
         """See `Tables.set_erased`."""
-        self._runs[row.id].row, self._runs[row.id].snapshot = replace(row), None
+        run = self._runs[row.id]
+        run.row, run.snapshot, run.letters = replace(row), None, {}
 
     def drop_finished(self, pruning: Pruning, limit: int) -> int:
         """See `Tables.drop_finished`."""
@@ -164,6 +190,10 @@ class MemoryRunner:
     async def read(self, operation: Callable[[Tables], T]) -> T:
         """See `Runner.read`."""
         return self._run(operation)
+
+    def read_mark(self) -> object:
+        """See `Runner.read_mark`: no other process can write here."""
+        return None
 
     async def close(self) -> None:
         """See `Runner.close`."""

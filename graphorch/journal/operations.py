@@ -28,8 +28,21 @@ from graphorch.journal.errors import (
     WrongKey,
 )
 from graphorch.journal.hash_chain import read_records, read_snapshot
-from graphorch.journal.records import Lease, NewRun, RunHead, RunLog, RunPage, RunQuery, Snapshot
+from graphorch.journal.records import (
+    Lease,
+    Letter,
+    NewLetter,
+    NewRun,
+    Outcome,
+    RunHead,
+    RunLog,
+    RunPage,
+    RunQuery,
+    Settlement,
+    Snapshot,
+)
 from graphorch.journal.tables import (
+    LetterRow,
     Pruning,
     RecordRow,
     RunRow,
@@ -131,25 +144,42 @@ def release(tables: Tables, lease: Lease) -> None:
         tables.set_lease(row)
 
 
+def release_unless_mail(tables: Tables, lease: Lease) -> bool:
+    """End a lease unless the run has letters to take in; return whether it ended.
+
+    A lease that is not the current one has ended.
+    """
+    row = _require_run(tables, lease.run_id)
+    if (row.owner, row.epoch) != (lease.owner, lease.epoch):
+        return True
+    if tables.has_mail(row.id):
+        return False
+    release(tables, lease)
+    return True
+
+
 def append(
     tables: Tables,
     lease: Lease,
     expected_last_seq: int,
     entries: Sequence[Entry],
     status: str | None,
+    settled: Sequence[Settlement],
     key: ChainKey | None,
     now: float,
 ) -> None:
-    """Add records after the expected last one and set the status.
+    """Add records after the expected last one, set the status, and settle letters.
 
     Records that are there already with equal content are not added again.
     """
     row = _require_owned(tables, lease, now)
     secret = choose_secret(row, key)
-    # An append whose reply was lost is made again: its records must be there already.
+    # An append whose reply was lost is made again: its records must be there already, and with them
+    # the outcomes of its letters.
     if row.last_seq != expected_last_seq:
         _require_repetition(tables, row, expected_last_seq, entries)
         return
+    letters = _settle(tables, row, settled, secret)
     # Extend the chain: the link of each record covers all records before it.
     link, rows = row.link, list[RecordRow]()
     for seq, (kind, body) in enumerate(entries, expected_last_seq + 1):
@@ -164,6 +194,34 @@ def append(
     tables.set_progress(row)
     if is_new_status:
         tables.set_status(row)
+    for letter in letters:
+        tables.set_letter(row.id, letter)
+
+
+def post(
+    tables: Tables, letter: NewLetter, body: bytes, key: ChainKey | None, now: float
+) -> Letter:
+    """Put a letter into the mailbox of a run; one that is there already is not added again."""
+    run = _require_run(tables, letter.run_id)
+    _check_not_erased(run)
+    build_head(run, key)  # raises for a damaged run, and for another key
+    secret = choose_secret(run, key)
+    for known in tables.letters(run.id, 0):
+        if known.letter_id == letter.letter_id:
+            return _build_letter(run, known, secret, codec.LIMITS)
+    row = LetterRow(0, letter.letter_id, letter.kind, body, float(now), None, "", b"")
+    row.seal = _seal_letter(run, row, secret)
+    row.number = tables.add_letter(run.id, row)
+    return _build_letter(run, row, secret, codec.LIMITS)
+
+
+def list_letters(
+    tables: Tables, run_id: str, after: int, key: ChainKey | None, limits: BodyLimits
+) -> tuple[Letter, ...]:
+    """Return the letters of a run after a number, in order."""
+    run = _require_run(tables, run_id)
+    secret = choose_secret(run, key)
+    return tuple(_build_letter(run, row, secret, limits) for row in tables.letters(run.id, after))
 
 
 def load(
@@ -247,6 +305,58 @@ def prune(tables: Tables, pruning: Pruning, limit: int) -> int:
 def list_refused(tables: Tables, pruning: Pruning) -> Sequence[str]:
     """Return the ids of the runs that only their key keeps from being deleted."""
     return tables.list_refused(pruning)
+
+
+def _settle(
+    tables: Tables, run: RunRow, settled: Sequence[Settlement], secret: bytes | None
+) -> list[LetterRow]:
+    """Return the rows of letters with their outcomes; those that have one already are left out.
+
+    Raises `InvalidRecord` for a letter that the run does not have.
+    """
+    if not settled:
+        return []
+    first = min(settlement.number for settlement in settled)
+    rows = {row.number: row for row in tables.letters(run.id, first - 1)}
+    changed: list[LetterRow] = []
+    for settlement in settled:
+        row = rows.get(settlement.number)
+        if row is None:
+            raise InvalidRecord(f"Run '{run.run_id}' has no letter {settlement.number} to settle.")
+        if row.error is None:
+            # What it said is in the records now, or counts for nothing.
+            row.body, row.error = b"", settlement.outcome.error
+            row.message = settlement.outcome.message
+            row.seal = _seal_letter(run, row, secret)
+            changed.append(row)
+    return changed
+
+
+def _seal_letter(run: RunRow, row: LetterRow, secret: bytes | None) -> bytes:
+    content = [
+        run.run_id,
+        row.letter_id,
+        row.kind,
+        row.body.hex(),
+        repr(row.sent_at),
+        row.error,
+        row.message,
+    ]
+    return codec.seal_letter(content, secret)
+
+
+def _build_letter(run: RunRow, row: LetterRow, secret: bytes | None, limits: BodyLimits) -> Letter:
+    """Return a letter; one that was altered has no body."""
+    outcome = None if row.error is None else Outcome(row.error, row.message)
+    body, is_damaged = None, row.seal != _seal_letter(run, row, secret)
+    if outcome is None and not is_damaged:
+        try:
+            body = codec.load(row.body, limits)
+        except InvalidRecord:
+            is_damaged = True
+    return Letter(
+        run.run_id, row.letter_id, row.number, row.kind, body, row.sent_at, outcome, is_damaged
+    )
 
 
 def _require_run(tables: Tables, run_id: str) -> RunRow:

@@ -110,6 +110,57 @@ class Snapshot:
     body: Body
 
 
+@dataclass(frozen=True, slots=True)
+class NewLetter:
+    """Request to a run from outside, to be put into its mailbox.
+
+    `letter_id` is a unique name that the sender makes, so that a repeated call is noticed.
+    """
+
+    run_id: str
+    letter_id: str
+    kind: str
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a letter.
+
+    It was taken in, or refused: then `error` is the name of the error, and `message` its text.
+    """
+
+    error: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Letter in the mailbox of a run.
+
+    Owners take letters in by rising `number`. `sent_at` is when it was stored, in seconds since
+    1970. `outcome` is None until the owner took it in; from then on `body` is None. `is_damaged`:
+    it is not what was sent, or somebody without the key of the run wrote it.
+    """
+
+    run_id: str
+    letter_id: str
+    number: int
+    kind: str
+    body: Body
+    sent_at: float
+    outcome: Outcome | None = None
+    is_damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Outcome of the letter of this number, stored with the records that follow from it."""
+
+    number: int
+    outcome: Outcome
+
+
 Cursor: TypeAlias = tuple[float, str]
 """End of a page of runs: the last run's `created_at` and id."""
 

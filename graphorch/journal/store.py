@@ -13,6 +13,8 @@ Promises of a `Store`, for every storage:
 3. `load` returns what was appended, in order, from the requested record to the end. Anything else
    raises `JournalDamaged`.
 4. Bodies are plain JSON and come back equal, the keys of objects in their order.
+5. A letter whose `post` returned is in the mailbox of its run until the owner settles it, which
+   happens together with the records that follow from it, or not at all.
 """
 
 from __future__ import annotations
@@ -29,8 +31,11 @@ from graphorch.journal.chain_key import ChainKey
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseHeld
+from graphorch.journal.mail_watch import MailWatch
 from graphorch.journal.records import (
     Lease,
+    Letter,
+    NewLetter,
     NewRun,
     Pruned,
     Record,
@@ -38,10 +43,12 @@ from graphorch.journal.records import (
     RunLog,
     RunPage,
     RunQuery,
+    Settlement,
     Snapshot,
 )
 from graphorch.journal.tables import Pruning, Tables
 from graphorch.journal.validation import (
+    check_letter,
     check_new_run,
     check_number,
     check_query,
@@ -101,6 +108,16 @@ class Store(Protocol):
         """
         ...
 
+    async def release_unless_mail(self, lease: Lease) -> bool:
+        """Release a lease unless letters without an outcome are in the mailbox of the run.
+
+        Returns whether it was released. So no letter comes between the last look of an owner at the
+        mailbox and its end. A lease that is not the current one counts as released.
+
+        Raises `RunNotFound`.
+        """
+        ...
+
     async def append(
         self,
         lease: Lease,
@@ -108,11 +125,12 @@ class Store(Protocol):
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> None:
-        """Add records after record `expected_last_seq`, all or none, and set the run's status.
+        """Add records after record `expected_last_seq`, set the run's status, and settle letters.
 
-        Returns when that is durable. Repeating the call with the same records succeeds and changes
-        nothing.
+        All of that or nothing. Returns when it is durable. Repeating the call with the same records
+        succeeds and changes nothing; a letter that is settled keeps its outcome.
 
         Raises `InvalidRecord`, `LeaseLost`, `LeaseExpired`, and `AppendConflict` if the run ends
         elsewhere.
@@ -126,12 +144,38 @@ class Store(Protocol):
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> Completion | None:
         """Begin an `append` on the running event loop.
 
         Returns None if it is durable already, otherwise its `Completion`, which cannot be cancelled
         half-way. Raises as `append` does, at once or through the completion. A store without a
         faster way than its `append` returns `Completion.of(self.append(…))`.
+        """
+        ...
+
+    async def post(self, letter: NewLetter) -> Letter:
+        """Put a letter into the mailbox of a run; whoever drives the run takes it in.
+
+        Repeating the call returns the letter that is there.
+
+        Raises `InvalidName`, `InvalidRecord`, `RunNotFound`, `RunErased`, `WrongKey`,
+        `JournalDamaged`.
+        """
+        ...
+
+    async def list_letters(self, run_id: str, *, after: int = 0) -> tuple[Letter, ...]:
+        """Return the letters of a run after a number, in order, with their outcomes.
+
+        Raises `RunNotFound`, `WrongKey`.
+        """
+        ...
+
+    def watch_mail(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` on the running event loop whenever a run may have got a letter.
+
+        That is at once if it was posted through this store, and soon otherwise; it may be called
+        without a letter. Returns a function that ends it.
         """
         ...
 
@@ -206,6 +250,10 @@ class Runner(Protocol):
         """Run it over the rows as they are at one instant."""
         ...
 
+    def read_mark(self) -> object:
+        """Return a value that changes when another process writes; None if that cannot happen."""
+        ...
+
     async def close(self) -> None:
         """Finish all operations, and stop."""
         ...
@@ -228,6 +276,7 @@ class TableStore:
         self._runner = runner
         self._key = key
         self._clock = clock
+        self._mail_watch = MailWatch(self._read_newest_letter, runner.read_mark)
         self.limits = limits
 
     async def create(self, run: NewRun) -> RunHead:
@@ -263,6 +312,19 @@ class TableStore:
         if not self._runner.write_now(operation, 0):
             await self._runner.write(operation)
 
+    async def release_unless_mail(self, lease: Lease) -> bool:
+        """See `Store.release_unless_mail`."""
+        check_run_id(lease.run_id)
+        is_released = False
+
+        def operation(tables: Tables) -> None:
+            nonlocal is_released
+            is_released = operations.release_unless_mail(tables, lease)
+
+        if not self._runner.write_now(operation, 0):
+            await self._runner.write(operation)
+        return is_released
+
     async def append(
         self,
         lease: Lease,
@@ -270,12 +332,13 @@ class TableStore:
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> None:
         """See `Store.append`.
 
         Bodies are encoded before this returns to the event loop, so they may change afterwards.
         """
-        operation, size = self._prepare_append(lease, records, expected_last_seq, status)
+        operation, size = self._prepare_append(lease, records, expected_last_seq, status, settled)
         if not self._runner.write_now(operation, size):
             await self._runner.write(operation)
 
@@ -286,12 +349,36 @@ class TableStore:
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> Completion | None:
         """See `Store.append_soon`."""
-        operation, size = self._prepare_append(lease, records, expected_last_seq, status)
+        operation, size = self._prepare_append(lease, records, expected_last_seq, status, settled)
         if self._runner.write_now(operation, size):
             return None
         return self._runner.write_soon(operation)
+
+    async def post(self, letter: NewLetter) -> Letter:
+        """See `Store.post`."""
+        check_letter(letter)
+        body = codec.dump(letter.body, self.limits)
+        posted = await self._runner.write(
+            lambda tables: operations.post(tables, letter, body, self._key, self._clock())
+        )
+        self._mail_watch.notify(letter.run_id)
+        return posted
+
+    async def list_letters(self, run_id: str, *, after: int = 0) -> tuple[Letter, ...]:
+        """See `Store.list_letters`."""
+        check_run_id(run_id)
+        check_number(after, "letter to start after")
+        return await self._runner.read(
+            lambda tables: operations.list_letters(tables, run_id, after, self._key, self.limits)
+        )
+
+    def watch_mail(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """See `Store.watch_mail`."""
+        check_run_id(run_id)
+        return self._mail_watch.watch(run_id, wake)
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`."""
@@ -357,6 +444,9 @@ class TableStore:
         """See `Store.close`."""
         await self._runner.close()
 
+    async def _read_newest_letter(self) -> int:
+        return await self._runner.read(lambda tables: tables.newest_letter())
+
     async def _write_if_free(self, run_id: str, operation: Callable[[Tables], T]) -> T:
         """Run an operation that raises `LeaseHeld` while the run has an owner."""
         try:
@@ -369,13 +459,18 @@ class TableStore:
             raise
 
     def _prepare_append(
-        self, lease: Lease, records: Sequence[Record], expected_last_seq: int, status: str | None
+        self,
+        lease: Lease,
+        records: Sequence[Record],
+        expected_last_seq: int,
+        status: str | None,
+        settled: Sequence[Settlement],
     ) -> tuple[Callable[[Tables], None], int]:
         """Return the operation of an append, checked and encoded, and the bytes that it writes."""
         check_run_id(lease.run_id)
-        check_records(records, expected_last_seq, status)
+        check_records(records, expected_last_seq, status, settled)
         entries = [(record.kind, codec.dump(record.body, self.limits)) for record in records]
         size = sum([len(body) for _, body in entries])
         return lambda tables: operations.append(
-            tables, lease, expected_last_seq, entries, status, self._key, self._clock()
+            tables, lease, expected_last_seq, entries, status, settled, self._key, self._clock()
         ), size

@@ -67,6 +67,25 @@ class SnapshotRow:
     digest: bytes
 
 
+@dataclass(slots=True)
+class LetterRow:
+    """One letter in the mailbox of a run.
+
+    `error` and `message` are its outcome: `error` is None until there is one, and "" if it was
+    taken in. `body` is empty from then on. `seal` guards all but the number, which the storage
+    chooses.
+    """
+
+    number: int
+    letter_id: str
+    kind: str
+    body: bytes
+    sent_at: float
+    error: str | None
+    message: str
+    seal: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Pruning:
     """The runs to delete: of these statuses, last changed before a time, without an owner `now`.
@@ -127,6 +146,26 @@ class Tables(Protocol):
         """Store a snapshot in place of an earlier one."""
         ...
 
+    def add_letter(self, run: int, row: LetterRow) -> int:
+        """Insert a letter; return its number, which is greater than any before, of all runs."""
+        ...
+
+    def set_letter(self, run: int, row: LetterRow) -> None:
+        """Write the columns that an outcome changes: `body`, `error`, `message`, `seal`."""
+        ...
+
+    def letters(self, run: int, after: int) -> Iterable[LetterRow]:
+        """Return the letters of a run after a number, in order."""
+        ...
+
+    def has_mail(self, run: int) -> bool:
+        """Return whether a run has a letter without an outcome."""
+        ...
+
+    def newest_letter(self) -> int:
+        """Return the greatest number of a letter of any run, 0 if there is none."""
+        ...
+
     def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
         """Return at most `query.limit` runs, by falling `(created_at, run_id)`."""
         ...
@@ -136,7 +175,7 @@ class Tables(Protocol):
         ...
 
     def set_erased(self, row: RunRow) -> None:
-        """Drop the snapshot and the salt, and write `is_erased` and `seal`."""
+        """Drop the snapshot, the letters and the salt, and write `is_erased` and `seal`."""
         ...
 
     def drop_finished(self, pruning: Pruning, limit: int) -> int:

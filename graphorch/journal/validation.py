@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from graphorch.journal.errors import InvalidName, InvalidRecord
-from graphorch.journal.records import NewRun, Record, RunQuery
+from graphorch.journal.records import NewLetter, NewRun, Record, RunQuery, Settlement
 from graphorch.text import NAME_RULE, RUN_ID_RULE, is_name, is_run_id
 
 LARGEST = 2**53  # whole numbers that every storage and every JSON reader holds exactly
@@ -57,16 +57,33 @@ def check_new_run(run: NewRun) -> None:
         check_text(value, f"value of tag '{name}'")
 
 
-def check_records(records: Sequence[Record], expected_last_seq: int, status: str | None) -> None:
+def check_letter(letter: NewLetter) -> None:
+    """Raise `InvalidName` if a part of it is not valid."""
+    check_run_id(letter.run_id)
+    check_text(letter.letter_id, "id of a letter")
+    check_text(letter.kind, "kind of letter")
+
+
+def check_records(
+    records: Sequence[Record],
+    expected_last_seq: int,
+    status: str | None,
+    settled: Sequence[Settlement],
+) -> None:
     """Raise `InvalidRecord` unless the records are numbered from the expected last one on.
 
-    Raises `InvalidName` for a wrong kind or status.
+    Raises `InvalidName` for a wrong kind, status or letter.
     """
+    for settlement in settled:
+        check_number(settlement.number, "number of a letter", 1)
     check_number(expected_last_seq, "last record")
     if status is not None:
         check_text(status, "status")
-    elif not records:
-        raise InvalidRecord("There is nothing to append: neither a record nor a status.")
+    elif not records and not settled:
+        raise InvalidRecord(
+            "There is nothing to append: neither a record, nor a status, nor the outcome of a "
+            "letter."
+        )
     for seq, record in enumerate(records, expected_last_seq + 1):
         check_text(record.kind, "kind of record")
         if record.seq != seq or record.is_erased:

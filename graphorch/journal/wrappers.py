@@ -11,6 +11,8 @@ from graphorch.journal.errors import InvalidName
 from graphorch.journal.records import (
     Body,
     Lease,
+    Letter,
+    NewLetter,
     NewRun,
     Pruned,
     Record,
@@ -18,6 +20,7 @@ from graphorch.journal.records import (
     RunLog,
     RunPage,
     RunQuery,
+    Settlement,
     Snapshot,
 )
 from graphorch.journal.store import Store
@@ -60,6 +63,10 @@ class ForwardingStore:
         """See `Store.release`."""
         await self._store.release(lease)
 
+    async def release_unless_mail(self, lease: Lease) -> bool:
+        """See `Store.release_unless_mail`."""
+        return await self._store.release_unless_mail(lease)
+
     async def append(
         self,
         lease: Lease,
@@ -67,9 +74,12 @@ class ForwardingStore:
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> None:
         """See `Store.append`."""
-        await self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
+        await self._store.append(
+            lease, records, expected_last_seq=expected_last_seq, status=status, settled=settled
+        )
 
     def append_soon(
         self,
@@ -78,11 +88,24 @@ class ForwardingStore:
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> Completion | None:
         """See `Store.append_soon`."""
         return self._store.append_soon(
-            lease, records, expected_last_seq=expected_last_seq, status=status
+            lease, records, expected_last_seq=expected_last_seq, status=status, settled=settled
         )
+
+    async def post(self, letter: NewLetter) -> Letter:
+        """See `Store.post`."""
+        return await self._store.post(letter)
+
+    async def list_letters(self, run_id: str, *, after: int = 0) -> tuple[Letter, ...]:
+        """See `Store.list_letters`."""
+        return await self._store.list_letters(run_id, after=after)
+
+    def watch_mail(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """See `Store.watch_mail`."""
+        return self._store.watch_mail(run_id, wake)
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`."""
@@ -123,7 +146,7 @@ It must not change its argument, and must return equal data for equal arguments.
 
 
 class MaskedStore(ForwardingStore):
-    """`Store` that masks bodies of records and snapshots, and tags of runs, before they are stored.
+    """`Store` that masks what is stored: bodies of records, letters and snapshots, tags of runs.
 
     An exception of `mask` is raised by the call, and nothing is stored.
     """
@@ -152,10 +175,15 @@ class MaskedStore(ForwardingStore):
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> None:
         """See `Store.append`."""
         await self._store.append(
-            lease, self._masked(records), expected_last_seq=expected_last_seq, status=status
+            lease,
+            self._masked(records),
+            expected_last_seq=expected_last_seq,
+            status=status,
+            settled=settled,
         )
 
     def append_soon(
@@ -165,11 +193,20 @@ class MaskedStore(ForwardingStore):
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> Completion | None:
         """See `Store.append_soon`."""
         return self._store.append_soon(
-            lease, self._masked(records), expected_last_seq=expected_last_seq, status=status
+            lease,
+            self._masked(records),
+            expected_last_seq=expected_last_seq,
+            status=status,
+            settled=settled,
         )
+
+    async def post(self, letter: NewLetter) -> Letter:
+        """See `Store.post`. The run gets the letter as it is stored."""
+        return await self._store.post(replace(letter, body=self._mask(letter.body)))
 
     async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
         """See `Store.save_snapshot`."""

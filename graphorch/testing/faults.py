@@ -26,6 +26,8 @@ from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.records import (
     Lease,
+    Letter,
+    NewLetter,
     NewRun,
     Pruned,
     Record,
@@ -33,6 +35,7 @@ from graphorch.journal.records import (
     RunLog,
     RunPage,
     RunQuery,
+    Settlement,
     Snapshot,
 )
 from graphorch.journal.store import Store
@@ -218,6 +221,9 @@ class _FailingStore:
     async def release(self, lease: Lease) -> None:
         await self._call(partial(self._store.release, lease))
 
+    async def release_unless_mail(self, lease: Lease) -> bool:
+        return await self._call(partial(self._store.release_unless_mail, lease))
+
     async def append(
         self,
         lease: Lease,
@@ -225,6 +231,7 @@ class _FailingStore:
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> None:
         await self._call(
             partial(
@@ -233,6 +240,7 @@ class _FailingStore:
                 records,
                 expected_last_seq=expected_last_seq,
                 status=status,
+                settled=settled,
             )
         )
 
@@ -243,10 +251,22 @@ class _FailingStore:
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> Completion | None:
         return Completion.of(
-            self.append(lease, records, expected_last_seq=expected_last_seq, status=status)
+            self.append(
+                lease, records, expected_last_seq=expected_last_seq, status=status, settled=settled
+            )
         )
+
+    async def post(self, letter: NewLetter) -> Letter:
+        return await self._call(partial(self._store.post, letter))
+
+    async def list_letters(self, run_id: str, *, after: int = 0) -> tuple[Letter, ...]:
+        return await self._call(partial(self._store.list_letters, run_id, after=after))
+
+    def watch_mail(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        return self._store.watch_mail(run_id, wake)
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         return await self._call(partial(self._store.load, run_id, after_seq=after_seq))

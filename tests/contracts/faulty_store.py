@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeVar
 
 from graphorch.journal.codec import BodyLimits
@@ -10,6 +10,8 @@ from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.records import (
     Lease,
+    Letter,
+    NewLetter,
     NewRun,
     Pruned,
     Record,
@@ -17,6 +19,7 @@ from graphorch.journal.records import (
     RunLog,
     RunPage,
     RunQuery,
+    Settlement,
     Snapshot,
 )
 from graphorch.journal.store import Store
@@ -65,6 +68,9 @@ class FaultyStore:
     async def release(self, lease: Lease) -> None:
         await self._call(self._store.release(lease))
 
+    async def release_unless_mail(self, lease: Lease) -> bool:
+        return await self._call(self._store.release_unless_mail(lease))
+
     async def append(
         self,
         lease: Lease,
@@ -72,9 +78,12 @@ class FaultyStore:
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> None:
         await self._call(
-            self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
+            self._store.append(
+                lease, records, expected_last_seq=expected_last_seq, status=status, settled=settled
+            )
         )
 
     def append_soon(
@@ -84,10 +93,22 @@ class FaultyStore:
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> Completion | None:
         return Completion.of(
-            self.append(lease, records, expected_last_seq=expected_last_seq, status=status)
+            self.append(
+                lease, records, expected_last_seq=expected_last_seq, status=status, settled=settled
+            )
         )
+
+    async def post(self, letter: NewLetter) -> Letter:
+        return await self._call(self._store.post(letter))
+
+    async def list_letters(self, run_id: str, *, after: int = 0) -> tuple[Letter, ...]:
+        return await self._call(self._store.list_letters(run_id, after=after))
+
+    def watch_mail(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        return self._store.watch_mail(run_id, wake)
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         return await self._call(self._store.load(run_id, after_seq=after_seq))

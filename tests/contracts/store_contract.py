@@ -26,7 +26,18 @@ from graphorch.journal.errors import (
     RunNotFound,
     StoreClosed,
 )
-from graphorch.journal.records import Lease, NewRun, Pruned, Record, RunQuery, Snapshot
+from graphorch.journal.records import (
+    Lease,
+    Letter,
+    NewLetter,
+    NewRun,
+    Outcome,
+    Pruned,
+    Record,
+    RunQuery,
+    Settlement,
+    Snapshot,
+)
 from graphorch.journal.store import Store
 
 NEW = NewRun("run-1", "content", "f1", 1, tags={"team": "red"})
@@ -182,6 +193,8 @@ async def wrong_run_id_is_refused_everywhere(bench: Bench) -> None:
             store.release(lease),  # type: ignore[arg-type]
             store.append(lease, entries(1), expected_last_seq=0),
             store.save_snapshot(lease, Snapshot(1, 1)),
+            store.post(NewLetter(wrong, "l", "stop", {})),  # type: ignore[arg-type]
+            store.list_letters(wrong), store.release_unless_mail(lease),  # type: ignore[arg-type]
         ]  # fmt: skip
         for call in calls:
             with pytest.raises(InvalidName, match="is not a run id"):
@@ -197,7 +210,8 @@ async def missing_run_is_named(bench: Bench) -> None:
         store.claim("run-9", "me", ttl=1), store.load("run-9"), store.load_snapshot("run-9"),
         store.erase("run-9"), store.renew(lease, ttl=1),
         store.release(lease), store.append(lease, entries(1), expected_last_seq=0),
-        store.save_snapshot(lease, Snapshot(1, 1)),
+        store.save_snapshot(lease, Snapshot(1, 1)), store.list_letters("run-9"),
+        store.post(NewLetter("run-9", "l", "stop", {})), store.release_unless_mail(lease),
     ):  # fmt: skip
         with pytest.raises(RunNotFound, match="no run 'run-9'") as caught:
             await call
@@ -228,6 +242,9 @@ async def wrong_values_store_nothing(bench: Bench) -> None:
         store.list_runs(RunQuery(after=(1.0, "../x"))),
         store.list_runs(RunQuery(created_from=float("nan"))),
         store.prune(before=float("inf"), statuses=["x"]), store.prune(before=1, statuses=[""]),
+        store.post(NewLetter("run-1", "", "stop", {})), store.list_letters("run-1", after=-1),
+        store.post(NewLetter("run-1", "l", "st\nop", {})),
+        store.append(lease, [], expected_last_seq=0, settled=[Settlement(0, Outcome())]),
     ]  # fmt: skip
     for call in wrong:
         with pytest.raises(InvalidName, match=" is not a "):
@@ -774,6 +791,178 @@ async def lease_of_pruned_run_is_lost(bench: Bench) -> None:
     await bench.begin(owner="other")
     with pytest.raises(LeaseLost):
         await bench.add(old, "a")
+
+
+# ---------------------------------------------------------------- the mailbox
+
+
+async def _post(bench: Bench, letter_id: str, kind: str = "stop", body: Any = None) -> Letter:
+    return await bench.store.post(NewLetter("run-1", letter_id, kind, body))
+
+
+async def _settle(bench: Bench, lease: Lease, letter: Letter, error: str = "") -> None:
+    settlement = Settlement(letter.number, Outcome(error, error and "why"))
+    last = (await bench.store.load("run-1")).head.last_seq
+    await bench.store.append(lease, [], expected_last_seq=last, settled=[settlement])
+
+
+async def _mail(bench: Bench) -> list[str]:
+    """Return the ids of the letters without an outcome, in order."""
+    return [item.letter_id for item in await bench.store.list_letters("run-1") if not item.outcome]
+
+
+@scenario
+async def letters_are_read_in_order(bench: Bench) -> None:
+    """Letters are listed in the order in which they were posted, whoever has the lease."""
+    await bench.begin()
+    await bench.begin("run-2")
+    bench.clock.now += 5
+    first = await _post(bench, "z", "answer", {"a": [1, None]})
+    await bench.store.post(NewLetter("run-2", "other", "stop", None))
+    second = await _post(bench, "a")
+    assert first == Letter("run-1", "z", first.number, "answer", {"a": [1, None]}, bench.clock.now)
+    assert await bench.store.list_letters("run-1") == (first, second)
+    assert await bench.store.list_letters("run-1", after=first.number) == (second,)
+    assert await bench.store.list_letters("run-1", after=second.number) == ()
+
+
+@scenario
+async def repeated_post_adds_no_letter(bench: Bench) -> None:
+    """A letter that is posted again, after a lost reply, is there once; a settled one stays so."""
+    lease = await bench.begin()
+    letter = await _post(bench, "l", body={"x": 1})
+    assert await _post(bench, "l", body={"x": 1}) == letter
+    await _settle(bench, lease, letter)
+    assert (await _post(bench, "l", body={"x": 1})).outcome == Outcome()
+    assert len(await bench.store.list_letters("run-1")) == 1
+
+
+@scenario
+async def lossy_letters_are_refused(bench: Bench) -> None:
+    """A letter whose body would not come back is refused."""
+    await bench.begin()
+    with pytest.raises(InvalidRecord):
+        await _post(bench, "l", body={"x": float("nan")})
+    assert await _mail(bench) == []
+
+
+@scenario
+async def letter_is_settled_with_its_records(bench: Bench) -> None:
+    """Records and the outcomes of letters are stored together, or neither; the body is dropped."""
+    lease = await bench.begin()
+    letter, other = await _post(bench, "l", body="secret"), await _post(bench, "m", body="kept")
+    settled = [Settlement(letter.number, Outcome("InputError", "too late"))]
+    for wrong in (
+        bench.store.append(lease, entries("a"), expected_last_seq=7, settled=settled),
+        bench.store.append(
+            lease, entries("a"), expected_last_seq=0, settled=[*settled, Settlement(99, Outcome())]
+        ),
+        bench.store.append(
+            replace(lease, epoch=9), entries("a"), expected_last_seq=0, settled=settled
+        ),
+    ):
+        with pytest.raises(JournalError):
+            await wrong
+        assert await _mail(bench) == ["l", "m"]
+        assert await bench.bodies() == []
+    for _ in range(2):  # the second time as after a lost reply
+        await bench.store.append(lease, entries("a"), expected_last_seq=0, settled=settled)
+    assert await bench.bodies() == ["a"]
+    outcome = Outcome("InputError", "too late")
+    assert await bench.store.list_letters("run-1") == (
+        replace(letter, body=None, outcome=outcome),
+        other,
+    )
+
+
+@scenario
+async def settled_letter_keeps_its_outcome(bench: Bench) -> None:
+    """The first outcome of a letter counts."""
+    lease = await bench.begin()
+    letter = await _post(bench, "l")
+    await _settle(bench, lease, letter)
+    await _settle(bench, lease, letter, "InputError")
+    assert (await bench.store.list_letters("run-1"))[0].outcome == Outcome()
+
+
+@scenario
+async def letter_of_other_run_is_not_settled(bench: Bench) -> None:
+    """An owner settles the letters of its run alone."""
+    await bench.begin()
+    lease = await bench.begin("run-2")
+    letter = await _post(bench, "l")
+    settled = [Settlement(letter.number, Outcome())]
+    with pytest.raises(InvalidRecord, match=f"has no letter {letter.number} to settle"):
+        await bench.store.append(lease, [], expected_last_seq=0, settled=settled)
+    assert await _mail(bench) == ["l"]
+
+
+@scenario
+async def run_with_mail_is_not_released(bench: Bench) -> None:
+    """An owner that ends keeps its lease while there is a letter that it has not taken in."""
+    lease = await bench.begin()
+    letter = await _post(bench, "l")
+    assert not await bench.store.release_unless_mail(lease)
+    await bench.add(lease, "a")
+    await _settle(bench, lease, letter, "InputError")
+    assert await bench.store.release_unless_mail(lease)
+    assert (await bench.store.load("run-1")).head.lease is None
+    other = await bench.store.claim("run-1", "other", ttl=60)
+    await _post(bench, "m")
+    assert await bench.store.release_unless_mail(lease)  # it was lost long ago
+    assert (await bench.store.load("run-1")).head.lease == other
+    await bench.store.release(other)  # its letters stay for the next owner
+    assert await _mail(bench) == ["m"]
+
+
+@scenario
+async def posted_letter_wakes_watchers(bench: Bench) -> None:
+    """Whoever watches the mailbox of a run is woken by a letter, and no more when it ended that."""
+    await bench.begin()
+    await bench.begin("run-2")
+    woken = asyncio.Event()
+    end = bench.store.watch_mail("run-1", woken.set)
+    await asyncio.sleep(0.1)
+    woken.clear()
+    await asyncio.to_thread(asyncio.run, _post(bench, "from another thread and loop"))
+    await asyncio.wait_for(woken.wait(), 5)
+    end()
+    await asyncio.sleep(0)
+    woken.clear()
+    await _post(bench, "later")
+    await asyncio.sleep(0.1)
+    assert not woken.is_set()
+
+
+@scenario
+async def watcher_is_woken_once_after_it_began(bench: Bench) -> None:
+    """A letter that came just before the watch began is not missed."""
+    await bench.begin()
+    await _post(bench, "before")
+    woken = asyncio.Event()
+    end = bench.store.watch_mail("run-1", woken.set)
+    await asyncio.wait_for(woken.wait(), 5)
+    end()
+
+
+@scenario
+async def erased_and_pruned_runs_lose_letters(bench: Bench) -> None:
+    """What letters say goes with the content of their run; an erased run takes no more."""
+    lease = await bench.begin(ttl=1)
+    await bench.add(lease, "a", status="waiting")
+    await _post(bench, "l", body="secret")
+    bench.clock.now += 10
+    await bench.store.erase("run-1")
+    assert await bench.store.list_letters("run-1") == ()
+    with pytest.raises(RunErased):
+        await _post(bench, "m")
+    await bench.begin("run-2", ttl=1)
+    last = await bench.store.post(NewLetter("run-2", "l", "stop", None))
+    bench.clock.now += 10
+    assert await bench.store.prune(before=bench.clock.now, statuses=["running"]) == Pruned(1)
+    await bench.begin("run-2")
+    assert await bench.store.list_letters("run-2") == ()
+    assert (await bench.store.post(NewLetter("run-2", "l", "stop", None))).number > last.number
 
 
 # ---------------------------------------------------------------- closing

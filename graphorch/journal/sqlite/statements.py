@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 APPLICATION_ID = 1735552882  # what `SET_STAMP` writes into the file: "gror"
-FORMAT = 3  # the version of the tables below; a file of a later one is refused
+FORMAT = 4  # the version of the tables below; a file of a later one is refused
 
 BEGIN_READ = "BEGIN"
 BEGIN_WRITE = "BEGIN IMMEDIATE"
@@ -150,6 +150,24 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE spans ADD COLUMN has_requests INTEGER NOT NULL DEFAULT 0",
         "PRAGMA user_version = 3",
     ),
+    # Runs had no mailbox. A number is never given twice, also after the newest letter was dropped.
+    3: (
+        """
+        CREATE TABLE letters (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            run INTEGER NOT NULL,
+            letter_id TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            body BLOB NOT NULL,
+            sent_at REAL NOT NULL,
+            error TEXT,
+            message TEXT NOT NULL,
+            seal BLOB NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX letters_by_run ON letters (run)",
+        "PRAGMA user_version = 4",
+    ),
 }
 
 FIND_RUN = """
@@ -189,6 +207,20 @@ ERASE_RECORD = "UPDATE records SET body = NULL, digest = ? WHERE run = ? AND seq
 GET_SNAPSHOT = "SELECT seq, body, digest FROM snapshots WHERE run = ?"
 SET_SNAPSHOT = "INSERT OR REPLACE INTO snapshots (run, seq, body, digest) VALUES (?, ?, ?, ?)"
 
+ADD_LETTER = """
+    INSERT INTO letters (run, letter_id, kind, body, sent_at, error, message, seal)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+SET_LETTER = """
+    UPDATE letters SET body = ?, error = ?, message = ?, seal = ? WHERE number = ? AND run = ?
+"""
+GET_LETTERS = """
+    SELECT number, letter_id, kind, body, sent_at, error, message, seal
+    FROM letters WHERE run = ? AND number > ? ORDER BY number
+"""
+FIND_MAIL = "SELECT 1 FROM letters WHERE run = ? AND error IS NULL LIMIT 1"
+GET_NEWEST_LETTER = "SELECT ifnull(max(number), 0) FROM letters"
+
 LIST_RUNS = """
     SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status, last_seq, link, seal, salt,
         is_erased, owner, epoch, expires_at, lease_seconds, key_id
@@ -226,6 +258,7 @@ FIND_UNPRUNABLE = """
 """
 DROP_RECORDS = "DELETE FROM records WHERE run = ?"
 DROP_SNAPSHOT = "DELETE FROM snapshots WHERE run = ?"
+DROP_LETTERS = "DELETE FROM letters WHERE run = ?"
 DROP_SPANS = "DELETE FROM spans WHERE run = (SELECT traces.id FROM traces JOIN runs USING (run_id) WHERE runs.id = ?)"
 DROP_TRACE = "DELETE FROM traces WHERE run_id = (SELECT run_id FROM runs WHERE id = ?)"
 DROP_RUN = "DELETE FROM runs WHERE id = ?"

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.records import RunQuery
 from graphorch.journal.sqlite import statements
-from graphorch.journal.tables import Pruning, RecordRow, RunRow, SnapshotRow
+from graphorch.journal.tables import LetterRow, Pruning, RecordRow, RunRow, SnapshotRow
 
 T = TypeVar("T")
 _KNOWN_RUNS = 4096
@@ -114,6 +114,34 @@ class SqliteTables:
         """See `Tables.set_snapshot`."""
         self._db.execute(statements.SET_SNAPSHOT, (run, row.seq, row.body, row.digest))
 
+    def add_letter(self, run: int, row: LetterRow) -> int:
+        """See `Tables.add_letter`."""
+        values = (
+            run, row.letter_id, row.kind, row.body, row.sent_at, row.error, row.message, row.seal,
+        )  # fmt: skip
+        self._size += len(row.body)
+        number = self._db.execute(statements.ADD_LETTER, values).lastrowid
+        assert number is not None
+        return number
+
+    def set_letter(self, run: int, row: LetterRow) -> None:
+        """See `Tables.set_letter`."""
+        self._db.execute(
+            statements.SET_LETTER, (row.body, row.error, row.message, row.seal, row.number, run)
+        )
+
+    def letters(self, run: int, after: int) -> Iterable[LetterRow]:
+        """See `Tables.letters`."""
+        return map(_letter_row, self._db.execute(statements.GET_LETTERS, (run, after)))
+
+    def has_mail(self, run: int) -> bool:
+        """See `Tables.has_mail`."""
+        return self._db.execute(statements.FIND_MAIL, (run,)).fetchone() is not None
+
+    def newest_letter(self) -> int:
+        """See `Tables.newest_letter`."""
+        return self._db.execute(statements.GET_NEWEST_LETTER).fetchone()[0]
+
     def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
         """See `Tables.list_runs`."""
         tag, value = query.tag or (None, None)
@@ -141,6 +169,7 @@ class SqliteTables:
         """See `Tables.set_erased`."""
         self._db.execute(statements.SET_ERASED, (row.is_erased, row.salt, row.seal, row.id))
         self._db.execute(statements.DROP_SNAPSHOT, (row.id,))
+        self._db.execute(statements.DROP_LETTERS, (row.id,))
         self._db.execute(statements.DROP_SPANS, (row.id,))
         self._db.execute(statements.DROP_TRACE, (row.id,))
 
@@ -153,6 +182,7 @@ class SqliteTables:
         ).fetchall()
         self._db.executemany(statements.DROP_RECORDS, gone)
         self._db.executemany(statements.DROP_SNAPSHOT, gone)
+        self._db.executemany(statements.DROP_LETTERS, gone)
         self._db.executemany(statements.DROP_SPANS, gone)
         self._db.executemany(statements.DROP_TRACE, gone)
         self._db.executemany(statements.DROP_RUN, gone)
@@ -204,6 +234,9 @@ _RECORD_TYPES = frozenset(
     (int, str, body, digest, bytes) for body in (bytes, _NULL) for digest in (bytes, _NULL)
 )
 _SNAPSHOT_TYPES = frozenset([(int, bytes, bytes)])
+_LETTER_TYPES = frozenset(
+    (int, str, str, bytes, float, error, str, bytes) for error in (str, _NULL)
+)
 
 
 def _check_types(
@@ -226,3 +259,7 @@ def _run_row(columns: tuple[Any, ...]) -> RunRow:
 
 def _record_row(columns: tuple[Any, ...]) -> RecordRow:
     return _check_types(RecordRow, columns, _RECORD_TYPES)
+
+
+def _letter_row(columns: tuple[Any, ...]) -> LetterRow:
+    return _check_types(LetterRow, columns, _LETTER_TYPES)

@@ -28,7 +28,7 @@ from typing import Final, NamedTuple, Protocol
 
 from graphorch.journal.completion import Completion
 from graphorch.journal.record_kinds import RecordKind
-from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog
+from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog, Settlement
 from graphorch.journal.store import Store
 from graphorch.journal.wrappers import ForwardingStore
 from graphorch.statuses import UNFINISHED_STATUSES
@@ -156,9 +156,12 @@ class Recorder(ForwardingStore):
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> None:
         """See `Store.append`."""
-        await self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
+        await self._store.append(
+            lease, records, expected_last_seq=expected_last_seq, status=status, settled=settled
+        )
         self._enqueue(_Batch(lease.run_id, None, records, status))
 
     def append_soon(
@@ -168,10 +171,11 @@ class Recorder(ForwardingStore):
         *,
         expected_last_seq: int,
         status: str | None = None,
+        settled: Sequence[Settlement] = (),
     ) -> Completion | None:
         """See `Store.append_soon`."""
         completion = self._store.append_soon(
-            lease, records, expected_last_seq=expected_last_seq, status=status
+            lease, records, expected_last_seq=expected_last_seq, status=status, settled=settled
         )
         batch = _Batch(lease.run_id, None, records, status)
         if completion is None:

@@ -392,7 +392,7 @@ def test_full_disk_raises_and_keeps_data(tmp_path: Path) -> None:
         await bench.store.close()
         return added
 
-    counts = [asyncio.run(filled(tmp_path / f"{pages}.db", pages)) for pages in range(14, 26, 2)]
+    counts = [asyncio.run(filled(tmp_path / f"{pages}.db", pages)) for pages in range(18, 30, 2)]
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
 
@@ -401,7 +401,7 @@ def test_oversized_append_fails_alone(tmp_path: Path) -> None:
     """Small appends succeed in the transaction in which a large one fails."""
 
     async def shared() -> None:
-        bench, lease = await begin(tmp_path / "runs.db", connect=small_disk(20))
+        bench, lease = await begin(tmp_path / "runs.db", connect=small_disk(24))
         others = [await bench.begin(f"run-{number}") for number in range(2, 6)]
         outcomes = await asyncio.gather(
             *(bench.add(other, "small") for other in others[:2]),
