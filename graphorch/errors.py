@@ -3,6 +3,7 @@
     GraphorchError
     ├── GraphError        the author of the graph: `build()` found problems, all of them at once
     ├── InputError        the caller: an input, an option or a file that does not fit
+    │   └── QuestionClosed    a question that was answered already, or withdrawn
     ├── NodeError         the author of one node: it raised, or returned what it did not declare
     ├── WrongOutput       the author of one node: its output does not fit the slice that it declares
     │   └── Unstorable        what it returned is valid, and a journal could not give it back
@@ -107,6 +108,10 @@ class GraphError(GraphorchError):
 
 class InputError(GraphorchError):
     """An input field, an option, a file or a name that does not fit."""
+
+
+class QuestionClosed(InputError):
+    """An answer to a question that is not open any more: it was answered already, or withdrawn."""
 
 
 class WrongCall(InputError, TypeError):

@@ -86,7 +86,7 @@ class Dispatcher:
                 case CancelNode(activation, reason):
                     self._cancel(activation, reason)
                 case FinishRun():
-                    self._log.stop_heartbeat()
+                    self._log.stop_background()
         # A later command may have cancelled what an earlier one started.
         return [
             activation

@@ -18,13 +18,14 @@ from graphorch.engine.observers import Observers, to_run_event
 
 if TYPE_CHECKING:
     from graphorch.engine.events import RunEvent
+    from graphorch.engine.mailbox.mailbox import Mailbox
     from graphorch.engine.run_journal import RunJournal
 
 
 class EventLog:
     """Journal and observers of one run; either may be absent."""
 
-    __slots__ = ("_heartbeat", "_undelivered", "journal", "observers")
+    __slots__ = ("_heartbeat", "_undelivered", "journal", "mailbox", "observers")
 
     def __init__(self, journal: RunJournal | None, observers: Observers | None) -> None:
         self.journal = journal
@@ -32,6 +33,7 @@ class EventLog:
         # (number of its record, event): observers get it once that record is durable
         self._undelivered: Sequence[tuple[int, Event]] = ()
         self._heartbeat: LeaseHeartbeat | None = None
+        self.mailbox: Mailbox | None = None  # of a run with a journal
 
     def notify(self, event: Event) -> None:
         """Hand an event of the core to the observers, at once or as soon as it is durable."""
@@ -57,13 +59,16 @@ class EventLog:
         if self._undelivered:
             self._deliver_durable()
 
-    async def write_end(self, run: Run, at: float) -> None:
-        """Record that nothing is left to do for now, and release the run to other processes."""
+    async def write_end(self, run: Run, at: float) -> bool:
+        """Record that nothing is left to do for now, and release the run to other processes.
+
+        Returns whether it was released: not if there are letters that have to be taken in.
+        """
         if self.journal is None:
-            return
+            return True
         await self.journal.end(run.status, run.reason, at)
         self._deliver_durable()
-        await self.journal.release()
+        return await self.journal.release_unless_mail()
 
     def publish_end(self, run: Run, at: float) -> None:
         """Hand the last event of a run to the observers."""
@@ -72,17 +77,21 @@ class EventLog:
 
             self.publish(Ended(run.status, run.reason, run.run_id, at))
 
-    def start_heartbeat(self, group: asyncio.TaskGroup) -> None:
-        """Keep the lease on the run in the background. The group fails if the lease is lost."""
+    def start_background(self, group: asyncio.TaskGroup) -> None:
+        """Keep the lease on the run, and read its letters. The group fails if the lease is lost."""
         if self.journal is not None:
             self._heartbeat = LeaseHeartbeat(self.journal.renew_lease)
             self._heartbeat.start(group)
+        if self.mailbox is not None:
+            self.mailbox.open(group)
 
-    def stop_heartbeat(self) -> None:
-        """Let the lease expire from here on."""
+    def stop_background(self) -> None:
+        """Let the lease expire from here on, and read no more letters."""
         if self._heartbeat is not None:
             self._heartbeat.stop()
             self._heartbeat = None
+        if self.mailbox is not None:
+            self.mailbox.close()
 
     def _deliver_durable(self) -> None:
         """Hand the observers what has become durable."""

@@ -14,9 +14,10 @@ from pydantic import BaseModel
 
 from graphorch.core.events import Approved, NodeFailed, NodeSucceeded
 from graphorch.core.retry import find_handler
+from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
 from graphorch.engine.invocation.binding import bind_arguments
-from graphorch.errors import Expired, InputError, Rejected, WrongOutput
+from graphorch.errors import Expired, InputError, QuestionClosed, Rejected, WrongOutput
 from graphorch.text import blame, clean, format_value, truncate, truncate_repr
 
 _LONGEST_VALUE: Final = 400  # characters of a value that a gate shows
@@ -58,24 +59,23 @@ def build_question(activation: Activation, now: float) -> PendingQuestion:
 
 
 def build_answer(
-    activation: Activation, value: object, now: float
+    activation: Activation, value: object, now: float, *, given_at: float | None = None
 ) -> NodeSucceeded | Approved | NodeFailed | Expired:
     """Return the event that an answer becomes, or the error of a question that has expired.
 
-    Raises `InputError` for an answer that does not fit, or whose question is not open.
+    `given_at` is when the answer was given, if that was before `now`. Raises `QuestionClosed` if
+    the question is not open, and `InputError` for an answer that does not fit.
     """
     question: PendingQuestion = activation.question
     if activation.status is not Status.AWAITING_ANSWER:
-        raise InputError(
-            f"The question of '{activation.path}' is not open: it was answered or withdrawn."
-        )
+        raise _build_closed(activation)
     if not isinstance(value, question.answer):
         expected = question.answer.__name__
         raise InputError(
             f"'{activation.path}' asks for a {expected}, got {type(value).__name__}. "
             f"Answer with {expected}(…)."
         )
-    if is_late(activation, now):
+    if is_late(activation, now if given_at is None else given_at):
         return build_expiry(activation)
     if activation.step.ask is None:
         from graphorch.graph.approval import Approval
@@ -88,6 +88,30 @@ def build_answer(
         return NodeSucceeded(activation, activation.step.writes[0].update(value), now)
     except WrongOutput as error:
         raise InputError(f"The answer to '{activation.path}' does not fit: {error}") from error
+
+
+def find_closed_question(run: Run, name: str) -> QuestionClosed | None:
+    """Return the error of a question, by path or id, that was open once; None if it never was."""
+    for activation in [*run.unfinished(), *reversed(run.history)]:
+        step = activation.step
+        has_asked = step.ask is not None or activation.approved or activation.question is not None
+        if has_asked and name in (activation.id, activation.path):
+            return _build_closed(activation)
+    return None
+
+
+def _build_closed(activation: Activation) -> QuestionClosed:
+    """Return the error of a question that is not open, with what became of it."""
+    if activation.status is Status.CANCELLED:
+        story = activation.story or [""]
+        reason = f"it was withdrawn ({story[-1].removeprefix('cancelled: ')})"
+    elif isinstance(activation.failure, Expired):
+        reason = "its time was over before it was answered"
+    elif activation.update is not None or activation.approved or activation.failure is not None:
+        reason = "it was answered already, and the first answer counts"
+    else:
+        reason = "it was answered or withdrawn"
+    return QuestionClosed(f"The question of '{activation.path}' is not open: {reason}.")
 
 
 def is_late(activation: Activation, now: float) -> bool:

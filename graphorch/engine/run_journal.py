@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from graphorch.core.events import Event, NodeSucceeded, Routed
 from graphorch.core.tree import Activation
@@ -37,7 +37,7 @@ from graphorch.journal.record_kinds import (
     RulesBody,
     StartingBody,
 )
-from graphorch.journal.records import Lease, Record
+from graphorch.journal.records import Lease, Letter, Outcome, Record, Settlement
 from graphorch.journal.store import Store
 from graphorch.journal.wrappers import is_traced
 from graphorch.statuses import RunStatus
@@ -49,6 +49,14 @@ if TYPE_CHECKING:
 _RETRY_DELAYS: Final = (0.05, 0.2, 1.0)  # seconds between the tries of one append
 _TRANSIENT: Final = (LeaseExpired, StoreUnavailable)
 _IMMEDIATE_APPENDS: Final = 100  # appends that complete at once before other tasks get a turn
+
+
+class _Batch(NamedTuple):
+    """What one append writes."""
+
+    records: Sequence[Record]
+    settled: Sequence[Settlement]
+    status: str | None
 
 
 class RunJournal:
@@ -70,6 +78,7 @@ class RunJournal:
         self._durable = last_seq
         self._seq = last_seq
         self._pending: list[Record] = []
+        self._settled: list[Settlement] = []  # letters whose outcomes go with those records
         self._failure: BaseException | None = None  # of an append; nothing is written after it
         self._append: Completion | None = None  # the one append that is awaited
         self._immediate_appends = 0  # appends that completed at once
@@ -83,6 +92,11 @@ class RunJournal:
     def is_traced(self) -> bool:
         """Whether spans of the run are sent to receivers."""
         return is_traced(self._store)
+
+    @property
+    def store(self) -> Store:
+        """Store that holds the run."""
+        return self._store
 
     @property
     def last_buffered_seq(self) -> int:
@@ -173,6 +187,10 @@ class RunJournal:
         """Buffer a failed model call: nothing follows from it, but it may have cost something."""
         self._add("unanswered", encode_failed_call(activation, error, model, call))
 
+    def settle(self, letter: Letter, outcome: Outcome) -> None:
+        """Buffer the outcome of a letter: it is stored with the records that were buffered."""
+        self._settled.append(Settlement(letter.number, outcome))
+
     def _add(self, kind: RecordKind, body: Mapping[str, Any]) -> None:
         if self._is_at_rest and "at" in body:
             self.buffer_continued(body["at"])
@@ -187,17 +205,18 @@ class RunJournal:
         Raises `JournalError`.
         """
         last_seq = self._seq
-        while self._durable < last_seq or status is not None:
+        while self._durable < last_seq or status is not None or self._settled:
             if self._failure is not None:
                 raise self._failure
             if self._append is not None:
                 # Another task writes; what was buffered meanwhile goes into the next append.
                 await asyncio.wait([self._append])
-            elif self._pending:
-                batch, self._pending = self._pending, []
-                append = self._begin_append(batch, status)
+            elif self._pending or self._settled:
+                batch = _Batch(self._pending, self._settled, status)
+                self._pending, self._settled = [], []
+                append = self._begin_append(batch)
                 if append is not None:
-                    await self._finish_append(append, batch, status)
+                    await self._finish_append(append, batch)
                 elif not self._immediate_appends % _IMMEDIATE_APPENDS:
                     # A chain that waits for nothing must not keep the loop from other tasks.
                     await asyncio.sleep(0)
@@ -220,48 +239,61 @@ class RunJournal:
         """Let other processes have the run."""
         await self._store.release(self._lease)
 
+    async def release_unless_mail(self) -> bool:
+        """Let other processes have the run unless there are letters to take in; return which."""
+        return await self._store.release_unless_mail(self._lease)
+
+    async def list_letters(self, *, after: int = 0) -> list[Letter]:
+        """Return the letters of the run after a number that nobody has taken in, in order."""
+        letters = await self._store.list_letters(self._lease.run_id, after=after)
+        return [letter for letter in letters if letter.outcome is None]
+
+    def watch_mail(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` whenever the run may have got a letter; return a function that ends it."""
+        return self._store.watch_mail(self._lease.run_id, wake)
+
     async def release_if_held(self) -> None:
         """Let other processes have the run, after something failed; its cause is what counts."""
         with contextlib.suppress(JournalError):
             await self.release()
 
-    def _begin_append(self, batch: list[Record], status: str | None) -> Completion | None:
+    def _begin_append(self, batch: _Batch) -> Completion | None:
         """Return the append under way; None if it is durable already."""
         try:
             append = self._store.append_soon(
-                self._lease, batch, expected_last_seq=self._durable, status=status
+                self._lease,
+                batch.records,
+                expected_last_seq=self._durable,
+                status=batch.status,
+                settled=batch.settled,
             )
         except _TRANSIENT as error:
-            return Completion.of(self._retry_append(error, batch, status))
+            return Completion.of(self._retry_append(error, batch))
         except BaseException as error:
             self._failure = error if isinstance(error, Exception) else _build_interrupted()
             raise
         if append is None:
-            self._durable += len(batch)
+            self._durable += len(batch.records)
             self._immediate_appends += 1
         return append
 
-    async def _finish_append(
-        self, append: Completion, batch: list[Record], status: str | None
-    ) -> None:
+    async def _finish_append(self, append: Completion, batch: _Batch) -> None:
         """Await an append to its end, even when cancelled, and keep its outcome."""
         self._append = append
         cancelled = await _await_end(append)
         if isinstance(error := append.exception(), _TRANSIENT):
-            self._append = append = Completion.of(self._retry_append(error, batch, status))
+            self._append = append = Completion.of(self._retry_append(error, batch))
             cancelled = await _await_end(append) or cancelled
         self._append = None
         self._failure = append.exception()
         if self._failure is None:
-            self._durable += len(batch)
+            self._durable += len(batch.records)
         if cancelled is not None:
             raise cancelled  # the next writer gets the failure, if there was one
         if self._failure is not None:
             raise self._failure
 
-    async def _retry_append(
-        self, error: BaseException, batch: list[Record], status: str | None
-    ) -> None:
+    async def _retry_append(self, error: BaseException, batch: _Batch) -> None:
         """Append again after a busy store, or after a lease that expired but was not taken.
 
         If the records were written before, the store recognizes them.
@@ -273,7 +305,11 @@ class RunJournal:
                 await asyncio.sleep(delay)
             try:
                 return await self._store.append(
-                    self._lease, batch, expected_last_seq=self._durable, status=status
+                    self._lease,
+                    batch.records,
+                    expected_last_seq=self._durable,
+                    status=batch.status,
+                    settled=batch.settled,
                 )
             except _TRANSIENT as next_error:
                 error = next_error

@@ -20,7 +20,7 @@ import asyncio
 import functools
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from graphorch.core.events import (
     Command,
@@ -47,14 +47,18 @@ from graphorch.engine.settings import RunSettings
 from graphorch.engine.task_pool import Backpressure, TaskPool
 from graphorch.errors import Expired, InputError, JournalError, Unstorable
 from graphorch.graph.plan import Plan
-from graphorch.statuses import RunStatus
+from graphorch.statuses import RESUMABLE_STATUSES, RunStatus
 from graphorch.text import clean
 
 if TYPE_CHECKING:
     from graphorch.engine.events import Observer
+    from graphorch.engine.mailbox.letter_reader import LetterReader
     from graphorch.engine.replay import ReplayedRun
     from graphorch.engine.run_journal import RunJournal
     from graphorch.journal.record_kinds import RulesBody
+    from graphorch.journal.records import Letter
+
+_IDLE_PAUSE: Final = 0.01  # seconds between two looks at a run that is to end
 
 OnAmbiguous: TypeAlias = Literal["stop", "repeat", "fail"]
 
@@ -67,6 +71,7 @@ class Scheduler:
         "_dispatcher",
         "_idle",
         "_in_grace",
+        "_letters",
         "_log",
         "_pool",
         "_recorded_concurrency",
@@ -116,6 +121,15 @@ class Scheduler:
         self._attempts = AttemptRunner(self._services, gate, in_doubt)
         self._dispatcher = Dispatcher(self._services, self._attempts)
         self._pool = TaskPool(self._services, self._attempts, self._dispatcher, pace)
+        self._letters: LetterReader | None = None
+        if journal is not None:
+            from graphorch.engine.mailbox.letter_reader import LetterReader
+            from graphorch.engine.mailbox.mailbox import Mailbox
+
+            self._letters = LetterReader(
+                self.run, self._attempts.build_failure, journal.require_storable
+            )
+            self._log.mailbox = Mailbox(journal, self._take_in_under_way)
         # of all agents, as the journal has it
         self._recorded_model = settings.model if replayed is None else replayed.model
         self._recorded_concurrency = settings.limits.concurrency
@@ -187,12 +201,35 @@ class Scheduler:
         now = self.settings.clock()
         if self.run.status == "running":
             self._dispatcher.dispatch(StopRequested("crashed", at=now))
+        # Letters came before: an answer in time is in time, and a cancelled run does not go on.
+        ready = await self._take_in_mail()
         expired = [
             self._attempts.build_failure(activation, human_input.build_expiry(activation))
             for activation in self.open_questions()
             if human_input.is_late(activation, now)
         ]
-        await self._execute(Resumed(), *expired)
+        resumed = [Resumed()] if self.run.status in RESUMABLE_STATUSES else []
+        await self._execute(*resumed, *expired, commands=ready)
+
+    async def needs_mail(self) -> bool:
+        """Return whether letters have to be taken in before anything else: see `take_in`.
+
+        So it is in a run whose process is gone, too.
+        """
+        if self.journal is None or self.is_under_way:
+            return False
+        return self.run.status == "running" or bool(await self.journal.list_letters())
+
+    async def take_in(self) -> None:
+        """Take in the letters of a run at rest, and continue with what follows from them.
+
+        A run whose process is gone is resumed.
+        """
+        if self.run.status == "running":
+            await self.resume()
+            return
+        self._services.enter_loop()
+        await self._execute(commands=await self._take_in_mail())
 
     async def begin_fork(self) -> None:
         """Run a fork for the first time: what is open was never begun in it, so nothing was lost.
@@ -212,7 +249,7 @@ class Scheduler:
         """Record that the run is stopped where it is, to be resumed later."""
         self._services.enter_loop()
         self._dispatcher.dispatch(StopRequested(reason, at=self._services.now()))
-        await self._log.write_end(self.run, self._services.now())
+        await self._write_end()
 
     async def cancel(self) -> None:
         """Cancel a run for good that is not under way, even if its process is gone."""
@@ -220,7 +257,7 @@ class Scheduler:
         # First finish a stop that was under way when the process ended.
         for status in ("stopped", "cancelled"):
             self._dispatcher.dispatch(StopRequested("cancelled", status, at=self._services.now()))
-        await self._log.write_end(self.run, self._services.now())
+        await self._write_end()
 
     def edit(self, activation: Activation, update: Update) -> None:
         """Commit an update for an activation as if its node had returned it.
@@ -260,15 +297,24 @@ class Scheduler:
         event = StopRequested(clean(reason), status, now, self._services.now())
         self._pool.spawn_when_durable(self._dispatcher.dispatch(event))
 
-    def request_stop(self, reason: str, *, now: bool) -> None:
+    def request_stop(
+        self, reason: str, *, now: bool, status: Literal["stopped", "cancelled"] = "stopped"
+    ) -> None:
         """Stop a run from any thread; without effect on a run that is not under way."""
         if self.is_under_way:
-            stop = functools.partial(self._stop_if_under_way, reason, now=now)
+            stop = functools.partial(self._stop_if_under_way, reason, status=status, now=now)
             self._services.loop.call_soon_threadsafe(stop)
 
-    def _stop_if_under_way(self, reason: str, *, now: bool) -> None:
+    def _stop_if_under_way(self, reason: str, *, status: RunStatus, now: bool) -> None:
         if self.is_under_way:
-            self.stop(reason, now=now)
+            self.stop(reason, status=status, now=now)
+
+    async def wait_until_idle(self) -> None:
+        """Return once nothing of the run is under way, on any event loop."""
+        while True:  # an event would belong to one loop
+            if not self.is_under_way:
+                return
+            await asyncio.sleep(_IDLE_PAUSE)
 
     def open_questions(self) -> list[Activation]:
         """Return the activations that wait for a person."""
@@ -314,7 +360,7 @@ class Scheduler:
     # ---- the run ---------------------------------------------------------------------------------
     async def _execute(self, *first: Event, commands: Sequence[Command] = ()) -> None:
         """Run from some first events, or commands that are open, until nothing is left to do."""
-        services, log, is_journaled = self._services, self._log, self.journal is not None
+        services, is_journaled = self._services, self.journal is not None
         services.enter_loop()
         for event in first:
             event.at = services.now()
@@ -324,8 +370,9 @@ class Scheduler:
                 await self._pool.run_from_start(first[0])
             else:
                 await self._pool.run_in_group(first, commands)
-            if is_journaled:
-                await log.write_end(self.run, services.now())
+            # A letter that came at the last moment may give the run something to do.
+            while is_journaled and (ready := await self._write_end()):
+                await self._pool.run_in_group((), ready)
         except BaseException as error:
             cause = _find_cause(error)
             if isinstance(cause, Exception | GeneratorExit):
@@ -335,7 +382,7 @@ class Scheduler:
             else:
                 # Cancelled, or Ctrl-C. The tasks are gone; the core has yet to hear of it.
                 self._dispatcher.dispatch(StopRequested("interrupted", at=services.now()))
-                await asyncio.shield(log.write_end(self.run, services.now()))
+                await asyncio.shield(self._write_end())
             if cause is error:
                 raise
             raise cause from error
@@ -391,6 +438,40 @@ class Scheduler:
         self._timers = ()
         self._attempts.close()
         self._log.publish_end(self.run, now)
+
+    # ---- letters ---------------------------------------------------------------------------------
+    async def _write_end(self) -> list[Activation]:
+        """Record that the run is at rest, and release it; what came meanwhile is taken in first.
+
+        Returns what is ready to run because of that, in a run that is not released then.
+        """
+        while not await self._log.write_end(self.run, self._services.now()):
+            ready = await self._take_in_mail()
+            if ready:
+                return ready
+        return []
+
+    async def _take_in_mail(self) -> list[Activation]:
+        """Take in all letters of a run at rest, and return what is ready to run."""
+        if self.journal is None:
+            return []
+        return self._take_in(await self.journal.list_letters())
+
+    def _take_in_under_way(self, letters: Sequence[Letter]) -> None:
+        self._pool.spawn_when_durable(self._take_in(letters))
+
+    def _take_in(self, letters: Sequence[Letter]) -> list[Activation]:
+        """Take in letters in their order; each outcome is stored with what follows from it."""
+        assert self.journal is not None
+        assert self._letters is not None
+        ready: list[Activation] = []
+        for letter in letters:
+            reading = self._letters.read(letter, self._services.now())
+            if reading.event is not None:
+                ready += self._dispatcher.dispatch(reading.event)
+            if reading.outcome is not None:
+                self.journal.settle(letter, reading.outcome)
+        return ready
 
     # ---- grace time ------------------------------------------------------------------------------
     def _start_grace(self) -> None:

@@ -74,13 +74,13 @@ class TaskPool:
         """Run from commands or events that may make many activations ready at once."""
         log = self._log
         async with asyncio.TaskGroup() as self._group:
-            log.start_heartbeat(self._group)
+            log.start_background(self._group)
             ready = self._dispatcher.apply([*commands]) if commands else []
             for event in first:
                 ready += self._dispatcher.dispatch(event)
             await log.make_durable()
             if self._services.run.status != "running":
-                log.stop_heartbeat()
+                log.stop_background()
             if ready:
                 await self._run_all(ready)
 

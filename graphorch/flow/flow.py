@@ -137,14 +137,36 @@ class Flow(Generic[In, Out, State]):
     async def answer(
         self, run_id: str, question: object, answer: BaseModel, /, **options: Unpack[RunOptions]
     ) -> Result[Out, State]:
-        """Answer an open question of a waiting run, and resume the run.
+        """Answer an open question of a run, and return the result of the run.
 
         `question` is the `ask` node, a `Question` or its id. A gate is answered with an
         `Approval`. No node runs again because of an answer. Pass the `durable` option of the run
-        to find it in a journal. Raises `InputError` for a run or question that is not open, or an
-        answer of the wrong type, and errors like `run`.
+        to find it in a journal. A waiting run is resumed. If another process drives the run, that
+        process takes the answer in and goes on, and this call waits for it; the other options
+        matter only if that process ends before. Raises `QuestionClosed` if the question was
+        answered by someone else or withdrawn, `Expired` if it was too late then, `InputError` for
+        a run or question that is not open, or an answer of the wrong type, and errors like `run`.
         """
         return await self._runs.answer(run_id, question, answer, options)
+
+    async def send_answer(
+        self,
+        run_id: str,
+        question: Ask[Any, Any] | Question | str,
+        answer: BaseModel,
+        /,
+        *,
+        durable: Durable = True,
+        wait: bool = True,
+    ) -> None:
+        """Leave an answer to a question for whoever drives a run in a journal; see `answer`.
+
+        Returns once it is taken in, or without `wait` as soon as it is stored: then it counts
+        unless something that came before it closes the question. If nobody drives the run, the
+        answer is kept until the run is resumed, which is an `InputError` with `wait`. Raises like
+        `answer`, but not because of what becomes of the run.
+        """
+        await self._runs.send_answer(run_id, question, answer, durable, wait=wait)
 
     async def resume(
         self, run_id: str, /, *, ambiguous: OnAmbiguous = "stop", **options: Unpack[RunOptions]
@@ -207,13 +229,31 @@ class Flow(Generic[In, Out, State]):
         """
         self._runs.stop(run_id, now=now, reason=reason)
 
-    async def cancel(self, run_id: str, /, *, durable: Durable = False) -> None:
-        """Cancel a run that waits, failed or was stopped, for good, and withdraw its questions.
+    async def send_stop(
+        self,
+        run_id: str,
+        /,
+        *,
+        now: bool = False,
+        reason: str = "interrupted",
+        durable: Durable = True,
+        wait: bool = True,
+    ) -> None:
+        """Stop a run that another process drives, like `stop` in its own process.
 
-        What was committed can still be read. Raises `InputError` for a run that is under way
-        (`stop` it first) or over.
+        Returns once that process has begun to stop it, or without `wait` as soon as the request is
+        stored. Raises `InputError` for a run that is not under way.
         """
-        await self._runs.cancel(run_id, durable)
+        await self._runs.send_stop(run_id, durable, reason, now=now, wait=wait)
+
+    async def cancel(self, run_id: str, /, *, durable: Durable = False, wait: bool = True) -> None:
+        """Cancel a run for good, and withdraw its questions; running nodes are cancelled.
+
+        What was committed can still be read. If another process drives the run, it is that process
+        which cancels it. Returns once the run is cancelled; without `wait`, a run under way is
+        cancelled soon after. Raises `InputError` for a run that is over.
+        """
+        await self._runs.cancel(run_id, durable, wait=wait)
 
     # ---- cost ------------------------------------------------------------------------------------
     def estimate(

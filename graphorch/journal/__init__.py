@@ -33,13 +33,17 @@ if TYPE_CHECKING:
     from graphorch.journal.record_kinds import RECORD_KINDS as RECORD_KINDS
     from graphorch.journal.record_kinds import RecordKind as RecordKind
     from graphorch.journal.records import Lease as Lease
+    from graphorch.journal.records import Letter as Letter
+    from graphorch.journal.records import NewLetter as NewLetter
     from graphorch.journal.records import NewRun as NewRun
+    from graphorch.journal.records import Outcome as Outcome
     from graphorch.journal.records import Pruned as Pruned
     from graphorch.journal.records import Record as Record
     from graphorch.journal.records import RunHead as RunHead
     from graphorch.journal.records import RunLog as RunLog
     from graphorch.journal.records import RunPage as RunPage
     from graphorch.journal.records import RunQuery as RunQuery
+    from graphorch.journal.records import Settlement as Settlement
     from graphorch.journal.records import Snapshot as Snapshot
     from graphorch.journal.sqlite.store import SqliteStore as SqliteStore
     from graphorch.journal.store import Store as Store
@@ -61,7 +65,10 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         ),
         "memory": "MemoryStore",
         "record_kinds": "RECORD_KINDS RecordKind",
-        "records": "Lease NewRun Pruned Record RunHead RunLog RunPage RunQuery Snapshot",
+        "records": (
+            "Lease Letter NewLetter NewRun Outcome Pruned Record RunHead RunLog RunPage RunQuery "
+            "Settlement Snapshot"
+        ),
         "sqlite.store": "SqliteStore",
         "store": "Store",
         "wrappers": "ForwardingStore Mask MaskedStore",

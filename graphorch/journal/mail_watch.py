@@ -1,7 +1,7 @@
 """Wake the owners of runs when a letter may have come.
 
 Theory of operation. A letter that is posted through this store wakes the owner of its run at once,
-from whichever thread. Letters of other processes are found by looking: one task for each event loop
+from whichever thread. Letters of other processes are found by looking: one timer of each event loop
 looks for all runs that are watched there, so a thousand runs cost what one costs. It asks the
 storage for a mark first, which costs a few microseconds and changes with every write, and reads the
 number of the newest letter only if that changed. A mark may miss a second write within one tick of
@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from graphorch.errors import JournalError
+from graphorch.journal.completion import Completion
 
 Wake = Callable[[], None]
+ReadNewest = Callable[[Callable[[int], None]], Completion]
+"""Begins to read the number of the newest letter, and calls a function with it."""
 
 LOOK_SECONDS: Final = 0.03  # between two looks at the mark
 _LOOKS_PER_READ: Final = 33  # after so many looks the number is read, whatever the mark says
@@ -27,22 +30,24 @@ _LOOKS_PER_READ: Final = 33  # after so many looks the number is read, whatever 
 
 @dataclass(slots=True)
 class _LoopWatch:
-    """Watched runs of one event loop, and the task that looks for their letters."""
+    """Watched runs of one event loop, and what was seen when they were looked at last."""
 
     wakes: list[tuple[str, Wake]] = field(default_factory=list[tuple[str, Wake]])
-    task: asyncio.Task[None] | None = None
+    timer: asyncio.TimerHandle | None = None
+    reading: Completion | None = None
+    mark: object = None
+    newest: int = -1
+    looks: int = 0
 
 
 class MailWatch:
     """Calls functions when the mailbox of a run may have changed, on their own event loops."""
 
-    def __init__(
-        self, read_newest: Callable[[], Awaitable[int]], read_mark: Callable[[], object]
-    ) -> None:
+    def __init__(self, read_newest: ReadNewest, read_mark: Callable[[], object]) -> None:
         self._read_newest = read_newest
         self._read_mark = read_mark
         self._loops: dict[asyncio.AbstractEventLoop, _LoopWatch] = {}
-        # Held for work on the lists only, never across an await.
+        # Held for work on the lists only.
         self._lock = threading.Lock()
 
     def watch(self, run_id: str, wake: Wake) -> Callable[[], None]:
@@ -55,8 +60,8 @@ class MailWatch:
         # A letter may have come since the caller looked last.
         first = loop.call_later(LOOK_SECONDS, wake)
         # Nobody else can write to a storage without a mark.
-        if watched.task is None and self._read_mark() is not None:
-            watched.task = loop.create_task(self._look_for_letters(watched))
+        if watched.timer is None and self._read_mark() is not None:
+            watched.timer = loop.call_later(LOOK_SECONDS, self._look, loop, watched)
 
         def end() -> None:
             first.cancel()
@@ -65,8 +70,8 @@ class MailWatch:
                 if watched.wakes:
                     return
                 del self._loops[loop]
-            if watched.task is not None:
-                watched.task.cancel()
+            if watched.timer is not None:
+                watched.timer.cancel()
 
         return end
 
@@ -83,22 +88,25 @@ class MailWatch:
             with suppress(RuntimeError):  # that loop was closed, and its runs with it
                 loop.call_soon_threadsafe(wake)
 
-    async def _look_for_letters(self, watched: _LoopWatch) -> None:
-        """Wake all runs of a loop whenever another process may have posted a letter."""
-        mark: object = None
-        newest, looks = -1, 0
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            looks += 1
-            if (now := self._read_mark()) == mark and looks % _LOOKS_PER_READ:
-                continue
-            mark = now
-            # The storage is busy, or closed: its writers get the error, and the next look comes.
-            with suppress(JournalError):
-                number = await self._read_newest()
-                if number != newest:
-                    newest = number
-                    self._wake_all(watched)
+    def _look(self, loop: asyncio.AbstractEventLoop, watched: _LoopWatch) -> None:
+        """Read the number of the newest letter if another process may have posted some."""
+        watched.timer = loop.call_later(LOOK_SECONDS, self._look, loop, watched)
+        watched.looks += 1
+        mark = self._read_mark()
+        is_unchanged = mark == watched.mark and watched.looks % _LOOKS_PER_READ
+        if is_unchanged or (watched.reading is not None and not watched.reading.done()):
+            return
+        watched.mark = mark
+
+        def compare(newest: int) -> None:
+            if newest != watched.newest:
+                watched.newest = newest
+                loop.call_soon_threadsafe(self._wake_all, watched)
+
+        # A storage that is busy is read at the next look; its writers hear of one that failed.
+        with suppress(JournalError):
+            watched.reading = self._read_newest(compare)
+            watched.reading.add_done_callback(lambda reading: reading.exception())
 
     def _wake_all(self, watched: _LoopWatch) -> None:
         with self._lock:

@@ -191,6 +191,10 @@ class MemoryRunner:
         """See `Runner.read`."""
         return self._run(operation)
 
+    def read_soon(self, operation: Callable[[Tables], None]) -> Completion:
+        """See `Runner.read_soon`."""
+        return Completion.of(self.read(operation))
+
     def read_mark(self) -> object:
         """See `Runner.read_mark`: no other process can write here."""
         return None

@@ -250,6 +250,10 @@ class Runner(Protocol):
         """Run it over the rows as they are at one instant."""
         ...
 
+    def read_soon(self, operation: Callable[[Tables], None]) -> Completion:
+        """Begin to run it, as `read` does."""
+        ...
+
     def read_mark(self) -> object:
         """Return a value that changes when another process writes; None if that cannot happen."""
         ...
@@ -444,8 +448,8 @@ class TableStore:
         """See `Store.close`."""
         await self._runner.close()
 
-    async def _read_newest_letter(self) -> int:
-        return await self._runner.read(lambda tables: tables.newest_letter())
+    def _read_newest_letter(self, take: Callable[[int], None]) -> Completion:
+        return self._runner.read_soon(lambda tables: take(tables.newest_letter()))
 
     async def _write_if_free(self, run_id: str, operation: Callable[[Tables], T]) -> T:
         """Run an operation that raises `LeaseHeld` while the run has an owner."""

@@ -25,7 +25,7 @@ from graphorch.graph.plan import Plan
 from graphorch.journal.codec import BodyLimits, dump
 from graphorch.journal.errors import InvalidRecord, JournalDamaged
 from graphorch.journal.record_kinds import FORMAT, RecordKind, RulesBody, StartedOptions
-from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog
+from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog, Settlement
 from graphorch.journal.store import Store
 from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES
 
@@ -143,6 +143,8 @@ async def reopen(
         last_seq = log.head.last_seq
         if not is_final and not migrated.is_current:
             last_seq = await _append_mark(store, lease, plan, log.head)
+        if is_final and (refusals := await _refuse_mail(store, settings.run_id, log.head.status)):
+            await store.append(lease, [], expected_last_seq=last_seq, settled=refusals)
     except BaseException:
         await store.release(lease)
         raise
@@ -155,6 +157,19 @@ async def reopen(
     if settings.has_own_budget:
         scheduler.record_budget(describe_budget(settings))
     return scheduler
+
+
+async def _refuse_mail(store: Store, run_id: str, status: str) -> list[Settlement]:
+    """Return the refusals of the letters to a run that is over, with this status."""
+    letters = [item for item in await store.list_letters(run_id) if item.outcome is None]
+    if not letters:
+        return []
+    from graphorch.engine.mailbox.letter_reader import build_run_over, refuse
+
+    return [
+        Settlement(letter.number, refuse(build_run_over(run_id, status, letter.kind)))
+        for letter in letters
+    ]
 
 
 def _require_resumable(log: RunLog) -> None:
@@ -281,7 +296,13 @@ async def cancel(store: Store, run_id: str, now: float) -> RunHead:
                 "Only its flow can cancel it: flow.cancel(…), or name it with --flow."
             )
         records = _build_cancel_records(head.last_seq, now)
-        await store.append(lease, records, expected_last_seq=head.last_seq, status="cancelled")
+        await store.append(
+            lease,
+            records,
+            expected_last_seq=head.last_seq,
+            status="cancelled",
+            settled=await _refuse_mail(store, run_id, "cancelled"),
+        )
         return head
     finally:
         await store.release(lease)

@@ -9,7 +9,7 @@ Modules that only a journal needs are imported when a journal is used.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
@@ -124,12 +124,90 @@ class RunManager:
     async def answer(
         self, run_id: str, question: object, answer: BaseModel, options: RunOptions
     ) -> Result[Any, Any]:
-        """Answer an open question of a run, and resume the run."""
-        async with self._reopen(run_id, options) as scheduler:
-            activation = find_asker(scheduler, question)
-            self.check_needs(scheduler.settings)
-            await self._drive(scheduler, scheduler.answer(activation, answer))
-            return build_result(scheduler)
+        """Answer an open question of a run, and resume the run, or wait for whoever drives it."""
+        async with self._try_reopen(run_id, options) as scheduler:
+            if scheduler is not None and not await scheduler.needs_mail():
+                activation = find_asker(scheduler, question)
+                self.check_needs(scheduler.settings)
+                await self._drive(scheduler, scheduler.answer(activation, answer))
+                return build_result(scheduler)
+            if scheduler is not None:
+                return await self._answer_by_letter(scheduler, question, answer)
+        return await self._answer_owner(run_id, question, answer, options)
+
+    async def _answer_by_letter(
+        self, scheduler: Scheduler, question: object, answer: BaseModel
+    ) -> Result[Any, Any]:
+        """Answer after the letters that came before, in a run that is driven from here on."""
+        from graphorch.runs.mailbox import build_answer_letter, read_outcome
+
+        assert scheduler.journal is not None
+        self.check_needs(scheduler.settings)
+        store, given_at = scheduler.journal.store, scheduler.settings.clock()
+        letter = await store.post(build_answer_letter(scheduler, question, answer, given_at))
+        await self._drive(scheduler, scheduler.take_in())
+        await read_outcome(store, letter)
+        return build_result(scheduler)
+
+    async def _answer_owner(
+        self, run_id: str, question: object, answer: BaseModel, options: RunOptions
+    ) -> Result[Any, Any]:
+        """Send an answer to whoever drives a run, and return the result of the run.
+
+        If its owner is gone before it has come to rest, the run is driven here.
+        """
+        from graphorch.runs.mailbox import (
+            build_answer_letter,
+            read_outcome,
+            read_run,
+            wait_for_outcome,
+            wait_for_rest,
+        )
+
+        given_at = self.build_settings(options).clock()
+        async with open_store(options.get("durable", False)) as store:
+            seen = await read_run(store, self._plan, run_id)
+            letter = await store.post(build_answer_letter(seen, question, answer, given_at))
+            while True:
+                if await wait_for_outcome(store, letter):
+                    await wait_for_rest(store, run_id)
+                    seen = await read_run(store, self._plan, run_id)
+                    if seen.run.status != "running":
+                        return build_result(seen)
+                async with self._try_reopen(run_id, options) as scheduler:
+                    if scheduler is None:
+                        continue
+                    if scheduler.journal is not None:
+                        self.check_needs(scheduler.settings)
+                        await self._drive(scheduler, scheduler.take_in())
+                    await read_outcome(store, letter)
+                    return build_result(scheduler)
+
+    async def send_answer(
+        self, run_id: str, question: object, answer: BaseModel, durable: Durable, *, wait: bool
+    ) -> None:
+        """Leave an answer for whoever drives a run, now or later."""
+        check_run_id("run_id", run_id)
+        from graphorch.runs.mailbox import build_answer_letter, read_run, require_taken
+
+        async with open_store(durable) as store:
+            seen = await read_run(store, self._plan, run_id)
+            given_at = seen.settings.clock()
+            letter = await store.post(build_answer_letter(seen, question, answer, given_at))
+            if wait:
+                await require_taken(store, letter)
+
+    async def send_stop(
+        self, run_id: str, durable: Durable, reason: str, *, now: bool, wait: bool
+    ) -> None:
+        """Ask whoever drives a run to stop it."""
+        check_run_id("run_id", run_id)
+        from graphorch.runs.mailbox import require_taken, send_stop
+
+        async with open_store(durable) as store:
+            letter = await send_stop(store, run_id, reason, now=now)
+            if wait:
+                await require_taken(store, letter)
 
     async def resume(
         self, run_id: str, ambiguous: OnAmbiguous, options: RunOptions
@@ -147,24 +225,42 @@ class RunManager:
         check_run_id("run_id", run_id)
         self._open_runs.find(run_id).request_stop(reason, now=now)
 
-    async def cancel(self, run_id: str, durable: Durable) -> None:
-        """Cancel a run for good. Raises `InputError` if it is under way or over."""
+    async def cancel(self, run_id: str, durable: Durable, *, wait: bool) -> None:
+        """Cancel a run for good, also one that is under way. Raises `InputError` if it is over."""
         options = RunOptions()
         if durable is not False:
             options = RunOptions(durable=durable, client=NO_CALLS)  # so none is configured
-        async with self._reopen(run_id, options) as scheduler:
-            if scheduler.is_under_way:
-                raise InputError(
-                    f"Run {run_id} is under way. Stop it with flow.stop(…), then cancel it."
-                )
-            status = scheduler.run.status
-            if status in FINAL_STATUSES:
-                raise InputError(f"Run {run_id} is {status}: there is nothing left to cancel.")
-            self._open_runs.begin(scheduler)
-            try:
-                await scheduler.cancel()
-            finally:
-                self._open_runs.end(scheduler)
+        while True:
+            async with self._try_reopen(run_id, options) as scheduler:
+                if scheduler is not None:
+                    await self._cancel_here(scheduler, wait=wait)
+                    return
+            from graphorch.runs.mailbox import cancel_owned
+
+            async with open_store(durable) as store:
+                if await cancel_owned(store, run_id, wait=wait):
+                    return
+
+    async def _cancel_here(self, scheduler: Scheduler, *, wait: bool) -> None:
+        """Cancel a run of this process."""
+        was_under_way = scheduler.is_under_way
+        if was_under_way:
+            scheduler.request_stop("cancelled", now=True, status="cancelled")
+            if not wait:
+                return
+            await scheduler.wait_until_idle()
+        status = scheduler.run.status
+        if status == "cancelled" and was_under_way:
+            return
+        if status in FINAL_STATUSES:
+            raise InputError(
+                f"Run {scheduler.run.run_id} is {status}: there is nothing left to cancel."
+            )
+        self._open_runs.begin(scheduler)
+        try:
+            await scheduler.cancel()
+        finally:
+            self._open_runs.end(scheduler)
 
     # ---- a run that is read, or changed in a copy ------------------------------------------------
     async def replay(self, run_id: str, durable: Durable) -> Result[Any, Any]:
@@ -235,8 +331,25 @@ class RunManager:
 
     # ---- how a run is found and driven -----------------------------------------------------------
     @asynccontextmanager
+    async def _try_reopen(
+        self, run_id: str, options: RunOptions
+    ) -> AsyncGenerator[Scheduler | None]:
+        """Yield the scheduler of an existing run, or None if another owner drives it."""
+        from graphorch.journal.errors import LeaseHeld
+
+        async with AsyncExitStack() as stack:
+            try:
+                scheduler = await stack.enter_async_context(self._reopen(run_id, options))
+            except LeaseHeld:
+                scheduler = None
+            yield scheduler
+
+    @asynccontextmanager
     async def _reopen(self, run_id: str, options: RunOptions) -> AsyncGenerator[Scheduler]:
-        """Yield the scheduler of an existing run: the one in memory, or one of its records."""
+        """Yield the scheduler of an existing run: the one in memory, or one of its records.
+
+        Raises `LeaseHeld` for a run that another owner drives.
+        """
         check_run_id("run_id", run_id)
         if after := options.get("after"):
             raise InputError(

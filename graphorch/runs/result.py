@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.core.tree import Activation
-from graphorch.engine.human_input import PendingQuestion
+from graphorch.engine.human_input import PendingQuestion, find_closed_question
 from graphorch.engine.report import ActivationReport, CallReport, Note, RunReport
 from graphorch.engine.scheduler import Scheduler
 from graphorch.errors import InputError, NoSuchName, ReducerFailed, WrongCall, did_you_mean
@@ -227,7 +227,7 @@ def _fold_output(scheduler: Scheduler) -> list[Exception]:
 def find_asker(scheduler: Scheduler, question: object) -> Activation:
     """Return the activation that asks a question, given as its `ask` node, `Question` or id.
 
-    Raises `InputError` if no such question is open, or several are.
+    Raises `InputError` if no such question is open, or several are, and `QuestionClosed` if it was.
     """
     if isinstance(question, Node):
         name = question.name
@@ -249,6 +249,8 @@ def find_asker(scheduler: Scheduler, question: object) -> Activation:
             f"{len(matches)} questions of '{name}' are open in run {run.run_id}. "
             f"Answer one of them by its id: {ids}."
         )
+    if (closed := find_closed_question(run, name)) is not None:
+        raise closed
     if askers:
         fix = did_you_mean(name, [asker.path for asker in askers])
     else:

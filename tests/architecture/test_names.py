@@ -17,7 +17,8 @@ PUBLIC = {
         Context END Emitted Ended Expanded Estimate Expired Failed Failure Flow Graph GraphError
         GraphorchError History InputError InternalError JournalError KeepRecent LimitReached Limits
         LoopExhausted Message Missing ModelCalled ModelClient ModelError Node NodeError
-        Problem Prompt Question QuestionAsked QuorumNotMet Rejected ReplayDiverged Request
+        Problem Prompt Question QuestionAsked QuestionClosed QuorumNotMet Rejected ReplayDiverged
+        Request
         Response Result Retry RunEvent RunFailed START Session Skipped Started TextDelta
         ReducerFailed Secret TooManyItems Unassigned Untrusted Usage WriteConflict WrongOutput add agent append last
         maximum merge minimum node union
@@ -27,9 +28,10 @@ PUBLIC = {
     """.split(),
     "graphorch.journal": """
         AppendConflict BodyLimits ForwardingStore InvalidName InvalidRecord JournalDamaged Lease
-        LeaseExpired LeaseHeld LeaseLost Mask MaskedStore MemoryStore NewRun NewerFormat
-        NotAJournal Pruned RECORD_KINDS Record RecordKind RunErased RunExists RunHead RunLog
-        RunNotFound RunPage RunQuery Snapshot SqliteStore Store StoreClosed StoreFull
+        LeaseExpired LeaseHeld LeaseLost Letter Mask MaskedStore MemoryStore NewLetter NewRun
+        NewerFormat
+        NotAJournal Outcome Pruned RECORD_KINDS Record RecordKind RunErased RunExists RunHead RunLog
+        RunNotFound RunPage RunQuery Settlement Snapshot SqliteStore Store StoreClosed StoreFull
         StoreLocked StoreNotOpened StoreReadOnly StoreUnavailable
     """.split(),
     "graphorch.models": """

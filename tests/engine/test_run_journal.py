@@ -41,7 +41,7 @@ class SlowStore(MemoryStore):
         self._fail_at = fail_at
 
     async def append(
-        self, lease: Lease, records: Any, *, expected_last_seq: int, status: str | None = None
+        self, lease: Lease, records: Any, *, expected_last_seq: int, **options: Any
     ) -> None:
         self.appends += 1
         number = self.appends
@@ -51,7 +51,7 @@ class SlowStore(MemoryStore):
             await asyncio.sleep(1)
             if number == self._fail_at:
                 raise JournalError("the disk is full")
-            await super().append(lease, records, expected_last_seq=expected_last_seq, status=status)
+            await super().append(lease, records, expected_last_seq=expected_last_seq, **options)
         finally:
             self.running.discard(number)
 
@@ -247,13 +247,13 @@ class MoodyStore(MemoryStore):
         self.renewed: list[float] = []
 
     async def append(
-        self, lease: Lease, records: Any, *, expected_last_seq: int, status: str | None = None
+        self, lease: Lease, records: Any, *, expected_last_seq: int, **options: Any
     ) -> None:
         self.tried.append(asyncio.get_running_loop().time())
         error = self._script.pop(0) if self._script else None
         if error is not None:
             raise error
-        await super().append(lease, records, expected_last_seq=expected_last_seq, status=status)
+        await super().append(lease, records, expected_last_seq=expected_last_seq, **options)
 
     def append_soon(self, *arguments: Any, **options: Any) -> Completion | None:
         return Completion.of(self.append(*arguments, **options))

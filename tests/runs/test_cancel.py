@@ -65,15 +65,9 @@ def test_cancelled_run_in_memory_is_forgotten() -> None:
     run(main())
 
 
-def test_cancel_refuses_active_and_final_runs() -> None:
-    """A run that is under way, or over, is not cancelled."""
+def test_cancel_refuses_final_runs() -> None:
+    """A run that is over is not cancelled."""
     flow = FLOWS["chain"]()
-    gate = asyncio.Event()
-
-    @node(name="slow")
-    async def slow(number: Number) -> Number:
-        await gate.wait()
-        return number
 
     async def main() -> None:
         store = MemoryStore()
@@ -82,13 +76,6 @@ def test_cancel_refuses_active_and_final_runs() -> None:
             await flow.cancel("r", durable=store)
         with pytest.raises(InputError, match="Run r is succeeded"):
             await cancel(store, "r", 0.0)
-        waits = Graph("slow", State).chain(slow).build()
-        task = asyncio.create_task(waits.run(State(), run_id="s"))
-        await asyncio.sleep(0)
-        with pytest.raises(InputError, match=r"Run s is under way\. Stop it with flow\.stop"):
-            await waits.cancel("s")
-        gate.set()
-        await task
 
     run(main())
 

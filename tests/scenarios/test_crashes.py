@@ -57,11 +57,11 @@ class Killing:
         records: Sequence[Record],
         *,
         expected_last_seq: int,
-        status: str | None = None,
+        **options: Any,
     ) -> None:
         self._left -= 1
         self._die(not self._after)
-        await self._store.append(lease, records, expected_last_seq=expected_last_seq, status=status)
+        await self._store.append(lease, records, expected_last_seq=expected_last_seq, **options)
         self._die(self._after)
 
     def append_soon(
@@ -70,12 +70,12 @@ class Killing:
         records: Sequence[Record],
         *,
         expected_last_seq: int,
-        status: str | None = None,
+        **options: Any,
     ) -> Completion | None:
         self._left -= 1
         self._die(not self._after)
         answer = self._store.append_soon(
-            lease, records, expected_last_seq=expected_last_seq, status=status
+            lease, records, expected_last_seq=expected_last_seq, **options
         )
         if answer is None:
             self._die(self._after)

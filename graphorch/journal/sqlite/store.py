@@ -43,6 +43,9 @@ from graphorch.journal.tables import Tables
 from graphorch.private_files import UnusableFile, resolve_links
 
 T = TypeVar("T")
+# Nanoseconds after a write in which a commit may not be visible yet, since the disk is being waited
+# for, and in which another write may carry the same time.
+_SETTLING = 250_000_000
 
 
 class SqliteRunner:
@@ -77,12 +80,18 @@ class SqliteRunner:
         """See `Runner.read`."""
         return await self._reader.run(operation)
 
+    def read_soon(self, operation: Callable[[Tables], None]) -> Completion:
+        """See `Runner.read_soon`."""
+        return self._reader.begin(operation)
+
     def read_mark(self) -> object:
         """See `Runner.read_mark`: each commit of any process goes into the log."""
         try:
             log = os.stat(f"{self._path}-wal")
         except OSError:
             return ()
+        if time.time_ns() - log.st_mtime_ns < _SETTLING:
+            return object()  # equal to no other
         return log.st_mtime_ns, log.st_size
 
     def is_in_place(self) -> bool:

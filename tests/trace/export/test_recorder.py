@@ -41,7 +41,7 @@ class Instant(MemoryStore):
         records: Sequence[Record],
         *,
         expected_last_seq: int,
-        status: str | None = None,
+        **options: Any,
     ) -> None: ...
 
     def append_soon(
@@ -50,7 +50,7 @@ class Instant(MemoryStore):
         records: Sequence[Record],
         *,
         expected_last_seq: int,
-        status: str | None = None,
+        **options: Any,
     ) -> Completion | None: ...
 
 

@@ -1,0 +1,151 @@
+"""Letters to runs that another process, or another part of this one, drives.
+
+An owner takes a letter in within moments, as long as its event loop runs. If nobody owns the run
+any more, a letter stays for whoever resumes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from graphorch.engine import human_input
+from graphorch.engine.mailbox.answer_codec import encode_answer
+from graphorch.engine.mailbox.letter_reader import raise_refusal, require_open
+from graphorch.engine.scheduler import Scheduler
+from graphorch.engine.settings import RunSettings
+from graphorch.errors import InputError
+from graphorch.graph.plan import Plan
+from graphorch.journal.letter_kinds import LetterKind
+from graphorch.journal.records import Letter, NewLetter, RunHead
+from graphorch.journal.store import Store
+from graphorch.runs.clients import ReplayClient
+from graphorch.runs.durable import rebuild_run
+from graphorch.runs.result import find_asker
+from graphorch.statuses import FINAL_STATUSES
+
+_PAUSE: Final = 0.02  # seconds between two looks at a letter
+
+
+# ---- writing -------------------------------------------------------------------------------------
+def build_answer_letter(
+    scheduler: Scheduler, question: object, answer: object, at: float
+) -> NewLetter:
+    """Return an answer that was given `at` a time as a letter to its run.
+
+    Raises `InputError` for an answer that does not fit, or whose question is not open.
+    """
+    require_open(scheduler.run, "answer")
+    activation = find_asker(scheduler, question)
+    human_input.build_answer(activation, answer, at)  # raises for what does not fit
+    assert isinstance(answer, BaseModel)
+    expected = activation.question.answer
+    body = {"question": activation.id, "path": activation.path, "at": at}
+    fields = encode_answer(activation.path, answer, expected)
+    return build_letter(scheduler.run.run_id, "answer", {**body, **fields})
+
+
+def build_letter(run_id: str, kind: LetterKind, body: Mapping[str, Any]) -> NewLetter:
+    """Return a letter with an id of its own."""
+    return NewLetter(run_id, uuid.uuid4().hex, kind, dict(body))
+
+
+async def read_run(store: Store, plan: Plan, run_id: str) -> Scheduler:
+    """Return a run as its records left it, to be looked at only."""
+    _, replayed = await rebuild_run(store, plan, run_id)
+    settings = RunSettings(client=ReplayClient(), run_id=run_id)
+    return Scheduler.from_records(plan, settings, replayed, None)
+
+
+async def send_stop(store: Store, run_id: str, reason: str, *, now: bool) -> Letter:
+    """Ask the owner of a run to stop. Raises `InputError` for a run that nobody drives."""
+    head = (await store.load(run_id)).head
+    if not is_driven(head):
+        raise InputError(f"Run {run_id} is not under way: there is nothing to stop.")
+    return await store.post(build_letter(run_id, "stop", {"reason": reason, "now": now}))
+
+
+# ---- waiting -------------------------------------------------------------------------------------
+def is_driven(head: RunHead) -> bool:
+    """Return whether a process holds the lease of a run."""
+    return head.lease is not None and head.lease.is_running(time.time())
+
+
+async def wait_for_outcome(store: Store, letter: Letter) -> bool:
+    """Return whether a letter was taken in; not if nobody drives its run any more.
+
+    Raises the error that it was refused with, and `InputError` if it is gone with its run.
+    """
+    follower = _Follower(store, letter.run_id)
+    while not await read_outcome(store, letter):
+        if not is_driven(await follower.read_head()):
+            # The owner may have taken it in with its last records.
+            return await read_outcome(store, letter)
+        await asyncio.sleep(_PAUSE)
+    return True
+
+
+async def read_outcome(store: Store, letter: Letter) -> bool:
+    """Return whether a letter was taken in by now. Raises as `wait_for_outcome` does."""
+    for stored in await store.list_letters(letter.run_id, after=letter.number - 1):
+        if stored.number == letter.number:
+            if stored.outcome is None:
+                return False
+            raise_refusal(stored.outcome)
+            return True
+    raise InputError(f"The content of run {letter.run_id} was erased before it took this in.")
+
+
+async def require_taken(store: Store, letter: Letter) -> None:
+    """Return once the owner of a run has taken a letter in, or raise why it was refused.
+
+    Raises `InputError` if nobody drives the run; the letter stays for whoever resumes it.
+    """
+    if not await wait_for_outcome(store, letter):
+        raise InputError(
+            f"Nobody drives run {letter.run_id} now. The {letter.kind} is kept, and acts when the "
+            "run is resumed."
+        )
+
+
+async def wait_for_rest(store: Store, run_id: str) -> RunHead:
+    """Return the head of a run once nobody drives it."""
+    follower = _Follower(store, run_id)
+    while True:
+        head = await follower.read_head()
+        if not is_driven(head):
+            return head
+        await asyncio.sleep(_PAUSE)
+
+
+class _Follower:
+    """Reads the head of a run again and again, with the records that are new each time."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._seq = 0
+
+    async def read_head(self) -> RunHead:
+        head = (await self._store.load(self._run_id, after_seq=self._seq)).head
+        self._seq = head.last_seq
+        return head
+
+
+async def cancel_owned(store: Store, run_id: str, *, wait: bool) -> bool:
+    """Have the owner of a run cancel it; return whether it did, or will if there is no `wait`.
+
+    Raises `InputError` if the run is over before.
+    """
+    letter = await store.post(build_letter(run_id, "cancel", {}))
+    if not wait:
+        return True
+    if not await wait_for_outcome(store, letter):
+        return False
+    head = await wait_for_rest(store, run_id)
+    return head.status in FINAL_STATUSES
