@@ -244,7 +244,7 @@ class RunJournal:
         return await self._store.release_unless_mail(self._lease)
 
     async def list_letters(self, *, after: int = 0) -> list[Letter]:
-        """Return the letters of the run after a number that nobody has taken in, in order."""
+        """Return the letters of the run after a number that are to be taken in, in order."""
         letters = await self._store.list_letters(self._lease.run_id, after=after)
         return [letter for letter in letters if letter.outcome is None]
 

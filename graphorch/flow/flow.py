@@ -159,7 +159,7 @@ class Flow(Generic[In, Out, State]):
         durable: Durable = True,
         wait: bool = True,
     ) -> None:
-        """Leave an answer to a question for whoever drives a run in a journal; see `answer`.
+        """Send an answer to the owner of a run in a journal; see `answer`.
 
         Returns once it is taken in, or without `wait` as soon as it is stored: then it counts
         unless something that came before it closes the question. If nobody drives the run, the

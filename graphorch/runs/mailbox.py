@@ -77,7 +77,7 @@ def is_driven(head: RunHead) -> bool:
 
 
 async def wait_for_outcome(store: Store, letter: Letter) -> bool:
-    """Return whether a letter was taken in; not if nobody drives its run any more.
+    """Return whether a letter was taken in; not if its run has no owner any more.
 
     Raises the error that it was refused with, and `InputError` if it is gone with its run.
     """
@@ -114,7 +114,7 @@ async def require_taken(store: Store, letter: Letter) -> None:
 
 
 async def wait_for_rest(store: Store, run_id: str) -> RunHead:
-    """Return the head of a run once nobody drives it."""
+    """Return the head of a run once it has no owner."""
     follower = _Follower(store, run_id)
     while True:
         head = await follower.read_head()

@@ -124,7 +124,7 @@ class RunManager:
     async def answer(
         self, run_id: str, question: object, answer: BaseModel, options: RunOptions
     ) -> Result[Any, Any]:
-        """Answer an open question of a run, and resume the run, or wait for whoever drives it."""
+        """Answer an open question of a run, and resume the run, or wait for its owner."""
         async with self._try_reopen(run_id, options) as scheduler:
             if scheduler is not None and not await scheduler.needs_mail():
                 activation = find_asker(scheduler, question)
@@ -152,7 +152,7 @@ class RunManager:
     async def _answer_owner(
         self, run_id: str, question: object, answer: BaseModel, options: RunOptions
     ) -> Result[Any, Any]:
-        """Send an answer to whoever drives a run, and return the result of the run.
+        """Send an answer to the owner of a run, and return the result of the run.
 
         If its owner is gone before it has come to rest, the run is driven here.
         """
@@ -186,7 +186,7 @@ class RunManager:
     async def send_answer(
         self, run_id: str, question: object, answer: BaseModel, durable: Durable, *, wait: bool
     ) -> None:
-        """Leave an answer for whoever drives a run, now or later."""
+        """Send an answer to the owner of a run, now or later."""
         check_run_id("run_id", run_id)
         from graphorch.runs.mailbox import build_answer_letter, read_run, require_taken
 
@@ -200,7 +200,7 @@ class RunManager:
     async def send_stop(
         self, run_id: str, durable: Durable, reason: str, *, now: bool, wait: bool
     ) -> None:
-        """Ask whoever drives a run to stop it."""
+        """Ask the owner of a run to stop it."""
         check_run_id("run_id", run_id)
         from graphorch.runs.mailbox import require_taken, send_stop
 

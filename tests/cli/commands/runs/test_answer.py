@@ -78,4 +78,4 @@ def test_unknown_question_is_explained(shell: Shell) -> None:
     assert shell("answer", "ask.py", run_id, "approve", "yes", "--db", "r.sqlite").code == 0
     again = shell("answer", "ask.py", run_id, "approve", "yes", "--db", "r.sqlite")
     assert again.code == 2
-    assert "None is: the run is succeeded." in again.err
+    assert "it was answered already, and the first answer counts" in again.err
