@@ -155,7 +155,7 @@ class Store(Protocol):
         ...
 
     async def post(self, letter: NewLetter) -> Letter:
-        """Put a letter into the mailbox of a run; whoever drives the run takes it in.
+        """Put a letter into the mailbox of a run, whose owner, now or later, takes it in.
 
         Repeating the call returns the letter that is there.
 

@@ -63,7 +63,7 @@ async def read_run(store: Store, plan: Plan, run_id: str) -> Scheduler:
 
 
 async def send_stop(store: Store, run_id: str, reason: str, *, now: bool) -> Letter:
-    """Ask the owner of a run to stop. Raises `InputError` for a run that nobody drives."""
+    """Ask the owner of a run to stop. Raises `InputError` for a run without one."""
     head = (await store.load(run_id)).head
     if not is_driven(head):
         raise InputError(f"Run {run_id} is not under way: there is nothing to stop.")
