@@ -273,6 +273,8 @@ class Scheduler:
 
         Raises `InputError` for an answer of the wrong type.
         """
+        if not self.is_under_way:
+            self._services.enter_loop()
         event = human_input.build_answer(activation, value, self.settings.clock())
         if isinstance(event, Expired):
             event = self._attempts.build_failure(activation, event)

@@ -26,6 +26,8 @@ from graphorch import (
     node,
 )
 from graphorch.journal.memory import MemoryStore
+from graphorch.runs.options import RunOptions
+from graphorch.runs.stores import Durable
 from graphorch.testing.virtual_clock import run_virtual
 
 
@@ -319,17 +321,21 @@ def test_late_answer_takes_error_edge() -> None:
     flow = graph.build()
     now = [1_000.0]
 
-    async def main(*, answer: bool) -> Result[State, State]:
-        result = await flow.run(State(), clock=lambda: now[0])
+    async def main(*, answer: bool, durable: Durable) -> Result[State, State]:
+        clock = lambda: now[0]  # noqa: E731
+        result = await flow.run(State(), clock=clock, durable=durable)
         assert result.questions[0].expires == 1_060.0
         now[0] += 61
+        again = RunOptions(durable=durable, clock=clock)
         if answer:
-            return await flow.answer(result.run_id, approve, Choice(approved=True))
-        return await flow.resume(result.run_id)
+            return await flow.answer(result.run_id, approve, Choice(approved=True), **again)
+        return await flow.resume(result.run_id, **again)
 
-    assert run_virtual(main(answer=True)).state.log == ["Expired"]
-    now[0] = 1_000.0
-    assert run_virtual(main(answer=False)).state.log == ["Expired"]
+    # in memory, and as another process finds the run in a journal
+    for answer in (True, False):
+        for durable in (False, MemoryStore(clock=lambda: now[0])):
+            now[0] = 1_000.0
+            assert run_virtual(main(answer=answer, durable=durable)).state.log == ["Expired"]
 
 
 # ---- going on ------------------------------------------------------------------------------------
