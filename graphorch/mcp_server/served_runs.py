@@ -31,6 +31,7 @@ from graphorch.runs.clients import ReplayClient
 from graphorch.runs.durable import rebuild_run
 from graphorch.runs.result import Question, Result, build_question, build_result
 from graphorch.runs.stores import open_store
+from graphorch.statuses import FINAL_STATUSES
 
 _logger = logging.getLogger(__name__)
 
@@ -209,7 +210,8 @@ class ServedRuns:
                 ) from None
         settings = RunSettings(client=ReplayClient(), run_id=run_id)
         scheduler = Scheduler.from_records(flow.plan, settings, rebuilt, None)
-        questions = map(build_question, scheduler.open_questions())
+        is_over = scheduler.run.status in FINAL_STATUSES
+        questions = [] if is_over else map(build_question, scheduler.open_questions())
         is_held = head.lease is not None and head.lease.is_running(time.time())
         run = scheduler.run
         is_left = run.status == "running" or (run.status == "stopped" and run.reason in _GOES_ON)

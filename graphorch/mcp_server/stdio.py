@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -23,8 +24,11 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
+from graphorch.errors import InputError
 from graphorch.mcp_server.calls import ToolCalls
 from graphorch.mcp_server.served_runs import CALL_CANCELLED, SERVER_ENDED, ServedRuns
+
+_logger = logging.getLogger(__name__)
 
 _GRACE_SECONDS: Final = 1.0  # for running nodes after a signal; clients kill after two
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -35,8 +39,14 @@ def claim_standard_streams() -> Generator[tuple[TextIO, TextIO]]:
     """Yield standard input and output for the protocol, and keep all others from them.
 
     Meanwhile the descriptors read nothing and write to standard error, for this process and those
-    that it starts.
+    that it starts. Raises `InputError` if one of the streams is closed.
     """
+    for name, stream in (("input", sys.stdin), ("output", sys.stdout), ("error", sys.stderr)):
+        if stream is None:  # pyright: ignore[reportUnnecessaryComparison]  (a shell may close it)
+            raise InputError(
+                f"Standard {name} is closed. The protocol needs standard input and output, and "
+                "what flows print goes to standard error."
+            )
     sys.stdout.flush()
     wire_in, wire_out = os.dup(0), os.dup(1)
     with open(os.devnull, "rb") as nothing:
@@ -65,8 +75,11 @@ async def serve(
             loop.add_signal_handler(number, _Ending(runs, number).begin)
     server.middleware.append(_Cancellation(calls, runs))
     streams = stdio_server(anyio.wrap_file(reader), anyio.wrap_file(writer))
-    async with streams as (messages, answers):
-        await server.run(messages, answers, server.create_initialization_options())
+    try:
+        async with streams as (messages, answers):
+            await server.run(messages, answers, server.create_initialization_options())
+    except* OSError as lost:  # its end of a pipe is closed, so it has left too
+        _logger.warning("The client does not read any more: %s", lost.exceptions[0])
     await runs.finish()
 
 
@@ -94,6 +107,7 @@ class _Ending:
 
     def _leave(self) -> None:
         """End the process: a thread that reads from the client cannot be stopped otherwise."""
+        sys.stdout.flush()  # what flows printed, on its way to standard error
         sys.stderr.flush()
         os._exit(128 + self._number)
 
