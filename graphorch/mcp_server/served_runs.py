@@ -211,12 +211,12 @@ class ServedRuns:
         settings = RunSettings(client=ReplayClient(), run_id=run_id)
         scheduler = Scheduler.from_records(flow.plan, settings, rebuilt, None)
         is_over = scheduler.run.status in FINAL_STATUSES
-        questions = [] if is_over else map(build_question, scheduler.open_questions())
+        askers = [] if is_over else scheduler.open_questions()
         is_held = head.lease is not None and head.lease.is_running(time.time())
         run = scheduler.run
         is_left = run.status == "running" or (run.status == "stopped" and run.reason in _GOES_ON)
         outcome = None if is_held or is_left else _read_outcome(scheduler)
-        by_id = {question.id: question for question in questions}
+        by_id = {asker.id: build_question(asker) for asker in askers}
         return RunView(outcome, is_left and not is_held, by_id)
 
     # ---- stop ------------------------------------------------------------------------------------

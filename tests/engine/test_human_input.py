@@ -26,7 +26,6 @@ from graphorch import (
     node,
 )
 from graphorch.journal.memory import MemoryStore
-from graphorch.runs.options import RunOptions
 from graphorch.runs.stores import Durable
 from graphorch.testing.virtual_clock import run_virtual
 
@@ -322,14 +321,14 @@ def test_late_answer_takes_error_edge() -> None:
     now = [1_000.0]
 
     async def main(*, answer: bool, durable: Durable) -> Result[State, State]:
-        clock = lambda: now[0]  # noqa: E731
-        result = await flow.run(State(), clock=clock, durable=durable)
+        result = await flow.run(State(), clock=lambda: now[0], durable=durable)
+        run_id = result.run_id
         assert result.questions[0].expires == 1_060.0
         now[0] += 61
-        again = RunOptions(durable=durable, clock=clock)
-        if answer:
-            return await flow.answer(result.run_id, approve, Choice(approved=True), **again)
-        return await flow.resume(result.run_id, **again)
+        if not answer:
+            return await flow.resume(run_id, clock=lambda: now[0], durable=durable)
+        yes = Choice(approved=True)
+        return await flow.answer(run_id, approve, yes, clock=lambda: now[0], durable=durable)
 
     # in memory, and as another process finds the run in a journal
     for answer in (True, False):

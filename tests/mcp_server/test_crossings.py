@@ -234,19 +234,19 @@ def test_late_answer_is_error(db: Path) -> None:
 def test_changed_question_is_asked_again(db: Path) -> None:
     """An answer to a form that the flow would not show any more is not taken."""
 
-    class Verdict(BaseModel):
+    class Reasoned(BaseModel):
         approved: bool = False
         why: str = ""
 
-    class NewState(Topic, Letter, Verdict): ...
+    class NewState(Topic, Letter, Reasoned): ...
 
     @node
-    def send(letter: Letter, verdict: Verdict) -> Letter:
+    def send(letter: Letter, verdict: Reasoned) -> Letter:
         return Letter(letter=f"{letter.letter}, since {verdict.why}")
 
     def build_changed(fingerprint: str) -> AnyFlow:
         graph = Graph("letters", NewState, input=Topic, output=Letter)
-        approve = graph.ask("approve", question=lambda s: f"Send '{s.letter}'?", answer=Verdict)
+        approve = graph.ask("approve", question=lambda s: f"Send '{s.letter}'?", answer=Reasoned)
         graph.migration(from_=fingerprint, change=lambda record: record)
         return graph.chain(write, approve, send).build()
 
