@@ -63,6 +63,7 @@ from graphorch.journal.record_kinds import (
     EnteredBody,
     FailedBody,
     ForkedBody,
+    ListedBody,
     MomentBody,
     PinnedBody,
     RecordKind,
@@ -116,7 +117,8 @@ class ReplayedRun:
     record before format 4), and `budget` that of the run, by unit, as they were set last; `model`
     replaces the model of all agents, and `models` that at single paths, and `pins` are the updates
     that the next visits of a path give. A fork has `taken_over` so many of the first activations of
-    its history from another run. `has_begun` is false if no record holds the input.
+    its history from another run. `listings` are the tools of servers, by the name of the server.
+    `has_begun` is false if no record holds the input.
     """
 
     run: Run
@@ -135,6 +137,7 @@ class ReplayedRun:
     models: dict[str, str] = field(default_factory=dict[str, str])
     pins: dict[str, list[Update]] = field(default_factory=dict[str, list[Update]])
     taken_over: int = 0
+    listings: dict[str, ListedBody] = field(default_factory=dict[str, ListedBody])
     last_seq: int = 0
     has_begun: bool = False
 
@@ -544,6 +547,9 @@ class _Replay:
         if "budget" in body:
             self._replayed.budget = body["budget"]
 
+    def on_listed(self, body: ListedBody) -> None:
+        self._replayed.listings[body["server"]] = body
+
     def on_ended(self, body: EndedBody) -> None:
         status = self._replayed.run.status
         if status != body["status"]:
@@ -580,6 +586,7 @@ HANDLERS: Final[Mapping[RecordKind, Handler]] = {
     "rules": _Replay.on_rules,
     "ended": _Replay.on_ended,
     "continued": _Replay.ignore,
+    "listed": _Replay.on_listed,
     "migrated": _Replay.ignore,  # see `graphorch.runs.migration`
 }
 """Handlers by kind of record."""

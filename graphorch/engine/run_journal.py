@@ -32,6 +32,7 @@ from graphorch.journal.errors import LeaseExpired, StoreUnavailable
 from graphorch.journal.record_kinds import (
     FORMAT,
     EndedBody,
+    ListedBody,
     MomentBody,
     RecordKind,
     RulesBody,
@@ -190,6 +191,10 @@ class RunJournal:
     def settle(self, letter: Letter, outcome: Outcome) -> None:
         """Buffer the outcome of a letter: it is stored with the records that were buffered."""
         self._settled.append(Settlement(letter.number, outcome))
+
+    def buffer_listing(self, listing: ListedBody) -> None:
+        """Buffer the tools of a server, which the run offers its agents from here on."""
+        self._add("listed", listing)
 
     def _add(self, kind: RecordKind, body: Mapping[str, Any]) -> None:
         if self._is_at_rest and "at" in body:

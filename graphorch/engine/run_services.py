@@ -20,8 +20,14 @@ from graphorch.errors import InputError
 from graphorch.trace_context import TraceContext, open_context
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from graphorch.agents.tool import Tool
+    from graphorch.agents.tool_sources import ServerTools
     from graphorch.engine.calls.kept_answers import KeptAnswers
     from graphorch.engine.events import RunEvent
+    from graphorch.engine.tool_servers import RunServers
+    from graphorch.journal.record_kinds import ListedBody
     from graphorch.models.budgets.budget import Account
 
 
@@ -31,6 +37,8 @@ class RunServices:
     __slots__ = (
         "_budgets",
         "_last_call",
+        "_listings",
+        "_servers",
         "epoch",
         "kept_answers",
         "log",
@@ -53,6 +61,7 @@ class RunServices:
         log: EventLog,
         kept_answers: KeptAnswers,
         last_call: int,
+        listings: dict[str, ListedBody],
     ) -> None:
         self.run = run
         self.settings = settings
@@ -64,6 +73,8 @@ class RunServices:
         self._last_call = last_call
         self.trace: TraceContext | None = None  # what ties the calls of the run to its trace
         self._budgets: NodeBudgets | None = None
+        self._listings = listings  # of the servers whose tools the run uses
+        self._servers: RunServers | None = None  # made by the first of them
 
     # ---- time ------------------------------------------------------------------------------------
     def enter_loop(self) -> None:
@@ -128,3 +139,17 @@ class RunServices:
         """Return the number of the next model call that the journal announces."""
         self._last_call += 1
         return self._last_call
+
+    # ---- servers of tools ------------------------------------------------------------------------
+    async def open_tools(self, tools: Sequence[Tool], servers: Sequence[ServerTools]) -> list[Tool]:
+        """Return tools, and those that servers add to them; see `RunServers`."""
+        if self._servers is None:
+            from graphorch.engine.tool_servers import RunServers
+
+            self._servers = RunServers(self.log, self._listings)
+        return await self._servers.open_tools(tools, servers)
+
+    async def close_servers(self) -> None:
+        """Let the servers of tools go that the run uses, if there are any."""
+        if self._servers is not None:
+            await self._servers.close()

@@ -114,8 +114,9 @@ class Scheduler:
         self._log = EventLog(journal, _build_observers(settings))
         kept_answers = {} if replayed is None else replayed.kept_answers
         last_call = 0 if replayed is None else replayed.last_call
+        listings = {} if replayed is None else replayed.listings
         self._services = RunServices(
-            self.run, settings, self.report, self._log, kept_answers, last_call
+            self.run, settings, self.report, self._log, kept_answers, last_call, listings
         )
         in_doubt = {} if replayed is None else replayed.in_doubt
         self._attempts = AttemptRunner(self._services, gate, in_doubt)
@@ -392,6 +393,7 @@ class Scheduler:
             try:
                 if self._attempts.invoker is not None:
                     await self._attempts.invoker.stop_processes()
+                await services.close_servers()
             finally:
                 self._close()
 

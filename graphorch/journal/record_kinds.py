@@ -48,6 +48,7 @@ RecordKind: TypeAlias = Literal[
     "call",
     "unanswered",
     "rules",
+    "listed",
     "migrated",
     "ended",
 ]
@@ -414,6 +415,33 @@ class UnansweredBody(ActivationBody, ModelFailureBody, ChargedCall):
     asked: AskedModelBody
 
 
+class ListedToolBody(TypedDict):
+    """A tool of a server: its name for models, and all that the server said of it.
+
+    `tool` is the server's own name; `parameters` and `output` are JSON schemas, and `annotations`
+    what the server says of its effects. `digest` is the SHA-256 of the rest.
+    """
+
+    name: str
+    tool: str
+    description: str
+    parameters: dict[str, Any]
+    output: dict[str, Any] | None
+    annotations: dict[str, bool]
+    digest: str
+
+
+class ListedBody(TypedDict):
+    """A server listed its tools, which agents of the run are offered from here on.
+
+    `digest` is the SHA-256 of all of them.
+    """
+
+    server: str
+    tools: list[ListedToolBody]
+    digest: str
+
+
 class MigratedBody(TypedDict):
     """From here on the graph with this fingerprint writes."""
 
@@ -450,6 +478,7 @@ BODIES: Final[Mapping[RecordKind, type]] = {
     "call": CallBody,
     "unanswered": UnansweredBody,
     "rules": RulesBody,
+    "listed": ListedBody,
     "migrated": MigratedBody,
     "ended": EndedBody,
 }

@@ -14,9 +14,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, cast
 
 from graphorch.errors import JournalError
+from graphorch.journal.record_kinds import ListedBody, ListedToolBody
 from graphorch.text import join_limited, truncate, truncate_repr
 
 HINTS: Final = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
@@ -25,32 +26,13 @@ HINTS: Final = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldH
 _QUOTED: Final = 120  # characters of a description in a sentence about it
 
 
-class ToolRecord(TypedDict):
-    """A tool in a stored list."""
-
-    name: str
-    tool: str
-    description: str
-    parameters: dict[str, Any]
-    output: dict[str, Any] | None
-    annotations: dict[str, bool]
-    digest: str
-
-
-class ListingRecord(TypedDict):
-    """A stored list of tools."""
-
-    server: str
-    tools: list[ToolRecord]
-    digest: str
-
-
 @dataclass(frozen=True)
 class ListedTool:
     """A tool as its server described it.
 
     `name` is what models call it by, `tool` the server's own name. `output` is the schema that the
-    server promises for structured results; None without a promise.
+    server promises for structured results; None without a promise. `digest` is the SHA-256 of all
+    that, in hex; of a stored tool it is the one that was stored, whatever a mask left of the rest.
     """
 
     name: str
@@ -59,20 +41,13 @@ class ListedTool:
     parameters: Mapping[str, Any]
     output: Mapping[str, Any] | None
     annotations: Mapping[str, bool]
+    digest: str = ""
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over everything that is known of the tool, in hex."""
-        return _compute_digest(
-            [
-                self.name,
-                self.tool,
-                self.description,
-                self.parameters,
-                self.output,
-                self.annotations,
-            ]
-        )
+    def __post_init__(self) -> None:
+        if not self.digest:
+            parts = [self.name, self.tool, self.description, self.parameters, self.output]
+            digest = _compute_digest([*parts, self.annotations])
+            object.__setattr__(self, "digest", digest)
 
 
 @dataclass(frozen=True)
@@ -104,7 +79,7 @@ class ListingChange:
 
 
 # ---- store and restore ---------------------------------------------------------------------------
-def describe_listing(listing: ToolListing) -> ListingRecord:
+def describe_listing(listing: ToolListing) -> ListedBody:
     """Return a list of tools as plain JSON, with a digest for each tool and for all."""
     return {
         "server": listing.server,
@@ -113,7 +88,7 @@ def describe_listing(listing: ToolListing) -> ListingRecord:
     }
 
 
-def _describe_tool(tool: ListedTool) -> ToolRecord:
+def _describe_tool(tool: ListedTool) -> ListedToolBody:
     return {
         "name": tool.name,
         "tool": tool.tool,
@@ -126,28 +101,18 @@ def _describe_tool(tool: ListedTool) -> ToolRecord:
 
 
 def restore_listing(record: Mapping[str, Any]) -> ToolListing:
-    """Return the list of tools of a record.
-
-    Raises `JournalError` if the record is not one, or was changed since it was written.
-    """
+    """Return the list of tools of a record. Raises `JournalError` if it is not one."""
     try:
         tools = tuple(_restore_tool(tool) for tool in record["tools"])
-        listing = ToolListing(cast("str", record["server"]), tools)
-        is_intact = listing.digest == record["digest"]
+        return ToolListing(cast("str", record["server"]), tools)
     except (KeyError, TypeError) as error:
         raise JournalError(
             f"A stored list of tools cannot be read ({type(error).__name__}: {error}). "
             "The journal was changed outside of graphorch."
         ) from None
-    if not is_intact:
-        raise JournalError(
-            f"The stored tools of MCP server '{listing.server}' do not match their digest. "
-            "The journal was changed outside of graphorch."
-        )
-    return listing
 
 
-def _restore_tool(record: ToolRecord) -> ListedTool:
+def _restore_tool(record: ListedToolBody) -> ListedTool:
     return ListedTool(
         name=record["name"],
         tool=record["tool"],
@@ -155,6 +120,7 @@ def _restore_tool(record: ToolRecord) -> ListedTool:
         parameters=record["parameters"],
         output=record["output"],
         annotations=record["annotations"],
+        digest=record["digest"],
     )
 
 
@@ -182,6 +148,15 @@ def _compare_tools(old: ListedTool, new: ListedTool) -> Iterator[str]:
     """Yield what is different about a tool, one part each."""
     if old.digest == new.digest:
         return
+    is_shown = False
+    for what in _list_differences(old, new):
+        is_shown = True
+        yield what
+    if not is_shown:
+        yield "differs in a part that the journal does not show"
+
+
+def _list_differences(old: ListedTool, new: ListedTool) -> Iterator[str]:
     if old.name != new.name:
         yield f"is called '{new.name}' now"
     if old.description != new.description:

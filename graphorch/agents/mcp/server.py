@@ -167,32 +167,47 @@ class McpServer:
             )
         return tuple(ServerTool(self, name, options) for name in names)
 
+    def hold(self) -> None:
+        """Count one more that uses the server in the running event loop."""
+        self.link.hold()
+
+    async def let_go(self) -> None:
+        """Count one less; the last one closes the connection, and waits until it is closed."""
+        await self.link.let_go()
+
     @asynccontextmanager
     async def held(self) -> AsyncGenerator[McpServer]:
         """Keep the connection, once there is one, open until the end of the block.
 
         Runs do so by themselves; several runs within the block share one connection.
         """
-        self.link.hold()
+        self.hold()
         try:
             yield self
         finally:
-            await self.link.let_go()
+            await self.let_go()
 
     async def take_listing(self) -> ToolListing:
         """Return the tools that the server offers now. Raises `McpError`."""
         return await self.link.take_listing()
 
     def build_tools(
-        self, listing: ToolListing, chosen: Mapping[str, ToolOptions] | None = None
+        self,
+        listing: ToolListing,
+        chosen: Mapping[str, ToolOptions] | None = None,
+        *,
+        all_tools: bool = True,
     ) -> tuple[Tool, ...]:
-        """Return the tools of a list, taken now or stored before: those chosen, or all.
+        """Return the tools of a list, taken now or stored before: all, or only those `chosen`.
 
-        Raises `ListingRefused` for tools that cannot be used.
+        `chosen` holds the author's options, by the server's names. Raises `ListingRefused` for
+        tools that cannot be used.
         """
         from graphorch.agents.mcp.server_tools import build_server_tools
 
-        return build_server_tools(self.declaration, listing, chosen, self.link)
+        return build_server_tools(
+            self.declaration, listing, chosen or {}, self.link, all_tools=all_tools
+        )
 
 
 def _declare(

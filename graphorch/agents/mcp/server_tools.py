@@ -31,26 +31,28 @@ if TYPE_CHECKING:
 def build_server_tools(
     server: ServerDeclaration,
     listing: ToolListing,
-    chosen: Mapping[str, ToolOptions] | None,
+    chosen: Mapping[str, ToolOptions],
     link: ServerLink,
+    *,
+    all_tools: bool,
 ) -> tuple[Tool, ...]:
-    """Return tools of a list: those that are chosen with their options, or all.
+    """Return tools of a list: all, or only those that are chosen, which have options.
 
     Raises `ListingRefused` with everything that is wrong with them.
     """
-    names = [tool.tool for tool in listing.tools] if chosen is None else list(chosen)
+    listed = [tool.tool for tool in listing.tools] if all_tools else []
+    names = [*listed, *(name for name in chosen if name not in listed)]
     problems = list(_find_problems(listing, names))
     if problems:
-        fix = "" if chosen is not None else " To use the others, choose them: server.tools(…)."
+        fix = " To use the others, choose them: server.tools(…)." if all_tools else ""
         raise ListingRefused(
             f"The tools of MCP server '{server.name}' cannot be used: "
             f"{join_limited(problems, 5)}.{fix}",
             server=server.name,
         )
     by_name = {tool.tool: tool for tool in listing.tools}
-    options = chosen or {}
     return tuple(
-        _build_tool(server, by_name[name], options.get(name, ToolOptions()), link) for name in names
+        _build_tool(server, by_name[name], chosen.get(name, ToolOptions()), link) for name in names
     )
 
 

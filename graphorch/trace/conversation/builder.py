@@ -366,6 +366,6 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[ConversationBuilder, Body], list[T
 """Handlers by kind of record."""
 
 IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
-    {"pinned", "retry", "grace", "continued", "starting", "sending", "rules", "migrated"}
+    {"pinned", "retry", "grace", "continued", "starting", "sending", "rules", "listed", "migrated"}
 )
 """Kinds of records in which nothing is said or done."""

@@ -31,13 +31,15 @@ def test_options_of_author_count() -> None:
     """Options that the author gives are the tool's, and the server's failures are told as well."""
     offered = listing(listed("read"), listed("wipe", annotations={"destructiveHint": True}))
     (read,) = SERVER.build_tools(
-        offered, {"read": {"effect": "pure", "max_calls": 2, "tells": (OSError,)}}
+        offered,
+        {"read": {"effect": "pure", "max_calls": 2, "tells": (OSError,)}},
+        all_tools=False,
     )
     assert (read.effect, read.max_calls) == ("pure", 2)
     assert read.tells == (ToolFailed, OSError)
     _, wipe = SERVER.build_tools(offered)
     assert wipe.approve is True
-    (trusted,) = SERVER.build_tools(offered, {"wipe": {"approve": False}})
+    (trusted,) = SERVER.build_tools(offered, {"wipe": {"approve": False}}, all_tools=False)
     assert trusted.approve is False
 
 
@@ -83,14 +85,15 @@ def test_once_forbids_retry() -> None:
 def test_unusable_list_is_refused(tools: Any, chosen: Any, problem: str) -> None:
     """What cannot be a tool is named, and not left out."""
     with pytest.raises(ListingRefused) as caught:
-        SERVER.build_tools(listing(*tools), chosen)
+        SERVER.build_tools(listing(*tools), chosen, all_tools=chosen is None)
     assert problem in str(caught.value)
 
 
 def test_other_tools_are_no_hindrance() -> None:
     """A tool that nobody chose may be unusable."""
     offered = listing(listed("read"), listed("odd", parameters={"type": "array"}))
-    assert [tool.name for tool in SERVER.build_tools(offered, {"read": {}})] == ["files__read"]
+    (tool,) = SERVER.build_tools(offered, {"read": {}}, all_tools=False)
+    assert tool.name == "files__read"
 
 
 def test_stored_list_needs_no_server() -> None:

@@ -1,0 +1,150 @@
+"""Tools of an agent that are known only when a server was asked, beside its functions.
+
+    @agent(output=Report, tools=[look_up, files, *tracker.tools("search", "comment")])
+
+Here `files` stands for all tools of a server. The names of chosen tools are known at once, so those
+that clash are found when the agent is made; the others when the run takes the list of the server.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from graphorch.errors import GraphError, Problem
+
+if TYPE_CHECKING:
+    from graphorch.agents.mcp.listing import ToolListing
+    from graphorch.agents.tool import Tool, ToolOptions
+
+
+@runtime_checkable
+class ToolServer(Protocol):
+    """A server of tools, as an agent and its run use it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the server, with which the names of its tools begin."""
+        ...
+
+    def hold(self) -> None:
+        """Count one more run that uses the server in the running event loop."""
+        ...
+
+    async def let_go(self) -> None:
+        """Count one run less; the last one closes the connection."""
+        ...
+
+    async def take_listing(self) -> ToolListing:
+        """Return the tools that the server offers now."""
+        ...
+
+    def build_tools(
+        self,
+        listing: ToolListing,
+        chosen: Mapping[str, ToolOptions],
+        *,
+        all_tools: bool,
+    ) -> tuple[Tool, ...]:
+        """Return the tools of a list: those chosen with options, or all, with these options."""
+        ...
+
+
+@runtime_checkable
+class ChosenTool(Protocol):
+    """A tool of a server, chosen by its name there. `name` is the one that models call it by."""
+
+    @property
+    def name(self) -> str:
+        """Name by which models call it."""
+        ...
+
+    @property
+    def server(self) -> ToolServer:
+        """The server that has it."""
+        ...
+
+    @property
+    def tool(self) -> str:
+        """Name that the server gives it."""
+        ...
+
+    @property
+    def options(self) -> ToolOptions:
+        """Options that the author gives it."""
+        ...
+
+
+ToolSource = Callable[..., Any] | ToolServer | ChosenTool
+"""What an agent may have in `tools=`: a function or tool, a server, or a chosen tool of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTools:
+    """The tools of one server that an agent gets: all, or the chosen ones. Options are by tool."""
+
+    server: ToolServer
+    chosen: Mapping[str, ToolOptions]
+    all_tools: bool
+
+    def build_tools(self, listing: ToolListing) -> tuple[Tool, ...]:
+        """Return the tools of a list. Raises `McpError` for a list that cannot be used."""
+        return self.server.build_tools(listing, self.chosen, all_tools=self.all_tools)
+
+
+def split_sources(
+    sources: Sequence[ToolSource],
+) -> tuple[list[Callable[..., Any]], tuple[ServerTools, ...]]:
+    """Return the functions among the tools of an agent, and what it gets of each server.
+
+    Raises `GraphError` for a server or tool that is named twice.
+    """
+    functions: list[Callable[..., Any]] = []
+    servers: dict[str, ToolServer] = {}
+    chosen: dict[str, dict[str, ToolOptions]] = {}
+    whole: set[str] = set()
+    problems: list[Problem] = []
+    for source in sources:
+        if not isinstance(source, ToolServer | ChosenTool):
+            functions.append(source)
+            continue
+        server = source if isinstance(source, ToolServer) else source.server
+        name = server.name
+        if servers.setdefault(name, server) is not server:
+            what, fix = "two servers have this name", "rename one: names of tools begin with it"
+            problems.append(Problem("TOOL", f"MCP server '{name}'", what, fix))
+        options = chosen.setdefault(name, {})
+        if isinstance(source, ToolServer):
+            if name in whole:
+                what, fix = "it is in tools= twice", "name it once"
+                problems.append(Problem("TOOL", f"MCP server '{name}'", what, fix))
+            whole.add(name)
+        elif source.tool in options:
+            what, fix = "it is in tools= twice", "name it once"
+            problems.append(Problem("TOOL", f"tool '{source.name}'", what, fix))
+        else:
+            options[source.tool] = source.options
+    if problems:
+        raise GraphError(problems[0].where, problems, problems[0].where)
+    return functions, tuple(
+        ServerTools(server, chosen[name], name in whole) for name, server in servers.items()
+    )
+
+
+def list_known_names(sources: Iterable[ToolSource]) -> list[str]:
+    """Return the names of the chosen tools of servers, which are known before a run."""
+    return [source.name for source in sources if isinstance(source, ChosenTool)]
+
+
+def check_tool_names(names: Iterable[str]) -> None:
+    """Raise `GraphError` if two tools of an agent have one name."""
+    what, fix = "tools have this name", "rename one: a model calls them by it"
+    problems = [
+        Problem("TOOL", f"tool '{name}'", f"{count} {what}", fix)
+        for name, count in Counter(names).items()
+        if count > 1
+    ]
+    if problems:
+        raise GraphError(problems[0].where, problems, problems[0].where)

@@ -1,0 +1,64 @@
+"""Servers of tools that a run uses: listed once, kept with the run, let go at its end.
+
+Rules of this file:
+1. A run takes the list of a server once, when the first agent that uses it begins, and every agent
+   is offered that list. It is in the journal before any request that shows it to a model.
+2. A list that the journal holds is used as it is: a replay, or an agent whose answers are all kept,
+   needs no server. Before a call is made anew, the connection compares the tool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from graphorch.agents.mcp.listing import ToolListing, describe_listing, restore_listing
+from graphorch.agents.tool_sources import ServerTools, ToolServer, check_tool_names
+
+if TYPE_CHECKING:
+    from graphorch.agents.tool import Tool
+    from graphorch.engine.event_log import EventLog
+    from graphorch.journal.record_kinds import ListedBody
+
+
+class RunServers:
+    """The servers of one run. `listings` are the lists that it took before, by server."""
+
+    def __init__(self, log: EventLog, listings: dict[str, ListedBody]) -> None:
+        self._log = log
+        self._listings = listings
+        self._held: list[ToolServer] = []
+
+    async def open_tools(self, tools: Sequence[Tool], servers: Sequence[ServerTools]) -> list[Tool]:
+        """Return tools, and those that servers add to them.
+
+        Raises `McpError` if a server cannot be used, and `GraphError` if two tools have one name.
+        """
+        opened = [*tools]
+        for choice in servers:
+            listing = await self._find_listing(choice.server)
+            opened += choice.build_tools(listing)
+        check_tool_names([tool.name for tool in opened])
+        return opened
+
+    async def _find_listing(self, server: ToolServer) -> ToolListing:
+        """Return the list that the run has of a server, or takes now."""
+        if server not in self._held:
+            server.hold()
+            self._held.append(server)
+        record = self._listings.get(server.name)
+        if record is not None:
+            return restore_listing(record)
+        listing = await server.take_listing()
+        # Another agent may have taken the list meanwhile.
+        if server.name not in self._listings:
+            body = self._listings[server.name] = describe_listing(listing)
+            if self._log.journal is not None:
+                self._log.journal.buffer_listing(body)
+        return restore_listing(self._listings[server.name])
+
+    async def close(self) -> None:
+        """Let all servers go; the last run that uses one closes its connection."""
+        held, self._held = self._held, []
+        for server in held:
+            await server.let_go()
