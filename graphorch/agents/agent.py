@@ -14,10 +14,16 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 from pydantic import BaseModel
 
 from graphorch.agents.default_prompt import build_default_prompt
+from graphorch.agents.tool_sources import (
+    ServerTools,
+    check_tool_names,
+    list_known_names,
+    split_sources,
+)
 from graphorch.agents.tools import ROUNDS, Tool, build_tools
 from graphorch.callables import get_name, is_stub, never_returns_value, never_runs
 from graphorch.errors import GraphError, Problem, WrongOutput
-from graphorch.graph.context import Context
+from graphorch.graph.context import Context, ToolSource
 from graphorch.graph.node import Node1, Node2, Node3, Node4, choose_node_class
 from graphorch.graph.options import NodeOptions, is_count, is_number, options_from
 from graphorch.graph.signature import allows_none, prompt_signature
@@ -40,7 +46,7 @@ class AgentCall(Generic[W]):
     output: type[W]
     model: str = "default"
     instructions: str = ""
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[Tool | ServerTools, ...] = ()
     max_tokens: int | None = None
     temperature: float | None = None
     # Whether the prompt function may return nothing, and its slices are written out.
@@ -138,7 +144,7 @@ def agent(
     output: type[W],
     model: str = "default",
     instructions: str = "",
-    tools: Sequence[Callable[..., Any]] = (),
+    tools: Sequence[Callable[..., Any] | ToolSource] = (),
     max_tokens: int | None = None,
     temperature: float | None = None,
     **options: Unpack[NodeOptions],
@@ -148,10 +154,10 @@ def agent(
     A prompt function without a body (`...`) leaves the prompt to its slices, written out; annotated
     `-> None` it also pleases mypy. `output` with exactly one field, a string, takes the text of the
     answer; any other is requested as structured output and validated. `model` is the name of a
-    model or of a policy, `instructions` the system message. `tools` are typed functions that the
-    model may call before it answers, a bounded number of times. `max_tokens` bounds the answer and
-    so its cost; `temperature` is left to the model unless it is given. The rest are the options of
-    every node.
+    model or of a policy, `instructions` the system message. `tools` are typed functions, and
+    servers of tools, that the model may call before it answers, a bounded number of times.
+    `max_tokens` bounds the answer and so its cost; `temperature` is left to the model unless it is
+    given. The rest are the options of every node.
 
         @agent(output=Draft, model="policy/careful", instructions="You write for busy engineers.")
         def write(t: Topic, r: Research) -> str:
@@ -161,7 +167,10 @@ def agent(
     # Annotations of tools may name types that are defined in the calling function, which is the
     # second one from here: the first is `shows_right_call`.
     caller = sys._getframe(2).f_locals  # pyright: ignore[reportPrivateUsage]
-    built_tools = build_tools(tools, caller)
+    functions, servers = split_sources(tools)
+    built_tools = (*build_tools(functions, caller), *servers)
+    known = [tool.spec.name for tool in built_tools if not isinstance(tool, ServerTools)]
+    check_tool_names([*known, *list_known_names(tools)])
 
     def call(prompt: Callable[..., Prompt | None]) -> AgentCall[W]:
         return AgentCall(prompt, output, model, instructions, built_tools, max_tokens, temperature)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from graphorch.errors import GraphError, Problem
+from graphorch.graph.context import ToolSource
 
 if TYPE_CHECKING:
     from graphorch.agents.mcp.listing import ToolListing
@@ -77,10 +78,6 @@ class ChosenTool(Protocol):
         ...
 
 
-ToolSource = Callable[..., Any] | ToolServer | ChosenTool
-"""What an agent may have in `tools=`: a function or tool, a server, or a chosen tool of one."""
-
-
 @dataclass(frozen=True, slots=True)
 class ServerTools:
     """The tools of one server that an agent gets: all, or the chosen ones. Options are by tool."""
@@ -89,51 +86,67 @@ class ServerTools:
     chosen: Mapping[str, ToolOptions]
     all_tools: bool
 
+    @property
+    def name(self) -> str:
+        """Name of the server."""
+        return self.server.name
+
     def build_tools(self, listing: ToolListing) -> tuple[Tool, ...]:
         """Return the tools of a list. Raises `McpError` for a list that cannot be used."""
         return self.server.build_tools(listing, self.chosen, all_tools=self.all_tools)
 
 
 def split_sources(
-    sources: Sequence[ToolSource],
+    sources: Sequence[Callable[..., Any] | ToolSource],
 ) -> tuple[list[Callable[..., Any]], tuple[ServerTools, ...]]:
     """Return the functions among the tools of an agent, and what it gets of each server.
 
-    Raises `GraphError` for a server or tool that is named twice.
+    What is neither is left among the functions. Raises `GraphError` for a server or a tool of one
+    that is named twice.
     """
-    functions: list[Callable[..., Any]] = []
-    servers: dict[str, ToolServer] = {}
-    chosen: dict[str, dict[str, ToolOptions]] = {}
-    whole: set[str] = set()
+    functions: list[Any] = []
+    servers: dict[str, ServerTools] = {}
     problems: list[Problem] = []
     for source in sources:
-        if not isinstance(source, ToolServer | ChosenTool):
+        part = _read_source(source)
+        if part is None:
             functions.append(source)
             continue
-        server = source if isinstance(source, ToolServer) else source.server
-        name = server.name
-        if servers.setdefault(name, server) is not server:
-            what, fix = "two servers have this name", "rename one: names of tools begin with it"
-            problems.append(Problem("TOOL", f"MCP server '{name}'", what, fix))
-        options = chosen.setdefault(name, {})
-        if isinstance(source, ToolServer):
-            if name in whole:
-                what, fix = "it is in tools= twice", "name it once"
-                problems.append(Problem("TOOL", f"MCP server '{name}'", what, fix))
-            whole.add(name)
-        elif source.tool in options:
-            what, fix = "it is in tools= twice", "name it once"
-            problems.append(Problem("TOOL", f"tool '{source.name}'", what, fix))
-        else:
-            options[source.tool] = source.options
+        before = servers.get(part.name)
+        if before is not None:
+            problems += _find_clash(before, part)
+            chosen = {**before.chosen, **part.chosen}
+            part = ServerTools(part.server, chosen, before.all_tools or part.all_tools)
+        servers[part.name] = part
     if problems:
         raise GraphError(problems[0].where, problems, problems[0].where)
-    return functions, tuple(
-        ServerTools(server, chosen[name], name in whole) for name, server in servers.items()
-    )
+    return functions, tuple(servers.values())
 
 
-def list_known_names(sources: Iterable[ToolSource]) -> list[str]:
+def _read_source(source: object) -> ServerTools | None:
+    """Return what an element of `tools=` gives of a server; None for a function."""
+    if isinstance(source, ServerTools):
+        return source
+    if isinstance(source, ToolServer):
+        return ServerTools(source, {}, all_tools=True)
+    if isinstance(source, ChosenTool):
+        return ServerTools(source.server, {source.tool: source.options}, all_tools=False)
+    return None
+
+
+def _find_clash(first: ServerTools, second: ServerTools) -> list[Problem]:
+    """Return what is wrong with two mentions of servers of one name."""
+    where = f"MCP server '{first.name}'"
+    if first.server is not second.server:
+        fix = "rename one: the names of its tools begin with it"
+        return [Problem("TOOL", where, "two servers have this name", fix)]
+    twice = [f"its tool '{tool}'" for tool in second.chosen if tool in first.chosen]
+    if first.all_tools and second.all_tools:
+        twice.append("it")
+    return [Problem("TOOL", where, f"{name} is in tools= twice", "name it once") for name in twice]
+
+
+def list_known_names(sources: Iterable[object]) -> list[str]:
     """Return the names of the chosen tools of servers, which are known before a run."""
     return [source.name for source in sources if isinstance(source, ChosenTool)]
 

@@ -29,6 +29,9 @@ from pydantic import (
     create_model,
 )
 
+from graphorch.agents.tool import Tool as ServedTool
+from graphorch.agents.tool import tell_error
+from graphorch.agents.tool_arguments import WrongArguments
 from graphorch.agents.tool_guards import TooManyToolRounds
 from graphorch.agents.tool_results import collect_items, finish, write_result
 from graphorch.callables import find_annotated, get_doc, get_name, is_async, is_function
@@ -40,6 +43,7 @@ from graphorch.errors import (
     did_you_mean,
 )
 from graphorch.graph.node import Node
+from graphorch.graph.payloads import ToolArguments
 from graphorch.graph.signature import inspect_callable
 from graphorch.models.client import ModelClient, OnText
 from graphorch.models.errors import TimedOut
@@ -138,11 +142,12 @@ class ToolClient:
         client: ModelClient,
         tools: Sequence[Callable[..., Any]],
         *,
+        served: Sequence[ServedTool] = (),
         rounds: int = ROUNDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._tools = {tool.spec.name: tool for tool in build_tools(tools)}
+        self._tools = {tool.spec.name: tool for tool in (*build_tools(tools), *served)}
         self._rounds = rounds
         self._clock = clock
 
@@ -215,12 +220,26 @@ class ToolClient:
         tool = self._tools.get(call.name)
         if tool is None:
             return f"Error: there is no tool '{call.name}'. {did_you_mean(call.name, self._tools)}"
+        if isinstance(tool, ServedTool):
+            return await _answer_served(tool, call.arguments)
         return await tool.answer(call.arguments)
 
     def _time_left(self, request: Request, began: float) -> float | None:
         if request.timeout is None:
             return None
         return max(0.0, request.timeout - (self._clock() - began))
+
+
+async def _answer_served(tool: ServedTool, written: str) -> str:
+    """Return the result of a tool of a server, as text. Raises what it does not tell the model."""
+    try:
+        arguments = tool.read_arguments(written)
+        outcome = await tool.node.fn(ToolArguments(arguments=arguments))
+    except WrongArguments as error:
+        return str(error)
+    except tool.tells as error:
+        outcome = tell_error(tool.name, error)
+    return _cut(outcome.text)
 
 
 def build_tools(

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from graphorch.agents.tool import Tool
     from graphorch.agents.tool_sources import ServerTools
     from graphorch.engine.calls.kept_answers import KeptAnswers
+    from graphorch.engine.calls.tool_servers import RunServers
     from graphorch.engine.events import RunEvent
-    from graphorch.engine.tool_servers import RunServers
     from graphorch.journal.record_kinds import ListedBody
     from graphorch.models.budgets.budget import Account
 
@@ -141,13 +141,13 @@ class RunServices:
         return self._last_call
 
     # ---- servers of tools ------------------------------------------------------------------------
-    async def open_tools(self, tools: Sequence[Tool], servers: Sequence[ServerTools]) -> list[Tool]:
-        """Return tools, and those that servers add to them; see `RunServers`."""
+    async def open_tools(self, servers: Sequence[ServerTools]) -> list[Tool]:
+        """Return the tools of servers; see `RunServers`."""
         if self._servers is None:
-            from graphorch.engine.tool_servers import RunServers
+            from graphorch.engine.calls.tool_servers import RunServers
 
             self._servers = RunServers(self.log, self._listings)
-        return await self._servers.open_tools(tools, servers)
+        return await self._servers.open_tools(servers)
 
     async def close_servers(self) -> None:
         """Let the servers of tools go that the run uses, if there are any."""

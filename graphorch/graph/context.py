@@ -16,6 +16,15 @@ M = TypeVar("M", bound=BaseModel)
 R_co = DefaultTypeVar("R_co", covariant=True, default=None)
 
 
+class ToolSource(Protocol):
+    """A server of tools, or a tool chosen from one, where a function could stand."""
+
+    @property
+    def name(self) -> str:
+        """Name of the server, or by which models call the tool."""
+        ...
+
+
 class Context(Protocol[R_co]):
     """Optional first parameter of a node: `async def write(ctx: Context, t: Topic) -> Draft`.
 
@@ -60,7 +69,7 @@ class Context(Protocol[R_co]):
         output: type[M],
         model: str = ...,
         instructions: str = ...,
-        tools: Sequence[Callable[..., Any]] = ...,
+        tools: Sequence[Callable[..., Any] | ToolSource] = ...,
         max_tokens: int | None = ...,
         temperature: float | None = ...,
     ) -> M: ...
@@ -71,7 +80,7 @@ class Context(Protocol[R_co]):
         *,
         model: str = ...,
         instructions: str = ...,
-        tools: Sequence[Callable[..., Any]] = ...,
+        tools: Sequence[Callable[..., Any] | ToolSource] = ...,
         max_tokens: int | None = ...,
         temperature: float | None = ...,
     ) -> str: ...
@@ -82,15 +91,15 @@ class Context(Protocol[R_co]):
         output: type[BaseModel] | None = None,
         model: str = "default",
         instructions: str = "",
-        tools: Sequence[Callable[..., Any]] = (),
+        tools: Sequence[Callable[..., Any] | ToolSource] = (),
         max_tokens: int | None = None,
         temperature: float | None = None,
     ) -> Any:
         """Ask a model, and return text or a validated instance of `output`.
 
-        `instructions` become the system message; `tools` are typed functions that the model may
-        call before it answers; `max_tokens` and `temperature` are left to the model if they are
-        None.
+        `instructions` become the system message; `tools` are typed functions, and servers of tools,
+        that the model may call before it answers; `max_tokens` and `temperature` are left to the
+        model if they are None.
 
         Raises `ModelError`, or `BudgetExceeded` if the call does not fit into what is left.
         """

@@ -41,9 +41,10 @@ from graphorch.journal.memory import MemoryStore
 from graphorch.journal.record_kinds import BODIES, FORMAT, RECORD_KINDS
 from graphorch.journal.records import Record
 from graphorch.models.messages import Request, Response
-from graphorch.testing import run_virtual
+from graphorch.testing import ScriptedModel, run_virtual
 from graphorch.trace.conversation import builder as conversation
 from graphorch.trace.spans import builder as spans
+from tests.agents.mcp.fake_server import FakeServer
 from tests.golden.flows import TOPIC, Answering, World, everything, failing
 
 
@@ -217,6 +218,15 @@ async def migrate_waiting(store: MemoryStore) -> None:
     await flow.answer("r", result.questions[0].id, Approval(approved=True), durable=store)
 
 
+async def use_server(store: MemoryStore) -> None:
+    @node
+    async def ask(ctx: Context, log: Log) -> Log:
+        return Log(log=[await ctx.complete("Go on.", tools=[FakeServer()])])
+
+    flow = Graph("g", State).chain(ask).build()
+    await flow.run(State(), durable=store, run_id="r", client=ScriptedModel("Done."))
+
+
 SCENARIOS: dict[Callable[[MemoryStore], Awaitable[None]], set[str]] = {
     finish_golden: {"started", "commit", "entered", "failed", "sending", "call", "ended"},
     resume_failed: {"failed", "continued", "resumed", "rules"},
@@ -230,6 +240,7 @@ SCENARIOS: dict[Callable[[MemoryStore], Awaitable[None]], set[str]] = {
     fork_finished: {"forked"},
     rerun_serving: {"forked", "pinned"},
     migrate_waiting: {"migrated"},
+    use_server: {"listed"},
 }
 
 

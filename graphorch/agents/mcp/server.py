@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Unpack, cast
 
+from graphorch.agents.mcp.connections.sharing import ServerLink
 from graphorch.agents.mcp.declaration import (
     HttpAddress,
     McpLimits,
@@ -26,7 +27,6 @@ from graphorch.agents.mcp.declaration import (
 from graphorch.agents.mcp.listing import ToolListing
 from graphorch.agents.mcp.names import is_server_name, name_tool
 from graphorch.agents.mcp.questions import AnswerQuestion
-from graphorch.agents.mcp.sharing import ServerLink
 from graphorch.errors import InputError
 from graphorch.models.openai.addresses import find_plaintext_problem, find_url_problem
 from graphorch.text import join_limited, truncate_repr

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphorch.agents.mcp.arguments import SchemaArguments
+from graphorch.agents.mcp.connections.sharing import ServerLink
 from graphorch.agents.mcp.declaration import ServerDeclaration
 from graphorch.agents.mcp.effects import choose_effect, needs_approval
 from graphorch.agents.mcp.errors import ListingRefused, ToolFailed
 from graphorch.agents.mcp.listing import ListedTool, ToolListing
 from graphorch.agents.mcp.schemas import find_schema_problem
-from graphorch.agents.mcp.sharing import ServerLink
 from graphorch.agents.tool import Tool, ToolOptions, make_tool
 from graphorch.errors import did_you_mean
 from graphorch.models.messages import ToolSpec

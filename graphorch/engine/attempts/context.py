@@ -17,6 +17,7 @@ from graphorch.engine.prompt_log import clean
 if TYPE_CHECKING:
     from graphorch.engine.calls.kept_answers import AttemptCalls
     from graphorch.engine.run_services import RunServices
+    from graphorch.graph.context import ToolSource
     from graphorch.models.budgets.budget import Budget
     from graphorch.models.client import ModelClient
     from graphorch.models.messages import Prompt, Request
@@ -98,7 +99,7 @@ class NodeContext:
         output: type[BaseModel] | None = None,
         model: str = "default",
         instructions: str = "",
-        tools: Sequence[Callable[..., Any]] = (),
+        tools: Sequence[Callable[..., Any] | ToolSource] = (),
         max_tokens: int | None = None,
         temperature: float | None = None,
     ) -> Any:
@@ -109,7 +110,7 @@ class NodeContext:
 
         calls = self._open_calls()
         recorded = RecordedClient(self._services, self._activation, calls)
-        client = _with_tools(recorded, tools) if tools else recorded
+        client = await self._with_tools(recorded, tools) if tools else recorded
         on_text = self._on_text if self._services.is_watched else None
         if output is None:
             return (await client.complete(request, on_text)).text
@@ -123,6 +124,21 @@ class NodeContext:
                 # If all of it was served, an earlier attempt failed with it: ask the model now.
                 if calls.asked > asked_before:
                     raise
+
+    async def _with_tools(
+        self, client: ModelClient, sources: Sequence[Callable[..., Any] | ToolSource]
+    ) -> ModelClient:
+        """Return a client that calls functions, and the tools of servers, for the model within."""
+        from graphorch.agents.tool_sources import check_tool_names, split_sources
+        from graphorch.agents.tools import ToolClient, build_tools
+
+        functions, servers = split_sources(sources)
+        tools = build_tools(functions)
+        if not servers:
+            return ToolClient(client, tools)
+        opened = await self._services.open_tools(servers)
+        check_tool_names([tool.spec.name for tool in (*tools, *opened)])
+        return ToolClient(client, tools, served=opened)
 
     def _open_calls(self) -> AttemptCalls:
         """Return the calls of this attempt, with the answers that earlier attempts got."""
@@ -178,9 +194,3 @@ class NodeContext:
 
 # Python names a coroutine that is not awaited by this: authors know the protocol alone.
 NodeContext.complete.__qualname__ = "Context.complete"
-
-
-def _with_tools(client: ModelClient, tools: Sequence[Callable[..., Any]]) -> ModelClient:
-    from graphorch.agents.tools import ToolClient
-
-    return ToolClient(client, tools)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from graphorch.agents.mcp.declaration import HttpAddress, ServerDeclaration, StdioLaunch
-from graphorch.agents.mcp.environment import (
+from graphorch.agents.mcp.connections.environment import (
     build_environment,
     build_headers,
     hide,
     list_secrets,
 )
+from graphorch.agents.mcp.declaration import HttpAddress, ServerDeclaration, StdioLaunch
 from graphorch.agents.mcp.errors import ServerUnavailable
 
 LAUNCH = StdioLaunch("node", env={"LEVEL": "loud"}, env_from=("KEY",))

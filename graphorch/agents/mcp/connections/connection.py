@@ -27,10 +27,17 @@ from mcp.shared.exceptions import MCPError
 from pydantic import TypeAdapter, ValidationError
 
 from graphorch._version import __version__
-from graphorch.agents.mcp.content import write_content
+from graphorch.agents.mcp.connections.content import write_content
+from graphorch.agents.mcp.connections.elicitation import read_question, write_answer
+from graphorch.agents.mcp.connections.environment import list_secrets
+from graphorch.agents.mcp.connections.failures import (
+    Failures,
+    SessionEnded,
+    list_causes,
+    list_faults,
+)
+from graphorch.agents.mcp.connections.last_words import LastWords
 from graphorch.agents.mcp.declaration import ServerDeclaration, StdioLaunch
-from graphorch.agents.mcp.elicitation import read_question, write_answer
-from graphorch.agents.mcp.environment import list_secrets
 from graphorch.agents.mcp.errors import (
     InputRequired,
     ListingRefused,
@@ -38,8 +45,6 @@ from graphorch.agents.mcp.errors import (
     ToolFailed,
     ToolsChanged,
 )
-from graphorch.agents.mcp.failures import Failures, SessionEnded, list_causes, list_faults
-from graphorch.agents.mcp.last_words import LastWords
 from graphorch.agents.mcp.listing import HINTS, ListedTool, ToolListing, compare_listings
 from graphorch.agents.mcp.names import name_tool
 from graphorch.agents.mcp.questions import ServerAnswer, ServerQuestion, check_answer
@@ -126,11 +131,11 @@ class Connection:
     def _build_client(self) -> Client:
         server, transport = self._server, self._server.transport
         if isinstance(transport, StdioLaunch):
-            from graphorch.agents.mcp.pipes import open_pipes
+            from graphorch.agents.mcp.connections.pipes import open_pipes
 
             streams = open_pipes(server, transport, self._words, self._closing.set)
         else:
-            from graphorch.agents.mcp.http import open_http
+            from graphorch.agents.mcp.connections.http import open_http
 
             streams = open_http(server, transport)
         return Client(

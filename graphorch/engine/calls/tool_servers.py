@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from graphorch.agents.mcp.listing import ToolListing, describe_listing, restore_listing
-from graphorch.agents.tool_sources import ServerTools, ToolServer, check_tool_names
+from graphorch.agents.tool_sources import ServerTools, ToolServer
 
 if TYPE_CHECKING:
     from graphorch.agents.tool import Tool
@@ -29,17 +29,12 @@ class RunServers:
         self._listings = listings
         self._held: list[ToolServer] = []
 
-    async def open_tools(self, tools: Sequence[Tool], servers: Sequence[ServerTools]) -> list[Tool]:
-        """Return tools, and those that servers add to them.
-
-        Raises `McpError` if a server cannot be used, and `GraphError` if two tools have one name.
-        """
-        opened = [*tools]
+    async def open_tools(self, servers: Sequence[ServerTools]) -> list[Tool]:
+        """Return the tools of servers. Raises `McpError` if a server cannot be used."""
+        tools: list[Tool] = []
         for choice in servers:
-            listing = await self._find_listing(choice.server)
-            opened += choice.build_tools(listing)
-        check_tool_names([tool.name for tool in opened])
-        return opened
+            tools += choice.build_tools(await self._find_listing(choice.server))
+        return tools
 
     async def _find_listing(self, server: ToolServer) -> ToolListing:
         """Return the list that the run has of a server, or takes now."""

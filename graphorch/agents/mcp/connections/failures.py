@@ -13,9 +13,11 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
+from graphorch.agents.mcp.connections.elicitation import read_links
+from graphorch.agents.mcp.connections.environment import hide
+from graphorch.agents.mcp.connections.last_words import LastWords
+from graphorch.agents.mcp.connections.wire import BROKEN, REFUSED, TOO_LARGE, UNREACHED, UNREADABLE
 from graphorch.agents.mcp.declaration import HttpAddress, ServerDeclaration
-from graphorch.agents.mcp.elicitation import read_links
-from graphorch.agents.mcp.environment import hide
 from graphorch.agents.mcp.errors import (
     CallTimedOut,
     ConnectionLost,
@@ -25,9 +27,7 @@ from graphorch.agents.mcp.errors import (
     ServerUnavailable,
     ToolFailed,
 )
-from graphorch.agents.mcp.last_words import LastWords
 from graphorch.agents.mcp.listing import ListedTool
-from graphorch.agents.mcp.wire import BROKEN, REFUSED, TOO_LARGE, UNREACHED, UNREADABLE
 from graphorch.text import clean, format_error
 
 _QUOTED: Final = 1_000  # characters of a server's message
@@ -73,32 +73,32 @@ class Failures:
 
     def explain_answer(self, tool: ListedTool, error: MCPError) -> McpError:
         """Return the error of a call that was answered with one."""
-        code, said = error.code, self._quote(error.message)
+        code, message = error.code, self._quote(error.message)
         names = {"server": self.server.name, "tool": tool.tool}
         if code == types.INVALID_REQUEST and error.message == "Session terminated":
             return SessionEnded("The server ended the session.", **names)
         if code == types.URL_ELICITATION_REQUIRED:
             return InputRequired(read_links(self.server.name, error), None, **names)
         if code == TOO_LARGE:
-            return self.failed(tool, f"it ran, and its answer is too large: {said}")
+            return self.failed(tool, f"it ran, and its answer is too large: {message}")
         if code == UNREADABLE:
-            return self.failed(tool, f"its answer cannot be read, and it may have run: {said}")
+            return self.failed(tool, f"its answer cannot be read, and it may have run: {message}")
         if code in (BROKEN, types.CONNECTION_CLOSED):
-            return self.lost(tool, said)
-        return self._explain_refusal(error) or self.failed(tool, said)
+            return self.lost(tool, message)
+        return self._explain_refusal(error) or self.failed(tool, message)
 
     def _explain_refusal(self, error: MCPError) -> ServerUnavailable | None:
         """Return the error of a request that the server did not take; None if it took it."""
-        said = self._quote(error.message)
+        message = self._quote(error.message)
         if error.code in (UNREACHED, BROKEN):
-            return self.unavailable(f"cannot be reached ({said})")
+            return self.unavailable(f"cannot be reached ({message})")
         if error.code == REFUSED:
-            return self.unavailable(f"refused the request: {said}{self._hint_at(said)}")
+            return self.unavailable(f"refused the request: {message}{self._hint_at(message)}")
         return None
 
-    def _hint_at(self, said: str) -> str:
+    def _hint_at(self, message: str) -> str:
         transport = self.server.transport
-        if not said.startswith(("401", "403")) or not isinstance(transport, HttpAddress):
+        if not message.startswith(("401", "403")) or not isinstance(transport, HttpAddress):
             return ""
         if transport.bearer_env is None:
             return '. If it needs a token, name its variable: bearer_env="…"'
@@ -109,9 +109,9 @@ class Failures:
         text = self._end(f"MCP server '{self.server.name}' {what}")
         return ServerUnavailable(text, server=self.server.name)
 
-    def lost(self, tool: ListedTool, said: str = "") -> ConnectionLost:
+    def lost(self, tool: ListedTool, message: str = "") -> ConnectionLost:
         """Return the error of a call during which the connection ended."""
-        reason = f" ({said})" if said and said != "Connection closed" else ""
+        reason = f" ({message})" if message and message != "Connection closed" else ""
         text = (
             f"MCP server '{self.server.name}' was lost while '{tool.tool}' ran{reason}, so whether "
             "it took effect is not known"
@@ -133,7 +133,7 @@ class Failures:
         return ToolFailed(what, server=self.server.name, tool=tool.tool)
 
     def _end(self, sentence: str) -> str:
-        """Return a sentence with its point, and what the server said last."""
+        """Return a sentence with its point, and what the server wrote last."""
         return f"{sentence.rstrip('.')}. {self.words.describe()}".rstrip()
 
     def _quote(self, text: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphorch.agents.mcp.wire import Line, LineCutter
+from graphorch.agents.mcp.connections.wire import Line, LineCutter
 
 PIECES = st.lists(st.binary(max_size=30) | st.just(b"\n"), max_size=12)
 

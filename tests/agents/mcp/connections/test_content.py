@@ -7,7 +7,7 @@ from typing import Any
 import mcp_types as types
 import pytest
 
-from graphorch.agents.mcp.content import NOTHING, write_content
+from graphorch.agents.mcp.connections.content import NOTHING, write_content
 
 
 def text(words: str) -> Any:

@@ -18,11 +18,11 @@ from graphorch.agents.mcp.declaration import ServerDeclaration
 from graphorch.errors import InputError
 
 if TYPE_CHECKING:
-    from graphorch.agents.mcp.connection import Connection
+    from graphorch.agents.mcp.connections.connection import Connection
     from graphorch.agents.mcp.listing import ListedTool, ToolListing
     from graphorch.agents.mcp.questions import ServerAnswer
 
-_LIBRARY = ("graphorch.agents.mcp.connection", "jsonschema")
+_LIBRARY = ("graphorch.agents.mcp.connections.connection", "jsonschema")
 
 
 class ServerLink:
@@ -64,7 +64,7 @@ class ServerLink:
         state: str | None = None,
     ) -> str:
         """Call a tool as `Connection.call` does, in a new session if the server ended the last."""
-        from graphorch.agents.mcp.failures import SessionEnded
+        from graphorch.agents.mcp.connections.failures import SessionEnded
 
         connection = await self._connect()
         try:
@@ -89,7 +89,7 @@ class ServerLink:
             # Another caller may have connected meanwhile.
             connection = self._connections.get(loop)
         if connection is None or not connection.is_alive:
-            from graphorch.agents.mcp.connection import Connection
+            from graphorch.agents.mcp.connections.connection import Connection
 
             connection = self._connections[loop] = Connection(self._server)
         return connection

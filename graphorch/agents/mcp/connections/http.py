@@ -18,9 +18,9 @@ import httpx2
 from mcp.client.streamable_http import streamable_http_client
 
 from graphorch._version import __version__
+from graphorch.agents.mcp.connections.environment import build_headers
+from graphorch.agents.mcp.connections.wire import BROKEN, REFUSED, TOO_LARGE, UNREACHED, UNREADABLE
 from graphorch.agents.mcp.declaration import HttpAddress, ServerDeclaration
-from graphorch.agents.mcp.environment import build_headers
-from graphorch.agents.mcp.wire import BROKEN, REFUSED, TOO_LARGE, UNREACHED, UNREADABLE
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams

@@ -24,11 +24,11 @@ import anyio
 import mcp_types as types
 from mcp.shared.message import SessionMessage
 
+from graphorch.agents.mcp.connections.environment import build_environment
+from graphorch.agents.mcp.connections.last_words import LastWords
+from graphorch.agents.mcp.connections.wire import TOO_LARGE, UNREADABLE, Line, LineCutter
 from graphorch.agents.mcp.declaration import ServerDeclaration, StdioLaunch
-from graphorch.agents.mcp.environment import build_environment
 from graphorch.agents.mcp.errors import ServerUnavailable
-from graphorch.agents.mcp.last_words import LastWords
-from graphorch.agents.mcp.wire import TOO_LARGE, UNREADABLE, Line, LineCutter
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream

@@ -32,7 +32,7 @@ from tests.agents.mcp.servers import (
     use,
 )
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 ERAS = pytest.mark.parametrize("era", [(), ("--modern",)], ids=["2025", "2026"])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from graphorch.agents.mcp.environment import hide
+from graphorch.agents.mcp.connections.environment import hide
 from graphorch.text import clean
 
 _KEPT: Final = 4_000  # bytes of standard error
