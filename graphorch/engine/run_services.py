@@ -146,8 +146,12 @@ class RunServices:
         if self._servers is None:
             from graphorch.engine.calls.tool_servers import RunServers
 
-            self._servers = RunServers(self.log, self._listings)
+            self._servers = RunServers(self._listings, self._record_listing)
         return await self._servers.open_tools(servers)
+
+    def _record_listing(self, listing: ListedBody) -> None:
+        if self.log.journal is not None:
+            self.log.journal.buffer_listing(listing)
 
     async def close_servers(self) -> None:
         """Let the servers of tools go that the run uses, if there are any."""

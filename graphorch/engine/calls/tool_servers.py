@@ -9,7 +9,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from graphorch.agents.mcp.listing import ToolListing, describe_listing, restore_listing
@@ -17,16 +17,20 @@ from graphorch.agents.tool_sources import ServerTools, ToolServer
 
 if TYPE_CHECKING:
     from graphorch.agents.tool import Tool
-    from graphorch.engine.event_log import EventLog
     from graphorch.journal.record_kinds import ListedBody
 
 
 class RunServers:
-    """The servers of one run. `listings` are the lists that it took before, by server."""
+    """The servers of one run.
 
-    def __init__(self, log: EventLog, listings: dict[str, ListedBody]) -> None:
-        self._log = log
+    `listings` are the lists that it took before, by server; `record` keeps one that it takes.
+    """
+
+    def __init__(
+        self, listings: dict[str, ListedBody], record: Callable[[ListedBody], None]
+    ) -> None:
         self._listings = listings
+        self._record = record
         self._held: list[ToolServer] = []
 
     async def open_tools(self, servers: Sequence[ServerTools]) -> list[Tool]:
@@ -48,8 +52,7 @@ class RunServers:
         # Another agent may have taken the list meanwhile.
         if server.name not in self._listings:
             body = self._listings[server.name] = describe_listing(listing)
-            if self._log.journal is not None:
-                self._log.journal.buffer_listing(body)
+            self._record(body)
         return restore_listing(self._listings[server.name])
 
     async def close(self) -> None:
