@@ -14,7 +14,7 @@ RUN_ID_RULE = (
     f"Use up to {LONGEST_NAME} letters, digits, '-', '_' and '.', "
     "beginning with a letter, digit or '_'."
 )
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+\b")
+ADDRESS = re.compile(r" at 0x[0-9a-f]+\b")
 _RUN_ID = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{LONGEST_NAME - 1}}}")
 
 
@@ -30,7 +30,7 @@ def truncate_repr(value: object, longest: int = 80) -> str:
     Addresses in memory are left out.
     """
     try:
-        text = _ADDRESS.sub("", repr(value))
+        text = ADDRESS.sub("", repr(value))
     except Exception as error:  # the class is a user's and may raise anything
         text = f"<{type(value).__name__}, of which repr() raises {type(error).__name__}>"
     return truncate(text, longest)

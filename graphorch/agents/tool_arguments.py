@@ -14,7 +14,7 @@ import json
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, cast
+from typing import Annotated, Any, Final, Protocol, cast
 
 from pydantic import (
     BaseModel,
@@ -31,6 +31,9 @@ from graphorch.errors import GraphError, GraphorchError, Problem
 from graphorch.graph.signature import find_resources, inspect_callable, is_context
 from graphorch.models.tool_arguments import read_object
 from graphorch.state.marks import NO_MARKS, Marks, find_marks
+
+_DEEPEST: Final = 32  # levels of arguments
+_MOST_BITS: Final = 4_096  # of a number
 
 
 class WrongArguments(GraphorchError):
@@ -155,14 +158,27 @@ def read_parameters(
 def write_canonical(arguments: Mapping[str, Any]) -> str:
     """Return arguments as JSON text that is the same for equal arguments, whatever their order.
 
-    Raises `ValueError` for what JSON does not have: numbers that are not finite, numbers of
-    thousands of digits, and half characters.
+    Raises `ValueError` for what JSON, or a journal, does not have: numbers that are not finite or
+    have thousands of digits, half characters, and values that are nested too deeply.
     """
+    _check_plain(arguments, 0)
     text = json.dumps(
         arguments, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
     )
     text.encode()
     return text
+
+
+def _check_plain(value: Any, depth: int) -> None:
+    """Raise `ValueError` for values that a record of a journal could not hold."""
+    if depth > _DEEPEST:
+        raise ValueError(f"they are nested more than {_DEEPEST} levels deep")
+    inside = cast("Mapping[str, Any]", value).values() if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping | list):
+        for item in cast("list[Any]", inside):
+            _check_plain(item, depth + 1)
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise ValueError(f"a number has more than {_MOST_BITS:,} bits")
 
 
 def _sort_sets(value: Any) -> Any:

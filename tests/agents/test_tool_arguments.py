@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, SecretStr
 
 from graphorch.agents.tool import tool
 from graphorch.agents.tool_arguments import WrongArguments, write_canonical
+from graphorch.journal.codec import dump
 
 
 class Order(BaseModel):
@@ -30,6 +31,10 @@ def take(
 
 
 def keep(secret: SecretStr) -> None: ...
+
+
+def nest(levels: int) -> Any:
+    return [nest(levels - 1)] if levels else {}
 
 
 def weigh(kilos: float) -> None: ...
@@ -89,6 +94,8 @@ def test_canonical_text_does_not_depend_on_order() -> None:
         math.nan,
         math.inf,
         pytest.param(10**5_000, id="long number"),
+        pytest.param(2**4_096, id="number of many bits"),
+        pytest.param(nest(33), id="deep"),
         pytest.param("\ud83d", id="half"),
     ],
 )
@@ -104,3 +111,9 @@ def test_canonical_text_is_json(value: object) -> None:
 def test_wrong_arguments_are_told(written: str) -> None:
     with pytest.raises(WrongArguments, match="Call it again with arguments that fit"):
         tool(weigh).read_arguments(written)
+
+
+def test_arguments_fit_a_record() -> None:
+    """Arguments that have a canonical text can be kept in a journal."""
+    arguments = {"a": nest(31), "b": 2**4_095, "c": "ä\0", "d": [1.5, None, True]}
+    dump({"arguments": arguments, "text": write_canonical(arguments)})

@@ -6,18 +6,28 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from graphorch.agents.tool_results import collect_items, finish, write_result
+from graphorch.journal.codec import dump
 
 
 class Depth(BaseModel):
     metres: float
+
+
+@dataclass
+class Share:
+    part: float
 
 
 class Odd:
@@ -30,7 +40,7 @@ class Silent:
         raise RuntimeError("no text")
 
 
-def count() -> Iterator[int]:
+def count_two() -> Iterator[int]:
     yield from (1, 2)
 
 
@@ -72,6 +82,15 @@ async def count_later_forever() -> AsyncIterator[int]:
         (Silent(), '"<Silent whose text raises RuntimeError>"'),
         ({(1, 2): "a"}, '{"1,2":"a"}'),
         (ValueError("boom"), '"boom"'),
+        (memoryview(b"ab"), '"ab"'),
+        ({"b", "a", "c"}, '["a","b","c"]'),
+        ([{3, 1}, (x for x in "ab")], '[[1,3],["a","b"]]'),
+        (object(), '"<object object>"'),
+        (datetime(2026, 11, 30, tzinfo=UTC), '"2026-11-30T00:00:00Z"'),
+        (Decimal("1.10"), '"1.10"'),
+        (Share(part=0.5), '{"part":0.5}'),
+        (10**40, f"{10**40}"),
+        (SecretStr("password"), '"**********"'),
     ],
 )
 def test_result_is_written(result: object, text: str) -> None:
@@ -110,9 +129,42 @@ def test_any_value_can_be_sent(value: object) -> None:
         json.loads(text)
 
 
+@pytest.mark.parametrize(
+    ("endless", "place"),
+    [({"ids": count()}, "ids"), ([[count()]], 0), ({"a": ({"b": count()},)}, "a")],
+)
+def test_endless_iterator_ends(endless: Any, place: Any) -> None:
+    """An iterator anywhere inside of a result is cut like one that is the result."""
+    written = write_result(endless)
+    assert json.loads(written)[place]
+    assert "… more items were left out" in written
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        "x" * 50_000_000,
+        b"\xff" * 50_000_000,
+        ["x" * 1_000_000] * 50,
+        pytest.param("\0" * 3_000_000, id="control characters"),
+    ],
+)
+def test_result_is_too_large(result: object) -> None:
+    """What a record of a journal could not hold is refused, with its size and what to do."""
+    with pytest.raises(ValueError, match=r"it takes [\d,]+ bytes, and 12,000,000 can be kept"):
+        write_result(result)
+
+
+def test_largest_result_fits_record() -> None:
+    """Five megabytes, and whatever is not refused, fit into a record with all its escapes."""
+    for text in ("line\n" * 1_000_000, "\0" * 1_999_000, "ä" * 5_900_000):
+        assert write_result(text) == text
+        dump({"text": text})
+
+
 def test_generators_are_collected() -> None:
     """What a generator yields is a list; an endless one is cut, and says so."""
-    assert collect_items(count()) == [1, 2]
+    assert collect_items(count_two()) == [1, 2]
     assert asyncio.run(finish(count_later())) == [1, 2]
     endless: Any = collect_items(count_forever())
     assert (len(endless), endless[-1]) == (1_001, "… more items were left out")
