@@ -130,9 +130,9 @@ def test_cancelled_caller_leaves_connection() -> None:
     """A caller that is cancelled while the server starts, or in a call, ends alone."""
 
     async def work(server: McpServer) -> str:
-        for name in ("echo", "sleep"):
-            caller = asyncio.create_task(call_tool(server, name, text="0.2"))
-            await asyncio.sleep(0.05)
+        for name, wait in (("echo", 0.0), ("sleep", 0.05)):
+            caller = asyncio.create_task(call_tool(server, name, text="1"))
+            await asyncio.sleep(wait)
             caller.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await caller
