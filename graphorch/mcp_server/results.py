@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from mcp_types import (
@@ -40,7 +41,9 @@ def build_success(result: Result[Any, Any], notes: Sequence[str]) -> CallToolRes
     if result.status == "partial":
         failed = ", ".join(step.path for step in result.steps if step.status == "failed")
         texts.append(f"Note: partial. These nodes failed, and the rest went on without: {failed}.")
-    meta = {RUN_ID: result.run_id, _STATUS: result.status, _COST: result.cost}
+    meta: dict[str, Any] = {RUN_ID: result.run_id, _STATUS: result.status}
+    if not result.unpriced:  # an unknown price is not a price of nothing
+        meta[_COST] = result.cost
     return CallToolResult(
         content=[TextContent(text=text) for text in texts], structured_content=output, _meta=meta
     )
@@ -115,11 +118,18 @@ def build_question_form(
     question: Question, run_id: str, problem: str = "", notes: Sequence[str] = ()
 ) -> ElicitRequestFormParams:
     """Return the form that asks a question, with why an earlier answer was not taken."""
-    where = f"(question '{question.path}' of run {shorten_run_id(run_id)})"
+    where = f"(question '{question.path}' of run {shorten_run_id(run_id)}{_describe_end(question)})"
     head = [f"This answer was not taken: {problem}"] if problem else []
     message = "\n\n".join([*notes, *head, question.text, where])
     schema = build_form(question.answer_type).schema
     return ElicitRequestFormParams(message=message, requested_schema=schema)
+
+
+def _describe_end(question: Question) -> str:
+    if question.expires is None:
+        return ""
+    end = datetime.fromtimestamp(question.expires, UTC)
+    return f", open until {end:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def describe_waiting(

@@ -29,6 +29,8 @@ from graphorch.flow.flow import Flow
 from graphorch.journal.errors import LeaseHeld, RunNotFound
 from graphorch.runs.clients import ReplayClient
 from graphorch.runs.durable import rebuild_run
+from graphorch.runs.manager import RunManager
+from graphorch.runs.options import RunOptions
 from graphorch.runs.result import Question, Result, build_question, build_result
 from graphorch.runs.stores import open_store
 from graphorch.statuses import FINAL_STATUSES
@@ -89,6 +91,11 @@ class ServedRuns:
         self._durable = durable
         self._options = options
         self._workers: dict[str, _Worker] = {}
+
+    def check(self, flow: AnyFlow) -> None:
+        """Raise `InputError` unless the runs of a flow will have their models and resources."""
+        manager = RunManager(flow.plan)
+        manager.check_needs(manager.build_settings(RunOptions(**self._options)))
 
     # ---- work ------------------------------------------------------------------------------------
     def begin(self, flow: AnyFlow, value: BaseModel, run_id: str, tags: Mapping[str, str]) -> bool:

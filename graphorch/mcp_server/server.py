@@ -29,9 +29,11 @@ def build_server(
     """Return a server of flows, and its handler of calls.
 
     `key` seals what clients carry from leg to leg. Raises `InputError` if two flows would be one
-    tool, or one has no schema.
+    tool, or one has no schema, or lacks what its runs need.
     """
     tools = index_flows(flows)
+    for served in flows:
+        runs.check(served.flow)
     calls = ToolCalls(tools, runs, leg_seconds)
 
     async def list_tools(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp.server.request_state import AESGCMRequestStateCodec
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, ElicitResult, InputRequiredResult
+from pydantic import BaseModel
 
-from graphorch import node
+from graphorch import Context, InputError, agent, node
 from tests.mcp_server.serving import (
+    KEY,
     Letter,
     Served,
+    Topic,
     Verdict,
     build_letters,
     build_plain,
@@ -174,10 +179,30 @@ def _flip(state: str) -> str:
     return "v1." + base64.urlsafe_b64encode(bytes(raw)).decode().rstrip("=")
 
 
-FORGERIES = [lambda _: "", lambda _: "v1.AAAA", lambda state: state[:-4], _flip]
+def _age(state: str) -> str:
+    """Return a state whose time is over."""
+    codec = AESGCMRequestStateCodec([KEY])
+    claims = json.loads(codec.unseal(state))
+    return codec.seal(json.dumps({**claims, "exp": claims["iat"] - 1}).encode())
 
 
-@pytest.mark.parametrize("forge", FORGERIES)
+def _reseal(state: str) -> str:
+    """Return a state that another server gave, for the same run."""
+    return AESGCMRequestStateCodec([b"x" * 32]).seal(AESGCMRequestStateCodec([KEY]).unseal(state))
+
+
+FORGERIES = {
+    "empty": lambda _: "",
+    "made up": lambda _: "v1.AAAA",
+    "cut": lambda state: state[:-4],
+    "flipped": _flip,
+    "plain": lambda _: json.dumps({"run": "order-17", "asked": {}, "notes": []}),
+    "expired": _age,
+    "foreign": _reseal,
+}
+
+
+@pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
 def test_forged_state_runs_nothing(db: Path, forge: Any) -> None:
     """A state that was changed or made up is refused, with what to do, before anything runs."""
 
@@ -261,6 +286,50 @@ def test_pruned_run_is_named(db: Path) -> None:
             assert await served.find_runs() == []
 
     run(main)
+
+
+class Key(BaseModel):
+    secret: str
+
+
+def test_flow_that_lacks_what_it_needs_is_not_served(db: Path) -> None:
+    """Resources and models that are missing are named when the server starts, not by a call."""
+
+    @node
+    async def call(ctx: Context[Key], topic: Topic) -> Letter:
+        return Letter(letter=ctx.resources.secret)
+
+    @agent(output=Letter, model="vendor/nowhere")
+    def ask(topic: Topic) -> str:
+        return f"Write a letter on {topic.topic}."
+
+    with pytest.raises(InputError, match="needs resources of type Key, got nothing"):
+        Served(db, build_plain(call))
+    with pytest.raises(InputError, match="vendor/nowhere"):
+        Served(db, build_plain(ask))
+
+
+@pytest.mark.slow
+def test_progress_is_reported_to_who_asks(db: Path) -> None:
+    """A client that asks for progress hears every second how far the run is."""
+    heard: list[tuple[float, str | None]] = []
+
+    @node
+    async def wait(letter: Letter) -> Letter:
+        await asyncio.sleep(2.3)
+        return letter
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, message))
+
+    async def main() -> None:
+        served = Served(db, build_plain(write, wait))
+        async with served.connect() as client:
+            await client.call_tool("plain", {"topic": "tides"}, progress_callback=hear)
+
+    run(main)
+    assert [message for _, message in heard] == ["1 done, last write"] * 2
+    assert 0.9 < heard[0][0] < heard[1][0]
 
 
 # ---- runs that take long, fail or are not begun --------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -302,6 +303,48 @@ def test_lines_that_are_no_messages_are_survived(tmp_path: Path) -> None:
             assert len(message["result"]["tools"]) == 2
 
     run(main)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "closed, message",
+    [
+        ("<&-", "Standard input is closed"),
+        ("</dev/null >&-", "Standard output is closed"),
+    ],
+)
+def test_closed_stream_is_named(tmp_path: Path, closed: str, message: str) -> None:
+    """Without its two streams the server does not start, instead of talking into a file."""
+    tmp_path.joinpath("flows.py").write_text(FLOWS, "utf-8")
+    command = f"{PROGRAM[0]} -c '{PROGRAM[2]}' mcp flows.py:slow --db runs.sqlite {closed}"
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.slow
+def test_client_that_stops_reading_ends_no_run(tmp_path: Path) -> None:
+    """A response that cannot be written is no reason to leave a run in the middle."""
+    tmp_path.joinpath("flows.py").write_text(FLOWS, "utf-8")
+    call = {"name": "slow", "arguments": {"topic": "tides"}, "_meta": META}
+    messages = [
+        {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {"_meta": META}},
+    ]
+    tmp_path.joinpath("in.txt").write_text("".join(json.dumps(each) + "\n" for each in messages))
+    script = (
+        "(cat in.txt; sleep 2; touch go.txt) | "
+        f"{PROGRAM[0]} -c '{PROGRAM[2]}' mcp flows.py:slow --db runs.sqlite >/dev/full"
+    )
+    ended = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0
+    assert "The client does not read any more" in ended.stderr
+    assert [head.status for head in asyncio.run(find_runs(tmp_path))] == ["succeeded"]
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,27 @@ def test_client_that_never_speaks_ends_server(shell: Shell, tmp_path: Path) -> N
         assert tmp_path.joinpath("graphorch.sqlite").exists()
 
     run(main)
+
+
+WITHOUT_MCP = """
+import sys
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *others: None if name == "mcp" else find(name, *others)
+from graphorch.cli.app import main
+main()
+"""
+
+
+def test_missing_package_is_named(shell: Shell, tmp_path: Path) -> None:
+    """Without the extra, the message says what to install."""
+    shell.write("essay.py")
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MCP, "mcp", "essay.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "pip install 'graphorch[mcp]'" in ended.stderr
