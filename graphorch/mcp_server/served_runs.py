@@ -15,7 +15,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -96,6 +97,18 @@ class ServedRuns:
         """Raise `InputError` unless the runs of a flow will have their models and resources."""
         manager = RunManager(flow.plan)
         manager.check_needs(manager.build_settings(RunOptions(**self._options)))
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[None]:
+        """Keep the journal open meanwhile: opening it for each call takes longer than a short run.
+
+        At the end, wait until every run that this process works on is at rest.
+        """
+        async with open_store(self._durable):
+            try:
+                yield
+            finally:
+                await self._finish()
 
     # ---- work ------------------------------------------------------------------------------------
     def begin(self, flow: AnyFlow, value: BaseModel, run_id: str, tags: Mapping[str, str]) -> bool:
@@ -239,8 +252,13 @@ class ServedRuns:
             assert worker.task is not None
             worker.task.cancel()
 
-    async def finish(self) -> None:
-        """Wait until every run that this process works on is at rest."""
+    async def wait_for_all(self, seconds: float) -> bool:
+        """Return whether every run that this process works on comes to rest within some seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._finish(), seconds)
+        return not self._workers
+
+    async def _finish(self) -> None:
         while tasks := [worker.task for worker in self._workers.values() if worker.task]:
             await asyncio.wait(tasks)
 

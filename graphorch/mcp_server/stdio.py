@@ -75,12 +75,12 @@ async def serve(
             loop.add_signal_handler(number, _Ending(runs, number).begin)
     server.middleware.append(_Cancellation(calls, runs))
     streams = stdio_server(anyio.wrap_file(reader), anyio.wrap_file(writer))
-    try:
-        async with streams as (messages, answers):
-            await server.run(messages, answers, server.create_initialization_options())
-    except* OSError as lost:  # its end of a pipe is closed, so it has left too
-        _logger.warning("The client does not read any more: %s", lost.exceptions[0])
-    await runs.finish()
+    async with runs.opened():
+        try:
+            async with streams as (messages, answers):
+                await server.run(messages, answers, server.create_initialization_options())
+        except* OSError as lost:  # its end of a pipe is closed, so it has left too
+            _logger.warning("The client does not read any more: %s", lost.exceptions[0])
 
 
 class _Ending:
@@ -100,8 +100,7 @@ class _Ending:
     async def _end(self) -> None:
         for now in (False, True):  # nodes that finish soon may; then they are cancelled
             self._runs.stop_all(SERVER_ENDED, now=now)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._runs.finish(), _GRACE_SECONDS / 2)
+            if await self._runs.wait_for_all(_GRACE_SECONDS / 2):
                 break
         self._leave()
 
