@@ -26,7 +26,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "answer": (
         f"{_COMMANDS}.runs.answer:answer",
-        "Answer a question of a waiting run, and resume it.",
+        "Answer a question of a run, and resume it.",
     ),
     "check": (
         f"{_COMMANDS}.flows.check:check",
@@ -48,16 +48,14 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "mcp": (f"{_COMMANDS}.flows.mcp:mcp", "Serve flows as tools of an MCP client."),
     "runs": (
         f"{_COMMANDS}.runs.runs:list_runs",
-        "List the runs in a journal; show, cancel or delete them.",
+        "List the runs in a journal; show, stop, cancel or delete them.",
     ),
     "runs show": (
         f"{_COMMANDS}.runs.run_details:show",
         "Show one run: its steps, costs and open questions.",
     ),
-    "runs cancel": (
-        f"{_COMMANDS}.runs.cancel:cancel",
-        "Cancel a run that failed, was stopped or waits.",
-    ),
+    "runs stop": (f"{_COMMANDS}.runs.stop:stop", "Stop a run that another process drives."),
+    "runs cancel": (f"{_COMMANDS}.runs.cancel:cancel", "Cancel a run for good."),
     "runs erase": (f"{_COMMANDS}.runs.erase:erase", "Delete the content of one run for good."),
     "runs prune": (f"{_COMMANDS}.runs.prune:prune", "Delete old runs."),
     "replay": (

@@ -82,6 +82,13 @@ Quiet: TypeAlias = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show neither progress nor a summary.")
 ]
 Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+NoWait: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--no-wait",
+        help="For a run that another process drives: return before that process takes it in.",
+    ),
+]
 FromNode: TypeAlias = Annotated[
     str,
     typer.Option(

@@ -76,7 +76,8 @@ class LeaseHeld(JournalError):
         left = expires_at - now
         super().__init__(
             f"Run '{run_id}' belongs to '{owner}' for another {left:.1f} s. "
-            "Stop that process; if it is gone already, try again when its lease has run out."
+            "Stop that process, or the run with `graphorch runs stop`; if the process is gone "
+            "already, try again when its lease has run out."
         )
 
 

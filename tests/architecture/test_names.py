@@ -18,10 +18,9 @@ PUBLIC = {
         GraphorchError History InputError InternalError JournalError KeepRecent LimitReached Limits
         LoopExhausted Message Missing ModelCalled ModelClient ModelError Node NodeError
         Problem Prompt Question QuestionAsked QuestionClosed QuorumNotMet Rejected ReplayDiverged
-        Request
-        Response Result Retry RunEvent RunFailed START Session Skipped Started TextDelta
-        ReducerFailed Secret TooManyItems Unassigned Untrusted Usage WriteConflict WrongOutput add agent append last
-        maximum merge minimum node union
+        Request Response Result Retry RunEvent RunFailed START Session Skipped Started TextDelta
+        ReducerFailed Secret TooManyItems Unassigned Untrusted Usage WriteConflict WrongOutput
+        add agent append last maximum merge minimum node union
     """.split(),
     "graphorch.debugger": """
         AtNode Breakpoint ChangedPrompt DebugStep OnError OnRoute Session When to_html

@@ -1,7 +1,8 @@
-"""`graphorch answer`: answer a question of a waiting run, and resume it."""
+"""`graphorch answer`: answer a question of a run, and resume the run."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 import typer
@@ -10,10 +11,8 @@ from graphorch.cli.answer_parser import parse_answer
 from graphorch.cli.commands.runs.stored_run import open_stored_run
 from graphorch.cli.execution import RunCoroutine, execute
 from graphorch.cli.exit_codes import exit_on_error
-from graphorch.cli.journals import (
-    check_argument_order,
-    query_store,
-)
+from graphorch.cli.journals import check_argument_order, query_store
+from graphorch.cli.json_output import to_json_line
 from graphorch.cli.run_request import RunRequest, choose_output_format
 from graphorch.cli.shared_options import (
     AsEvents,
@@ -23,18 +22,18 @@ from graphorch.cli.shared_options import (
     Debug,
     FlowName,
     Model,
+    NoWait,
     Output,
     Quiet,
     RunId,
 )
-from graphorch.engine.scheduler import Scheduler
-from graphorch.engine.settings import RunSettings
+from graphorch.cli.terminal import print_output, print_status
 from graphorch.errors import InputError
 from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store
-from graphorch.runs.clients import ReplayClient
-from graphorch.runs.durable import rebuild_run
+from graphorch.runs.mailbox import is_driven, read_run
 from graphorch.runs.result import Question, build_question, find_asker
+from graphorch.text import shorten_run_id
 
 
 def answer(
@@ -55,18 +54,20 @@ def answer(
     db: Db = "",
     as_json: AsJson = False,
     as_events: AsEvents = False,
+    no_wait: NoWait = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Answer a question of a waiting run, and resume it: graphorch answer FLOW RUN QUESTION VALUE.
+    """Answer a question of a run, and resume it: graphorch answer FLOW RUN QUESTION VALUE.
 
     VALUE is yes or no for a yes-or-no question (a gate takes `no --reason TEXT`), the text or
     number if the answer has one field, or a JSON object, @file.json, or - for standard input. The
     fields of the answer are options too. `graphorch runs show RUN` lists open questions.
 
-    An answer makes no node run again, and a question is answered once.
+    An answer makes no node run again, and a question is answered once. If another process drives
+    the run, that process takes the answer in and goes on, and prints what comes of it.
 
-    Exit codes are those of `graphorch run`.
+    Exit codes are those of `graphorch run`; 0 if another process took the answer in.
     """
     with exit_on_error(debug=debug, as_json=as_json or as_events):
         check_argument_order("answer", flow, run)
@@ -81,6 +82,12 @@ def answer(
             stored.journal, lambda store: find_question(store, resumed.plan, run_id, question)
         )
         value = parse_answer(asked.answer_type, context.args)
+        if no_wait or query_store(stored.journal, lambda store: has_owner(store, run_id)):
+            require_no_output(output, model)
+            path = stored.journal.path
+            asyncio.run(resumed.send_answer(run_id, asked, value, durable=path, wait=not no_wait))
+            report_sent(run_id, asked.path, as_json=as_json or as_events, is_taken_in=not no_wait)
+            raise typer.Exit(0)
         request = RunRequest(
             output_format=choose_output_format(as_json=as_json, as_events=as_events),
             quiet=quiet,
@@ -104,7 +111,31 @@ async def find_question(store: Store, plan: Plan, run_id: str, name: str) -> Que
 
     Raises `InputError` and `JournalError`.
     """
-    _, rebuilt = await rebuild_run(store, plan, run_id)
-    settings = RunSettings(client=ReplayClient(), run_id=run_id)
-    scheduler = Scheduler.from_records(plan, settings, rebuilt, None)
-    return build_question(find_asker(scheduler, name))
+    return build_question(find_asker(await read_run(store, plan, run_id), name))
+
+
+async def has_owner(store: Store, run_id: str) -> bool:
+    """Return whether another process drives a run."""
+    return is_driven((await store.load(run_id)).head)
+
+
+def require_no_output(output: str, model: str) -> None:
+    """Raise `InputError` for options that only matter to a process that drives the run."""
+    for name, value in (("-o", output), ("--model", model)):
+        if value:
+            raise InputError(
+                f"{name} {value} has no effect on a run that another process drives. Leave it out."
+            )
+
+
+def report_sent(run_id: str, path: str, *, as_json: bool, is_taken_in: bool) -> None:
+    """Print what became of an answer to a run that is driven elsewhere."""
+    if as_json:
+        sent = {"run_id": run_id, "question": path, "is_taken_in": is_taken_in}
+        print_output(to_json_line(sent))
+        return
+    name = shorten_run_id(run_id)
+    if is_taken_in:
+        print_status(f"the process that drives run {name} took in the answer to '{path}'")
+    else:
+        print_status(f"the answer to '{path}' is stored; the owner of run {name} takes it in")

@@ -12,9 +12,12 @@ from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.journals import query_store, require_journal, resolve_run_id
 from graphorch.cli.run_request import JournalFile
-from graphorch.cli.shared_options import Db, Debug, RunId
+from graphorch.cli.shared_options import Db, Debug, NoWait, RunId
 from graphorch.cli.terminal import print_status
+from graphorch.journal.errors import LeaseHeld
+from graphorch.journal.store import Store
 from graphorch.runs.durable import cancel as cancel_in_store
+from graphorch.runs.mailbox import cancel_owned
 from graphorch.text import shorten_run_id
 
 
@@ -29,23 +32,41 @@ def cancel(
             help="The flow of the run; needed only if the run's process crashed.",
         ),
     ] = "",
+    no_wait: NoWait = False,
     db: Db = "",
     debug: Debug = False,
 ) -> None:
     """Cancel a run for good: it cannot be resumed or answered any more. Its records stay readable.
 
-    Exit codes: 0 done, 2 wrong usage or journal, or the run is finished or under way.
+    A run that another process drives is cancelled by that process, with the nodes that run there.
+
+    Exit codes: 0 done, 2 wrong usage or journal, or the run is finished.
     """
     with exit_on_error(debug=debug):
         journal = require_journal(db or context.obj)
-        cancel_run(journal, resolve_run_id(journal, run), flow)
+        cancel_run(journal, resolve_run_id(journal, run), flow, wait=not no_wait)
 
 
-def cancel_run(journal: JournalFile, run_id: str, flow: str) -> None:
+def cancel_run(journal: JournalFile, run_id: str, flow: str, *, wait: bool) -> None:
     """Cancel a run, with its flow if that is named. Raises `InputError` and `JournalError`."""
+    name = shorten_run_id(run_id)
     if flow:
-        asyncio.run(load_flow(flow).flow.cancel(run_id, durable=journal.path))
-        print_status(f"run {shorten_run_id(run_id)} is cancelled")
+        asyncio.run(load_flow(flow).flow.cancel(run_id, durable=journal.path, wait=wait))
+        print_status(f"run {name} is cancelled" if wait else f"run {name} is to be cancelled")
         return
-    head = query_store(journal, lambda store: cancel_in_store(store, run_id, time.time()))
-    print_status(f"run {shorten_run_id(run_id)} was {head.status}, and is cancelled now")
+    status = query_store(journal, lambda store: cancel_stored(store, run_id, wait=wait))
+    done = "is cancelled now" if wait or status != "running" else "is to be cancelled"
+    print_status(f"run {name} was {status}, and {done}")
+
+
+async def cancel_stored(store: Store, run_id: str, *, wait: bool) -> str:
+    """Cancel a run, or have its owner do it; return the status that it had.
+
+    Raises `InputError` and `JournalError`.
+    """
+    while True:
+        try:
+            return (await cancel_in_store(store, run_id, time.time())).status
+        except LeaseHeld:
+            if await cancel_owned(store, run_id, wait=wait):
+                return "running"

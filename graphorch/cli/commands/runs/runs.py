@@ -70,7 +70,7 @@ def list_runs(
 ) -> None:
     """List the runs in a journal, the newest first.
 
-    The commands below show, cancel or delete them. Hashes find damaged runs. With
+    The commands below show, stop, cancel or delete them. Hashes find damaged runs. With
     GRAPHORCH_JOURNAL_KEY set, new runs are protected against people who can write the file, and
     runs without a key are listed as unkeyed.
 
