@@ -122,14 +122,10 @@ class Scheduler:
         self._attempts = AttemptRunner(self._services, gate, in_doubt)
         self._dispatcher = Dispatcher(self._services, self._attempts)
         self._pool = TaskPool(self._services, self._attempts, self._dispatcher, pace)
-        self._letters: LetterReader | None = None
+        self._letters: LetterReader | None = None  # once there are any
         if journal is not None:
-            from graphorch.engine.mailbox.letter_reader import LetterReader
             from graphorch.engine.mailbox.mailbox import Mailbox
 
-            self._letters = LetterReader(
-                self.run, self._attempts.build_failure, journal.require_storable
-            )
             self._log.mailbox = Mailbox(journal, self._take_in_under_way)
         # of all agents, as the journal has it
         self._recorded_model = settings.model if replayed is None else replayed.model
@@ -457,24 +453,29 @@ class Scheduler:
 
     async def _take_in_mail(self) -> list[Activation]:
         """Take in all letters of a run at rest, and return what is ready to run."""
-        if self.journal is None:
-            return []
-        return self._take_in(await self.journal.list_letters())
+        return [] if self.journal is None else self._take_in(await self.journal.list_letters())
 
     def _take_in_under_way(self, letters: Sequence[Letter]) -> None:
         self._pool.spawn_when_durable(self._take_in(letters))
 
     def _take_in(self, letters: Sequence[Letter]) -> list[Activation]:
         """Take in letters in their order; each outcome is stored with what follows from it."""
-        assert self.journal is not None
-        assert self._letters is not None
+        journal = self.journal
+        if journal is None or not letters:
+            return []
+        if self._letters is None:
+            from graphorch.engine.mailbox.letter_reader import LetterReader
+
+            self._letters = LetterReader(
+                self.run, self._attempts.build_failure, journal.require_storable
+            )
         ready: list[Activation] = []
         for letter in letters:
             reading = self._letters.read(letter, self._services.now())
             if reading.event is not None:
                 ready += self._dispatcher.dispatch(reading.event)
             if reading.outcome is not None:
-                self.journal.settle(letter, reading.outcome)
+                journal.settle(letter, reading.outcome)
         return ready
 
     # ---- grace time ------------------------------------------------------------------------------

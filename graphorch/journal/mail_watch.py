@@ -51,20 +51,20 @@ class MailWatch:
         self._lock = threading.Lock()
 
     def watch(self, run_id: str, wake: Wake) -> Callable[[], None]:
-        """Call `wake` on the running loop from now on; return a function that ends that."""
+        """Call `wake` on the running loop from now on; return a function that ends that.
+
+        A letter that came before is not announced: read the letters after this call.
+        """
         loop = asyncio.get_running_loop()
         entry = (run_id, wake)
         with self._lock:
             watched = self._loops.setdefault(loop, _LoopWatch())
             watched.wakes.append(entry)
-        # A letter may have come since the caller looked last.
-        first = loop.call_later(LOOK_SECONDS, wake)
         # Nobody else can write to a storage without a mark.
         if watched.timer is None and self._read_mark() is not None:
             watched.timer = loop.call_later(LOOK_SECONDS, self._look, loop, watched)
 
         def end() -> None:
-            first.cancel()
             with self._lock:
                 watched.wakes.remove(entry)
                 if watched.wakes:

@@ -175,7 +175,7 @@ class Store(Protocol):
         """Call `wake` on the running event loop whenever a run may have got a letter.
 
         That is at once if it was posted through this store, and soon otherwise; it may be called
-        without a letter. Returns a function that ends it.
+        without a letter. What came before is not announced. Returns a function that ends it.
         """
         ...
 

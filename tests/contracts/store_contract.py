@@ -935,17 +935,6 @@ async def posted_letter_wakes_watchers(bench: Bench) -> None:
 
 
 @scenario
-async def watcher_is_woken_once_after_it_began(bench: Bench) -> None:
-    """A letter that came just before the watch began is not missed."""
-    await bench.begin()
-    await _post(bench, "before")
-    woken = asyncio.Event()
-    end = bench.store.watch_mail("run-1", woken.set)
-    await asyncio.wait_for(woken.wait(), 5)
-    end()
-
-
-@scenario
 async def erased_and_pruned_runs_lose_letters(bench: Bench) -> None:
     """What letters say goes with the content of their run; an erased run takes no more."""
     lease = await bench.begin(ttl=1)

@@ -1,9 +1,10 @@
 """The mailbox of a run while a process drives it: letters are read as they come.
 
 Theory of operation. The store wakes the mailbox when a letter may have come; only then is there a
-task, which reads the letters and hands them over. A run that gets no letters pays for two calls of
-the store and a timer. Letters that come when the run is about to rest are not read here: the
-store does not release a run that has mail, so its owner takes it in then.
+task, which reads the letters and hands them over. The mailbox asks the store for that once the run
+has been under way for some moments: a shorter run pays for a timer. Letters that come when the run
+is about to rest are not read here: the store does not release a run that has mail, so its owner
+takes it in then.
 """
 
 from __future__ import annotations
@@ -16,19 +17,30 @@ from graphorch.engine.run_journal import RunJournal
 from graphorch.errors import JournalError
 from graphorch.journal.records import Letter
 
+_DELAY: Final = 0.02  # seconds before the mailbox of a run is watched
 _PAUSE: Final = 1.0  # seconds before letters are read again that could not be read
 
 
 class Mailbox:
     """Reads the letters of one run under way, in order, and hands them to `take_in`."""
 
-    __slots__ = ("_end_watch", "_group", "_is_stale", "_journal", "_last", "_reading", "_take_in")
+    __slots__ = (
+        "_end_watch",
+        "_group",
+        "_is_stale",
+        "_journal",
+        "_last",
+        "_reading",
+        "_take_in",
+        "_timer",
+    )
 
     def __init__(self, journal: RunJournal, take_in: Callable[[Sequence[Letter]], None]) -> None:
         self._journal = journal
         self._take_in = take_in
         self._last = 0  # number of the last letter that was handed over
         self._group: asyncio.TaskGroup | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._end_watch: Callable[[], None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._is_stale = False  # woken since the letters were read
@@ -36,11 +48,14 @@ class Mailbox:
     def open(self, group: asyncio.TaskGroup) -> None:
         """Read letters in tasks of a group from now on."""
         self._group = group
-        self._end_watch = self._journal.watch_mail(self._wake)
+        self._timer = asyncio.get_running_loop().call_later(_DELAY, self._begin_watch)
 
     def close(self) -> None:
         """Read no more letters."""
         self._group = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._end_watch is not None:
             self._end_watch()
             self._end_watch = None
@@ -50,6 +65,11 @@ class Mailbox:
 
     def _is_open(self) -> bool:
         return self._group is not None
+
+    def _begin_watch(self) -> None:
+        # First the watch, then the letters that came before it.
+        self._end_watch = self._journal.watch_mail(self._wake)
+        self._wake()
 
     def _wake(self) -> None:
         if self._reading is not None:
