@@ -49,7 +49,8 @@ class PlannedCall:
     """One call of a round: `arguments` to run the tool with, or the `text` that answers it.
 
     `index` is its place in the round, from 0. `arguments` are validated, plain JSON with defaults
-    filled in: what will run. They stand beside a text if the call fits but is not to run.
+    filled in: what will run. They stand beside a text if the call fits but is not to run. `written`
+    is what the model wrote, which tells a call from others whatever defaults a later version has.
     """
 
     index: int
@@ -57,6 +58,7 @@ class PlannedCall:
     name: str
     arguments: dict[str, Any] | None
     text: str | None
+    written: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,9 @@ class CallPlanner:
         guard = self._guard.open_round()
         decisions = tuple(self._decide(call, len(calls), guard, response) for call in calls)
         planned = tuple(
-            PlannedCall(index, call.id, call.name, decision.arguments, decision.text)
+            PlannedCall(
+                index, call.id, call.name, decision.arguments, decision.text, call.arguments
+            )
             for index, (call, decision) in enumerate(zip(calls, decisions, strict=True))
         )
         said = escape_surrogates(response.text)

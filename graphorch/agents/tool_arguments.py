@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Final, Protocol, cast
 
 from pydantic import (
@@ -88,15 +88,25 @@ class FunctionArguments:
     def _write(self, given: BaseModel, text: str) -> dict[str, Any]:
         """Return the JSON of arguments; as the model wrote it where a type does not write itself.
 
-        A secret, for example, shows as stars.
+        A secret, for example, shows as stars. A default that is made anew each time, such as an id
+        or the date, is left to the call: the same answer of a model always means the same call. So
+        is the default of a parameter that does not come back as it was.
         """
+        as_written: dict[str, Any] = json.loads(text)
+        if _has_made_default(given):
+            return as_written
         try:
             plain = to_jsonable_python(_sort_sets(given.model_dump(by_alias=True, warnings=False)))
-            if self.model.model_validate_json(json.dumps(plain)) == given:
-                return plain
+            again = self.model.model_validate_json(json.dumps(plain))
+            for name, info in self.model.model_fields.items():
+                if getattr(again, name) == getattr(given, name):
+                    continue
+                if name in given.model_fields_set:
+                    return as_written
+                del plain[info.alias or name]
         except Exception:  # types of users may raise anything when they are written or compared
-            pass
-        return cast("dict[str, Any]", json.loads(text))
+            return as_written
+        return plain
 
     def bind(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of the parameters. Raises `ValidationError` if they do not fit."""
@@ -167,6 +177,31 @@ def write_canonical(arguments: Mapping[str, Any]) -> str:
     )
     text.encode()
     return text
+
+
+_CONSTANT_FACTORIES: Final = (list, dict, set, frozenset, tuple, str, int, float, bool)
+
+
+def _has_made_default(value: Any) -> bool:
+    """Return whether a model inside of a value has a default that a function made."""
+    if isinstance(value, BaseModel):
+        for name, info in type(value).model_fields.items():
+            is_made = info.default_factory not in (None, *_CONSTANT_FACTORIES)
+            if is_made and name not in value.model_fields_set:
+                return True
+            if _has_made_default(getattr(value, name)):
+                return True
+        return False
+    if isinstance(value, dict):
+        return any(map(_has_made_default, cast("dict[Any, Any]", value).values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_has_made_default, cast("list[Any]", value)))
+    if is_dataclass(value) and not isinstance(value, type):
+        made = any(
+            item.default_factory not in (MISSING, *_CONSTANT_FACTORIES) for item in fields(value)
+        )
+        return made or any(_has_made_default(getattr(value, item.name)) for item in fields(value))
+    return False
 
 
 def _check_plain(value: Any, depth: int) -> None:

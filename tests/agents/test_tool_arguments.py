@@ -6,11 +6,13 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
+from uuid import uuid4
 
 import pytest
-from pydantic import AfterValidator, BaseModel, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from graphorch.agents.tool import tool
 from graphorch.agents.tool_arguments import WrongArguments, write_canonical
@@ -33,6 +35,23 @@ def take(
 def keep(secret: SecretStr) -> None: ...
 
 
+class Label(BaseModel):
+    name: str
+    id: str = Field(default_factory=lambda: uuid4().hex)
+    tags: list[str] = Field(default_factory=list)
+
+
+@dataclass
+class Stamp:
+    at: int
+    id: str = field(default_factory=lambda: uuid4().hex)
+
+
+def mark(
+    label: Label | None = None, labels: Sequence[Label] = (), stamp: Stamp | None = None
+) -> None: ...
+
+
 def nest(levels: int) -> Any:
     return [nest(levels - 1)] if levels else {}
 
@@ -53,6 +72,14 @@ def weigh(kilos: float) -> None: ...
             '{"order": {"item": "a"}}',
             {"order": {"item": "a", "count": 1}, "tags": [], "place": ""},
         ),
+        (mark, '{"label": {"name": "a"}}', {"label": {"name": "a"}}),
+        (mark, '{"labels": [{"name": "a"}]}', {"labels": [{"name": "a"}]}),
+        (mark, '{"stamp": {"at": 1}}', {"stamp": {"at": 1}}),
+        (
+            mark,
+            '{"label": {"name": "a", "id": "x"}}',
+            {"label": {"name": "a", "id": "x", "tags": []}, "stamp": None},
+        ),
         (keep, '{"secret": "x"}', {"secret": "x"}),
         (weigh, '{"kilos": "1e3"}', {"kilos": 1000.0}),
     ],
@@ -60,7 +87,11 @@ def weigh(kilos: float) -> None: ...
 def test_arguments_are_written_after_validation(
     fn: Callable[..., Any], written: str, arguments: dict[str, Any]
 ) -> None:
-    """Defaults are filled in, sets are sorted, and a secret is kept as it was written."""
+    """Defaults are filled in, sets are sorted, and a secret is kept as it was written.
+
+    So are arguments with a default that would be another one at the next reading.
+    """
+    assert tool(fn).read_arguments(written) == arguments
     assert tool(fn).read_arguments(written) == arguments
 
 
