@@ -139,6 +139,23 @@ class Tool:
         return self.settings.untrusted
 
     @property
+    def declares_untrusted(self) -> bool:
+        """Whether what it returns comes from outside, by what its author says."""
+        return self.settings.untrusted
+
+    def list_untrusted(self) -> tuple[str, ...]:
+        """Return its name if what it returns comes from outside."""
+        return (self.name,) if self.untrusted else ()
+
+    def list_acting(self) -> tuple[str, ...]:
+        """Return its name if it acts and no person approves each call.
+
+        A function that decides about approval does not count: it reads arguments that a model
+        wrote.
+        """
+        return (self.name,) if self.effect != "pure" and self.approve is not True else ()
+
+    @property
     def is_barrier(self) -> bool:
         """Whether it is called alone, in the order in which the model asks."""
         return self.effect == "once" and not self.settings.concurrent

@@ -30,6 +30,11 @@ class ToolServer(Protocol):
         """Name of the server, with which the names of its tools begin."""
         ...
 
+    @property
+    def untrusted(self) -> bool:
+        """Whether results of its tools come from outside, unless their options say no."""
+        ...
+
     def hold(self) -> None:
         """Count one more run that uses the server in the running event loop."""
         ...
@@ -90,6 +95,33 @@ class ServerTools:
     def name(self) -> str:
         """Name of the server."""
         return self.server.name
+
+    @property
+    def declares_untrusted(self) -> bool:
+        """Whether the author says of a tool that its results come from outside."""
+        return any(options.get("untrusted", False) for options in self.chosen.values())
+
+    def list_untrusted(self) -> tuple[str, ...]:
+        """Return tools whose results come from outside; the server for those not chosen."""
+        default = self.server.untrusted
+        names = [tool for tool, given in self.chosen.items() if given.get("untrusted", default)]
+        if self.all_tools and default:
+            names.append(self.name)
+        return tuple(names)
+
+    def list_acting(self) -> tuple[str, ...]:
+        """Return tools that may act unasked; the server for those not chosen.
+
+        What the server says of its tools is known only when a run asks it.
+        """
+        names = [
+            tool
+            for tool, given in self.chosen.items()
+            if given.get("effect") != "pure" and given.get("approve") is not True
+        ]
+        if self.all_tools:
+            names.append(self.name)
+        return tuple(names)
 
     def build_tools(self, listing: ToolListing) -> tuple[Tool, ...]:
         """Return the tools of a list. Raises `McpError` for a list that cannot be used."""

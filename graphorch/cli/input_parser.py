@@ -25,6 +25,7 @@ from graphorch.cli.input_options import (
 )
 from graphorch.cli.terminal import sanitize_line
 from graphorch.errors import InputError, did_you_mean
+from graphorch.state.marks import HIDDEN, is_secret
 
 # more problems than these would scroll the first ones away
 _MOST_PROBLEMS = 20
@@ -75,7 +76,7 @@ def parse_input(
             return model.model_validate_json(raw, by_name=True, by_alias=True)
         return model.model_validate(given.values, strict=False, by_name=True, by_alias=True)
     except ValidationError as error:
-        raise _misfit(model, list(_explain_validation(error, given.origins))) from error
+        raise _misfit(model, list(_explain_validation(model, error, given.origins))) from error
 
 
 # ---- JSON ----------------------------------------------------------------------------------------
@@ -213,7 +214,9 @@ def _convert(option: InputOption, text: str, before: Any, origin: str) -> Any:
 
 
 # ---- problems ------------------------------------------------------------------------------------
-def _explain_validation(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
+def _explain_validation(
+    model: type[BaseModel], error: ValidationError, origins: Mapping[str, str]
+) -> Iterator[str]:
     for details in error.errors(include_url=False, include_context=False):
         place = details["loc"]
         where = ".".join(str(step) for step in place) or "the whole input"
@@ -221,6 +224,9 @@ def _explain_validation(error: ValidationError, origins: Mapping[str, str]) -> I
             yield f"{where}: {details['msg']}"
             continue
         got = f"got {sanitize_line(repr(details['input']))}"
+        info = model.model_fields.get(str(place[0])) if place else None
+        if info is not None and is_secret(info):
+            got = f"got {HIDDEN}"
         origin = origins.get(str(place[0])) if place else None
         if origin:
             got += f", from {sanitize_line(origin)}"

@@ -10,7 +10,9 @@ from typing import Any, Literal, TypeAlias
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
 from graphorch.engine.attempts.model_calls import RecordedCall
+from graphorch.engine.invocation.secret_values import find_marked
 from graphorch.errors import ReducerFailed, Unassigned
+from graphorch.state.marks import HIDDEN
 from graphorch.state.slices import Field
 from graphorch.state.version import UNSET
 from graphorch.text import format_error
@@ -38,7 +40,7 @@ class DebugStep:
     read its input or failed in isolation, `failed` stops the run, `asked` waits for a person,
     `entered` went into a sub-flow or map. `how` names the cause: the node `ran`, or its output was
     `edited`, `pinned` or `answered`. `changed` holds fields before and after; a field without a
-    value was None. `to` names the nodes that its tokens went to.
+    value was None, and a secret is hidden. `to` names the nodes that its tokens went to.
     """
 
     path: str
@@ -137,8 +139,12 @@ def _list_changes(activation: Activation, before: Mapping[int, Any]) -> dict[str
     """Return the fields that an activation wrote, before and after."""
     fields = activation.scope.plan.schema.fields
     changes: dict[str, tuple[Any, Any]] = {}
+    marked = find_marked(activation.scope)
     for index, written in (activation.update or {}).items():
         field = fields[index]
+        if marked is not None and field.name in marked.secrets:
+            changes[field.name] = (HIDDEN, HIDDEN)
+            continue
         changes[field.name] = _pair(field, before.get(index, UNSET), written, activation)
     return changes
 

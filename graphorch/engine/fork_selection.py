@@ -19,6 +19,7 @@ from graphorch.errors import InputError, did_you_mean
 from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.records import Record
 from graphorch.state.identity import is_identical, list_parts
+from graphorch.state.marks import HIDDEN
 from graphorch.text import format_dollars, format_usd, truncate_repr
 
 OUTCOME_KINDS: Final[frozenset[RecordKind]] = frozenset(
@@ -276,10 +277,14 @@ def _compare_states(old: Run, new: Run) -> dict[str, tuple[Any, Any]]:
     before, now = _read_state(old), _read_state(new)
     if before is None or now is None:
         return {}
+    marked = new.plan.marked
+    secrets = marked.secrets if marked is not None else ()
+    differing = [
+        name for name in sorted({*before, *now}) if not _is_equal(before.get(name), now.get(name))
+    ]
     return {
-        name: (before.get(name), now.get(name))
-        for name in sorted({*before, *now})
-        if not _is_equal(before.get(name), now.get(name))
+        name: (HIDDEN, HIDDEN) if name in secrets else (before.get(name), now.get(name))
+        for name in differing
     }
 
 

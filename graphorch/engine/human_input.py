@@ -37,11 +37,14 @@ class PendingQuestion:
 
 def build_question(activation: Activation, now: float) -> PendingQuestion:
     """Return the question of an activation. Raises what its question function raises."""
+    from graphorch.engine.invocation.secret_values import hide_secrets
+
     step = activation.step
     if step.ask is None:
         from graphorch.graph.approval import Approval  # only gates need it
 
-        return PendingQuestion(clean(_build_gate_text(activation)), Approval)
+        text = hide_secrets(activation, _build_gate_text(activation))
+        return PendingQuestion(clean(text), Approval)
     assert step.over is not None
     assert activation.version is not None
     expires = None if step.ask.expires is None else now + step.ask.expires
@@ -55,6 +58,7 @@ def build_question(activation: Activation, now: float) -> PendingQuestion:
     except Exception as error:
         blame(error, f"question of '{step.name}'")
         raise
+    text = hide_secrets(activation, text)
     return PendingQuestion(clean(text), step.ask.answer, expires)
 
 

@@ -86,6 +86,7 @@ def to_run_event(event: Event) -> RunEvent | None:
 def build_committed(activation: Activation) -> events.Committed:
     """Return the event of a result that counts from now on, with copies of what it wrote."""
     from graphorch.engine import events
+    from graphorch.engine.invocation.secret_values import hide_fields
 
     plan = activation.scope.plan
     fields, steps = plan.schema.fields, plan.steps
@@ -93,10 +94,11 @@ def build_committed(activation: Activation) -> events.Committed:
     update = {
         fields[index].name: fields[index].copy_value(value) for index, value in written.items()
     }
+    shown = hide_fields(activation.scope, update)
     targets = tuple([steps[edge.target].name for edge in activation.taken_edges])
     seconds = max(0.0, activation.ended_at - activation.started_at)
     return events.Committed(
-        activation.path, activation.step.name, update, targets, seconds, activation.ended_at
+        activation.path, activation.step.name, shown, targets, seconds, activation.ended_at
     )
 
 

@@ -43,6 +43,7 @@ from graphorch.engine.calls.kept_answers import KeptAnswer, KeptAnswers, forget_
 from graphorch.engine.calls.sent_requests import decode_charge, decode_requests
 from graphorch.engine.human_input import PendingQuestion
 from graphorch.engine.invocation import binding
+from graphorch.engine.invocation.secret_values import hide_all_fields
 from graphorch.engine.record_bodies import decode_response, read_charge
 from graphorch.engine.report import CallReport, RunReport, tell_failure
 from graphorch.engine.state_codec import CodecCache
@@ -652,6 +653,7 @@ def _name_fields(plan: Plan, update: Update) -> dict[str, Any]:
 def _build_divergence(
     activation: Activation, what: str, before: object, after: object
 ) -> ReplayDiverged:
+    before, after = (hide_all_fields(activation.scope, value) for value in (before, after))
     was, now = truncate_repr(before, _LONGEST_VALUE), truncate_repr(after, _LONGEST_VALUE)
     return ReplayDiverged(f"'{activation.path}': {what} was {was}, and is {now} now.")
 

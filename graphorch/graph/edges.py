@@ -161,3 +161,16 @@ class MarkedFlow:
         self.nodes = nodes
         self.inside = inside
         self.secrets = secrets
+
+    def list_all_secrets(self) -> frozenset[str]:
+        """Return the fields that may hold a secret, those of flows inside too."""
+        names: set[str] = set()
+        pending: list[MarkedFlow] = [self]
+        seen: set[int] = set()  # a flow that is used twice is one object
+        while pending:
+            flow = pending.pop()
+            if id(flow) not in seen:
+                seen.add(id(flow))
+                names |= flow.secrets
+                pending += flow.inside.values()
+        return frozenset(names)

@@ -84,6 +84,8 @@ def list_differences(stored: Any, plan: Plan) -> list[str]:
 # ---- since format 2: no titles, descriptions or names of classes ---------------------------------
 def _describe_later(plan: Plan, format: int) -> dict[str, Any]:
     memory = [strip_names(build_schema(model)) for model in _memory(plan, format)]
+    # For readers of the records, which hide these fields.
+    secrets = sorted(plan.marked.list_all_secrets()) if plan.marked is not None else []
     return {
         "format": format,
         "name": plan.name,
@@ -94,6 +96,7 @@ def _describe_later(plan: Plan, format: int) -> dict[str, Any]:
         "output": list(plan.output.model_fields),
         "nodes": [_describe_node_later(plan, step, format) for step in _steps(plan, format)],
         "edges": _edges(plan, format),
+        **({"secrets": secrets} if secrets and format >= 5 else {}),
     }
 
 
@@ -110,14 +113,19 @@ def _describe_node_later(plan: Plan, step: Step, format: int) -> dict[str, Any]:
 
 
 def _without_writes(description: dict[str, Any]) -> dict[str, Any]:
-    """Copy a description without the names of the slices that nodes write, at any depth."""
+    """Copy a description without the names of the slices that nodes write, at any depth.
+
+    Which fields are secret is left out too: marking a field does not lock stored runs.
+    """
     nodes: list[dict[str, Any]] = []
     for node in description["nodes"]:
         identity = {key: value for key, value in node.items() if key != "writes"}
         if identity["inner"] is not None:
             identity["inner"] = _without_writes(identity["inner"])
         nodes.append(identity)
-    return {**description, "nodes": nodes}
+    identity = {**description, "nodes": nodes}
+    identity.pop("secrets", None)
+    return identity
 
 
 # ---- format 1: as it was, for the runs that were begun in it -------------------------------------

@@ -45,12 +45,19 @@ Secret: TypeAlias = Annotated[T, Mark("secret")]
 """Value that no model, tool or output may get; it is masked wherever values are shown."""
 
 NO_MARKS: Marks = frozenset()
+HIDDEN = "[hidden]"
+"""Stands for a secret wherever values are shown."""
 _WORDS: dict[str, MarkName] = {"Untrusted": "untrusted", "Secret": "secret"}
 
 
 def find_field_marks(info: FieldInfo) -> Marks:
     """Return the marks in the annotation of a field, at any depth."""
     return frozenset((*_list_marks(info.metadata), *_walk(info.annotation, set())))
+
+
+def is_secret(info: FieldInfo) -> bool:
+    """Return whether a field is marked as secret, so that its value is not shown."""
+    return "secret" in find_field_marks(info)
 
 
 def find_marks(hint: Any) -> Marks:

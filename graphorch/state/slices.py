@@ -27,6 +27,7 @@ from graphorch.errors import (
 )
 from graphorch.state.copiers import Copier, compile_copier, compile_maker, copy_by_value
 from graphorch.state.defaults import DefaultMaker, find_constant
+from graphorch.state.marks import HIDDEN, is_secret
 from graphorch.state.reducers import (
     AppendedList,
     find_bulk_reducer,
@@ -200,11 +201,12 @@ class Field:
         assert reducer is not None
         if isinstance(error, ValidationError):
             first = error.errors(include_url=False)[0]
-            what = f"returned {format_value(first['input'])}: {first['msg']}"
+            value = HIDDEN if is_secret(self.info) else format_value(first["input"])
+            what = f"returned {value}: {first['msg']}"
         else:
             what = f"raised {type(error).__name__}: {error}"
         start = ""
-        if self.constant is not UNSET:
+        if self.constant is not UNSET and not is_secret(self.info):
             start = f", beginning with the default {truncate_repr(self.constant, 40)}"
         written = f" written by {_join_names(writers)}" if writers else ""
         return ReducerFailed(
@@ -605,6 +607,8 @@ def _invalid_value(model: type[BaseModel], error: ValidationError, *place: str) 
     path = [str(part) for part in (*place, *first["loc"])]
     where = ".".join(part for part in path if not part.startswith(_CHECK_OF_MODEL))
     value = format_value(first["input"])
+    if path and path[0] in model.model_fields and is_secret(model.model_fields[path[0]]):
+        value = HIDDEN
     return WrongOutput(f"It returned {model.__name__} with '{where}' = {value}: {first['msg']}.")
 
 

@@ -74,6 +74,11 @@ class McpServer:
         """Name of the server, with which the names of its tools begin."""
         return self.declaration.name
 
+    @property
+    def untrusted(self) -> bool:
+        """Whether results of its tools come from outside, unless their options say no."""
+        return not self.declaration.trust
+
     @classmethod
     def stdio(
         cls,

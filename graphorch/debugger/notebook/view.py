@@ -20,6 +20,7 @@ from graphorch.engine.attempts.model_calls import RecordedCall
 from graphorch.graph.plan import Plan, Step
 from graphorch.render.plan_picture import box_id, line_id
 from graphorch.runs.result import Question
+from graphorch.state.marks import HIDDEN
 
 _MAX_READY = 50  # activations listed as ready
 
@@ -69,7 +70,9 @@ def build_view(session: Session[Any, Any]) -> Json:
         "steps": len(history),
         "rows": build_rows(history),
         "step": None if last is None else describe_step(last, len(history) - 1),
-        "state": _describe_fields(session.state, last if is_last_at_top else None),
+        "state": _describe_fields(
+            session.state, last if is_last_at_top else None, _list_secrets(session)
+        ),
         "inside": _describe_scope(session, last),
         "breakpoints": [_describe_breakpoint(session, item) for item in session.breakpoints],
         "pins": {path: _describe_pin(value) for path, value in session.pins.items()},
@@ -113,15 +116,23 @@ def _describe_scope(session: Session[Any, Any], last: DebugStep | None) -> Json 
     if scope is None:
         return None
     path, state = scope
-    return {"path": path, "state": _describe_fields(state, last)}
+    return {"path": path, "state": _describe_fields(state, last, _list_secrets(session))}
 
 
-def _describe_fields(state: BaseModel, last: DebugStep | None) -> list[Json]:
-    """Return the fields of a state, with what the last step did to them."""
+def _list_secrets(session: Session[Any, Any]) -> frozenset[str]:
+    """Return the fields whose values are not shown."""
+    marked = session.controller.plan.marked
+    return marked.list_all_secrets() if marked is not None else frozenset()
+
+
+def _describe_fields(
+    state: BaseModel, last: DebugStep | None, secrets: frozenset[str]
+) -> list[Json]:
+    """Return the fields of a state, with what the last step did to them; secrets are hidden."""
     changed: Mapping[str, tuple[Any, Any]] = {} if last is None else last.changed
     fields: list[Json] = []
     for name, info in type(state).model_fields.items():
-        value = state.__dict__.get(name)
+        value = HIDDEN if name in secrets else state.__dict__.get(name)
         fields.append(
             {
                 "name": name,

@@ -194,7 +194,12 @@ class AttemptRunner:
         now = self._services.now()
         if self._services.report.noted is not None:
             self._services.report.noted.pop(activation, None)
-        activation.add_to_story(tell_failure(activation, error, now))
+        shown = error
+        if self._services.run.root.plan.marked is not None:
+            from graphorch.engine.invocation.secret_values import hide_in_failure
+
+            shown = hide_in_failure(activation, error)
+        activation.add_to_story(tell_failure(activation, shown, now))
         handler = find_handler(activation, error)
         pause = retry_after(activation, error)
         deadline = activation.step.node.options.deadline
@@ -207,7 +212,7 @@ class AttemptRunner:
         limit = ""
         if isinstance(error, BudgetExceeded) and handler < 0 and not error.is_ordinary:
             limit = error.limit
-        return NodeFailed(activation, activation.attempt, error, pause, handler, limit, now)
+        return NodeFailed(activation, activation.attempt, shown, pause, handler, limit, now)
 
     async def _wait_at_gate(self, gate: Gate, activation: Activation) -> bool:
         """Wait at the gate; return False if the activation was cancelled meanwhile."""

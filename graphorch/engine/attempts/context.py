@@ -105,6 +105,10 @@ class NodeContext:
     ) -> Any:
         """Ask a model, and return its text or a validated instance of `output`."""
         request = self._build_request(prompt, model, instructions, max_tokens, temperature)
+        if self._services.run.root.plan.marked is not None:
+            from graphorch.engine.attempts.marked_calls import check_prompt
+
+            check_prompt(self._activation, request)
         # Loaded at the first call: many runs ask no model.
         from graphorch.engine.attempts.model_calls import RecordedClient
 
@@ -134,6 +138,11 @@ class NodeContext:
 
         functions, servers = split_sources(sources)
         tools = build_tools(functions)
+        if self._services.run.root.plan.marked is not None:
+            from graphorch.engine.attempts.marked_calls import check_tools
+
+            offered: list[Any] = [*tools, *servers]
+            check_tools(self._activation, offered)
         if not servers:
             return ToolClient(client, tools)
         opened = await self._services.open_tools(servers)
@@ -184,6 +193,10 @@ class NodeContext:
 
     def note(self, text: str) -> None:
         """Leave a remark for people, which is kept if the attempt succeeds."""
+        if self._services.run.root.plan.marked is not None:
+            from graphorch.engine.invocation.secret_values import hide_secrets
+
+            text = hide_secrets(self._activation, text)
         self._services.report.add_note(self._activation, clean(" ".join(text.split()), 500))
 
     def _on_text(self, text: str) -> None:

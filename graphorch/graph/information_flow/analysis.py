@@ -16,10 +16,10 @@ from graphorch.graph.information_flow.inspected_graph import (
     MARKS,
     InspectedGraph,
     InspectedNode,
+    find_tools,
     inspect_plan,
     inspect_spec,
     inspect_worker,
-    list_tools,
 )
 from graphorch.graph.information_flow.paths import PathFinder, Place, Reason
 from graphorch.graph.information_flow.problems import Report, list_unseen
@@ -54,7 +54,10 @@ def _has_marks(spec: GraphSpec) -> bool:
         return True
     nodes = [*spec.nodes.values()]
     nodes += [map_.worker for map_ in spec.maps.values() if map_.worker is not None]
-    if any(list_tools(node)[0] for node in nodes if node.kind == "agent"):
+    # What a server of tools returns is untrusted by default; that alone marks no graph.
+    if any(
+        getattr(tool, "declares_untrusted", False) for node in nodes for tool in find_tools(node)
+    ):
         return True
     if any(find_marks(map_.item) or find_marks(map_.result) for map_ in spec.maps.values()):
         return True

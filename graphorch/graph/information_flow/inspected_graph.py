@@ -31,27 +31,20 @@ if TYPE_CHECKING:
 MARKS: tuple[MarkName, ...] = ("untrusted", "secret")
 
 
-class DeclaredTool(Protocol):
-    """What this package needs to know of a tool of an agent."""
+class DeclaredTools(Protocol):
+    """A tool of an agent, or several of one server, as this package needs to know them."""
 
     @property
-    def name(self) -> str:
-        """Name of the tool."""
+    def declares_untrusted(self) -> bool:
+        """Whether the author says that results come from outside."""
         ...
 
-    @property
-    def effect(self) -> str:
-        """What calling it twice would do: "pure", "idempotent" or "once"."""
+    def list_untrusted(self) -> tuple[str, ...]:
+        """Return the names of tools whose results come from outside."""
         ...
 
-    @property
-    def approve(self) -> object:
-        """True if a person approves every call, or a predicate, or False."""
-        ...
-
-    @property
-    def untrusted(self) -> bool:
-        """Whether its results come from outside."""
+    def list_acting(self) -> tuple[str, ...]:
+        """Return the names of tools that act without a person's approval of each call."""
         ...
 
 
@@ -355,19 +348,24 @@ class _Inspector:
         return sum(self._bit[name] for name in used)
 
 
-def list_tools(node: Node[Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the tools of an agent whose results are untrusted, and those that act unasked.
+def find_tools(node: Node[Any]) -> tuple[DeclaredTools, ...]:
+    """Return the tools of an agent; none for another node."""
+    return getattr(node.fn, "tools", ()) if node.kind == "agent" else ()
 
-    A tool acts unless it is pure. `approve=True` has a person see each call with its arguments; a
-    predicate is evaluated by code on arguments that are untrusted themselves, so it does not count.
-    """
-    if node.kind != "agent":
-        return (), ()
-    tools = cast("tuple[DeclaredTool, ...]", getattr(node.fn, "tools", ()))
-    untrusted = tuple(tool.name for tool in tools if getattr(tool, "untrusted", False))
-    acting = tuple(
-        getattr(tool, "name", "?")
-        for tool in tools
-        if getattr(tool, "effect", "once") != "pure" and getattr(tool, "approve", False) is not True
-    )
-    return untrusted, acting
+
+def list_tools(node: Node[Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the tools of an agent whose results are untrusted, and those that act unasked."""
+    return describe_tools(find_tools(node))
+
+
+def describe_tools(tools: Sequence[DeclaredTools]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of tools whose results are untrusted, and of those that act unasked."""
+    untrusted: list[str] = []
+    acting: list[str] = []
+    for tool in tools:
+        if hasattr(tool, "list_acting"):
+            untrusted += tool.list_untrusted()
+            acting += tool.list_acting()
+        else:
+            acting.append(cast("Any", tool).spec.name)
+    return tuple(untrusted), tuple(acting)

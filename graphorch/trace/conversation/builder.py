@@ -7,8 +7,8 @@ journal respects causality. Every text went through the redaction.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, TypeAlias, cast
 
 from graphorch.journal.record_kinds import RecordKind
@@ -117,6 +117,9 @@ class ConversationBuilder:
     # ---- one handler per kind of record --------------------------------------------------------
     def on_started(self, body: Body) -> list[Turn]:
         """Turn the input of the run into a turn of its caller."""
+        secrets: Sequence[str] = body["flow"].get("secrets", ())
+        hidden = self._redaction.fields.union(secrets)
+        self._redaction = replace(self._redaction, fields=hidden)
         first_nodes = tuple(self.spans.flow.first())
         return [self._run_turn("input", self._to_json(body["input"]), to=first_nodes)]
 

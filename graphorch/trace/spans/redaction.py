@@ -15,8 +15,8 @@ from typing import Any, cast
 
 from graphorch.models.guardrails.client import secrets
 from graphorch.models.guardrails.detector import Detector, Match, merge_matches, replace_matches
+from graphorch.state.marks import HIDDEN
 
-HIDDEN = "[hidden]"
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTHORIZATION", re.IGNORECASE)
 # A shorter value occurs by chance in ordinary text.
 _SHORTEST = 8

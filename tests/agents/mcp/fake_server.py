@@ -15,6 +15,7 @@ class FakeServer:
     """A `ToolServer` that counts its holders."""
 
     name = "files"
+    untrusted = True
 
     def __init__(self, *tools: str) -> None:
         self.tools = tools or ("read",)

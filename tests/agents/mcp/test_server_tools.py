@@ -10,6 +10,7 @@ from graphorch import GraphError
 from graphorch.agents.mcp.errors import ListingRefused, ToolFailed
 from graphorch.agents.mcp.listing import describe_listing, restore_listing
 from graphorch.agents.mcp.server import McpServer
+from graphorch.agents.tool_sources import ServerTools
 from graphorch.graph.payloads import ToolArguments
 from tests.agents.mcp.listings import TEXT, listed, listing
 from tests.agents.mcp.servers import start_hostile, use
@@ -129,3 +130,16 @@ def test_results_are_untrusted_unless_declared() -> None:
         for declared in (True, False):
             (tool,) = server.build_tools(offered, {"read": {"untrusted": declared}})
             assert tool.untrusted is declared
+
+
+def test_marks_of_servers_before_a_run() -> None:
+    """What is known of a server's tools without asking it: its author's options, and trust."""
+    trusted = McpServer.stdio("files", "no-such-program", trust=True)
+    chosen: Any = {"read": {"effect": "pure", "untrusted": True}, "wipe": {"approve": True}}
+    for server, untrusted in ((SERVER, ("read", "wipe", "files")), (trusted, ("read",))):
+        everything = ServerTools(server, chosen, all_tools=True)
+        assert everything.list_untrusted() == untrusted
+        assert everything.list_acting() == ("files",)
+        assert everything.declares_untrusted
+        assert ServerTools(server, chosen, all_tools=False).list_acting() == ()
+    assert not ServerTools(SERVER, {}, all_tools=True).declares_untrusted
