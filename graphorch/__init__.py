@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from graphorch.agents.agent import agent as agent
     from graphorch.agents.history import History as History
     from graphorch.agents.history import KeepRecent as KeepRecent
+    from graphorch.agents.tool import Tool as Tool
+    from graphorch.agents.tool import tool as tool
     from graphorch.debugger.session import Session as Session
     from graphorch.engine.events import Cancelled as Cancelled
     from graphorch.engine.events import Committed as Committed
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from graphorch.flow.flow import Flow as Flow
     from graphorch.flow.graph import Graph as Graph
     from graphorch.graph.approval import Approval as Approval
+    from graphorch.graph.approval import ToolApproval as ToolApproval
     from graphorch.graph.context import Context as Context
     from graphorch.graph.estimate.amounts import Assumed as Assumed
     from graphorch.graph.estimate.estimator import Estimate as Estimate
@@ -97,6 +100,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
     {
         "agents.agent": "agent",
         "agents.history": "History KeepRecent",
+        "agents.tool": "Tool tool",
         "engine.events": (
             "Cancelled Committed Emitted Ended Expanded Failed ModelCalled QuestionAsked RunEvent "
             "Skipped Started TextDelta"
@@ -115,7 +119,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         "graph.estimate.amounts": "Assumed",
         "graph.context": "Context",
         "graph.estimate.estimator": "Estimate",
-        "graph.approval": "Approval",
+        "graph.approval": "Approval ToolApproval",
         "graph.payloads": "Failure Missing",
         "graph.node": "Ask END Node START node",
         "graph.options": "Cache Retry",

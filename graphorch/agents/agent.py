@@ -14,22 +14,22 @@ from typing import Any, Generic, TypeVar, Unpack, overload
 from pydantic import BaseModel
 
 from graphorch.agents.default_prompt import build_default_prompt
+from graphorch.agents.tool import Tool, build_tools
+from graphorch.agents.tool_conversation import most_calls
 from graphorch.agents.tool_sources import (
     ServerTools,
     check_tool_names,
     list_known_names,
     split_sources,
 )
-from graphorch.agents.tools import ROUNDS, Tool, build_tools
 from graphorch.callables import get_name, is_stub, never_returns_value, never_runs
 from graphorch.errors import GraphError, Problem, WrongOutput
-from graphorch.graph.context import Context, ToolSource
+from graphorch.graph.context import ROUNDS, Context, ToolSource
 from graphorch.graph.node import Node1, Node2, Node3, Node4, choose_node_class
 from graphorch.graph.options import NodeOptions, is_count, is_number, options_from
 from graphorch.graph.signature import allows_none, prompt_signature
 from graphorch.graph.wrong_calls import shows_right_call
 from graphorch.models.messages import Prompt
-from graphorch.models.structured_output import accepts_any_text
 
 A = TypeVar("A", bound=BaseModel | None)
 B = TypeVar("B", bound=BaseModel | None)
@@ -47,6 +47,7 @@ class AgentCall(Generic[W]):
     model: str = "default"
     instructions: str = ""
     tools: tuple[Tool | ServerTools, ...] = ()
+    rounds: int = ROUNDS
     max_tokens: int | None = None
     temperature: float | None = None
     # Whether the prompt function may return nothing, and its slices are written out.
@@ -65,6 +66,7 @@ class AgentCall(Generic[W]):
             model=self.model,
             instructions=self.instructions,
             tools=self.tools,
+            rounds=self.rounds,
             max_tokens=self.max_tokens,
             temperature=self.temperature,
         )
@@ -75,8 +77,7 @@ class AgentCall(Generic[W]):
 
         Each round of tools is a call too.
         """
-        rounds = ROUNDS + 1 if self.tools else 1
-        return rounds if accepts_any_text(self.output) else 2 * rounds
+        return most_calls(self.rounds, self.output, has_tools=bool(self.tools))
 
     def build_prompt(self, *slices: BaseModel | None) -> Prompt:
         """Return the prompt for these slices. Raises `WrongOutput` if it is empty."""
@@ -133,6 +134,10 @@ class AgentDecorator(Generic[W]):
         problems = _check_call(name, call)
         if problems:
             raise GraphError(name, problems, f"node '{name}'")
+        tools = (tool for tool in call.tools if isinstance(tool, Tool))
+        needed = (tool.node.signature.resources for tool in tools)
+        resources = next((kind for kind in needed if kind is not None), None)
+        signature = replace(signature, resources=resources)
         node_class = choose_node_class(signature)
         options = options_from(name, self._options)
         return node_class(call, signature, name=name, kind="agent", options=options)
@@ -145,6 +150,7 @@ def agent(
     model: str = "default",
     instructions: str = "",
     tools: Sequence[Callable[..., Any] | ToolSource] = (),
+    rounds: int = ROUNDS,
     max_tokens: int | None = None,
     temperature: float | None = None,
     **options: Unpack[NodeOptions],
@@ -155,7 +161,7 @@ def agent(
     `-> None` it also pleases mypy. `output` with exactly one field, a string, takes the text of the
     answer; any other is requested as structured output and validated. `model` is the name of a
     model or of a policy, `instructions` the system message. `tools` are typed functions, and
-    servers of tools, that the model may call before it answers, a bounded number of times.
+    servers of tools, that the model may call before it answers, in at most so many `rounds`.
     `max_tokens` bounds the answer and so its cost; `temperature` is left to the model unless it is
     given. The rest are the options of every node.
 
@@ -173,7 +179,9 @@ def agent(
     check_tool_names([*known, *list_known_names(tools)])
 
     def call(prompt: Callable[..., Prompt | None]) -> AgentCall[W]:
-        return AgentCall(prompt, output, model, instructions, built_tools, max_tokens, temperature)
+        return AgentCall(
+            prompt, output, model, instructions, built_tools, rounds, max_tokens, temperature
+        )
 
     return AgentDecorator(call, output, options)
 
@@ -201,6 +209,9 @@ def _check_call(name: str, call: AgentCall[Any]) -> list[Problem]:
     if not isinstance(call.instructions, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         what = f"instructions={call.instructions!r:.80} is not a text"
         problems.append(Problem("NODE_OPTION", where, what, "give the system message as a str"))
+    if not is_count(call.rounds):
+        what = f"rounds={call.rounds!r:.80} is not a number of rounds"
+        problems.append(Problem("NODE_OPTION", where, what, "give a whole number from 1 on"))
     if call.max_tokens is not None and not is_count(call.max_tokens):
         what = f"max_tokens={call.max_tokens!r:.80} leaves no room"
         problems.append(Problem("NODE_OPTION", where, what, "give a number of tokens from 1"))

@@ -104,9 +104,9 @@ class CallPlanner:
             )
             for index, (call, decision) in enumerate(zip(calls, decisions, strict=True))
         )
-        said = escape_surrogates(response.text)
+        text = escape_surrogates(response.text)
         return OpenRound(
-            Message(role="assistant", content=said, tool_calls=calls), planned, decisions
+            Message(role="assistant", content=text, tool_calls=calls), planned, decisions
         )
 
     def close(self, opened: OpenRound, texts: Sequence[str]) -> list[Message]:

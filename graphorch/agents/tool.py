@@ -12,7 +12,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypedDict, Unpack, cast, overload
 
 from graphorch.agents.tool_arguments import (
@@ -48,7 +48,7 @@ from graphorch.graph.plan import Plan, SubSpec
 from graphorch.graph.signature import Read, Signature, inspect_callable
 from graphorch.models.messages import ToolSpec
 from graphorch.state.marks import Marks
-from graphorch.text import format_error, format_value
+from graphorch.text import format_value
 
 Approve = bool | Callable[..., bool]
 """Whether a person approves each call of a tool, or a function of its arguments that says so."""
@@ -76,14 +76,12 @@ class ToolOptions(TypedDict, total=False):
 class ToolSettings:
     """Validated options of a tool, beside those of its node.
 
-    `tells` are exceptions whose messages the model reads; every other one fails the agent.
     `max_calls` bounds its calls in one loop of an agent. A tool with effect `once` has its turn
     alone, in the order in which the model asks, unless it is `concurrent`. What an `untrusted` one
     returns comes from outside.
     """
 
     approve: Approve = False
-    tells: tuple[type[Exception], ...] = ()
     max_calls: int | None = None
     concurrent: bool = False
     untrusted: bool = False
@@ -126,7 +124,7 @@ class Tool:
     @property
     def tells(self) -> tuple[type[Exception], ...]:
         """Exceptions whose messages the model reads."""
-        return self.settings.tells
+        return self.node.options.tells
 
     @property
     def max_calls(self) -> int | None:
@@ -382,16 +380,15 @@ def _read_options(name: str, options: ToolOptions) -> tuple[ToolSettings, NodeSe
         raise GraphError(problems[0].where, problems, problems[0].where)
     settings = ToolSettings(
         approve=values.get("approve", False),
-        tells=_list_told(values),
         max_calls=values.get("max_calls"),
         concurrent=values.get("concurrent", False),
         untrusted=values.get("untrusted", False),
     )
-    return settings, node_settings
+    return settings, replace(node_settings, tells=_list_told(values))
 
 
 def _list_told(values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the exceptions that a model is told; a single one need not be in a tuple."""
+    """Return the exceptions that a model reads; a single class need not be in a tuple."""
     tells = values.get("tells", ())
     return cast("tuple[Any, ...]", tells) if isinstance(tells, tuple) else (tells,)
 
@@ -486,8 +483,3 @@ class _PlainCall(_Call):
 
     async def _finish(self, result: object) -> ToolOutcome:
         return self._write(await finish(result))
-
-
-def tell_error(name: str, error: Exception) -> ToolOutcome:
-    """Return what a model reads about an exception that its tool declares."""
-    return ToolOutcome(outcome="failed", text=f"Error: '{name}' raised {format_error(error)}")

@@ -252,13 +252,8 @@ class ToolConversation(Generic[M]):
             asked = Message(content=f"Give your answer as {form}.")
         if self._tools:
             asked = Message(content=f"Tools can no longer be called. {asked.content}")
-        if answer.content.strip():  # some endpoints refuse a message without text
-            self._closing += (answer,)
-        elif self._closing:  # and some refuse two messages of the user in a row
-            before = self._closing[-1]
-            asked = Message(content=f"{before.content}\n\n{asked.content}")
-            self._closing = self._closing[:-1]
-        self._closing += (asked,)
+        # Some endpoints refuse a message without text.
+        self._closing += (answer, asked) if answer.content.strip() else (asked,)
         self._must_answer = True
         return AskAgain()
 

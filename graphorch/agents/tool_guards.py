@@ -43,9 +43,9 @@ class CallKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """What the model was told about a call that was not refused as a repetition.
+    """What the model read about a call that was not refused as a repetition.
 
-    `shown` is the part of the text that it sees. `ran` is False if it was told what is wrong with
+    `shown` is the part of the text that it sees. `ran` is False if it read what is wrong with
     the call instead, and `is_pure` if running it changes nothing.
     """
 
@@ -58,7 +58,7 @@ class CallResult:
 
 @dataclass(slots=True)
 class Repeats:
-    """How often a call gave its last result, and whether the model was told that it repeats."""
+    """How often a call gave its last result, and whether the model knows that it repeats."""
 
     digest: str
     shown: str

@@ -7,10 +7,11 @@ runs none of them. Times (`at`) are seconds since the epoch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from graphorch.core.tree import Activation
+from graphorch.core.tree import Activation, ToolCalled, ToolRound
 from graphorch.graph.edges import Edge
 from graphorch.statuses import RunStatus
 
@@ -73,6 +74,20 @@ class ScopeEntered:
 
 
 @dataclass(slots=True)
+class ToolsCalled:
+    """Tool calls that a model asked for, in its order, while the attempt of an activation runs.
+
+    `key` tells the round from every other one of the activation, in every process.
+    """
+
+    activation: Activation
+    key: str
+    label: str
+    calls: Sequence[ToolCalled]
+    at: float = 0.0
+
+
+@dataclass(slots=True)
 class NodeFailed:
     """Failure of an attempt.
 
@@ -122,10 +137,14 @@ class PersonAsked:
 
 @dataclass(slots=True)
 class Approved:
-    """A person's approval at a gate: before the node runs, or before its result goes on."""
+    """A person's approval at a gate: before the node runs, or before its result goes on.
+
+    `update` replaces what a tool is called with, if the person changed that.
+    """
 
     activation: Activation
     at: float = 0.0
+    update: Update | None = None
 
 
 @dataclass(slots=True)
@@ -170,6 +189,7 @@ Event: TypeAlias = (
     | NodeSucceeded
     | Routed
     | ScopeEntered
+    | ToolsCalled
     | NodeFailed
     | NodeSkipped
     | NodeCancelled
@@ -202,6 +222,21 @@ class LeaveScope:
 
 
 @dataclass(slots=True)
+class RoundEnded:
+    """Hand the outcomes of a round of tool calls, or its failure, to the attempt that waits."""
+
+    activation: Activation
+    round: ToolRound
+
+
+@dataclass(slots=True)
+class SuspendNode:
+    """End the attempt that runs, without an outcome: only people can continue its tool calls."""
+
+    activation: Activation
+
+
+@dataclass(slots=True)
 class CancelNode:
     """Stop the attempt that runs; its result is not accepted any more."""
 
@@ -227,5 +262,12 @@ class FinishRun:
 
 
 Command: TypeAlias = (
-    Activation | EvaluateRoute | LeaveScope | CancelNode | ScheduleRetry | FinishRun
+    Activation
+    | EvaluateRoute
+    | LeaveScope
+    | RoundEnded
+    | SuspendNode
+    | CancelNode
+    | ScheduleRetry
+    | FinishRun
 )

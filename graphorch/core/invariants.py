@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, ChildScopes, Scope, Status, Token
+from graphorch.core.tree import Activation, ChildScopes, Scope, Status, Token, ToolScopes
 from graphorch.errors import InternalError
 from graphorch.statuses import SUCCESS_STATUSES
 
@@ -119,7 +119,9 @@ def _check_active(scope: Scope, index: int, activation: Activation) -> Iterator[
         yield f"{activation!r} has nothing to read"
     if scope.closed and activation.status is Status.RETRYING:
         yield f"{activation!r} waits for another attempt where nothing starts"
-    if activation.children is not None:
+    if isinstance(activation.children, ToolScopes):
+        yield from _check_calls(activation, activation.children)
+    elif activation.children is not None:
         yield from _check_children(activation, activation.children)
     elif activation.status is Status.ENTERED:
         yield f"{activation!r} has nothing inside"
@@ -145,6 +147,19 @@ def _check_children(activation: Activation, children: ChildScopes) -> Iterator[s
     is_held = activation.scope.closed or any(map(_is_held, unfinished))
     if is_entered and is_quiet and may_start and not is_held:
         yield f"nothing goes on inside {activation!r}"
+
+
+def _check_calls(activation: Activation, calls: ToolScopes) -> Iterator[str]:
+    for round in calls.rounds.values():
+        unfinished = [scope for scope in round.scopes if not scope.finished]
+        if round.unfinished != len(unfinished):
+            yield f"{activation!r} counts {round.unfinished} calls, and has {len(unfinished)}"
+    unfinished = [scope for scope in calls.scopes if not scope.finished]
+    asks = any(scope.open_questions() for scope in unfinished)
+    if activation.status is Status.ENTERED and not asks and not activation.scope.closed:
+        yield f"{activation!r} rests, and no question is open inside"
+    if activation.status is Status.ENTERED and any(scope.busy_count for scope in unfinished):
+        yield f"{activation!r} rests, and something goes on inside"
 
 
 def _is_held(scope: Scope) -> bool:

@@ -4,7 +4,9 @@ Rule 1: what is over stays over. Only activations that are still active run agai
 Rule 2: a result that is committed is kept: only the route is evaluated again.
 Rule 3: a sub-flow or map continues inside, with the scopes that are unfinished or have not begun.
 Rule 4: resuming counts retries anew; a retry within a run does not.
-Rule 5: what continues begins anew in time: the pause before was not its own. A retry of a node is
+Rule 5: a node with tool calls inside runs again, and takes up the calls that have not ended. If
+    nothing but questions is left in it, it waits for their answers.
+Rule 6: what continues begins anew in time: the pause before was not its own. A retry of a node is
     part of its time, a pause of the run is not.
 
 These are functions over the state of a run. `stopping.py` is the way here.
@@ -18,7 +20,8 @@ from graphorch.core.children import has_enough, leave_children, start_items
 from graphorch.core.events import EvaluateRoute
 from graphorch.core.firing import fire_ready
 from graphorch.core.state import RunState
-from graphorch.core.tree import Activation, ChildScopes, Scope, Status
+from graphorch.core.tool_calls import rest_if_idle, start_next
+from graphorch.core.tree import Activation, ChildScopes, Scope, Status, ToolScopes
 
 
 def reopen_scope(run: RunState, scope: Scope, at: float) -> None:
@@ -71,8 +74,25 @@ def run_again(run: RunState, activation: Activation, at: float) -> None:
     elif activation.children is None:
         activation.status = Status.RUNNING
         run.commands.append(activation)
+    elif isinstance(activation.children, ToolScopes):
+        _resume_calls(run, activation, activation.children, at)
     else:
         resume_children(run, activation, activation.children, at)
+
+
+def _resume_calls(run: RunState, activation: Activation, children: ToolScopes, at: float) -> None:
+    """Run an attempt again, and reopen the tool calls inside that have not ended."""
+    activation.status = Status.RUNNING
+    children.may_rest = children.failed = False
+    for round in children.rounds.values():
+        round.failed = False
+        for scope in round.scopes:
+            if scope.has_begun and not scope.finished:
+                reopen_scope(run, scope, at)
+        start_next(run, activation, round)
+    children.may_rest = True
+    run.commands.append(activation)
+    rest_if_idle(run, activation)
 
 
 def resume_children(

@@ -13,8 +13,8 @@ Rule 4: an activation that stops keeping a driver busy leads to one `exit_busy` 
     may settle scopes up to the root and finish the run.
 
 The handlers decide what an event means. How tokens start nodes is in `firing.py`, how work ends
-before its time in `stopping.py`, how it continues in `resuming.py`, and what happens inside of maps
-and sub-flows in `children.py`.
+before its time in `stopping.py`, how it continues in `resuming.py`, what happens inside of maps
+and sub-flows in `children.py`, and inside of a node that has tools called in `tool_calls.py`.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from graphorch.core.events import (
     ScheduleRetry,
     ScopeEntered,
     StopRequested,
+    ToolsCalled,
     Update,
 )
 from graphorch.core.firing import advance, begin, deactivate, emit, fire_ready
@@ -57,7 +58,14 @@ from graphorch.core.stopping import (
     interrupt_scope,
     stop_run,
 )
-from graphorch.core.tree import Activation, ChildScopes, Scope, Status
+from graphorch.core.tool_calls import (
+    finish_call,
+    hold_until_turn,
+    interrupt_calls,
+    settle_call,
+    start_round,
+)
+from graphorch.core.tree import Activation, ChildScopes, Scope, Status, ToolScope, ToolScopes
 from graphorch.errors import InternalError
 from graphorch.graph.edges import Edge
 from graphorch.state.version import WIDTH, Version
@@ -129,7 +137,8 @@ class Run(RunState):
             if activation.status is _ROUTING:
                 commands.append(EvaluateRoute(activation))
             elif activation.status is _RUNNING:
-                has_left = activation.children is not None
+                children = activation.children
+                has_left = children is not None and not isinstance(children, ToolScopes)
                 commands.append(LeaveScope(activation) if has_left else activation)
         return commands
 
@@ -246,6 +255,11 @@ class Run(RunState):
         start_items(self, activation, children)
         self.exit_busy(activation.scope)
 
+    def on_tools_called(self, event: ToolsCalled) -> None:
+        """Start the tool calls that a model asked for while an attempt runs."""
+        if event.activation.status is Status.RUNNING:
+            start_round(self, event)
+
     # ---- events: failures ------------------------------------------------------------------------
     def on_node_failed(self, event: NodeFailed) -> None:
         """Repeat the attempt, follow an error edge, stop at a limit, skip the node, or fail it."""
@@ -257,6 +271,8 @@ class Run(RunState):
             return
         if activation.status is Status.AWAITING_ANSWER:
             self._end_waiting(activation)
+        if activation.children is not None:
+            interrupt_calls(self, activation)
         activation.failure, activation.ended_at = event.failure, event.at
         if event.retry_after is not None and not activation.scope.closed:
             activation.status = Status.RETRYING
@@ -317,7 +333,9 @@ class Run(RunState):
             return
         self._end_waiting(activation)
         activation.approved, activation.question = True, None
-        if activation.update is not None:
+        if isinstance(activation.scope, ToolScope):
+            self._approve_call(activation, event)
+        elif activation.update is not None:
             activation.status = Status.ROUTING
             self.commands.append(EvaluateRoute(activation))
         elif activation.scope.closed:
@@ -327,6 +345,15 @@ class Run(RunState):
             # It begins now: what a person took for an answer is not its time.
             activation.status, activation.started_at = Status.RUNNING, event.at
             self.commands.append(activation)
+
+    def _approve_call(self, activation: Activation, event: Approved) -> None:
+        """Let a tool call run, with what the person made of its arguments, once its turn comes."""
+        if event.update:
+            assert activation.version is not None
+            key = activation.depth * WIDTH + activation.step.index
+            activation.version.take(event.update, activation.scope.reducers, key, "a person")
+        activation.started_at = 0.0  # it begins when it runs
+        hold_until_turn(self, activation)
 
     def _end_waiting(self, activation: Activation) -> None:
         self.enter_busy(activation.scope)
@@ -342,7 +369,11 @@ class Run(RunState):
     def on_end_reached(self, scope: Scope, output: Version | None) -> None:
         """Finish a scope whose END fired; its output is the version that reached END."""
         scope.output, scope.finished = output, True
-        if (parent := scope.parent) is not None:
+        if (parent := scope.parent) is None:
+            return
+        if isinstance(scope, ToolScope):
+            finish_call(self, parent, scope)
+        else:
             finish_item(self, parent, scope)
 
     def cancel(self, activation: Activation, reason: str) -> None:
@@ -425,6 +456,9 @@ class Run(RunState):
         if parent is None:
             self._settle_root(scope)
             return
+        if isinstance(scope, ToolScope):
+            settle_call(self, parent, scope)
+            return
         if parent.status is not Status.ENTERED or parent.children is None:
             return
         # It failed, or is stuck: neither closed nor waiting for people, and nothing can reach END.
@@ -463,6 +497,7 @@ HANDLERS: Final[Mapping[type[Event], Callable[[Run, Any], None]]] = {
     NodeSucceeded: Run.on_node_succeeded,
     Routed: Run.on_routed,
     ScopeEntered: Run.on_scope_entered,
+    ToolsCalled: Run.on_tools_called,
     NodeFailed: Run.on_node_failed,
     NodeSkipped: Run.on_node_skipped,
     NodeCancelled: Run.on_node_cancelled,

@@ -43,6 +43,7 @@ class RunState:
         "exhausted",
         "has_gaps",
         "has_quorums",
+        "has_tool_calls",
         "history",
         "on_failure",
         "plan",
@@ -65,6 +66,7 @@ class RunState:
     ) -> None:
         self.plan = plan
         self.has_quorums = plan.has_quorums
+        self.has_tool_calls = False  # a tool was called in it
         self.run_id = run_id
         self.root = Scope(plan, run_id)
         self.on_failure: OnFailure = on_failure

@@ -31,6 +31,9 @@ CHILDREN_DONE: Final = "children done"  # nothing is left to do inside it, or en
 CANCELLED: Final = "cancelled"  # by the decision of a join or map, or with what is around it
 INTERRUPTED: Final = "interrupted"  # by a stop, a failure or the end of the time of grace
 CLOSED: Final = "scope closed"  # nothing new starts around it, so its retry has to wait
+ONLY_QUESTIONS: Final = "only questions left"  # of its tool calls, all but those have ended
+ANSWERED_INSIDE: Final = "answered inside"  # a person decided about one of its tool calls
+ITS_TURN: Final = "its turn"  # the tool calls before it have ended
 RESUMED: Final = "resumed"  # with the run, or with the sub-flow or map around it
 
 TRANSITIONS: Final[Mapping[Status, Mapping[Cause, tuple[Status, ...]]]] = {
@@ -41,6 +44,7 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Cause, tuple[Status, ...]]]] = {
         NodeSkipped: (Status.SKIPPED,),
         NodeCancelled: (Status.FAILED,),
         PersonAsked: (Status.AWAITING_ANSWER,),
+        ONLY_QUESTIONS: (Status.ENTERED,),
         INTERRUPTED: (Status.FAILED,),
         CANCELLED: (Status.CANCELLED,),
     },
@@ -59,12 +63,18 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Cause, tuple[Status, ...]]]] = {
     },
     Status.ENTERED: {
         CHILDREN_DONE: (Status.RUNNING,),
+        ANSWERED_INSIDE: (Status.RUNNING,),
+        RESUMED: (Status.RUNNING,),
         CANCELLED: (Status.CANCELLED,),
     },
     Status.AWAITING_ANSWER: {
         NodeSucceeded: (Status.ROUTING, Status.DONE),
         NodeFailed: (Status.RETRYING, Status.HANDLED, Status.SKIPPED, Status.FAILED),
-        Approved: (Status.RUNNING, Status.ROUTING, Status.FAILED),
+        Approved: (Status.RUNNING, Status.ROUTING, Status.HELD, Status.FAILED),
+        CANCELLED: (Status.CANCELLED,),
+    },
+    Status.HELD: {
+        ITS_TURN: (Status.RUNNING,),
         CANCELLED: (Status.CANCELLED,),
     },
     Status.FAILED: {

@@ -9,7 +9,8 @@ on every machine.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 from weakref import ref
@@ -33,13 +34,15 @@ class Status(IntEnum):
     RUNNING = 0  # an attempt runs, or is about to
     ROUTING = 1  # its result is committed, its tokens are not emitted yet
     RETRYING = 2  # waits for its next attempt
-    ENTERED = 3  # a sub-flow or map whose inner work is not finished
+    # a sub-flow or map whose inner work is not finished, or a node whose tool calls wait for people
+    ENTERED = 3
     AWAITING_ANSWER = 4  # waits for a person
-    FAILED = 5  # failed for good in a run that stopped; resuming tries again
-    DONE = 6
-    HANDLED = 7  # failed for good, and an error edge carried on
-    SKIPPED = 8  # failed in isolation, or could not read what it needs: a dead path
-    CANCELLED = 9
+    HELD = 5  # an approved tool call that waits until the calls before it have ended
+    FAILED = 6  # failed for good in a run that stopped; resuming tries again
+    DONE = 7
+    HANDLED = 8  # failed for good, and an error edge carried on
+    SKIPPED = 9  # failed in isolation, or could not read what it needs: a dead path
+    CANCELLED = 10
 
 
 class Token:
@@ -314,6 +317,79 @@ class Scope:
                 if not scope.finished:
                     questions += scope.open_questions()
         return questions
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """A call that a model asked for: the plan of its one step, and the input of that.
+
+    It calls a tool by its name, as number `index` of its round, with arguments as plain JSON.
+    `identity` is what tells it from every other call of its round, in every process: all three of
+    them. `asks` says that a person has to approve it first.
+    """
+
+    plan: Plan
+    tool: str
+    index: int
+    arguments: dict[str, Any]
+    update: dict[int, Any]
+    identity: str
+    is_barrier: bool
+    asks: bool
+
+
+class ToolRound:
+    """Tool calls that a model asked for at once; `label` is its name in paths, such as `r1`."""
+
+    __slots__ = ("failed", "key", "label", "scopes", "unfinished")
+
+    def __init__(
+        self, activation: Activation, key: str, label: str, calls: Sequence[ToolCalled]
+    ) -> None:
+        self.key = key
+        self.label = label
+        self.scopes = [ToolScope(self, activation, call) for call in calls]
+        self.unfinished = len(self.scopes)
+        self.failed = False  # a call failed for good, and with it the round
+
+
+class ToolScope(Scope):
+    """Scope of one tool call. Its only step is named after the tool and its place in the round."""
+
+    __slots__ = ("call", "has_begun", "round")
+
+    def __init__(self, round: ToolRound, activation: Activation, call: ToolCalled) -> None:
+        super().__init__(call.plan, "", activation)
+        self.round = round
+        self.call = call
+        self.has_begun = False
+
+    @property
+    def prefix(self) -> str:
+        """Beginning of the paths in here, such as `write/r1/`."""
+        parent = self.parent
+        assert parent is not None
+        return f"{parent.path}/{self.round.label}/"
+
+    @property
+    def origin(self) -> str:
+        """Id that the id of the call derives from: its agent, its round, and what is called."""
+        if not self._origin:
+            parent = self.parent
+            assert parent is not None
+            self._origin = _digest(parent.id, self.round.key, self.call.identity)
+        return self._origin
+
+
+class ToolScopes(ChildScopes):
+    """Scopes of the tool calls inside an activation, in rounds by their keys."""
+
+    __slots__ = ("may_rest", "rounds")
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.rounds: dict[str, ToolRound] = {}
+        self.may_rest = True  # not while its calls are interrupted or reopened, one after the other
 
 
 def token_id(token: Token, scope: Scope) -> str:

@@ -18,9 +18,11 @@ from graphorch.core.events import (
     NodeFailed,
     NodeSucceeded,
     PersonAsked,
+    RoundEnded,
     Routed,
     ScheduleRetry,
     ScopeEntered,
+    SuspendNode,
 )
 from graphorch.core.tree import Activation, Status
 from graphorch.engine import human_input
@@ -32,6 +34,7 @@ from graphorch.errors import Unstorable, as_failure
 
 if TYPE_CHECKING:
     from graphorch.engine.run_journal import RunJournal
+    from graphorch.engine.tool_calls.rounds import ToolRounds
 
 _RETRYING, _RUNNING = Status.RETRYING, Status.RUNNING
 
@@ -41,7 +44,8 @@ class Dispatcher:
 
     `tasks` are the run tasks at work. `on_final_failure` is called after each failure that is not
     retried and that no error edge handles, while the run is under way. `is_unobserved` says that
-    neither a journal nor an observer needs to see an event.
+    neither a journal nor an observer needs to see an event. `tool_rounds` takes the rounds of tool
+    calls.
     """
 
     __slots__ = (
@@ -53,6 +57,7 @@ class Dispatcher:
         "is_unobserved",
         "on_final_failure",
         "tasks",
+        "tool_rounds",
     )
 
     def __init__(self, services: RunServices, attempts: AttemptRunner) -> None:
@@ -64,6 +69,7 @@ class Dispatcher:
         self.tasks: set[RunTask] = set()
         self.on_final_failure: Callable[[], None] | None = None
         self.is_unobserved = False
+        self.tool_rounds: ToolRounds | None = None
 
     def dispatch(self, event: Event) -> list[Activation]:
         """Give an event to the core, apply its commands, and return what is ready to run."""
@@ -85,14 +91,22 @@ class Dispatcher:
                     ready.append(activation)
                 case CancelNode(activation, reason):
                     self._cancel(activation, reason)
+                case RoundEnded(activation, round):
+                    if self.tool_rounds is not None:
+                        self.tool_rounds.end(activation, round)
+                case SuspendNode(activation):
+                    self._suspend(activation)
                 case FinishRun():
                     self._log.stop_background()
         # A later command may have cancelled what an earlier one started.
-        return [
+        ready = [
             activation
             for activation in ready
             if activation.status is _RUNNING or activation.status is _RETRYING
         ]
+        if ready and self._run.has_tool_calls and self.tool_rounds is not None:
+            return self.tool_rounds.take_ready(ready)
+        return ready
 
     def evaluate_route(self, activation: Activation) -> list[Command]:
         """Decide where an activation's tokens go, or ask a person first; return what follows."""
@@ -165,6 +179,14 @@ class Dispatcher:
         if failure is None:
             raise error
         return self._attempts.build_failure(activation, failure)
+
+    def _suspend(self, activation: Activation) -> None:
+        """Tell the attempt of an activation to end without an outcome."""
+        for task in self.tasks:
+            if task.current is activation:
+                assert self.tool_rounds is not None
+                self.tool_rounds.suspend(activation)
+                task.suspend_node()
 
     def _cancel(self, activation: Activation, reason: str) -> None:
         for task in self.tasks:

@@ -8,17 +8,20 @@ taken only while its question is open.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
 
 from graphorch.core.events import Approved, NodeFailed, NodeSucceeded
 from graphorch.core.retry import find_handler
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Status
+from graphorch.core.tree import Activation, Status, ToolScope
 from graphorch.engine.invocation.binding import bind_arguments
 from graphorch.errors import Expired, InputError, QuestionClosed, Rejected, WrongOutput
 from graphorch.text import blame, clean, format_value, truncate, truncate_repr
+
+if TYPE_CHECKING:
+    from graphorch.graph.approval import Approval
 
 _LONGEST_VALUE: Final = 400  # characters of a value that a gate shows
 
@@ -41,10 +44,10 @@ def build_question(activation: Activation, now: float) -> PendingQuestion:
 
     step = activation.step
     if step.ask is None:
-        from graphorch.graph.approval import Approval  # only gates need it
-
-        text = hide_secrets(activation, _build_gate_text(activation))
-        return PendingQuestion(clean(text), Approval)
+        is_call = _is_call(activation)
+        text = _build_call_text(activation) if is_call else _build_gate_text(activation)
+        text = hide_secrets(activation, text)
+        return PendingQuestion(clean(text), choose_approval(activation))
     assert step.over is not None
     assert activation.version is not None
     expires = None if step.ask.expires is None else now + step.ask.expires
@@ -62,6 +65,18 @@ def build_question(activation: Activation, now: float) -> PendingQuestion:
     return PendingQuestion(clean(text), step.ask.answer, expires)
 
 
+def _is_call(activation: Activation) -> bool:
+    """Return whether an activation is a call of a tool."""
+    return isinstance(activation.scope, ToolScope)
+
+
+def choose_approval(activation: Activation) -> type[Approval]:
+    """Return the type of the answer to a gate, or to a tool call."""
+    from graphorch.graph.approval import Approval, ToolApproval  # only gates need it
+
+    return ToolApproval if _is_call(activation) else Approval
+
+
 def build_answer(
     activation: Activation, value: object, now: float, *, given_at: float | None = None
 ) -> NodeSucceeded | Approved | NodeFailed | Expired:
@@ -73,6 +88,7 @@ def build_answer(
     question: PendingQuestion = activation.question
     if activation.status is not Status.AWAITING_ANSWER:
         raise _build_closed(activation)
+    value = _widen(value, question)
     if not isinstance(value, question.answer):
         expected = question.answer.__name__
         raise InputError(
@@ -85,6 +101,10 @@ def build_answer(
         from graphorch.graph.approval import Approval
 
         assert isinstance(value, Approval)
+        if _is_call(activation):
+            from graphorch.engine.tool_calls.approval import build_decision
+
+            return build_decision(activation, value, now)
         if value.approved:
             return Approved(activation, now)
         return _build_rejection(activation, value.reason, now)
@@ -116,6 +136,15 @@ def _build_closed(activation: Activation) -> QuestionClosed:
     else:
         reason = "it was answered or withdrawn"
     return QuestionClosed(f"The question of '{activation.path}' is not open: {reason}.")
+
+
+def _widen(value: object, question: PendingQuestion) -> object:
+    """Return the answer to a tool call that a plain `Approval` means; any other as it is."""
+    from graphorch.graph.approval import Approval, ToolApproval
+
+    if question.answer is ToolApproval and type(value) is Approval:
+        return ToolApproval(approved=value.approved, reason=value.reason)
+    return value
 
 
 def is_late(activation: Activation, now: float) -> bool:
@@ -156,6 +185,13 @@ def _build_gate_text(activation: Activation) -> str:
     ]
     wrote = "\n".join(lines) or "nothing"
     return f"May the result of '{activation.path}' go on? It wrote:\n{wrote}"
+
+
+def _build_call_text(activation: Activation) -> str:
+    """Return what is asked about a tool call, with the arguments that it will run with."""
+    from graphorch.engine.tool_calls.approval import describe_call
+
+    return describe_call(activation)
 
 
 def _show_slice(slice: BaseModel) -> str:

@@ -28,9 +28,10 @@ from graphorch.core.events import (
     RunStarted,
     ScopeEntered,
     StopRequested,
+    ToolsCalled,
     Update,
 )
-from graphorch.core.tree import Activation
+from graphorch.core.tree import Activation, ToolCalled
 from graphorch.engine.calls.sent_requests import decode_charge, encode_charge, encode_requests
 from graphorch.engine.prompt_log import CallDescription
 from graphorch.engine.report import RequestReport
@@ -44,6 +45,7 @@ from graphorch.journal.record_kinds import (
     ApprovedBody,
     AskedBody,
     CallBody,
+    CalledToolBody,
     CancelledBody,
     ChargedCall,
     CommitBody,
@@ -63,6 +65,7 @@ from graphorch.journal.record_kinds import (
     StartedOptions,
     StoppingBody,
     TimedBody,
+    ToolsBody,
     UnansweredBody,
 )
 from graphorch.state.version import InputUpdate
@@ -164,6 +167,20 @@ class RecordEncoder:
             body["defaults"] = list(map(_build_defaults, defaults))
         return body
 
+    def encode_tools(self, event: ToolsCalled) -> ToolsBody:
+        """Return the calls of a round of tools. Raises `Unstorable`."""
+        calls = list(map(_encode_called_tool, event.calls))
+        fix = "Let its tools take less, or ask another model."
+        subject = f"What '{event.activation.path}' calls its tools with"
+        require_storable(calls, subject, fix, self._limits)
+        return {
+            **_locate(event.activation),
+            "at": event.at,
+            "key": event.key,
+            "label": event.label,
+            "calls": calls,
+        }
+
     def encode_failed(self, event: NodeFailed) -> FailedBody:
         """Return a failed attempt and what follows from it."""
         error = event.failure
@@ -197,8 +214,13 @@ class RecordEncoder:
         }
 
     def encode_approved(self, event: Approved) -> ApprovedBody:
-        """Return an approval."""
-        return {**_locate(event.activation), "at": event.at}
+        """Return an approval. Raises `Unstorable` for arguments that could not be restored."""
+        body: ApprovedBody = {**_locate(event.activation), "at": event.at}
+        if event.update is not None:
+            (arguments,) = event.update.values()
+            require_storable(arguments, "What a tool is called with", "Shorten it.", self._limits)
+            body["arguments"] = arguments
+        return body
 
     def encode_retry(self, event: RetryDue) -> RetryBody:
         """Return the end of the pause before an attempt."""
@@ -235,6 +257,7 @@ _ENCODERS: Final[Mapping[type, tuple[RecordKind, _Encoder]]] = {
     NodeSucceeded: ("commit", RecordEncoder.encode_commit),
     Routed: ("routed", RecordEncoder.encode_routed),
     ScopeEntered: ("entered", RecordEncoder.encode_entered),
+    ToolsCalled: ("tools", RecordEncoder.encode_tools),
     NodeFailed: ("failed", RecordEncoder.encode_failed),
     NodeSkipped: ("skipped", RecordEncoder.encode_skipped),
     NodeCancelled: ("cancelled", RecordEncoder.encode_cancelled),
@@ -245,6 +268,20 @@ _ENCODERS: Final[Mapping[type, tuple[RecordKind, _Encoder]]] = {
     GraceExpired: ("grace", RecordEncoder.encode_moment),
     Resumed: ("resumed", RecordEncoder.encode_moment),
 }
+
+
+def _encode_called_tool(call: ToolCalled) -> CalledToolBody:
+    body: CalledToolBody = {
+        "tool": call.tool,
+        "index": call.index,
+        "arguments": call.arguments,
+        "effect": call.plan.steps[0].node.options.effect,
+    }
+    if call.is_barrier:
+        body["is_barrier"] = True
+    if call.asks:
+        body["asks"] = True
+    return body
 
 
 def encode_route(event: Routed) -> RouteBody:

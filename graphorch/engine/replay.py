@@ -33,22 +33,23 @@ from graphorch.core.events import (
     RunStarted,
     ScopeEntered,
     StopRequested,
+    ToolsCalled,
     Update,
 )
 from graphorch.core.resuming import begin_anew
 from graphorch.core.run import Run
 from graphorch.core.state import UNLIMITED, OnFailure
-from graphorch.core.tree import Activation
+from graphorch.core.tree import Activation, ToolScopes
 from graphorch.engine.calls.kept_answers import KeptAnswer, KeptAnswers, forget_answers
 from graphorch.engine.calls.sent_requests import decode_charge, decode_requests
-from graphorch.engine.human_input import PendingQuestion
+from graphorch.engine.human_input import PendingQuestion, choose_approval
 from graphorch.engine.invocation import binding
 from graphorch.engine.invocation.secret_values import hide_all_fields
 from graphorch.engine.record_bodies import decode_response, read_charge
 from graphorch.engine.report import CallReport, RunReport, tell_failure
 from graphorch.engine.state_codec import CodecCache
+from graphorch.engine.tool_calls.call_plans import encode_arguments, rebuild_call
 from graphorch.errors import GraphorchError, JournalError, ReplayDiverged
-from graphorch.graph.approval import Approval
 from graphorch.graph.plan import Plan
 from graphorch.journal.engagements import EngagementReader
 from graphorch.journal.record_kinds import (
@@ -77,6 +78,7 @@ from graphorch.journal.record_kinds import (
     StartingBody,
     StoppingBody,
     TimedBody,
+    ToolsBody,
     UnansweredBody,
 )
 from graphorch.journal.record_reader import read_body
@@ -421,6 +423,22 @@ class _Replay:
         ]
         return ScopeEntered(activation, updates, body["at"])
 
+    def on_tools(self, body: ToolsBody) -> Event:
+        agent = self.find_open(body)
+        calls = [
+            rebuild_call(
+                agent,
+                call["tool"],
+                call["index"],
+                call["arguments"],
+                call["effect"],
+                is_barrier=call.get("is_barrier", False),
+                asks=call.get("asks", False),
+            )
+            for call in body["calls"]
+        ]
+        return ToolsCalled(agent, body["key"], body["label"], calls, body["at"])
+
     def _add_defaults(self, plan: Plan, update: Update, made: DefaultsBody | None) -> Update:
         """Return an input with the defaults that were made for it.
 
@@ -467,12 +485,15 @@ class _Replay:
     def on_asked(self, body: AskedBody) -> Event:
         activation = self.find_open(body)
         ask = activation.step.ask
-        answer = ask.answer if ask is not None else Approval
+        answer = ask.answer if ask is not None else choose_approval(activation)
         question = PendingQuestion(body["text"], answer, body["expires"])
         return PersonAsked(activation, question, body["at"])
 
     def on_approved(self, body: ApprovedBody) -> Event:
-        return Approved(self.find_open(body), body["at"])
+        activation, update = self.find_open(body), None
+        if "arguments" in body:
+            update = encode_arguments(activation.scope.plan, body["arguments"])
+        return Approved(activation, body["at"], update)
 
     def on_retry(self, body: RetryBody) -> Event:
         return RetryDue(self.find_open(body), body["attempt"], body["at"])
@@ -571,6 +592,7 @@ HANDLERS: Final[Mapping[RecordKind, Handler]] = {
     "commit": _Replay.on_commit,
     "routed": _Replay.on_routed,
     "entered": _Replay.on_entered,
+    "tools": _Replay.on_tools,
     "failed": _Replay.on_failed,
     "skipped": _Replay.on_skipped,
     "cancelled": _Replay.on_cancelled,
@@ -603,7 +625,7 @@ class _ReplayVerifier(_Replay):
                 self._verify_route(activation, decision)
             case ScopeEntered(activation, updates):
                 self._verify_items(activation, updates, body)
-            case NodeSucceeded(activation, update) if activation.children is not None:
+            case NodeSucceeded(activation, update) if _has_gathered(activation):
                 self._verify_result(activation, update, body)
             case _:
                 pass
@@ -638,6 +660,12 @@ class _ReplayVerifier(_Replay):
         if not self._codecs.of(plan).is_recorded(recorded, body.get("restore"), now):
             before, after = _name_fields(plan, recorded), _name_fields(plan, now)
             raise _build_divergence(activation, "what comes out of it", before, after)
+
+
+def _has_gathered(activation: Activation) -> bool:
+    """Return whether the result of an activation is made of what happened inside it."""
+    children = activation.children
+    return children is not None and not isinstance(children, ToolScopes)
 
 
 def _list_notes(body: EnteredBody) -> Sequence[Any]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from graphorch.engine.calls.kept_answers import KeptAnswers
     from graphorch.engine.calls.tool_servers import RunServers
     from graphorch.engine.events import RunEvent
+    from graphorch.engine.tool_calls.rounds import ToolRounds
     from graphorch.journal.record_kinds import ListedBody
     from graphorch.models.budgets.budget import Account
 
@@ -47,6 +48,7 @@ class RunServices:
         "run",
         "settings",
         "time",
+        "tool_rounds",
         "trace",
     )
 
@@ -71,6 +73,7 @@ class RunServices:
         # of activations that have not committed: an attempt after a resume is served from here
         self.kept_answers = kept_answers
         self._last_call = last_call
+        self.tool_rounds: ToolRounds | None = None  # while something of the run is running
         self.trace: TraceContext | None = None  # what ties the calls of the run to its trace
         self._budgets: NodeBudgets | None = None
         self._listings = listings  # of the servers whose tools the run uses

@@ -365,7 +365,8 @@ class Scheduler:
             event.at = services.now()
         self._open()
         try:
-            if not is_journaled and first and type(first[0]) is RunStarted:
+            begins_alone = not is_journaled and not self.plan.may_call_tools
+            if begins_alone and first and type(first[0]) is RunStarted:
                 await self._pool.run_from_start(first[0])
             else:
                 await self._pool.run_in_group(first, commands)
@@ -406,9 +407,20 @@ class Scheduler:
         self.is_under_way, self._in_grace = True, False
         dispatcher.on_final_failure = self._start_grace
         attempts.open(self._start_deadline())
+        if self.plan.may_call_tools:
+            self._open_tool_rounds()
         has_fast_paths = self._uses_fast_paths and self.journal is None and not self.plan.acts_once
         dispatcher.is_unobserved = has_fast_paths and self._log.observers is None
         self._pool.takes_fast_path = has_fast_paths and not attempts.has_overrides
+
+    def _open_tool_rounds(self) -> None:
+        """Let attempts have tools called, until the run is at rest."""
+        from graphorch.engine.tool_calls.rounds import ToolRounds
+
+        services, dispatcher = self._services, self._dispatcher
+        spawn = self._pool.spawn_when_durable
+        rounds = ToolRounds(self.run, dispatcher.dispatch, spawn, services.now)
+        services.tool_rounds = dispatcher.tool_rounds = rounds
 
     def _start_deadline(self) -> float | None:
         """Stop the run when its time is over; return that time of the loop, if there is one."""
@@ -436,6 +448,7 @@ class Scheduler:
         for timer in self._timers:
             timer.cancel()
         self._timers = ()
+        self._services.tool_rounds = self._dispatcher.tool_rounds = None
         self._attempts.close()
         self._log.publish_end(self.run, now)
 

@@ -212,13 +212,21 @@ class TaskPool:
         """Give the event of an attempt to the core, and return what is ready to run."""
         task.node_ended()
         if event is None:
-            return []
+            return self._end_suspended(task) if task.suspended is not None else []
         ready = self._dispatcher.dispatch(event)
         if self._log.journal is not None:
             await self._log.make_durable()
         if self._backpressure is not None:
             await self._backpressure()
         return ready
+
+    def _end_suspended(self, task: RunTask) -> list[Activation]:
+        """Take note that a suspended attempt has ended; return it if it is to run again."""
+        suspended, task.suspended = task.suspended, None
+        rounds = self._dispatcher.tool_rounds
+        assert suspended is not None
+        assert rounds is not None
+        return rounds.end_suspended(suspended)
 
     def _take_next(self, ready: list[Activation]) -> Activation | None:
         """Return what the task continues with, and start the others in tasks of their own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar as DefaultTypeVar
@@ -11,6 +11,9 @@ from typing_extensions import TypeVar as DefaultTypeVar
 if TYPE_CHECKING:
     from graphorch.models.budgets.budget import Budget
     from graphorch.models.messages import Prompt
+
+ROUNDS: Final = 8
+"""Number of times that a model may ask for tools before it has to answer."""
 
 M = TypeVar("M", bound=BaseModel)
 R_co = DefaultTypeVar("R_co", covariant=True, default=None)
@@ -70,6 +73,7 @@ class Context(Protocol[R_co]):
         model: str = ...,
         instructions: str = ...,
         tools: Sequence[Callable[..., Any] | ToolSource] = ...,
+        rounds: int = ...,
         max_tokens: int | None = ...,
         temperature: float | None = ...,
     ) -> M: ...
@@ -81,6 +85,7 @@ class Context(Protocol[R_co]):
         model: str = ...,
         instructions: str = ...,
         tools: Sequence[Callable[..., Any] | ToolSource] = ...,
+        rounds: int = ...,
         max_tokens: int | None = ...,
         temperature: float | None = ...,
     ) -> str: ...
@@ -92,16 +97,20 @@ class Context(Protocol[R_co]):
         model: str = "default",
         instructions: str = "",
         tools: Sequence[Callable[..., Any] | ToolSource] = (),
+        rounds: int = ROUNDS,
         max_tokens: int | None = None,
         temperature: float | None = None,
     ) -> Any:
         """Ask a model, and return text or a validated instance of `output`.
 
         `instructions` become the system message; `tools` are typed functions, and servers of tools,
-        that the model may call before it answers; `max_tokens` and `temperature` are left to the
-        model if they are None.
+        that the model may call before it answers, in at most so many `rounds`; `max_tokens` and
+        `temperature` are left to the model if they are None. A node that has tools called runs
+        again from its beginning, and is served what it has got, where a person has to approve a
+        call: leave its own effects to its tools.
 
-        Raises `ModelError`, or `BudgetExceeded` if the call does not fit into what is left.
+        Raises `ModelError`; `BudgetExceeded` if the call does not fit into what is left; and
+        `InnerFailed` if a tool fails.
         """
         ...
 

@@ -134,8 +134,8 @@ class NodeSettings:
     `declassify` names a check that the function makes: what it writes has no mark any more, and
     what it reads is not untrusted any more for the nodes after it (see `state/marks.py`).
 
-    The last two are for nodes that patterns make: a budget, and whether a function with a context
-    may ask models.
+    The last three are for nodes that are not made by a decorator: a budget and whether a function
+    with a context may ask models, of patterns; and of a tool the exceptions that its model reads.
     """
 
     effect: Effect = "pure"
@@ -150,6 +150,7 @@ class NodeSettings:
     declassify: str | None = None
     budget: NodeBudget | None = None
     asks_models: bool = True
+    tells: tuple[type[Exception], ...] = ()
 
 
 def options_from(name: str, given: NodeOptions) -> NodeSettings:

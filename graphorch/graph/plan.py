@@ -254,10 +254,11 @@ class Plan:
     end: int = field(init=False)  # index of END
     # the only node that START leads to, if no other edge leads there
     entry: Step | None = field(init=False, repr=False, compare=False)
-    # The next five look into sub-flows and maps too.
+    # The next six look into sub-flows and maps too.
     has_quorums: bool = field(init=False)
     can_ask: bool = field(init=False)  # some node has a context, and so may ask a model
     acts_once: bool = field(init=False)  # some node has effects that must not happen twice
+    may_call_tools: bool = field(init=False)  # some node is an agent with tools, or may be like one
     levels: int = field(init=False)  # of flows inside each other, this one included
     size: int = field(init=False)  # nodes with those of sub-flows and maps, as often as they occur
     # By format of the journal; `fingerprint.py` fills them once.
@@ -289,6 +290,9 @@ class Plan:
             plan.acts_once for plan in inner
         )
 
+        self.may_call_tools = any(_may_call_tools(step.node) for step in steps) or any(
+            plan.may_call_tools for plan in inner
+        )
         self.levels = 1 + max((plan.levels for plan in inner), default=0)
         self.size = self.end + sum(plan.size for plan in inner)
 
@@ -298,3 +302,10 @@ class Plan:
             return None
         target = self.steps[edges[0].target]
         return None if target.joins else target
+
+
+def _may_call_tools(node: Node[Any]) -> bool:
+    """Return whether a node may have a model call tools; a function decides that when it runs."""
+    if not node.signature.has_context or not node.options.asks_models:
+        return False
+    return node.kind != "agent" or bool(getattr(node.fn, "tools", ()))

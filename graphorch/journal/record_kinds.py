@@ -33,6 +33,7 @@ RecordKind: TypeAlias = Literal[
     "commit",
     "routed",
     "entered",
+    "tools",
     "failed",
     "skipped",
     "cancelled",
@@ -208,6 +209,33 @@ class EnteredBody(ActivationBody):
     defaults: NotRequired[list[DefaultsBody]]
 
 
+class CalledToolBody(TypedDict):
+    """A call of a tool, as number `index` of its round, with these arguments.
+
+    `is_barrier` is there if it has its turn alone, and `asks` if a person has to approve it first.
+    """
+
+    tool: str
+    index: Count
+    arguments: dict[str, Any]
+    effect: Literal["pure", "idempotent", "once"]
+    is_barrier: NotRequired[bool]
+    asks: NotRequired[bool]
+
+
+class ToolsBody(ActivationBody):
+    """A model asked for calls of tools, in its order, while an attempt of the activation ran.
+
+    `key` tells the round from every other one of the activation, and `label` is its name in paths.
+    From format 5 on; before that, calls of tools left no record.
+    """
+
+    at: Seconds
+    key: str
+    label: str
+    calls: list[CalledToolBody]
+
+
 class FailedBody(TimedBody):
     """An attempt failed; `handler` numbers the error edge that carries on, -1 is none.
 
@@ -245,9 +273,13 @@ class AskedBody(ActivationBody):
 
 
 class ApprovedBody(ActivationBody):
-    """A person let an activation pass its gate."""
+    """A person let an activation pass its gate.
+
+    `arguments` are there if it is a call of a tool, and the person changed what it is called with.
+    """
 
     at: Seconds
+    arguments: NotRequired[dict[str, Any]]
 
 
 class RetryBody(ActivationBody):
@@ -463,6 +495,7 @@ BODIES: Final[Mapping[RecordKind, type]] = {
     "commit": CommitBody,
     "routed": RoutedBody,
     "entered": EnteredBody,
+    "tools": ToolsBody,
     "failed": FailedBody,
     "skipped": SkippedBody,
     "cancelled": CancelledBody,

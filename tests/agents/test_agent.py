@@ -68,6 +68,7 @@ def test_agent_options_reach_request() -> None:
         "model": "policy/careful",
         "instructions": "Be brief.",
         "tools": (),
+        "rounds": 8,
         "max_tokens": 500,
         "temperature": 0.5,
     }

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from graphorch import Graph, agent
 from graphorch.models.offline.client import OfflineClient
-from tests.agents.test_tools import Model, water
+from tests.engine.tool_calls.test_loop import Model, water
 from tests.models.offline.documents import HARBOUR
 
 

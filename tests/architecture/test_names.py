@@ -19,8 +19,8 @@ PUBLIC = {
         LoopExhausted Message Missing ModelCalled ModelClient ModelError Node NodeError
         Problem Prompt Question QuestionAsked QuestionClosed QuorumNotMet Rejected ReplayDiverged
         Request Response Result Retry RunEvent RunFailed START Session Skipped Started TextDelta
-        ReducerFailed Secret TooManyItems Unassigned Untrusted Usage WriteConflict WrongOutput
-        add agent append last maximum merge minimum node union
+        ReducerFailed Secret Tool ToolApproval TooManyItems Unassigned Untrusted Usage WriteConflict
+        WrongOutput add agent append last maximum merge minimum node tool union
     """.split(),
     "graphorch.debugger": """
         AtNode Breakpoint ChangedPrompt DebugStep OnError OnRoute Session When to_html

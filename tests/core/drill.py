@@ -338,8 +338,9 @@ class Drill:
         return {path: sorted(of_path) for path, of_path in ids.items()}
 
 
-def about(job: Activation | EvaluateRoute | LeaveScope | CancelNode | ScheduleRetry) -> Activation:
+def about(job: Command) -> Activation:
     """Return the activation that a command is about."""
+    assert not isinstance(job, FinishRun)
     return job if isinstance(job, Activation) else job.activation
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import random
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -28,10 +29,13 @@ from graphorch.core.events import (
 from graphorch.core.run import Run
 from graphorch.core.state import OnFailure
 from graphorch.core.transitions import (
+    ANSWERED_INSIDE,
     CANCELLED,
     CHILDREN_DONE,
     CLOSED,
     INTERRUPTED,
+    ITS_TURN,
+    ONLY_QUESTIONS,
     RESUMED,
     TRANSITIONS,
     Cause,
@@ -39,6 +43,7 @@ from graphorch.core.transitions import (
 from graphorch.core.tree import Activation, Status
 from graphorch.errors import WriteConflict
 from graphorch.graph.node import END
+from tests.core.calling import Caller, Wanted
 from tests.core.drill import Drill, graph, plan_of, step, sub
 from tests.simulation.driver import Schedule, drive
 from tests.simulation.graphs import random_graph
@@ -53,6 +58,10 @@ INDIRECT = {
     "interrupt_scope": INTERRUPTED,
     "close_scope": CLOSED,
     "reopen_scope": RESUMED,
+    "_interrupt": INTERRUPTED,
+    "rest_if_idle": ONLY_QUESTIONS,
+    "wake": ANSWERED_INSIDE,
+    "start_next": ITS_TURN,
 }
 ALLOWED: set[Change] = {
     (before, cause, after)
@@ -158,6 +167,25 @@ def drive_interrupted_child() -> None:
     assert drill.ends == ["succeeded"]
 
 
+def drive_tool_calls(runs: int) -> None:
+    """Drive a node with random tool calls, and one that ends while a call waits for its turn."""
+    asked = Wanted(is_barrier=True, asks=True)
+    caller = Caller([[Wanted(), asked, asked]])
+    for call in caller.running[1:]:
+        caller.step_call(call)
+    caller.approve(caller.questions[1])
+    caller.take(NodeSucceeded(caller.agent, {}))
+    for seed in range(runs):
+        chance = random.Random(seed)
+        rounds = [
+            [Wanted(chance.random() < 0.5, chance.random() < 0.5) for _ in range(4)]
+            for _ in range(2)
+        ]
+        caller = Caller(rounds)
+        while caller.move_at_random(chance, faults=0.1):
+            pass
+
+
 # ---- the table -----------------------------------------------------------------------------------
 def test_handlers_make_listed_changes(recorder: StatusRecorder) -> None:
     """Every change of a status is in the table, and every entry of it is made by some run."""
@@ -165,6 +193,7 @@ def test_handlers_make_listed_changes(recorder: StatusRecorder) -> None:
     for on_failure in ("drain", "isolate"):
         drive_every_sequence(4, on_failure)
     drive_interrupted_child()
+    drive_tool_calls(200)
     unlisted = {change: recorder.changes[change] for change in recorder.changes.keys() - ALLOWED}
     assert unlisted == {}
     never_made = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphorch.engine.prompt_log import MOST, PromptLog
-from graphorch.models.messages import Message, Request, ToolCall, ToolSpec
+from graphorch.models.messages import Message, Request, ToolCall
 
 
 def request(*messages: Message) -> Request:
@@ -47,22 +47,3 @@ def test_log_cuts_long_requests() -> None:
         request(*[Message(content=str(number)) for number in range(MOST + 7)])
     )
     assert (len(entry["messages"]), entry["left_out"]) == (MOST, 7)
-
-
-def test_log_shows_calls_and_whether_tools_may_be_called() -> None:
-    """Calls with arguments, what answers them, the tools, and that none is to be called."""
-    call = ToolCall(id="c1", name="look_up", arguments='{"a": 1}')
-    messages = (
-        Message(content="?"),
-        Message(role="assistant", content="", tool_calls=(call,)),
-        Message(role="tool", content="ok", tool_call_id="c1"),
-    )
-    spec = ToolSpec(name="look_up", description="d", parameters={})
-    free = PromptLog().describe(Request("m", messages, tools=(spec,)))
-    assert (free["tools"], "tool_choice" in free) == (["look_up"], False)
-    assert free["messages"][1].get("calls") == [
-        {"id": "c1", "name": "look_up", "arguments": '{"a": 1}'}
-    ]
-    assert free["messages"][2].get("answers") == "c1"
-    idle = PromptLog().describe(Request("m", messages, tools=(spec,), tool_choice="none"))
-    assert idle.get("tool_choice") == "none"

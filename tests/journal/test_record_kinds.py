@@ -28,8 +28,12 @@ from graphorch import (
     Node,
     Retry,
     RunFailed,
+    ToolApproval,
+    Usage,
+    agent,
     append,
     node,
+    tool,
 )
 from graphorch.core.events import NodeCancelled, RunStarted
 from graphorch.core.run import Run
@@ -40,7 +44,7 @@ from graphorch.graph import fingerprint
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.record_kinds import BODIES, FORMAT, RECORD_KINDS
 from graphorch.journal.records import Record
-from graphorch.models.messages import Request, Response
+from graphorch.models.messages import Request, Response, ToolCall
 from graphorch.testing import ScriptedModel, run_virtual
 from graphorch.trace.conversation import builder as conversation
 from graphorch.trace.spans import builder as spans
@@ -60,7 +64,14 @@ class Price(BaseModel):
     price: int
 
 
+class Word(BaseModel):
+    word: str = ""
+
+
 class State(Count, Log): ...
+
+
+class Texts(Count, Word): ...
 
 
 class Given(Count, Log): ...
@@ -204,6 +215,34 @@ async def rerun_serving(store: MemoryStore) -> None:
     await flow.rerun("old", start="a", durable=store, effects="serve", run_id="r")
 
 
+@tool(approve=True)
+def send(text: str) -> str:
+    return text
+
+
+@agent(output=Word, tools=[send])
+def write(count: Count) -> str:
+    return str(count.n)
+
+
+class Calling:
+    """Model client that asks for a tool once."""
+
+    async def complete(self, request: Request, on_text: Any = None) -> Response:
+        call = ToolCall(id="a", name="send", arguments='{"text": "hello"}')
+        calls = () if len(request.messages) > 1 else (call,)
+        usage = Usage(1, 1)
+        return Response("x", "m", usage, 0.1, "table", "stop", 1, 0.1, None, tool_calls=calls)
+
+
+async def change_tool_call(store: MemoryStore) -> None:
+    """Calls of tools, and an approval that changes one."""
+    flow = Graph("g", Texts, input=Count, output=Word).chain(write).build()
+    result = await flow.run(Count(), durable=store, run_id="r", client=Calling())
+    answer = ToolApproval(approved=True, arguments={"text": "goodbye"})
+    await flow.answer("r", result.questions[0], answer, durable=store, client=Calling())
+
+
 async def migrate_waiting(store: MemoryStore) -> None:
     def build(name: str) -> Graph[Any, Any, Any]:
         return Graph("g", State).chain(log_step(name), log_step("b", gate="before"))
@@ -239,6 +278,7 @@ SCENARIOS: dict[Callable[[MemoryStore], Awaitable[None]], set[str]] = {
     skip_join: {"skipped"},
     fork_finished: {"forked"},
     rerun_serving: {"forked", "pinned"},
+    change_tool_call: {"tools", "asked", "approved", "starting"},
     migrate_waiting: {"migrated"},
     use_server: {"listed"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypeVar
@@ -81,7 +82,7 @@ Name = NewType("Name", Hit)
         ("list[Secret[str]]", {"secret"}),
         (Any, set()),
     ],
-    ids=repr,
+    ids=itertools.count(),
 )
 def test_marks_are_found_at_any_depth(hint: Any, marks: set[str]) -> None:
     """A mark counts in lists, unions, aliases and whatever has annotated fields."""

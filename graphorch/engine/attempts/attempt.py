@@ -24,7 +24,7 @@ from graphorch.core.events import (
     Update,
 )
 from graphorch.core.retry import find_handler, retry_after
-from graphorch.core.tree import Activation, Status
+from graphorch.core.tree import Activation, Status, ToolScope
 from graphorch.engine import human_input, node_cache
 from graphorch.engine.attempts.context import NodeContext
 from graphorch.engine.attempts.run_task import RunTask
@@ -33,6 +33,7 @@ from graphorch.engine.invocation.invoker import NodeInvoker
 from graphorch.engine.report import tell_failure
 from graphorch.engine.run_services import RunServices
 from graphorch.errors import Ambiguous, BudgetExceeded, as_failure
+from graphorch.text import format_error, is_kind
 
 # looked up for every attempt
 _RETRYING, _RUNNING = Status.RETRYING, Status.RUNNING
@@ -53,6 +54,7 @@ class AttemptRunner:
         "_deadline",
         "_fail_in_doubt",
         "_gate",
+        "_may_repeat",
         "_pin_visits",
         "_retry_delays",
         "_services",
@@ -73,6 +75,7 @@ class AttemptRunner:
         # By path, the activations that visited what is pinned there, numbered from 0.
         self._pin_visits: dict[str, dict[Activation, int]] | None = None
         self._fail_in_doubt: frozenset[str] = _NO_PATHS  # those in doubt that are to fail
+        self._may_repeat: frozenset[str] = _NO_PATHS  # those in doubt that may run again
         self.in_doubt = dict(in_doubt)
         self.has_overrides = True
 
@@ -98,6 +101,7 @@ class AttemptRunner:
     def fail_in_doubt(self, *, fail: bool) -> None:
         """Decide whether the nodes in doubt fail, or run again."""
         self._fail_in_doubt = frozenset(self.in_doubt) if fail else _NO_PATHS
+        self._may_repeat = _NO_PATHS if fail else frozenset(self.in_doubt)
 
     def settle_doubt(self, event: Event) -> None:
         """Take a node out of doubt if its end is known now."""
@@ -169,7 +173,20 @@ class AttemptRunner:
             # Something went wrong before: this path is dead. Without gaps, `build()` should have
             # seen that the field is never assigned.
             return NodeSkipped(activation, str(failure), self._services.now())
-        return self.build_failure(activation, failure)
+        event = self.build_failure(activation, failure)
+        if event.retry_after is None and is_kind(failure, activation.step.node.options.tells):
+            return self._tell_model(activation, failure)
+        return event
+
+    def _tell_model(self, activation: Activation, error: Exception) -> NodeSucceeded:
+        """Return the result of a tool that raised what its model is to read."""
+        from graphorch.graph.payloads import ToolOutcome
+
+        name = activation.step.name.rpartition("#")[0]
+        text = f"Error: '{name}' raised {format_error(error)}"
+        outcome = ToolOutcome(outcome="failed", text=text)
+        update = activation.step.writes[0].update(outcome)
+        return NodeSucceeded(activation, update, self._services.now())
 
     def is_still_running(self, task: RunTask, activation: Activation) -> bool:
         """Return whether the outcome of an attempt counts; not if it was cancelled meanwhile.
@@ -179,7 +196,7 @@ class AttemptRunner:
         task.node_ended()
         if task.is_being_cancelled:
             raise asyncio.CancelledError
-        return activation.status is _RUNNING
+        return activation.status is _RUNNING and task.suspended is None
 
     def build_context(self, activation: Activation, deadline: float | None) -> NodeContext:
         """Return the context of an attempt, which ends with its own deadline or the run's."""
@@ -243,12 +260,11 @@ class AttemptRunner:
         """Return the event of an attempt: what stands in for the node, else what it returns."""
         step, now = activation.step, self._services.now
         self._raise_known_failure(activation)
-        if step.inner_plan is not None:
-            return ScopeEntered(activation, binding.build_items(activation), now())
-        waits_at_gate = step.node.options.gate == "before" and not activation.approved
-        if step.ask is not None or waits_at_gate:
+        if step.ask is not None or _waits_at_gate(activation):
             question = human_input.build_question(activation, now())
             return PersonAsked(activation, question, now())
+        if step.inner_plan is not None:
+            return ScopeEntered(activation, binding.build_items(activation), now())
         given = binding.bind_arguments(activation)
         update = self._take_pinned(activation)
         if update is None:
@@ -262,7 +278,7 @@ class AttemptRunner:
         path = activation.path
         if path in self._fail_in_doubt:
             self._fail_in_doubt -= {path}
-            raise Ambiguous(f"'{path}' began and did not finish; whether it acted is not known.")
+            raise _build_ambiguous(path)
         if activation.fatal_error is not None:
             raise activation.fatal_error
 
@@ -303,7 +319,12 @@ class AttemptRunner:
         """Call a node, and return the update that its output means."""
         services, step = self._services, activation.step
         if step.node.options.effect == "once":
-            self.in_doubt[activation.path] = activation
+            path = activation.path
+            # An attempt before it, in this run, was interrupted: with the agent that calls a tool.
+            if self.in_doubt.get(path) is activation and path not in self._may_repeat:
+                raise _build_ambiguous(path)
+            self.in_doubt[path] = activation
+            self._may_repeat -= {path}
             if services.log.journal is not None:
                 services.log.journal.buffer_starting(activation)
                 await services.log.journal.flush()
@@ -314,6 +335,20 @@ class AttemptRunner:
             )
         output = await self.invoker.call(activation, given)
         return binding.build_update(step, output, given, activation.version)
+
+
+def _build_ambiguous(path: str) -> Ambiguous:
+    return Ambiguous(f"'{path}' began and did not finish; whether it acted is not known.")
+
+
+def _waits_at_gate(activation: Activation) -> bool:
+    """Return whether a person has to approve an activation before it begins."""
+    if activation.approved:
+        return False
+    scope = activation.scope
+    if isinstance(scope, ToolScope):
+        return scope.call.asks
+    return activation.step.node.options.gate == "before"
 
 
 _NO_PATHS: Final[frozenset[str]] = frozenset()

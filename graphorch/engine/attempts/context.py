@@ -13,10 +13,12 @@ from pydantic import BaseModel
 from graphorch.core.tree import Activation
 from graphorch.engine.attempts.missing_branches import find_missing_branches
 from graphorch.engine.prompt_log import clean
+from graphorch.graph.context import ROUNDS
 
 if TYPE_CHECKING:
     from graphorch.engine.calls.kept_answers import AttemptCalls
     from graphorch.engine.run_services import RunServices
+    from graphorch.engine.tool_calls.loop import ToolLoop
     from graphorch.graph.context import ToolSource
     from graphorch.models.budgets.budget import Budget
     from graphorch.models.client import ModelClient
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 class NodeContext:
     """The context of one attempt. `deadline` is in the event loop's time."""
 
-    __slots__ = ("_activation", "_calls", "_services", "attempt", "deadline")
+    __slots__ = ("_activation", "_calls", "_loops", "_services", "attempt", "deadline")
 
     def __init__(
         self, services: RunServices, activation: Activation, deadline: float | None
@@ -34,6 +36,7 @@ class NodeContext:
         self._services = services
         self._activation = activation
         self._calls: AttemptCalls | None = None  # made by the first of them
+        self._loops: list[str] = []  # of tools, by the keys of their first requests
         self.attempt = activation.attempt
         self.deadline = deadline
 
@@ -100,6 +103,7 @@ class NodeContext:
         model: str = "default",
         instructions: str = "",
         tools: Sequence[Callable[..., Any] | ToolSource] = (),
+        rounds: int = ROUNDS,
         max_tokens: int | None = None,
         temperature: float | None = None,
     ) -> Any:
@@ -114,28 +118,40 @@ class NodeContext:
 
         calls = self._open_calls()
         recorded = RecordedClient(self._services, self._activation, calls)
-        client = await self._with_tools(recorded, tools) if tools else recorded
         on_text = self._on_text if self._services.is_watched else None
-        if output is None:
-            return (await client.complete(request, on_text)).text
+        if output is None and not tools:
+            return (await recorded.complete(request, on_text)).text
         from graphorch.models.structured_output import InvalidAnswer, ask_for_value
 
+        loop = await self._open_loop(recorded, tools, request) if tools else None
         while True:
             asked_before = calls.asked
             try:
-                return (await ask_for_value(client, request, output, on_text)).value
+                if loop is not None:
+                    return await loop.run(output=output, most_rounds=rounds, on_text=on_text)
+                assert output is not None
+                return (await ask_for_value(recorded, request, output, on_text)).value
             except InvalidAnswer:
                 # If all of it was served, an earlier attempt failed with it: ask the model now.
                 if calls.asked > asked_before:
                     raise
+                calls.serve_rounds_again()
 
-    async def _with_tools(
-        self, client: ModelClient, sources: Sequence[Callable[..., Any] | ToolSource]
-    ) -> ModelClient:
-        """Return a client that calls functions, and the tools of servers, for the model within."""
+    async def _open_loop(
+        self,
+        client: ModelClient,
+        sources: Sequence[Callable[..., Any] | ToolSource],
+        request: Request,
+    ) -> ToolLoop:
+        """Return a loop in which the model may call tools before it answers.
+
+        They are functions, and the tools of servers.
+        """
+        from graphorch.agents.tool import build_tools
         from graphorch.agents.tool_sources import check_tool_names, split_sources
-        from graphorch.agents.tools import ToolClient, build_tools
+        from graphorch.engine.tool_calls.loop import ToolLoop, compute_loop_key
 
+        key = compute_loop_key(request, self._loops)
         functions, servers = split_sources(sources)
         tools = build_tools(functions)
         if self._services.run.root.plan.marked is not None:
@@ -143,11 +159,12 @@ class NodeContext:
 
             offered: list[Any] = [*tools, *servers]
             check_tools(self._activation, offered)
-        if not servers:
-            return ToolClient(client, tools)
-        opened = await self._services.open_tools(servers)
-        check_tool_names([tool.spec.name for tool in (*tools, *opened)])
-        return ToolClient(client, tools, served=opened)
+        if servers:
+            tools = (*tools, *await self._services.open_tools(servers))
+            check_tool_names([tool.name for tool in tools])
+        rounds = self._services.tool_rounds
+        assert rounds is not None
+        return ToolLoop(rounds, self._activation, client, tools, request, key)
 
     def _open_calls(self) -> AttemptCalls:
         """Return the calls of this attempt, with the answers that earlier attempts got."""

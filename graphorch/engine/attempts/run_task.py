@@ -16,7 +16,8 @@ from graphorch.core.tree import Activation
 class RunTask:
     """An asyncio task that runs one activation after another: the caller's own, or a new one.
 
-    `is_bound` is whether it is known yet which asyncio task that is.
+    `is_bound` is whether it is known yet which asyncio task that is, and `suspended` the activation
+    whose attempt was told to end without an outcome.
     """
 
     __slots__ = (
@@ -25,6 +26,7 @@ class RunTask:
         "current",
         "earlier_cancellations",
         "is_bound",
+        "suspended",
     )
 
     asyncio_task: asyncio.Task[Any]
@@ -33,6 +35,7 @@ class RunTask:
         self.current: Activation | None = None
         self.earlier_cancellations = 0  # of the caller's task, before the run began
         self.is_bound = False
+        self.suspended: Activation | None = None
         self._node_cancellations = 0  # meant for the node that runs
 
     @classmethod
@@ -49,6 +52,11 @@ class RunTask:
         """Cancel the node that runs, and nothing else."""
         self._node_cancellations += 1
         self.asyncio_task.cancel()
+
+    def suspend_node(self) -> None:
+        """End the attempt of the node that runs without an outcome."""
+        self.suspended = self.current
+        self.stop_node()
 
     def node_ended(self) -> None:
         """Take back the cancellations that were meant for the node, now that it has ended."""

@@ -3,7 +3,8 @@
 Rules of this file:
 - an attempt that a `resume` starts is served the answers that the attempts before it got, whatever
   they failed of: a node after its answer, a cancellation, a crash;
-- a retry within the run asks anew: what is kept is forgotten when the retry begins;
+- a retry within the run asks anew: what is kept is forgotten when the retry begins, except for
+  answers that led to calls of tools, which are made and stay;
 - an answer is served for the request that it answered. With another prompt or another model, the
   model is asked;
 - the key of a request in a journal belongs to the format of the run. Before format 5 it leaves out
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from graphorch.core.tree import Activation
@@ -50,12 +52,20 @@ class AttemptCalls:
         self._kept = kept
         self._format = format
         self._earlier: dict[str, deque[Response]] = {}
-        for answer in kept:
+        self._fill(kept)
+        self.served = 0
+        self.asked = 0
+
+    def _fill(self, answers: Iterable[KeptAnswer]) -> None:
+        for answer in answers:
             asked = answer.asked
             key = asked if isinstance(asked, str) else compute_key(asked)
             self._earlier.setdefault(key, deque()).append(answer.response)
-        self.served = 0
-        self.asked = 0
+
+    def serve_rounds_again(self) -> None:
+        """Let the answers that led to calls of tools be served once more, and no others."""
+        self._earlier = {}
+        self._fill(_list_rounds(self._kept))
 
     @property
     def may_serve(self) -> bool:
@@ -129,4 +139,13 @@ def forget_answers(kept: KeptAnswers, activation: Activation) -> None:
         while outer is not None and outer is not activation:
             outer = outer.scope.parent
         if outer is activation:
-            del kept[holder]
+            rounds = _list_rounds(kept[holder]) if holder is activation else []
+            if rounds:
+                kept[holder] = rounds
+            else:
+                del kept[holder]
+
+
+def _list_rounds(answers: Iterable[KeptAnswer]) -> list[KeptAnswer]:
+    """Return the answers that led to calls of tools."""
+    return [answer for answer in answers if answer.response.tool_calls]

@@ -158,7 +158,7 @@ def gather_children(activation: Activation) -> Update:
     if step.map is None:
         scope = inner.scopes[0]
         if scope.output is None:
-            raise _build_inner_failed("Its flow did not reach its END", inner.scopes)
+            raise build_inner_failed("Its flow did not reach its END", inner.scopes)
         assert step.sub is not None
         result = plan.read_output.result(scope.output)
         try:
@@ -187,12 +187,18 @@ def gather_children(activation: Activation) -> Update:
 
 
 class InnerFailed(GraphorchError):
-    """A sub-flow or map did not finish; it is also of the kinds of the errors inside it."""
+    """A sub-flow, map or tool call did not finish; it is also of the kinds of the errors inside."""
 
 
-def _build_inner_failed(what: str, scopes: Sequence[Scope]) -> InnerFailed:
-    """Return the failure of a sub-flow or map, with what failed inside it."""
+def build_inner_failed(
+    what: str, scopes: Sequence[Scope], isolated: Sequence[Activation] = ()
+) -> InnerFailed:
+    """Return the failure of a sub-flow, a map or tool calls, with what failed inside it.
+
+    Of `isolated` failures, which close no scope, those in these scopes count too.
+    """
     causes = list(_list_causes(scopes))
+    causes += [item for item in isolated if item.scope in scopes and item not in causes]
     reasons = "; ".join(f"{cause.path}: {format_error(cause.failure)}" for cause in causes[:_MOST])
     error = InnerFailed(f"{what}: {reasons}" if reasons else f"{what}.")
     kinds = [kind for cause in causes for kind in list_kinds(cause.failure)]
@@ -221,7 +227,7 @@ def _check_enough(activation: Activation, results: list[Any], missing: list[Miss
         raise QuorumNotMet(f"{spec.need} items are needed, and {len(results)} succeeded: {reasons}")
     if spec.need is None and spec.on_item_error == "fail" and missing:
         assert activation.children is not None
-        raise _build_inner_failed(
+        raise build_inner_failed(
             f"{len(missing)} of {count} items did not finish", activation.children.scopes
         )
 

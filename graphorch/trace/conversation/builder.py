@@ -369,6 +369,17 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[ConversationBuilder, Body], list[T
 """Handlers by kind of record."""
 
 IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
-    {"pinned", "retry", "grace", "continued", "starting", "sending", "rules", "listed", "migrated"}
+    {
+        "pinned",
+        "retry",
+        "grace",
+        "continued",
+        "starting",
+        "sending",
+        "rules",
+        "listed",
+        "migrated",
+        "tools",
+    }
 )
 """Kinds of records in which nothing is said or done."""

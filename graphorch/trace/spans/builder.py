@@ -818,6 +818,6 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[SpanBuilder, Body], None]]] = {
 """Handlers by kind of record."""
 
 IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
-    {"stopping", "grace", "continued", "resumed", "rules", "listed", "migrated", "pinned"}
+    {"stopping", "grace", "continued", "resumed", "rules", "listed", "migrated", "pinned", "tools"}
 )
 """Kinds of records that change no span."""

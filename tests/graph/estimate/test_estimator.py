@@ -231,7 +231,7 @@ def test_repairs_and_tools_add_calls() -> None:
         estimate(Graph("paper", Paper).chain(item).build().plan).worst.calls
         for item in (writer(), judge(), writer(tools=[look]), judge(tools=[look]))
     ]
-    assert calls == [1, 2, 9, 18]
+    assert calls == [1, 2, 9, 11]
 
 
 def test_text_with_rules_adds_repair() -> None:

@@ -22,13 +22,25 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from graphorch.agents.tools import ToolClient
+from graphorch import Graph, agent
 from graphorch.errors import ModelError
 from graphorch.models.errors import Unreachable
 from graphorch.models.messages import Request, Response, Usage, to_messages
 from graphorch.models.openai.client import OpenAIClient
 from graphorch.models.retry import Backoff, RetryingClient
 from graphorch.models.structured_output import ask_for_value
+
+
+class Asked(BaseModel):
+    question: str = "how deep?"
+
+
+class Depth(BaseModel):
+    depth: str = ""
+
+
+class Measured(Asked, Depth): ...
+
 
 AIMOCK = os.environ.get("AIMOCK", "")
 
@@ -184,17 +196,21 @@ def test_tool_is_called(url: str, streamed: bool) -> None:
         asked.append(harbour)
         return 1.5
 
-    async def main() -> Response:
+    @agent(output=Depth, tools=[depth])
+    def measure(asked: Asked) -> str:
+        return asked.question
+
+    flow = Graph("depth", Measured, input=Asked, output=Depth).chain(measure).build()
+
+    async def main() -> Depth:
         client = OpenAIClient(url, "sk-test")
+        watchers = [lambda event: None] if streamed else []
         try:
-            return await ToolClient(client, [depth]).complete(
-                Request("tool", to_messages("how deep?")), [].append if streamed else None
-            )
+            return (await flow.run(Asked(), client=client, model="tool", watch=watchers)).output
         finally:
             await client.aclose()
 
-    response = asyncio.run(main())
-    assert (response.text, response.attempts, asked) == ("it is 1.5 metres deep", 2, ["Northcliff"])
+    assert (asyncio.run(main()).depth, asked) == ("it is 1.5 metres deep", ["Northcliff"])
 
 
 @pytest.mark.parametrize("streamed", [False, True])

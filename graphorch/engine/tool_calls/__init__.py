@@ -1,0 +1,1 @@
+"""Tool calls of attempts: rounds of activations inside them, and the approvals that they need."""
