@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Annotated, Any, Union
 
 from pydantic import BaseModel
 
@@ -30,6 +30,7 @@ from graphorch.callables import (
 )
 from graphorch.errors import GraphError, Problem
 from graphorch.graph.context import Context
+from graphorch.state.marks import find_marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +314,9 @@ def _read(
                 f"node(writer.{get_name(fn)})"
             )
             raise _signature_error(fn, "it is a method, and 'self' is not a slice", fix)
+        if find_marks(hint) and typing.get_origin(hint) is Annotated:
+            what = f"parameter '{parameter.name}' is a slice that is marked as a whole"
+            raise _signature_error(fn, what, "mark its fields instead: text: Untrusted[str]")
         if hint is not None:
             shown = f"is annotated {_format_hint(hint)}, which is not a slice"
         raise _signature_error(
@@ -330,6 +334,9 @@ def _writes(fn: Callable[..., object], hint: Any) -> tuple[tuple[type[BaseModel]
         )
     if hint is None or hint is type(None):
         return (), True
+    if typing.get_origin(hint) is Annotated and find_marks(hint):
+        what = "it returns a slice that is marked as a whole"
+        raise _signature_error(fn, what, "mark its fields instead: text: Untrusted[str]")
     if typing.get_origin(hint) is tuple:
         pair = typing.get_args(hint)
         if len(pair) == 2 and all(_is_model(item) for item in pair) and pair[0] is not pair[1]:

@@ -10,6 +10,7 @@ from typing import Any, Optional, Protocol
 import pytest
 from pydantic import BaseModel
 
+from graphorch import Untrusted, node
 from graphorch.errors import GraphError
 from graphorch.graph.context import Context
 from graphorch.graph.signature import (
@@ -254,3 +255,18 @@ def test_context_of_any_needs_no_type(kind: Any) -> None:
 
     work.__annotations__ = {"ctx": Context[kind], "topic": Topic, "return": None}
     assert read_signature(work, {}).resources is None
+
+
+def test_slice_marked_as_a_whole_is_refused() -> None:
+    """Marks belong to fields: a slice in a signature has none of its own."""
+
+    class Page(BaseModel):
+        text: str = ""
+
+    def reads(page: Untrusted[Page]) -> None: ...
+    def writes(page: Page) -> Untrusted[Page]: ...
+
+    for fn in (reads, writes):
+        with pytest.raises(GraphError, match="marked as a whole") as raised:
+            node(fn)
+        assert "mark its fields instead" in raised.value.problems[0].fix

@@ -230,13 +230,16 @@ class Decisions:
 
     def _compute(self, how: str, node: int) -> Iterator[int]:
         choices = self._analysis.choices[node]
+        if how == "failing":
+            choices = [choice for choice in choices if choice[0].kind == "error"]
+        elif how == "choice":
+            choices = [choice for choice in choices if choice[0].kind != "error"]
+        # A single way that is not taken for a failure decides about nothing.
+        if not choices or (len(choices) == 1 and how != "failing"):
+            return
         settled = self._analysis.after_commit(node)
         if how == "running":
             settled = self._analysis.unavoidable[node]
-        elif how == "failing":
-            choices = [choice for choice in choices if choice[0].kind == "error"]
-        else:
-            choices = [choice for choice in choices if choice[0].kind != "error"]
         settled |= self._find_certain(node)
         for choice in choices:
             certain = 0
