@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -45,8 +45,8 @@ from graphorch.mcp_server.results import (
 )
 from graphorch.mcp_server.schemas import parse_values
 from graphorch.mcp_server.served_flows import ServedFlow
-from graphorch.mcp_server.served_runs import Outcome, ServedRuns
-from graphorch.runs.result import Question, Result
+from graphorch.mcp_server.served_runs import RunView, ServedRuns
+from graphorch.runs.result import Question
 from graphorch.text import RUN_ID_RULE, is_run_id
 
 Context = ServerRequestContext[Any, Any]
@@ -59,12 +59,17 @@ _MOST_TRIES: Final = 5  # wrong answers to one question within a call
 
 @dataclass(slots=True)
 class _Leg:
-    """One leg of a call: its run, and what its client should know beside the outcome."""
+    """One leg of a call: its run, and what its client should know beside the outcome.
+
+    `begun` and `answers`, by the paths of their questions, are the tasks that it started.
+    """
 
     served: ServedFlow
     run_id: str
     notes: list[str] = field(default_factory=list[str])
     problems: dict[str, str] = field(default_factory=dict[str, str])
+    begun: list[asyncio.Task[bool]] = field(default_factory=list["asyncio.Task[bool]"])
+    answers: dict[str, asyncio.Task[bool]] = field(default_factory=dict[str, "asyncio.Task[bool]"])
 
 
 class ToolCalls:
@@ -133,7 +138,8 @@ class ToolCalls:
         is_begun = named is not None and await self._is_begun(leg, digest)
         while not is_begun:
             tags = {ARGUMENTS_TAG: digest}
-            if self._runs.begin(leg.served.flow, value, leg.run_id, tags):
+            if (task := self._runs.begin(leg.served.flow, value, leg.run_id, tags)) is not None:
+                leg.begun.append(task)
                 return
             is_begun = await self._is_begun(leg, digest)  # another call was faster
 
@@ -183,49 +189,62 @@ class ToolCalls:
         except InputError as error:
             leg.problems[question.id] = str(error)
             return
-        if not self._runs.take_answer(leg.served.flow, leg.run_id, question.id, answer):
+        task = self._runs.answer(leg.served.flow, leg.run_id, question.id, answer)
+        if task is None:
             leg.notes.append(_describe_taken(question.path))
+        else:
+            leg.answers[question.path] = task
 
     # ---- what a leg gets -------------------------------------------------------------------------
     async def _run_leg(self, ctx: Context, leg: _Leg) -> CallToolResult | InputRequiredResult:
         """Wait for the run, and return how it ended, what it asks, or that it goes on."""
         is_modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         while True:
-            outcome = await self._follow(ctx, leg)
+            view = await self._follow(ctx, leg)
+            leg.notes += [_describe_taken(path) for path in _list_late(leg.answers)]
+            outcome = None if view is None else view.outcome
             if isinstance(outcome, RunFailed):
                 return build_error(describe_failure(leg.served, outcome), leg.run_id, leg.notes)
-            if outcome is None:
-                if is_modern:
-                    return build_leg(leg.run_id, notes=[*leg.notes, *leg.problems.values()])
-                continue
-            if outcome.status != "waiting":
+            if outcome is not None and outcome.status != "waiting":
                 return build_success(outcome, leg.notes)
-            if not _shows_forms(ctx):
+            questions = [] if view is None else list(view.open.values())
+            if questions and not _shows_forms(ctx):
                 reason = "This client shows no forms (elicitation), so it cannot be asked."
-                text = describe_waiting(leg.served, leg.run_id, outcome.questions, reason)
+                text = describe_waiting(leg.served, leg.run_id, questions, reason)
                 return build_error(text, leg.run_id, leg.notes)
+            if is_modern and questions:
+                return build_leg(leg.run_id, questions, leg.problems, leg.notes)
             if is_modern:
-                return build_leg(leg.run_id, outcome.questions, leg.problems, leg.notes)
-            await self._ask_within(ctx, leg, outcome)
+                return build_leg(leg.run_id, notes=[*leg.notes, *leg.problems.values()])
+            await self._ask_within(ctx, leg, questions)
 
-    async def _follow(self, ctx: Context, leg: _Leg) -> Outcome | None:
+    async def _follow(self, ctx: Context, leg: _Leg) -> RunView | None:
         """Wait for the run for the time of a leg, and report its progress meanwhile."""
         loop = asyncio.get_running_loop()
         began = loop.time()
+        tasks = [*leg.begun, *leg.answers.values()]
         while True:
             left = self._leg_seconds - (loop.time() - began)
             pause = max(min(_PROGRESS_SECONDS, left), 0.0)
-            outcome = await self._runs.follow(leg.served.flow, leg.run_id, pause)
+            view = await self._runs.follow(
+                leg.served.flow, leg.run_id, pause, asks=_shows_forms(ctx), tasks=tasks
+            )
             seconds = loop.time() - began
-            if outcome is not None or seconds >= self._leg_seconds:
-                return outcome
+            if view is not None:
+                return view
+            if seconds >= self._leg_seconds:
+                for task in leg.begun:
+                    await self._runs.wait_until_stored(leg.run_id, task)
+                if leg.answers:
+                    await self._runs.wait_until_taken(leg.served.flow, leg.run_id)
+                return None
             steps, path = self._runs.get_progress(leg.run_id)
             message = f"{steps} done, last {path}" if steps else "under way"
             await ctx.session.report_progress(seconds, None, message)
 
-    async def _ask_within(self, ctx: Context, leg: _Leg, waiting: Result[Any, Any]) -> None:
+    async def _ask_within(self, ctx: Context, leg: _Leg, questions: Sequence[Question]) -> None:
         """Ask the questions of a run within the call, in the era that knows no legs."""
-        for question in waiting.questions:
+        for question in questions:
             for _ in range(_MOST_TRIES):
                 problem = leg.problems.pop(question.id, "")
                 form = build_question_form(question, leg.run_id, problem)
@@ -263,8 +282,14 @@ def _digest_call(tool: str, arguments: Mapping[str, Any]) -> str:
     return hashlib.sha256(call.encode()).hexdigest()[:16]
 
 
+def _list_late(answers: dict[str, asyncio.Task[bool]]) -> list[str]:
+    """Return the questions whose answer came too late, and forget those that are settled."""
+    settled = [path for path, task in answers.items() if task.done() and not task.cancelled()]
+    return [path for path in settled if not answers.pop(path).result()]
+
+
 def _describe_taken(question: str) -> str:
     return (
-        f"Note: question '{question}' was answered or withdrawn before, so the answer of this call "
-        "changed nothing."
+        f"Note: question '{question}' was answered or withdrawn before, or had expired, so the "
+        "answer of this call changed nothing."
     )

@@ -1,12 +1,12 @@
 """Runs that calls of tools begin, answer and wait for; each outlives the call that began it.
 
-1. A run is in the journal. At most one task of this process works on it, its worker, which lives
-   until the run is at rest. A call only waits for a worker: it may end, or be cancelled, meanwhile.
-2. What is true of a run without a worker is in its records, so that a call finds it after a restart
-   of the server, and one that another process works on.
+1. A run is in the journal, and tasks of this process work on it: one that drives it, and one for
+   each answer. A call only waits for them: it may end, or be cancelled, meanwhile.
+2. What is true of a run is in its records, so that a call finds it after a restart of the server,
+   and one that another process works on.
 3. A run that a server left, because it crashed or was stopped, goes on with the next call for it.
    One that failed, or reached a limit, is resumed by a person.
-4. An answer counts once. It is taken if its question is open, and no other answer was taken for it.
+4. The first answer to a question counts. It may come while other nodes of the run are under way.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel
 
-from graphorch.engine.events import Committed, RunEvent
+from graphorch.engine.events import Committed, QuestionAsked, RunEvent
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
-from graphorch.errors import InputError, RunFailed
+from graphorch.errors import Expired, InputError, QuestionClosed, RunFailed
 from graphorch.flow.flow import Flow
 from graphorch.journal.errors import LeaseHeld, RunNotFound
 from graphorch.runs.clients import ReplayClient
@@ -48,7 +48,9 @@ _GOES_ON: Final = frozenset({SERVER_ENDED, CALL_CANCELLED})
 """Reasons for which a server stopped a run; the next call for it lets it go on."""
 
 _LOOK_SECONDS: Final = 0.5  # between two looks at a run that another process works on
-_Coroutine: TypeAlias = "Coroutine[Any, Any, Result[Any, Any]]"
+_STORE_SECONDS: Final = 0.02  # between two looks whether a run is stored
+_REST_SECONDS: Final = 0.2  # for a run that asks to come to rest
+_Task: TypeAlias = "asyncio.Task[bool]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +67,25 @@ class RunView:
 
 
 @dataclass(slots=True)
-class _Worker:
-    """The task that works on a run, the answers that it still has to give, and its progress."""
+class _Work:
+    """What this process does for a run: its tasks, the questions that they answer, its progress."""
 
     flow: AnyFlow
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
-    answers: deque[tuple[str, BaseModel]] = field(default_factory=deque[tuple[str, BaseModel]])
-    taken: set[str] = field(default_factory=set[str])
+    tasks: set[_Task] = field(default_factory=set[_Task])
+    answering: set[str] = field(default_factory=set[str])
+    has_asked: bool = False  # since somebody looked
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     steps: int = 0
     last_path: str = ""
-    task: asyncio.Task[Outcome | None] | None = None
 
     def watch(self, event: RunEvent) -> None:
         if isinstance(event, Committed):
             self.steps += 1
             self.last_path = event.path
+        elif isinstance(event, QuestionAsked):
+            self.has_asked = True
+            self.changed.set()
 
 
 class ServedRuns:
@@ -91,7 +97,7 @@ class ServedRuns:
     def __init__(self, durable: str, options: Mapping[str, Any]) -> None:
         self._durable = durable
         self._options = options
-        self._workers: dict[str, _Worker] = {}
+        self._works: dict[str, _Work] = {}
 
     def check(self, flow: AnyFlow) -> None:
         """Raise `InputError` unless the runs of a flow will have their models and resources."""
@@ -111,103 +117,146 @@ class ServedRuns:
                 await self._finish()
 
     # ---- work ------------------------------------------------------------------------------------
-    def begin(self, flow: AnyFlow, value: BaseModel, run_id: str, tags: Mapping[str, str]) -> bool:
-        """Begin a run; return False if this process works on a run of that id already."""
-        if run_id in self._workers:
-            return False
-        worker = _Worker(flow, tags)
-        options = self._build_options(worker)
+    def begin(
+        self, flow: AnyFlow, value: BaseModel, run_id: str, tags: Mapping[str, str]
+    ) -> _Task | None:
+        """Begin a run; return None if this process works on a run of that id already."""
+        if run_id in self._works:
+            return None
+        work = self._works[run_id] = _Work(flow, tags)
+        options = self._build_options(work)
         options["tags"] = tags
-        self._employ(run_id, worker, flow.run(value, run_id=run_id, **options))
-        return True
+        return self._employ(run_id, work, _drive(flow.run(value, run_id=run_id, **options)))
 
-    def take_answer(self, flow: AnyFlow, run_id: str, question: str, answer: BaseModel) -> bool:
-        """Give an answer to an open question; return False if another one was taken before."""
-        worker = self._workers.get(run_id)
-        if worker is None:
-            worker = _Worker(flow)
-            self._employ(run_id, worker, None)
-        if question in worker.taken:
+    def answer(self, flow: AnyFlow, run_id: str, question: str, answer: BaseModel) -> _Task | None:
+        """Answer an open question; the task tells whether the answer counts.
+
+        Return None if this process gives another answer to it already.
+        """
+        work = self._works.get(run_id) or _Work(flow)
+        if question in work.answering:
+            return None
+        self._works[run_id] = work
+        work.answering.add(question)
+        task = self._employ(run_id, work, self._give(work, run_id, question, answer))
+        task.add_done_callback(partial(_reopen_if_failed, work, question))
+        return task
+
+    async def _give(self, work: _Work, run_id: str, question: str, answer: BaseModel) -> bool:
+        """Return whether an answer counts."""
+        try:
+            await work.flow.answer(run_id, question, answer, **self._build_options(work))
+        except RunFailed:
+            return True
+        except (QuestionClosed, Expired):
             return False
-        worker.taken.add(question)
-        worker.answers.append((question, answer))
+        except InputError:
+            # Another answer may have come since somebody looked, and the run may be over.
+            view = await self._read(work.flow, run_id)
+            if question in view.open:
+                raise
+            return False
         return True
 
     def get_progress(self, run_id: str) -> tuple[int, str]:
         """Return how many nodes committed since this process works on a run, and the last one."""
-        worker = self._workers.get(run_id)
-        return (0, "") if worker is None else (worker.steps, worker.last_path)
+        work = self._works.get(run_id)
+        return (0, "") if work is None else (work.steps, work.last_path)
 
-    def _build_options(self, worker: _Worker) -> dict[str, Any]:
-        return {**self._options, "durable": self._durable, "watch": [worker.watch]}
+    def _build_options(self, work: _Work) -> dict[str, Any]:
+        return {**self._options, "durable": self._durable, "watch": [work.watch]}
 
-    def _employ(self, run_id: str, worker: _Worker, first: _Coroutine | None) -> None:
-        """Start the worker of a run, which begins with `first`, then gives the answers."""
-        self._workers[run_id] = worker
-        worker.task = asyncio.create_task(self._work(run_id, worker, first), name=f"run {run_id}")
-        worker.task.add_done_callback(_log_error)
+    def _employ(self, run_id: str, work: _Work, coroutine: Coroutine[Any, Any, bool]) -> _Task:
+        """Start a task for a run; how the run ends is in its records."""
+        task = asyncio.create_task(coroutine, name=f"run {run_id}")
+        work.tasks.add(task)
+        task.add_done_callback(partial(self._end, run_id, work))
+        return task
 
-    async def _work(self, run_id: str, worker: _Worker, first: _Coroutine | None) -> Outcome | None:
-        try:
-            result = None if first is None else await first
-            while worker.answers:
-                question, value = worker.answers.popleft()
-                options = self._build_options(worker)
-                result = await worker.flow.answer(run_id, question, value, **options)
-            return result
-        except RunFailed as failure:
-            return failure
-        finally:
-            # Nothing is awaited since the last answer was looked for, so none is lost.
-            del self._workers[run_id]
+    def _end(self, run_id: str, work: _Work, task: _Task) -> None:
+        work.tasks.discard(task)
+        work.changed.set()
+        if not work.tasks:
+            del self._works[run_id]
+        # Perhaps no call waits for it any more.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("%s: %s", task.get_name(), error)
 
     # ---- wait ------------------------------------------------------------------------------------
-    async def follow(self, flow: AnyFlow, run_id: str, seconds: float) -> Outcome | None:
-        """Return a run that comes to rest within some seconds, or None.
+    async def follow(
+        self,
+        flow: AnyFlow,
+        run_id: str,
+        seconds: float,
+        *,
+        asks: bool = True,
+        tasks: Sequence[_Task] = (),
+    ) -> RunView | None:
+        """Return a run once it is at rest, or asks something with `asks`; None after some seconds.
 
-        A run that a server left goes on. Raises what the run raises beside `RunFailed`, and as
-        `look` does.
+        A run that a server left goes on. Raises what one of `tasks` raised, and as `look` does.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while True:
-            left = max(deadline - loop.time(), 0.0)
-            worker = self._workers.get(run_id)
-            if worker is None:
-                outcome = await self._find_at_rest(flow, run_id)
-                if outcome is None and run_id not in self._workers:
-                    await asyncio.sleep(min(left, _LOOK_SECONDS))
-            else:
-                outcome = await self._wait_for(worker, left)
-            if outcome is not None or loop.time() >= deadline:
-                return outcome
+            for task in tasks:
+                if task.done() and not task.cancelled():
+                    task.result()
+            view = await self._look_if_needed(flow, run_id, asks=asks)
+            work = self._works.get(run_id)
+            if view is not None:
+                if (view.outcome is not None and work is None) or (asks and view.open):
+                    return view
+                if view.is_adrift and work is None:
+                    work = self._works[run_id] = _Work(flow)
+                    options = self._build_options(work)
+                    self._employ(run_id, work, _drive(flow.resume(run_id, **options)))
+            left = deadline - loop.time()
+            if left <= 0:
+                return None
+            await _pause(work, left)
 
-    async def _wait_for(self, worker: _Worker, seconds: float) -> Outcome | None:
-        assert worker.task is not None
-        await asyncio.wait([worker.task], timeout=seconds)
-        if not worker.task.done() or worker.task.cancelled():
-            return None
-        try:
-            return worker.task.result()
-        except LeaseHeld:  # another process was faster, and works on the run
-            if worker.taken:
-                raise
-            return None
+    async def wait_until_stored(self, run_id: str, beginning: _Task) -> None:
+        """Return once a run that a task begins is in the journal, or the task has ended.
 
-    async def _find_at_rest(self, flow: AnyFlow, run_id: str) -> Outcome | None:
-        """Return a run that its records show at rest; let one go on that a server left."""
+        Before that, a server that ends would leave nothing that its client could ask for.
+        """
+        while not beginning.done():
+            async with open_store(self._durable) as store:
+                with suppress(RunNotFound):
+                    if (await store.load(run_id)).head.last_seq:
+                        return
+            await asyncio.sleep(_STORE_SECONDS)
+
+    async def wait_until_taken(self, flow: AnyFlow, run_id: str) -> None:
+        """Return once the answers that this process gives are in the records, or have failed."""
+        while (work := self._works.get(run_id)) is not None:
+            view = await self._read(flow, run_id)
+            if not work.answering & view.open.keys():
+                return
+            await asyncio.sleep(_STORE_SECONDS)
+
+    async def _look_if_needed(self, flow: AnyFlow, run_id: str, *, asks: bool) -> RunView | None:
+        """Return a run as its records show it, unless it is under way here with nothing to ask."""
+        work = self._works.get(run_id)
+        if work is None:
+            return await self.look(flow, run_id)
+        work.changed.clear()
+        if not (asks and work.has_asked):
+            return None
+        work.has_asked = False
+        # A run that only waits from here on is at rest in a moment, and is better answered then.
+        await asyncio.wait(work.tasks, timeout=_REST_SECONDS)
         view = await self.look(flow, run_id)
-        if view.is_adrift and run_id not in self._workers:
-            worker = _Worker(flow)
-            options = self._build_options(worker)
-            self._employ(run_id, worker, flow.resume(run_id, **options))
-        return view.outcome
+        # As long as one is open, every call for the run looks again.
+        work.has_asked = work.has_asked or bool(view.open)
+        return view
 
     # ---- look ------------------------------------------------------------------------------------
     async def find_tags(self, run_id: str) -> Mapping[str, str] | None:
         """Return the tags of a run; None if there is no such run."""
-        if (worker := self._workers.get(run_id)) is not None:
-            return worker.tags
+        if (work := self._works.get(run_id)) is not None and work.tags:
+            return work.tags
         async with open_store(self._durable) as store:
             try:
                 return (await store.load(run_id)).head.tags
@@ -215,6 +264,18 @@ class ServedRuns:
                 return None
 
     async def look(self, flow: AnyFlow, run_id: str) -> RunView:
+        """Return a run as its records show it, without the questions that are being answered here.
+
+        Raises as `_read` does.
+        """
+        view = await self._read(flow, run_id)
+        work = self._works.get(run_id)
+        if work is None:
+            return view
+        questions = {key: each for key, each in view.open.items() if key not in work.answering}
+        return replace(view, open=questions)
+
+    async def _read(self, flow: AnyFlow, run_id: str) -> RunView:
         """Return a run as its records show it.
 
         Raises `InputError` for a run that is not in the journal, `JournalError` and
@@ -236,42 +297,57 @@ class ServedRuns:
         run = scheduler.run
         is_left = run.status == "running" or (run.status == "stopped" and run.reason in _GOES_ON)
         outcome = None if is_held or is_left else _read_outcome(scheduler)
-        by_id = {asker.id: build_question(asker) for asker in askers}
-        return RunView(outcome, is_left and not is_held, by_id)
+        questions = {asker.id: build_question(asker) for asker in askers}
+        return RunView(outcome, is_left and not is_held, questions)
 
     # ---- stop ------------------------------------------------------------------------------------
     def stop(self, run_id: str, reason: str, *, now: bool = False) -> None:
         """Stop a run that this process works on: nothing new starts. It can be resumed."""
-        worker = self._workers.get(run_id)
-        if worker is None:
+        work = self._works.get(run_id)
+        if work is None:
             return
-        worker.answers.clear()
         try:
-            worker.flow.stop(run_id, now=now, reason=reason)
-        except InputError:  # it has not begun yet, or is over already
-            assert worker.task is not None
-            worker.task.cancel()
+            work.flow.stop(run_id, now=now, reason=reason)
+        except InputError:  # it has not begun yet, or is over already, or another process drives it
+            for task in work.tasks:
+                task.cancel()
 
     async def wait_for_all(self, seconds: float) -> bool:
         """Return whether every run that this process works on comes to rest within some seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._finish(), seconds)
-        return not self._workers
+        return not self._works
 
     async def _finish(self) -> None:
-        while tasks := [worker.task for worker in self._workers.values() if worker.task]:
+        while tasks := [task for work in self._works.values() for task in work.tasks]:
             await asyncio.wait(tasks)
 
     def stop_all(self, reason: str, *, now: bool = False) -> None:
         """Stop every run that this process works on."""
-        for run_id in list(self._workers):
+        for run_id in list(self._works):
             self.stop(run_id, reason, now=now)
 
 
-def _log_error(task: asyncio.Task[Outcome | None]) -> None:
-    """Log what ended a worker; perhaps no call waits for it any more."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _logger.error("%s: %s", task.get_name(), error)
+def _reopen_if_failed(work: _Work, question: str, task: _Task) -> None:
+    """Let a question be asked again whose answer could not be given."""
+    if task.cancelled() or task.exception() is not None:
+        work.answering.discard(question)
+
+
+async def _drive(coroutine: Coroutine[Any, Any, Result[Any, Any]]) -> bool:
+    """Wait until a run is at rest, or another process drives it; return True."""
+    with suppress(RunFailed, LeaseHeld):
+        await coroutine
+    return True
+
+
+async def _pause(work: _Work | None, seconds: float) -> None:
+    """Wait until something changes for a run under way here, or until another look at it is due."""
+    if work is None:
+        await asyncio.sleep(min(seconds, _LOOK_SECONDS))
+        return
+    with suppress(TimeoutError):
+        await asyncio.wait_for(work.changed.wait(), seconds)
 
 
 def _read_outcome(scheduler: Scheduler) -> Outcome:

@@ -279,6 +279,7 @@ def test_pruned_run_is_named(db: Path) -> None:
             leg = require_leg(await send_leg(client))
             from graphorch.runs.stores import open_store
 
+            await served.runs.wait_for_all(5)
             async with open_store(served.db) as store:
                 await store.prune(before=9e9, statuses=["waiting"])
             for answer in (YES, None):

@@ -153,6 +153,67 @@ def test_two_clients_answer_one_question_each(db: Path) -> None:
     run(main)
 
 
+def test_question_is_asked_while_run_is_under_way(db: Path) -> None:
+    """A question is asked at once, and its answer acts, although another node is not done."""
+    release = asyncio.Event()
+    seen: list[str] = []
+
+    class Both(Topic, Letter, Price, Day): ...
+
+    @node
+    async def wait(topic: Topic) -> Day:
+        await release.wait()
+        return Day(day="Sunday")
+
+    @node
+    async def note(price: Price) -> Letter:
+        seen.append(f"{price.price}")
+        return Letter(letter=f"for {price.price}")
+
+    graph = Graph("both", Both, input=Topic, output=Letter)
+    price = graph.ask("price", question=lambda s: "What price?", answer=Price)
+    graph.chain(price, note)
+    graph.chain(wait)
+    flow = graph.build()
+
+    async def main() -> None:
+        served = Served(db, flow)
+        async with served.connect() as client:
+            leg = require_leg(await send_leg(client, tool="both"))
+            assert list(leg.input_requests or {}) == ["price"]
+            answering = asyncio.create_task(
+                send_leg(client, leg, tool="both", responses={"price": accept(price=7)})
+            )
+            async with asyncio.timeout(10):
+                while not seen:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            release.set()
+            assert read_text(await answering) == '{"letter": "for 7"}'
+
+    run(main)
+    assert seen == ["7"]
+
+
+def test_answer_of_other_process_is_noted(db: Path) -> None:
+    """Two servers get one answer each to one question: one counts, the other call is told so."""
+    sent: list[str] = []
+    flow = build_letters(sent)
+
+    async def main() -> None:
+        one, two = Served(db, flow), Served(db, build_letters(sent))
+        async with one.connect() as first, two.connect() as second:
+            leg = require_leg(await send_leg(first))
+            results = await asyncio.gather(
+                send_leg(first, leg, answer=YES), send_leg(second, leg, answer={"approved": False})
+            )
+            texts = [read_text(each) for each in results]
+            assert len({text.partition("\n")[0] for text in texts}) == 1
+            assert sorted("changed nothing" in text for text in texts) == [False, True]
+
+    run(main)
+    assert len(sent) == 1
+
+
 def test_declined_form_keeps_other_answer(db: Path) -> None:
     """The answer beside a form that was closed is taken; the closed question stays open."""
 
@@ -285,6 +346,7 @@ def test_erased_run_is_named(db: Path) -> None:
         served = Served(db, build_letters([]))
         async with served.connect() as client:
             leg = require_leg(await send_leg(client))
+            await served.runs.wait_for_all(5)
             async with open_store(served.db) as store:
                 await store.erase(read_run_id(leg))
             text = read_text(await send_leg(client, leg, answer=YES), is_error=True)
@@ -305,6 +367,47 @@ def test_withdrawn_question_leaves_note(db: Path) -> None:
             text = read_text(await send_leg(client, leg, answer=YES), is_error=True)
             assert "cancelled for good" in text
             assert "changed nothing" in text
+
+    run(main)
+
+
+def test_state_names_stored_run(db: Path) -> None:
+    """However short a leg is, the run that its state names is in the journal."""
+
+    async def main() -> None:
+        served = Served(db, build_letters([]), leg=1e-9)
+        async with served.connect() as client:
+            for _ in range(10):
+                leg = require_leg(await send_leg(client))
+                assert (await served.load(read_run_id(leg))).head.last_seq >= 1
+
+    run(main)
+
+
+def test_answer_of_short_leg_is_stored(db: Path) -> None:
+    """However short a leg is, the answer that it brought is in the journal when it returns."""
+    release = asyncio.Event()
+
+    @node
+    async def wait(verdict: Verdict) -> Letter:
+        await release.wait()
+        return Letter(letter=f"{verdict.approved}")
+
+    graph = Graph("late", State, input=Topic, output=Letter)
+    approve = graph.ask("approve", question=lambda s: "Now?", answer=Verdict)
+    flow = graph.chain(approve, wait).build()
+
+    async def main() -> None:
+        async with Served(db, flow).connect() as client:
+            leg = require_leg(await send_leg(client, tool="late"))
+        served = Served(db, flow, leg=1e-9)
+        async with served.connect() as client:
+            leg = require_leg(await send_leg(client, leg, tool="late", answer=YES))
+            assert leg.input_requests is None
+            log = await served.load(read_run_id(leg))
+            assert any(r.kind == "commit" and r.body["path"] == "approve" for r in log.records)
+            release.set()
+            await served.runs.wait_for_all(5)
 
     run(main)
 
