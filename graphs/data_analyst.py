@@ -1,14 +1,16 @@
 """An analyst over the database of a shop: it queries, draws, and flags orders once you approve.
 
-    graphorch run graphs/data_analyst.py
-    graphorch run graphs/data_analyst.py --steps "" --model vendor/model \\
-        --question "Which customers do we lose?"
+    graphorch run graphs/data_analyst.py --durable
+    graphorch answer graphs/data_analyst.py last 'analyse/r4/flag_order#0' yes
+    graphorch run graphs/data_analyst.py --steps "" --question "Which customers do we lose?"
 
 The shop is a SQLite file with made-up orders of half a year, and one planted mistake. It is written
 at the first use, into the folder for temporary files or to the path in SHOP_DATABASE. Queries are
 written by a model, so they run where they can only read, for two seconds, and give 200 rows at most
 (`sample_shop/database.py`). Every claim of the answer comes with the query that proves it: it runs
-once more, and a figure that the query does not give is reported as not proved.
+once more, and a figure that the query does not give is reported as not proved. Flagging an order
+is the only tool that writes: it waits until a person approves the order and the reason, and happens
+once.
 
 Offline there is no language model, and the embedded one does not write SQL. It makes the calls that
 the `steps` of the sample write out, and where an answer proves nothing, the prepared findings of
@@ -35,7 +37,7 @@ from sample_shop import (
     run_query,
 )
 
-from graphorch import Graph, agent, node
+from graphorch import Graph, agent, node, tool
 
 SHOWN = 8  # rows of a query in the report
 
@@ -51,10 +53,6 @@ class Question(BaseModel):
     prepared: list[Finding] = Field(default=[], description="for answers that prove nothing")
 
 
-class Tables(BaseModel):
-    tables: str
-
-
 class Findings(BaseModel):
     findings: list[Finding] = []
 
@@ -63,14 +61,22 @@ class Report(BaseModel):
     report: str
 
 
-class Analysis(Question, Tables, Findings, Report): ...
+class Analysis(Question, Findings, Report): ...
 
 
+@tool(effect="pure")
+def tables() -> str:
+    """Return the tables of the shop as SQL, with the number of their rows."""
+    return describe_tables(find_database())
+
+
+@tool(effect="pure", tells=ShopError)
 def query(sql: str) -> Rows:
     """Run one SELECT statement of SQLite, and return its columns and at most 200 rows."""
     return run_query(find_database(), sql)
 
 
+@tool(effect="idempotent", tells=ShopError)
 def chart(title: str, sql: str) -> str:
     """Draw bars into a file: the query gives a label and a number for each of up to 40 bars."""
     rows = run_query(find_database(), sql).rows
@@ -88,28 +94,30 @@ def chart(title: str, sql: str) -> str:
     return f"{len(bars)} bars are drawn in {folder / name}.svg"
 
 
+@tool(effect="once", approve=True, tells=ShopError)
 def flag_order(order_id: int, reason: str) -> str:
     """Flag an order for the people in sales, with the reason in one sentence."""
     return f"Order {order_id} has flag {add_flag(find_database(), order_id, reason)}."
 
 
 @node
-def open_shop(question: Question) -> Tables:
-    return Tables(tables=describe_tables(find_database()))
+def open_shop(question: Question) -> None:
+    """Make the shop at its first use, or fail before a model is asked."""
+    find_database()
 
 
 @agent(
     output=Findings,
-    tools=[query, chart, flag_order],
+    tools=[tables, query, chart, flag_order],
     instructions=(
         "You analyse the data of a shop. You look before you answer, compute in SQL and never in "
         "your head, and claim only what a query shows. You flag orders that people should look at."
     ),
     max_tokens=2_000,
 )
-def analyse(question: Question, tables: Tables) -> str:
+def analyse(question: Question) -> str:
     steps = f"\n\nSteps:\n{question.steps}" if question.steps else ""
-    return f"Question: {question.question}\n\nTables:\n{tables.tables}{steps}"
+    return f"Question: {question.question}{steps}"
 
 
 @node

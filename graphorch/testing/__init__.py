@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from graphorch.testing.strategies import schedules as schedules
     from graphorch.testing.strategies import slices as slices
     from graphorch.testing.strategies import updates as updates
+    from graphorch.testing.tools import ScriptedTool as ScriptedTool
+    from graphorch.testing.tools import recorded_tools as recorded_tools
+    from graphorch.testing.tools import with_tools as with_tools
     from graphorch.testing.virtual_clock import Deadlock as Deadlock
     from graphorch.testing.virtual_clock import VirtualLoop as VirtualLoop
     from graphorch.testing.virtual_clock import run_virtual as run_virtual
@@ -52,5 +55,6 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         "reducers": "ReducerBroken ReducerReport check_reducer",
         "schedule": "Schedule run_under",
         "strategies": "Drawn flows schedules slices updates",
+        "tools": "ScriptedTool recorded_tools with_tools",
     },
 )

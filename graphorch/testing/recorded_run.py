@@ -1,11 +1,14 @@
-"""A run of a journal as a fixture for tests: what its models were asked, and what they answered.
+"""A run of a journal as a fixture for tests: the answers of its models, the results of its tools.
 
-run = await RecordedRun.read("tides", durable="runs.sqlite")
-run.save("tests/tides.json")  # once, to be committed; secrets are taken out
+    run = await RecordedRun.read("tides", durable="runs.sqlite")
+    run.save("tests/tides.json")  # once, to be committed; secrets are taken out
 
-run = RecordedRun.load("tests/tides.json")
-with ScriptedModel(run) as model:
-    result = flow.run_sync(Topic.model_validate(run.input), client=model)
+    run = RecordedRun.load("tests/tides.json")
+    flow = with_tools(flow, *recorded_tools(run))
+    with ScriptedModel(run) as model:
+        result = flow.run_sync(Topic.model_validate(run.input), client=model)
+
+Only what the journal holds is read: neither the flow nor its models are needed.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, cast
 
@@ -90,8 +94,23 @@ class RecordedExchange:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedToolCall:
+    """One time that a tool ran: what it was called with, and what the model read, or the failure.
+
+    `told` is whether the text is an exception that the tool declares.
+    """
+
+    path: str
+    tool: str
+    arguments: Body
+    text: str = ""
+    told: bool = False
+    failure: RecordedFailure | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """The input of a run and the calls of its models, in the order in which they ended.
+    """The input of a run, the calls of its models, and those of its tools, as they ended.
 
     `nodes` are the paths of the nodes of its graph. A call that was cancelled before it sent
     anything is in no record. `redaction` is what was taken out of the run; requests are compared
@@ -103,6 +122,7 @@ class RecordedRun:
     nodes: tuple[str, ...]
     input: Body
     exchanges: tuple[RecordedExchange, ...]
+    tool_calls: tuple[RecordedToolCall, ...] = ()
     redaction: Redaction | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -120,20 +140,30 @@ class RecordedRun:
         begins = [body for kind, body in bodies if kind == "started"]
         if not begins:
             raise InputError(f"Run {run_id} never began: no record holds its input.")
-        nodes, exchanges = _list_nodes(begins[0]["flow"]), _read_exchanges(bodies)
-        return cls(run_id, log.head.flow, tuple(nodes), begins[0]["input"], tuple(exchanges))
+        return cls(
+            run_id,
+            log.head.flow,
+            tuple(_list_nodes(begins[0]["flow"])),
+            begins[0]["input"],
+            tuple(_read_exchanges(bodies)),
+            tuple(_read_tool_calls(bodies)),
+        )
 
     def save(self, path: str | Path, *, redaction: Redaction | None = None) -> None:
         """Write the run to a JSON file for the repository, without secrets.
 
         `redaction` says what secrets are; the default is that of exports. Give the same to `load`.
+        Raises `InputError` for one that hides all content.
         """
-        cleaned = (redaction or Redaction()).data(_encode_run(self))
+        redaction = redaction or Redaction()
+        if not redaction.content:
+            raise InputError("A run without its content cannot be played. Leave content=False out.")
+        cleaned = redaction.data(_encode_run(self))
         text = json.dumps(cleaned, indent=1, ensure_ascii=False)
         Path(path).write_text(f"{text}\n", "utf-8", "backslashreplace")
 
-    @classmethod
-    def load(cls, path: str | Path, *, redaction: Redaction | None = None) -> Self:
+    @staticmethod
+    def load(path: str | Path, *, redaction: Redaction | None = None) -> RecordedRun:
         """Return the run of a file that `save` wrote. Raises `InputError` for any other file."""
         place = Path(path)
         try:
@@ -142,7 +172,7 @@ class RecordedRun:
             raise InputError(f"{place} cannot be read: {error.strerror}.") from None
         except ValueError as error:
             raise InputError(f"{place} is no JSON: {error}.") from None
-        return cls(*_decode_run(place, stored), redaction=redaction or Redaction())
+        return replace(_decode_run(place, stored), redaction=redaction or Redaction())
 
 
 def _check_journal(durable: Durable) -> None:
@@ -229,6 +259,38 @@ def _name_kinds(exchange: RecordedExchange, failed: Body) -> RecordedExchange:
     return replace(exchange, failure=replace(failure, kinds=kinds))
 
 
+def _read_tool_calls(bodies: Sequence[tuple[str, Body]]) -> list[RecordedToolCall]:
+    """Return each time that a tool ran.
+
+    A call that a person refused or answered did not run, and neither did one that a flow served,
+    whose models are among the exchanges.
+    """
+    calls: list[RecordedToolCall] = []
+    begun: dict[str, RecordedToolCall] = {}
+    for kind, body in bodies:
+        if kind == "tools":
+            for called in body["calls"]:
+                path = f"{body['path']}/{body['label']}/{called['tool']}#{called['index']}"
+                begun[path] = RecordedToolCall(path, called["tool"], called["arguments"])
+        call = begun.get(body.get("path", ""))
+        if call is None:
+            continue
+        if kind == "approved" and "arguments" in body:
+            begun[call.path] = replace(call, arguments=body["arguments"])
+        elif kind == "entered":
+            del begun[call.path]
+        elif kind == "failed":
+            failure = RecordedFailure(
+                body["error"], body["message"], (body["error"], *body.get("kinds", ()))
+            )
+            calls.append(replace(call, failure=failure))
+        elif kind == "commit" and body["update"].get("outcome", "ok") in ("ok", "failed"):
+            update = body["update"]
+            told = update.get("outcome") == "failed"
+            calls.append(replace(call, text=update["text"], told=told))
+    return calls
+
+
 # ---- failures ------------------------------------------------------------------------------------
 def _list_model_failures() -> Mapping[str, Any]:
     from graphorch.models.policies.failure_kinds import CONSEQUENCES
@@ -276,12 +338,11 @@ def _encode_run(run: RecordedRun) -> Body:
         "nodes": run.nodes,
         "input": run.input,
         "exchanges": _exchanges().dump_python(run.exchanges, mode="json"),
+        "tool_calls": _tool_calls().dump_python(run.tool_calls, mode="json"),
     }
 
 
-def _decode_run(
-    place: Path, stored: Any
-) -> tuple[str, str, tuple[str, ...], Body, tuple[RecordedExchange, ...]]:
+def _decode_run(place: Path, stored: Any) -> RecordedRun:
     if not isinstance(stored, dict) or "format" not in stored:
         raise InputError(f"{place} holds no recorded run. RecordedRun.save() writes one.")
     content = cast("Body", stored)
@@ -291,25 +352,35 @@ def _decode_run(
             f"{FILE_FORMAT!r}. Write it again with RecordedRun.save()."
         )
     try:
-        exchanges = _exchanges().validate_json(json.dumps(content["exchanges"]))
         heads = [content[name] for name in ("run", "flow", "nodes", "input")]
-        parts = _heads().validate_python(heads)
+        return RecordedRun(
+            *_heads().validate_python(heads),
+            _exchanges().validate_json(json.dumps(content["exchanges"])),
+            _tool_calls().validate_json(json.dumps(content["tool_calls"])),
+        )
     except KeyError as error:
         raise InputError(f"{place} is damaged: it has no {error}.") from None
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(step) for step in fault["loc"])
         raise InputError(f"{place} is damaged: '{where}': {fault['msg']}.") from None
-    return (*parts, exchanges)
 
 
+@cache
 def _exchanges() -> TypeAdapter[tuple[RecordedExchange, ...]]:
     return TypeAdapter(tuple[RecordedExchange, ...])
 
 
+@cache
+def _tool_calls() -> TypeAdapter[tuple[RecordedToolCall, ...]]:
+    return TypeAdapter(tuple[RecordedToolCall, ...])
+
+
+@cache
 def _heads() -> TypeAdapter[tuple[str, str, tuple[str, ...], Body]]:
     return TypeAdapter(tuple[str, str, tuple[str, ...], Body])
 
 
+@cache
 def _responses() -> TypeAdapter[Response]:
     return TypeAdapter(Response)

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from html import escape
 
 MOST_BARS = 40
-_WIDTH, _LEFT, _ROW, _TOP = 640, 170, 22, 44
+_WIDTH, _ROW, _TOP = 640, 22, 44
 _LONGEST_LABEL, _LONGEST_TITLE = 24, 76
+_CHARACTER = 8  # pixels, at most on average
+_VALUE = 100  # pixels for the longest value
 _STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#24292f}.title{font-weight:600;font-size:15px}"
     ".label{text-anchor:end}rect.bar{fill:#2f6f9f}rect.page{fill:#fff}line{stroke:#8c959f}"
@@ -32,9 +34,11 @@ def draw_chart(title: str, bars: Sequence[tuple[str, float]]) -> str:
     # Divided before they are subtracted: the difference of two huge values is not finite.
     largest = max(highest, -lowest) or 1.0
     low, high = lowest / largest, highest / largest
-    room = _WIDTH - _LEFT - 100
+    longest = max(len(_write(label, _LONGEST_LABEL)) for label, _ in bars)
+    left = 20 + _CHARACTER * min(longest, _LONGEST_LABEL)
+    room = _WIDTH - left - _VALUE
     scale = room / ((high - low) or 1.0)
-    zero = _LEFT + (0 - low) * scale
+    zero = left + (0 - low) * scale
     height = _TOP + _ROW * len(bars) + 14
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
@@ -47,7 +51,7 @@ def draw_chart(title: str, bars: Sequence[tuple[str, float]]) -> str:
         width = abs(value / largest) * scale
         x = zero if value >= 0 else zero - width
         parts += [
-            f'<text class="label" x="{_LEFT - 8}" y="{y + 15}">'
+            f'<text class="label" x="{left - 8}" y="{y + 15}">'
             f"{_write(label, _LONGEST_LABEL)}</text>",
             f'<rect class="bar" x="{x:.1f}" y="{y + 3}" width="{width:.1f}" height="{_ROW - 6}"/>',
             f'<text x="{max(x + width, zero) + 6:.1f}" y="{y + 15}">{_write_number(value)}</text>',

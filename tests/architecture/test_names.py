@@ -49,9 +49,10 @@ PUBLIC = {
     """.split(),
     "graphorch.testing": """
         Deadlock Drawn FailNth FlakyModel FlowBroken FlowReport Injected RecordedRun
-        ReducerBroken ReducerReport Schedule ScriptMismatch ScriptedModel VirtualLoop
-        around_nodes call check_flow check_reducer flows run_under run_virtual schedules
-        slices tool_results updates when with_nodes
+        ReducerBroken ReducerReport Schedule ScriptMismatch ScriptedModel ScriptedTool
+        VirtualLoop around_nodes call check_flow check_reducer flows recorded_tools
+        run_under run_virtual schedules slices tool_results updates when with_nodes
+        with_tools
     """.split(),
     "graphorch.trace": """
         Conversation Otlp Recorder Redaction Sampling Selection Sink Span SpanIndex Trace

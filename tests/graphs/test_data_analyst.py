@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import shlex
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from graphorch import Approval, InputError, ToolApproval
+from graphorch.cli.app import main
 from graphorch.cli.flow_loader import load_flow, load_module
-from graphorch.models.messages import Request, Response, ToolCall, Usage
-from graphorch.testing import ScriptedModel
+from graphorch.journal.memory import MemoryStore
+from graphorch.testing import (
+    RecordedRun,
+    ScriptedModel,
+    call,
+    recorded_tools,
+    tool_results,
+    with_tools,
+)
 
 PATH = str(Path(__file__).parents[2] / "graphs" / "data_analyst.py")
 loaded = load_flow(PATH)
@@ -32,11 +45,32 @@ def finding(claim: str, sql: str = COUNT) -> Any:
     return analyst.Finding(claim=claim, sql=sql)
 
 
-def test_sample_finds_planted_mistake(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Offline the tools run, the chart is drawn, and every prepared finding is proved."""
+def flags(shop: Path) -> list[Any]:
+    with contextlib.closing(sqlite3.connect(shop)) as connection:
+        return connection.execute("SELECT order_id, reason FROM flags ORDER BY flag_id").fetchall()
+
+
+REASON = "40 tents were sold at EUR 2.49 instead of 249.00"
+FLAG = "analyse/r4/flag_order#0"
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No endpoint, so that the embedded model answers."""
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    result = flow.run_sync(sample)
+
+
+async def decide(decision: Any, durable: Any) -> Any:
+    """Run the sample until it waits, and go on with a decision about its flag."""
+    waiting = await flow.run(sample, run_id="r", durable=durable)
+    assert [item.path for item in waiting.questions] == [FLAG]
+    return await flow.answer("r", FLAG, decision, durable=durable)
+
+
+def test_sample_finds_planted_mistake(shop: Path, offline: None) -> None:
+    """Offline the tools run, the chart is drawn, and every prepared finding is proved."""
+    result = asyncio.run(decide(Approval(approved=True), MemoryStore()))
     report = result.output.report
     assert "The findings were prepared: the model's answer held none" in report
     assert "| 1492 | 2026-05-12 | Dana Costa | Trail Tent 2 | 40 | 2.49 | 249.0 |" in report
@@ -45,6 +79,113 @@ def test_sample_finds_planted_mistake(shop: Path, monkeypatch: pytest.MonkeyPatc
     (chart,) = shop.with_suffix(".charts").iterdir()
     assert chart.name == "revenue-by-month-in-eur.svg"
     assert chart.read_text("utf-8").count('class="bar"') == 6
+    assert flags(shop) == [(1492, REASON)]
+
+
+def test_flag_waits_for_person(shop: Path, offline: None) -> None:
+    """Nothing is written before the approval, and nothing twice: not by a replay either."""
+
+    async def main() -> None:
+        store = MemoryStore()
+        waiting = await flow.run(sample, run_id="r", durable=store)
+        (question,) = waiting.questions
+        assert f'"reason": "{REASON}"' in question.text
+        assert flags(shop) == []
+        await flow.answer("r", question, Approval(approved=True), durable=store)
+        with pytest.raises(InputError, match="not open"):
+            await flow.answer("r", question, Approval(approved=True), durable=store)
+        await flow.replay("r", durable=store)
+        assert flags(shop) == [(1492, REASON)]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "decision, expected",
+    [
+        (Approval(approved=False, reason="known already"), []),
+        (ToolApproval(approved=False, answer="Sales know it."), []),
+        (
+            ToolApproval(approved=True, arguments={"order_id": 1494, "reason": "two tents"}),
+            [(1494, "two tents")],
+        ),
+    ],
+    ids=["refused", "answered", "edited"],
+)
+def test_person_decides_about_flag(decision: Any, expected: Any, shop: Path, offline: None) -> None:
+    """A refusal and an answer write nothing; what a person changed is what is written."""
+    result = asyncio.run(decide(decision, MemoryStore()))
+    assert result.status == "succeeded"
+    assert flags(shop) == expected
+
+
+def test_edited_flag_is_checked(shop: Path, offline: None) -> None:
+    """Arguments of a person have to fit the tool, and the question stays open if they do not."""
+    wrong = ToolApproval(approved=True, arguments={"order_id": "many", "reason": "x"})
+    with pytest.raises(InputError, match="order_id"):
+        asyncio.run(decide(wrong, MemoryStore()))
+    assert flags(shop) == []
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]])
+def test_flags_are_written_in_order_of_model(order: list[int], shop: Path, tmp_path: Path) -> None:
+    """Several flags are approved in any order, each in a process of its own, and written once."""
+    numbers = (1488, 1492, 1494)
+    calls = [call("flag_order", {"order_id": number, "reason": "price"}) for number in numbers]
+    model, journal = ScriptedModel(calls, analyst.Findings()), tmp_path / "runs.sqlite"
+    question = analyst.Question(question="Why?")
+    result = flow.run_sync(question, run_id="r", durable=journal, client=model)
+    for index in order:
+        path = f"analyse/r1/flag_order#{index}"
+        yes = Approval(approved=True)
+        result = asyncio.run(flow.answer("r", path, yes, durable=journal, client=model))
+    assert result.status == "succeeded"
+    assert flags(shop) == [(number, "price") for number in numbers]
+
+
+def test_command_line_asks_and_takes_answer(
+    shop: Path, offline: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`graphorch run` ends with the command that answers, and that command flags the order."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    code, _, told = run("run", PATH, "--db", str(tmp_path / "runs.sqlite"))
+    assert code == 4
+    command = next(line for line in told.splitlines() if "graphorch answer" in line)
+    code, output, told = run(*shlex.split(command)[1:])
+    assert code == 0, told
+    assert output.startswith("# Is anything wrong with our prices this year?")
+    assert flags(shop) == [(1492, REASON)]
+
+
+def test_run_of_sample_is_a_fixture(shop: Path, offline: None, tmp_path: Path) -> None:
+    """A recorded run plays from a file without model, tools, or shop to look into."""
+
+    async def main() -> None:
+        store = MemoryStore()
+        await decide(Approval(approved=True), store)
+        (await RecordedRun.read("r", durable=store)).save(tmp_path / "run.json")
+
+    asyncio.run(main())
+    run = RecordedRun.load(tmp_path / "run.json")
+    played = with_tools(flow, *recorded_tools(run))
+
+    async def play() -> Any:
+        with ScriptedModel(run) as model:
+            store = MemoryStore()
+            await played.run(
+                analyst.Question.model_validate(run.input), run_id="p", durable=store, client=model
+            )
+            yes = Approval(approved=True)
+            return await played.answer("p", FLAG, yes, durable=store, client=model)
+
+    assert "Trail Tent 2" in asyncio.run(play()).output.report
+    assert flags(shop) == [(1492, REASON)]
 
 
 @pytest.mark.parametrize(
@@ -151,17 +292,11 @@ def test_model_reads_why_query_was_refused() -> None:
     """A refused query goes back to the model as one sentence, and the analysis goes on."""
     asked: list[str] = []
 
-    def ask(request: Request) -> Response:
-        call = ToolCall(id="1", name="query", arguments='{"sql": "DROP TABLE orders"}')
-        return Response(
-            "", "m", Usage(1, 1), 0, "free", "tool_calls", 1, 0, None, tool_calls=(call,)
-        )
-
-    def answer(request: Request) -> Any:
-        asked.append(request.messages[-1].content)
+    def answer(request: Any) -> Any:
+        asked.extend(tool_results(request))
         return analyst.Findings(findings=[finding("34 are from DE.")])
 
-    with ScriptedModel(ask, answer) as model:
+    with ScriptedModel(call("query", {"sql": "DROP TABLE orders"}), answer) as model:
         flow.run_sync(sample, client=model)
     assert asked == [
         "Error: 'query' raised QueryRefused: A query may only read the tables of the shop, "

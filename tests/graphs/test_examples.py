@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from graphorch.cli.flow_loader import load_flow, load_flows
+from graphorch import Approval
+from graphorch.cli.flow_loader import LoadedFlow, load_flow, load_flows
+from graphorch.journal.memory import MemoryStore
 
 GRAPHS = Path(__file__).parents[2] / "graphs"
 EXAMPLES = sorted(GRAPHS.glob("*.py"))
@@ -42,15 +46,28 @@ def is_statement(part: ast.AST) -> bool:
     return isinstance(part, ast.stmt) and not is_text
 
 
-def test_example_gives_equal_results_twice(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It runs on its sample with the embedded model."""
+def test_example_gives_equal_results_twice(
+    example: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It runs on its sample with the embedded model, to its end where a person refuses a tool."""
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SHOP_DATABASE", str(tmp_path / "shop.sqlite"))
     loaded = load_flow(str(example))
     assert loaded.sample is not None
-    first, second = (loaded.flow.run_sync(loaded.sample) for _ in range(2))
+    first, second = (asyncio.run(run_to_end(loaded)) for _ in range(2))
     assert first.status == "succeeded"
     assert first.state == second.state
+
+
+async def run_to_end(loaded: LoadedFlow) -> Any:
+    """Run a flow on its sample, and refuse each call of a tool that asks."""
+    store = MemoryStore()
+    result = await loaded.flow.run(loaded.sample, run_id="r", durable=store)
+    while result.status == "waiting":
+        no, question = Approval(approved=False), result.questions[0]
+        result = await loaded.flow.answer("r", question, no, durable=store)
+    return result
 
 
 def test_example_as_script_says_how_to_run_it(

@@ -337,7 +337,7 @@ def test_bars_stay_within_picture(values: list[float]) -> None:
     bars = re.findall(r'class="bar" x="([\d.-]+)" y="\d+" width="([\d.]+)"', svg)
     assert len(bars) == len(values)
     for x, width in bars:
-        assert 170 <= float(x) <= float(x) + float(width) <= 541
+        assert 28 <= float(x) <= float(x) + float(width) <= 541
 
 
 @pytest.mark.parametrize(

