@@ -13,16 +13,17 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel
 
 from graphorch.agents.agent import AgentCall
 from graphorch.agents.tool import Tool, build_tools
 from graphorch.agents.tool_results import write_result
+from graphorch.agents.tool_sources import ServerTools, ToolServer, split_sources
 from graphorch.errors import InputError, did_you_mean
 from graphorch.flow.flow import Flow
 from graphorch.graph.context import Context
@@ -32,6 +33,12 @@ from graphorch.testing.faults import with_nodes
 from graphorch.testing.models import ScriptMismatch
 from graphorch.testing.recorded_run import RecordedRun
 from graphorch.text import join_limited, plural, truncate
+
+if TYPE_CHECKING:
+    from graphorch.agents.mcp.listing import ToolListing
+    from graphorch.agents.tool import ToolOptions
+
+Source: TypeAlias = Tool | ServerTools
 
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out", bound=BaseModel)
@@ -212,8 +219,9 @@ class _ScriptedCall:
 def with_tools(flow: Flow[In, Out, State], *tools: ScriptedTool) -> Flow[In, Out, State]:
     """Return the flow with stand-ins for tools, also in sub-flows, maps, and `ctx.complete`.
 
-    Every agent that has a tool of such a name gets the stand-in instead. Raises `InputError` for a
-    name that no agent of the flow knows, unless a node may give tools to `ctx.complete`.
+    Every agent that has a tool of such a name gets the stand-in instead; a server of tools is asked
+    for its list all the same. Raises `InputError` for a name that no agent of the flow has, unless
+    only a run can tell: a node may give tools to `ctx.complete`, or there is a server.
     """
     swap = _Swap(tools)
     changed = with_nodes(flow, swap.change)
@@ -227,7 +235,8 @@ class _Swap:
     def __init__(self, scripts: tuple[ScriptedTool, ...]) -> None:
         self._scripts = {script.name: script for script in scripts}
         self._known: set[str] = set()
-        self._is_open = False  # whether a node may give tools of its own to a model
+        # Whether there may be tools that only a run knows: of a node's own, or of a server.
+        self._is_open = False
         if len(self._scripts) < len(scripts):
             names = [script.name for script in scripts]
             twice = next(name for name in names if names.count(name) > 1)
@@ -241,30 +250,34 @@ class _Swap:
         if not node.signature.has_context:
             return node
         # A function that may give tools to `ctx.complete`, or one around an agent.
-        tools: tuple[Tool, ...] = getattr(node.fn, "tools", ())
-        self._known |= {tool.name for tool in tools}
+        tools: tuple[Source, ...] = getattr(node.fn, "tools", ())
         self._is_open = self._is_open or not tools
         twin = copy.copy(node)
         twin.fn = _SwappingCall(node.fn, self, self.swap(tools))
         return twin
 
     def _change_agent(self, node: Node[Any], call: AgentCall[Any]) -> Node[Any]:
-        self._known |= {tool.name for tool in call.tools}
         tools = self.swap(call.tools)
         if tools == call.tools:
             return node
         twin = copy.copy(node)
         twin.fn = replace(call, tools=tools)
-        kinds = [tool.node.signature.resources for tool in tools]
+        known = (tool for tool in tools if isinstance(tool, Tool))
+        kinds = [tool.node.signature.resources for tool in known]
         resources = next((kind for kind in kinds if kind is not None), None)
         twin.signature = replace(node.signature, resources=resources)
         return twin
 
-    def swap(self, tools: tuple[Tool, ...]) -> tuple[Tool, ...]:
-        """Return tools with stand-ins for those that a script names."""
-        return tuple(self._swap_one(tool) for tool in tools)
+    def swap(self, sources: Sequence[Source]) -> tuple[Source, ...]:
+        """Return tools, and tools of servers, with stand-ins for those that a script names."""
+        return tuple(
+            self._swap_server(source) if isinstance(source, ServerTools) else self.swap_tool(source)
+            for source in sources
+        )
 
-    def _swap_one(self, tool: Tool) -> Tool:
+    def swap_tool(self, tool: Tool) -> Tool:
+        """Return a tool, or the stand-in for it."""
+        self._known.add(tool.name)
         script = self._scripts.get(tool.name)
         if script is not None:
             return script.stand_in(tool)
@@ -273,6 +286,10 @@ class _Swap:
         # A flow as a tool: stand-ins for the tools of its agents.
         inner = with_nodes(Flow[Any, Any, Any](tool.sub.flow), self.change)
         return replace(tool, sub=replace(tool.sub, flow=inner.plan), _plans={})
+
+    def _swap_server(self, source: ServerTools) -> ServerTools:
+        self._is_open = True
+        return replace(source, server=_SwappingServer(source.server, self))
 
     def check(self, flow: str) -> None:
         """Raise `InputError` for a script of a tool that the flow cannot have."""
@@ -284,6 +301,37 @@ class _Swap:
             )
 
 
+class _SwappingServer:
+    """A server of tools, of which a run gets stand-ins. Everything else is the server's own."""
+
+    def __init__(self, server: ToolServer, swap: _Swap) -> None:
+        self._server = server
+        self._swap = swap
+
+    @property
+    def name(self) -> str:
+        return self._server.name
+
+    @property
+    def untrusted(self) -> bool:
+        return self._server.untrusted
+
+    def hold(self) -> None:
+        self._server.hold()
+
+    async def let_go(self) -> None:
+        await self._server.let_go()
+
+    async def take_listing(self) -> ToolListing:
+        return await self._server.take_listing()
+
+    def build_tools(
+        self, listing: ToolListing, chosen: Mapping[str, ToolOptions], *, all_tools: bool
+    ) -> tuple[Tool, ...]:
+        built = self._server.build_tools(listing, chosen, all_tools=all_tools)
+        return tuple(self._swap.swap_tool(tool) for tool in built)
+
+
 class _SwappingCall:
     """A node's function, whose context gives stand-ins to models instead of tools.
 
@@ -291,7 +339,7 @@ class _SwappingCall:
     those of the original.
     """
 
-    def __init__(self, fn: Callable[..., Any], swap: _Swap, tools: tuple[Tool, ...]) -> None:
+    def __init__(self, fn: Callable[..., Any], swap: _Swap, tools: tuple[Source, ...]) -> None:
         self._fn = fn
         self._swap = swap
         self.tools = tools
@@ -311,7 +359,8 @@ class _SwappingContext:
         self._swap = swap
 
     async def complete(self, prompt: Any, *, tools: Any = (), **options: Any) -> Any:
-        swapped = self._swap.swap(build_tools(tools))
+        functions, servers = split_sources(tools)
+        swapped = self._swap.swap((*build_tools(functions), *servers))
         return await cast("Any", self._ctx).complete(prompt, tools=swapped, **options)
 
     def __getattr__(self, name: str) -> Any:

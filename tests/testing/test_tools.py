@@ -39,6 +39,7 @@ from graphorch.testing import (
     when,
     with_tools,
 )
+from tests.agents.mcp.fake_server import FakeServer
 
 
 class Topic(BaseModel):
@@ -239,6 +240,35 @@ def test_stand_in_reaches_tools_of_functions() -> None:
     flow = Graph("g", State).chain(ask).build()
     with ScriptedTool("look_up", "water") as book:
         assert play(with_tools(flow, book), LOOK_UP, last_result).state.draft == "ask 1 water"
+
+
+def test_stand_in_takes_place_of_tool_of_server() -> None:
+    """A tool of a server is replaced too, in agents and in functions; the server is let go."""
+
+    def check(make: Any) -> None:
+        server = FakeServer("read", "write")
+        with ScriptedTool("files__read", "from the script") as reader:
+            flow = with_tools(Graph("g", State).chain(make(server)).build(), reader)
+            asked = call("files__read", {"text": "x"})
+            assert play(flow, asked, last_result).state.draft == "from the script"
+        assert (server.lists, server.holders) == (1, 0)
+
+    def make_agent(server: Any) -> Any:
+        @agent(output=Draft, tools=[server])
+        def ask(topic: Topic) -> str:
+            return "Go on"
+
+        return ask
+
+    def make_function(server: Any) -> Any:
+        @node
+        async def ask(ctx: Context, topic: Topic) -> Draft:
+            return Draft(draft=await ctx.complete("Go on", model="m", tools=[look_up, server]))
+
+        return ask
+
+    check(make_agent)
+    check(make_function)
 
 
 def test_stand_in_is_called_after_restart() -> None:
