@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
@@ -21,15 +21,16 @@ from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError
 from graphorch.graph.plan import Plan
+from graphorch.journal.errors import LeaseHeld
 from graphorch.journal.letter_kinds import LetterKind
 from graphorch.journal.records import Letter, NewLetter, RunHead
 from graphorch.journal.store import Store
 from graphorch.runs.clients import ReplayClient
 from graphorch.runs.durable import rebuild_run
 from graphorch.runs.result import find_asker
-from graphorch.statuses import FINAL_STATUSES
 
-_PAUSE: Final = 0.02  # seconds between two looks at a letter
+T = TypeVar("T")
+PAUSE: Final = 0.02  # seconds between two looks at a letter
 
 
 # ---- writing -------------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ async def wait_for_outcome(store: Store, letter: Letter) -> bool:
         if not is_driven(await follower.read_head()):
             # The owner may have taken it in with its last records.
             return await read_outcome(store, letter)
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(PAUSE)
     return True
 
 
@@ -120,7 +121,7 @@ async def wait_for_rest(store: Store, run_id: str) -> RunHead:
         head = await follower.read_head()
         if not is_driven(head):
             return head
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(PAUSE)
 
 
 class _Follower:
@@ -137,15 +138,24 @@ class _Follower:
         return head
 
 
-async def cancel_owned(store: Store, run_id: str, *, wait: bool) -> bool:
-    """Have the owner of a run cancel it; return whether it did, or will if there is no `wait`.
+# ---- cancelling ----------------------------------------------------------------------------------
+async def cancel_with_owner(
+    store: Store, run_id: str, cancel: Callable[[], Awaitable[T]], *, wait: bool
+) -> T | None:
+    """Cancel a run by `cancel`, which raises `LeaseHeld` for a run with an owner, or by its owner.
 
-    Raises `InputError` if the run is over before.
+    Returns what `cancel` returns, and None if the owner cancels the run, or will if there is no
+    `wait`. Raises `InputError` if the run is over before.
     """
-    letter = await store.post(build_letter(run_id, "cancel", {}))
-    if not wait:
-        return True
-    if not await wait_for_outcome(store, letter):
-        return False
-    head = await wait_for_rest(store, run_id)
-    return head.status in FINAL_STATUSES
+    letter: Letter | None = None
+    while True:
+        try:
+            return await cancel()
+        except LeaseHeld:
+            letter = letter or await store.post(build_letter(run_id, "cancel", {}))
+            if not wait:
+                return None
+        if await wait_for_outcome(store, letter):
+            await wait_for_rest(store, run_id)
+            return None
+        await asyncio.sleep(PAUSE)

@@ -8,8 +8,10 @@ Modules that only a journal needs are imported when a journal is used.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
@@ -157,6 +159,7 @@ class RunManager:
         If its owner is gone before it has come to rest, the run is driven here.
         """
         from graphorch.runs.mailbox import (
+            PAUSE,
             build_answer_letter,
             read_outcome,
             read_run,
@@ -175,7 +178,8 @@ class RunManager:
                     if seen.run.status != "running":
                         return build_result(seen)
                 async with self._try_reopen(run_id, options) as scheduler:
-                    if scheduler is None:
+                    if scheduler is None:  # by the clock of its owner it has one
+                        await asyncio.sleep(PAUSE)
                         continue
                     if scheduler.journal is not None:
                         self.check_needs(scheduler.settings)
@@ -230,19 +234,20 @@ class RunManager:
         options = RunOptions()
         if durable is not False:
             options = RunOptions(durable=durable, client=NO_CALLS)  # so none is configured
-        while True:
-            async with self._try_reopen(run_id, options) as scheduler:
-                if scheduler is not None:
-                    await self._cancel_here(scheduler, wait=wait)
-                    return
-            from graphorch.runs.mailbox import cancel_owned
+            from graphorch.runs.mailbox import cancel_with_owner
 
+            cancel = partial(self._cancel_here, run_id, options, wait=wait)
             async with open_store(durable) as store:
-                if await cancel_owned(store, run_id, wait=wait):
-                    return
+                await cancel_with_owner(store, run_id, cancel, wait=wait)
+            return
+        await self._cancel_here(run_id, options, wait=wait)
 
-    async def _cancel_here(self, scheduler: Scheduler, *, wait: bool) -> None:
-        """Cancel a run of this process."""
+    async def _cancel_here(self, run_id: str, options: RunOptions, *, wait: bool) -> None:
+        """Cancel a run of this process, or one of a journal. Raises `LeaseHeld`."""
+        async with self._reopen(run_id, options) as scheduler:
+            await self._cancel_open_run(scheduler, wait=wait)
+
+    async def _cancel_open_run(self, scheduler: Scheduler, *, wait: bool) -> None:
         was_under_way = scheduler.is_under_way
         if was_under_way:
             scheduler.request_stop("cancelled", now=True, status="cancelled")

@@ -6,7 +6,8 @@ Rules of this file:
 2. The order of the letters decides: the first answer to a question counts, and what comes after a
    cancellation is refused.
 3. An answer that was given in time is in time, however late the owner takes it in.
-4. A cancellation that meets a run which is stopping already waits until the run is at rest.
+4. A cancellation that meets a run which is stopping already interrupts what still runs, and takes
+   effect once the run is at rest: the first reason to stop is kept until then.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _REFUSALS: dict[str, type[GraphorchError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What follows from a letter: an event, an outcome, or for now neither."""
+    """What follows from a letter: an event, and an outcome unless it is to be read again."""
 
     event: Event | None
     outcome: Outcome | None
@@ -78,9 +79,9 @@ class LetterReader:
         if letter.kind == "answer":
             return self._read_answer(body, now)
         if letter.kind == "cancel":
-            if self._run.status == "running" and self._run.stopping:
-                return Reading(None, None)
-            return Reading(StopRequested("cancelled", "cancelled", at=now), TAKEN)
+            is_stopping = self._run.status == "running" and bool(self._run.stopping)
+            event = StopRequested("cancelled", "cancelled", at=now)
+            return Reading(event, None if is_stopping else TAKEN)
         if self._run.status != "running":
             raise InputError(
                 f"Run {self._run.run_id} is {self._run.status}: there is nothing to stop."

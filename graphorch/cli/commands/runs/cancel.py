@@ -14,10 +14,9 @@ from graphorch.cli.journals import query_store, require_journal, resolve_run_id
 from graphorch.cli.run_request import JournalFile
 from graphorch.cli.shared_options import Db, Debug, NoWait, RunId
 from graphorch.cli.terminal import print_status
-from graphorch.journal.errors import LeaseHeld
 from graphorch.journal.store import Store
 from graphorch.runs.durable import cancel as cancel_in_store
-from graphorch.runs.mailbox import cancel_owned
+from graphorch.runs.mailbox import cancel_with_owner
 from graphorch.text import shorten_run_id
 
 
@@ -64,9 +63,7 @@ async def cancel_stored(store: Store, run_id: str, *, wait: bool) -> str:
 
     Raises `InputError` and `JournalError`.
     """
-    while True:
-        try:
-            return (await cancel_in_store(store, run_id, time.time())).status
-        except LeaseHeld:
-            if await cancel_owned(store, run_id, wait=wait):
-                return "running"
+    head = await cancel_with_owner(
+        store, run_id, lambda: cancel_in_store(store, run_id, time.time()), wait=wait
+    )
+    return "running" if head is None else head.status
