@@ -16,7 +16,7 @@ from graphorch import Approval, Context, Graph, InputError, RunFailed, append, n
 from graphorch.errors import JournalError
 from graphorch.journal.errors import WrongKey
 from graphorch.journal.memory import MemoryStore
-from graphorch.journal.records import NewLetter, NewRun
+from graphorch.journal.records import Letter, NewLetter, NewRun
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.journal.store import Store
 from graphorch.journal.wrappers import MaskedStore
@@ -176,14 +176,7 @@ def test_crashed_run_is_answered_and_resumed() -> None:
     async def main() -> None:
         store = MemoryStore()
         await flow.run(Topic(), run_id="r", durable=store, resources=_open(Work()))
-        records = (await store.load("r")).records
-        until = next(seq for seq, record in enumerate(records) if record.kind == "commit")
-        log, crashed = await store.load("r"), MemoryStore()
-        head = log.head
-        await crashed.create(NewRun("r", head.flow, head.fingerprint, head.format))
-        lease = await crashed.claim("r", "gone", ttl=60)
-        await crashed.append(lease, log.records[:until], expected_last_seq=0)
-        await crashed.release(lease)
+        crashed = await copy_until(store, "asked")
         result = await flow.answer(
             "r", "ask", Verdict(verdict="yes"), durable=crashed, resources=_open(work)
         )
@@ -193,6 +186,53 @@ def test_crashed_run_is_answered_and_resumed() -> None:
         assert letter.outcome is not None
 
     asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_letter_reaches_run_in_doubt() -> None:
+    """A run that stays stopped for a node that may have acted takes its letters in all the same."""
+
+    @node(effect="once")
+    async def pay(ctx: Context[Work], topic: Topic) -> Done:
+        ctx.resources.add("pay")
+        return Done(done=["paid"])
+
+    graph = Graph("paying", Case, input=Topic, output=Case)
+    graph.chain([graph.ask("ask", question=lambda s: "?", answer=Verdict), pay])
+    flow = graph.build()
+
+    async def main() -> None:
+        store = MemoryStore()
+        await flow.run(Topic(), run_id="r", durable=store, resources=Work())
+        crashed = await copy_until(store, "starting")
+        answer = Verdict(verdict="yes")
+        await flow.send_answer("r", "ask", answer, durable=crashed, wait=False)
+        with pytest.raises(RunFailed, match="ambiguous"):
+            await flow.resume("r", durable=crashed, resources=Work())
+        assert [letter.outcome and letter.outcome.error for letter in await mail(crashed)] == [""]
+        result = await flow.resume("r", ambiguous="repeat", durable=crashed, resources=Work())
+        assert (result.status, result.output.verdict) == ("succeeded", "yes")
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+async def mail(store: Store) -> tuple[Letter, ...]:
+    return await store.list_letters("r")
+
+
+async def copy_until(store: Store, kind: str) -> MemoryStore:
+    """Return a store in which the process of run `r` died at the first record of a kind.
+
+    The record is there, and so is the first question of the run.
+    """
+    log, crashed = await store.load("r"), MemoryStore()
+    kinds = [record.kind for record in log.records]
+    until = max(kinds.index(kind), kinds.index("asked")) + 1
+    head = log.head
+    await crashed.create(NewRun("r", head.flow, head.fingerprint, head.format))
+    lease = await crashed.claim("r", "gone", ttl=60)
+    await crashed.append(lease, log.records[:until], expected_last_seq=0)
+    await crashed.release(lease)
+    return crashed
 
 
 def _open(work: Work) -> Work:

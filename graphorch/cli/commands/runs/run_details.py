@@ -13,6 +13,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from graphorch.cli.commands.runs.letter_rows import describe_letters, format_letters
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.journals import query_store, require_journal, resolve_run_id
 from graphorch.cli.json_output import to_json_line
@@ -30,7 +31,8 @@ from graphorch.cli.terminal import print_output, print_status, sanitize, sanitiz
 from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.record_reader import read_body
-from graphorch.journal.records import RunHead, RunLog
+from graphorch.journal.records import Letter, RunHead, RunLog
+from graphorch.journal.store import Store
 from graphorch.text import shorten_run_id
 from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.model import Span
@@ -60,6 +62,8 @@ def show(
     debug: Debug = False,
 ) -> None:
     """Show what a run did: its steps with attempts, time, model calls and costs, and questions.
+
+    Answers and other requests that wait for a process to take them in, or were refused, follow.
 
     Exit codes: 0 done, 2 wrong usage or journal, or there is no such run.
     """
@@ -104,7 +108,7 @@ def print_records(journal: JournalFile, run_id: str) -> None:
 
 def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
     """Print a run, for people or as one object. Raises `JournalError`."""
-    log = query_store(journal, lambda store: store.load(run_id))
+    log, letters = query_store(journal, lambda store: load_with_letters(store, run_id))
     rows, faults = build_step_rows(log)
     for fault in faults:
         print_status(f"note: left out: {sanitize_line(fault, 400)}")
@@ -112,7 +116,7 @@ def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
     if as_json:
         steps = [asdict(row) for row in rows]
         described = describe_head(log.head) | {"steps": steps, "questions": questions}
-        print_output(to_json_line(described))
+        print_output(to_json_line(described | {"letters": describe_letters(letters)}))
         return
     print_output("\n".join(_format_head(log)))
     if rows:
@@ -129,6 +133,13 @@ def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
             f"answer with: graphorch answer FLOW {shorten_run_id(run_id)} "
             f"{question['path']} VALUE{journal.option}"
         )
+    for line in format_letters(letters):
+        print_output(line)
+
+
+async def load_with_letters(store: Store, run_id: str) -> tuple[RunLog, tuple[Letter, ...]]:
+    """Return a run, and the letters in its mailbox. Raises `JournalError`."""
+    return await store.load(run_id), await store.list_letters(run_id)
 
 
 # ---- steps ---------------------------------------------------------------------------------------

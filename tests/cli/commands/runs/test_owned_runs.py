@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.flows import run_json, start_waiting_run
 from tests.cli.shell import PROGRAM, Shell
 
 BESIDE = """
@@ -121,6 +122,26 @@ def test_answer_without_waiting(owner: Owner, shell: Shell) -> None:
     assert err.startswith("the answer to 'approve' is stored; the owner of run")
     wait_until(lambda: (shell.here / "acted").exists())
     assert end(owner, shell.here)[:2] == (0, "draft True\n")
+
+
+def test_letters_are_shown(shell: Shell) -> None:
+    """`runs show` tells of an answer that waits for the next owner, and of a refused one."""
+    run_id = start_waiting_run(shell)
+    words = ("answer", "ask.py", run_id, "approve", "yes", "--db", "r.sqlite", "--no-wait")
+    assert [shell(*words).code for _ in range(2)] == [0, 0]
+    shown = shell("runs", "show", run_id, "--db", "r.sqlite").out.splitlines()
+    waiting = [line for line in shown if line.startswith("letter: answer to 'approve', sent ")]
+    assert [line.endswith("is not taken in yet") for line in waiting] == [True, True]
+    assert shell("resume", "ask.py", run_id, "--db", "r.sqlite", "-q").code == 0
+    (line,) = [
+        line
+        for line in shell("runs", "show", run_id, "--db", "r.sqlite").out.splitlines()
+        if line.startswith("letter")
+    ]
+    assert "was refused: The question of 'approve' is not open: it was answered already" in line
+    letters = run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")["letters"]
+    assert [letter["outcome"] for letter in letters] == ["taken", "refused"]
+    assert [letter["error"] for letter in letters] == ["", "QuestionClosed"]
 
 
 def test_killed_owner_leaves_answer_to_next(owner: Owner, shell: Shell) -> None:

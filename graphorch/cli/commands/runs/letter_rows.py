@@ -1,0 +1,52 @@
+"""Letters to a run, as `graphorch runs show` tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from graphorch.cli.run_head import format_time
+from graphorch.cli.terminal import sanitize_line
+from graphorch.journal.records import Letter
+
+
+def describe_letters(letters: Sequence[Letter]) -> list[dict[str, Any]]:
+    """Return the letters of a run for programs; `outcome` is pending, taken or refused."""
+    return [
+        {
+            "number": letter.number,
+            "kind": letter.kind,
+            "sent_at": letter.sent_at,
+            "outcome": _name_outcome(letter),
+            "error": letter.outcome.error if letter.outcome else "",
+            "message": letter.outcome.message if letter.outcome else "",
+        }
+        for letter in letters
+    ]
+
+
+def format_letters(letters: Sequence[Letter]) -> Iterable[str]:
+    """Yield a line for each letter that was refused, or that nobody has taken in yet."""
+    for letter in letters:
+        outcome = letter.outcome
+        if outcome is None:
+            subject = sanitize_line(_name_subject(letter), 200)
+            yield f"letter: {subject}, sent {format_time(letter.sent_at)}, is not taken in yet"
+        elif outcome.error:
+            reason = sanitize_line(outcome.message, 400)
+            kind = sanitize_line(letter.kind)
+            yield f"letter: {kind}, sent {format_time(letter.sent_at)}, was refused: {reason}"
+
+
+def _name_outcome(letter: Letter) -> str:
+    if letter.outcome is None:
+        return "pending"
+    return "refused" if letter.outcome.error else "taken"
+
+
+def _name_subject(letter: Letter) -> str:
+    """Return the kind of a letter, with the path of the question that it answers."""
+    body = cast("object", letter.body)
+    if letter.kind == "answer" and isinstance(body, Mapping):
+        return f"answer to '{cast('Mapping[str, Any]', body).get('path', '')}'"
+    return letter.kind
