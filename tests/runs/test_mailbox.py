@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import model_validator
 
-from graphorch import Expired, InputError, QuestionClosed, RunFailed
+from graphorch import Expired, Graph, InputError, QuestionClosed, RunFailed
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Lease, NewLetter
 from graphorch.journal.store import Store
 from graphorch.journal.wrappers import ForwardingStore
-from tests.runs.letters import Done, Owner, Topic, Verdict, Work, build_flow, run_owned
+from tests.runs.letters import Done, Owner, Topic, Verdict, Work, build_flow, run_owned, slow
 
 places = pytest.mark.parametrize("place", ["memory", "sqlite"])
 
@@ -146,6 +147,40 @@ def test_answer_of_other_type_is_refused_by_owner(place: str, tmp_path: Path) ->
         assert (await owner.finish()).output.verdict == "yes"
 
     run_owned(place, tmp_path, check)
+
+
+@places
+def test_failing_validator_leaves_run_alone(place: str, tmp_path: Path) -> None:
+    """What a validator raises in the owner's process refuses the answer, and the run goes on."""
+    broken = asyncio.Event()
+
+    class Strict(Verdict):
+        @model_validator(mode="after")
+        def check(self) -> Strict:
+            if broken.is_set():
+                raise ZeroDivisionError("no verdict")
+            return self
+
+    class Wide(Topic, Strict, Done): ...
+
+    graph = Graph("strict", Wide, input=Topic, output=Wide)
+    graph.chain([graph.ask("ask", question=lambda s: "?", answer=Strict), slow])
+
+    async def check(owner: Owner) -> None:
+        await owner.begin()
+        [asked] = [item for item in (await owner.other.load("r")).records if item.kind == "asked"]
+        question = {"question": asked.body["id"], "path": "ask", "at": 0.0}
+        broken.set()
+        answer = {"answer": {"verdict": "yes"}, "notes": {"validated": True}}
+        await owner.other.post(NewLetter("r", "x", "answer", {**question, **answer}))
+        outcome = await owner.settled()
+        broken.clear()
+        assert outcome.error == "InputError"
+        assert "no verdict" in outcome.message
+        await owner.flow.send_answer("r", "ask", Strict(verdict="yes"), durable=owner.other)
+        assert (await owner.finish()).output.verdict == "yes"
+
+    run_owned(place, tmp_path, check, graph.build())
 
 
 @places

@@ -25,7 +25,7 @@ from graphorch.errors import Expired, GraphorchError, InputError, QuestionClosed
 from graphorch.journal.letter_kinds import read_letter_body
 from graphorch.journal.records import Letter, Outcome
 from graphorch.statuses import FINAL_STATUSES
-from graphorch.text import clean
+from graphorch.text import clean, format_error
 
 TAKEN = Outcome()
 _REFUSALS: dict[str, type[GraphorchError]] = {
@@ -90,8 +90,16 @@ class LetterReader:
 
     def _read_answer(self, body: dict[str, Any], now: float) -> Reading:
         activation = self._find_asker(body["question"], body["path"])
-        value = decode_answer(activation.path, body, activation.question.answer)
-        event = human_input.build_answer(activation, value, now, given_at=body["at"])
+        try:
+            value = decode_answer(activation.path, body, activation.question.answer)
+            event = human_input.build_answer(activation, value, now, given_at=body["at"])
+        except InputError:
+            raise
+        # The border to the user's validators: what they raise must not end the run.
+        except Exception as error:
+            raise InputError(
+                f"The answer to '{activation.path}' does not fit: {format_error(error)}"
+            ) from error
         if isinstance(event, Expired):
             return Reading(self._build_failure(activation, event), refuse(event))
         try:
