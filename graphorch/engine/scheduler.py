@@ -407,14 +407,15 @@ class Scheduler:
         self.is_under_way, self._in_grace = True, False
         dispatcher.on_final_failure = self._start_grace
         attempts.open(self._start_deadline())
-        if self.plan.may_call_tools:
-            self._open_tool_rounds()
+        self._open_tool_rounds()
         has_fast_paths = self._uses_fast_paths and self.journal is None and not self.plan.acts_once
         dispatcher.is_unobserved = has_fast_paths and self._log.observers is None
         self._pool.takes_fast_path = has_fast_paths and not attempts.has_overrides
 
     def _open_tool_rounds(self) -> None:
         """Let attempts have tools called, until the run is at rest."""
+        if not self.plan.may_call_tools or self._dispatcher.tool_rounds is not None:
+            return
         from graphorch.engine.tool_calls.rounds import ToolRounds
 
         services, dispatcher = self._services, self._dispatcher
@@ -482,6 +483,8 @@ class Scheduler:
             self._letters = LetterReader(
                 self.run, self._attempts.build_failure, journal.require_storable
             )
+        # An answer may let a call of a tool start, which waits for its attempt then.
+        self._open_tool_rounds()
         ready: list[Activation] = []
         for letter in letters:
             reading = self._letters.read(letter, self._services.now())

@@ -90,7 +90,7 @@ def build_flow(expires: float | None = None) -> CaseFlow:
 class Owner:
     """A run that is driven by a task of this process, and the store through which others see it."""
 
-    def __init__(self, flow: CaseFlow, store: Store, other: Store) -> None:
+    def __init__(self, flow: Flow[Topic, Any, Any], store: Store, other: Store) -> None:
         self.flow = flow
         self.store = store
         self.other = other
@@ -137,7 +137,9 @@ class Owner:
 Check = Callable[[Owner], Awaitable[None]]
 
 
-def run_owned(place: str, path: Path, check: Check, flow: CaseFlow | None = None) -> None:
+def run_owned(
+    place: str, path: Path, check: Check, flow: Flow[Topic, Any, Any] | None = None
+) -> None:
     """Run a check with an owner in memory, or in a file that two stores have open."""
 
     async def main() -> None:

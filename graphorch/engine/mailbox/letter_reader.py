@@ -21,7 +21,14 @@ from graphorch.core.run import Run
 from graphorch.core.tree import Activation
 from graphorch.engine import human_input
 from graphorch.engine.mailbox.answer_codec import decode_answer
-from graphorch.errors import Expired, GraphorchError, InputError, QuestionClosed, Unstorable
+from graphorch.errors import (
+    Expired,
+    GraphorchError,
+    InputError,
+    QuestionClosed,
+    Unstorable,
+    as_failure,
+)
 from graphorch.journal.letter_kinds import read_letter_body
 from graphorch.journal.records import Letter, Outcome
 from graphorch.statuses import FINAL_STATUSES
@@ -96,9 +103,12 @@ class LetterReader:
         except InputError:
             raise
         # The border to the user's validators: what they raise must not end the run.
-        except Exception as error:
+        except BaseException as error:
+            failure = as_failure(error)
+            if failure is None:
+                raise
             raise InputError(
-                f"The answer to '{activation.path}' does not fit: {format_error(error)}"
+                f"The answer to '{activation.path}' does not fit: {format_error(failure)}"
             ) from error
         if isinstance(event, Expired):
             return Reading(self._build_failure(activation, event), refuse(event))
