@@ -88,7 +88,7 @@ def build_answer(
     question: PendingQuestion = activation.question
     if activation.status is not Status.AWAITING_ANSWER:
         raise _build_closed(activation)
-    value = _widen(value, question)
+    value = widen_answer(value, question)
     if not isinstance(value, question.answer):
         expected = question.answer.__name__
         raise InputError(
@@ -138,7 +138,7 @@ def _build_closed(activation: Activation) -> QuestionClosed:
     return QuestionClosed(f"The question of '{activation.path}' is not open: {reason}.")
 
 
-def _widen(value: object, question: PendingQuestion) -> object:
+def widen_answer(value: object, question: PendingQuestion) -> object:
     """Return the answer to a tool call that a plain `Approval` means; any other as it is."""
     from graphorch.graph.approval import Approval, ToolApproval
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
@@ -19,6 +20,7 @@ from graphorch.engine.mailbox.answer_codec import encode_answer
 from graphorch.engine.mailbox.letter_reader import raise_refusal, require_open
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
+from graphorch.engine.tool_calls.approval import ToolNotKnown
 from graphorch.errors import InputError
 from graphorch.graph.plan import Plan
 from graphorch.journal.errors import LeaseHeld
@@ -43,11 +45,12 @@ def build_answer_letter(
     """
     require_open(scheduler.run, "answer")
     activation = find_asker(scheduler, question)
-    human_input.build_answer(activation, answer, at)  # raises for what does not fit
-    assert isinstance(answer, BaseModel)
-    expected = activation.question.answer
+    with suppress(ToolNotKnown):  # the owner knows the tool, and checks its arguments
+        human_input.build_answer(activation, answer, at)  # raises for what does not fit
+    value = human_input.widen_answer(answer, activation.question)
+    assert isinstance(value, BaseModel)
     body = {"question": activation.id, "path": activation.path, "at": at}
-    fields = encode_answer(activation.path, answer, expected)
+    fields = encode_answer(activation.path, value, activation.question.answer)
     return build_letter(scheduler.run.run_id, "answer", {**body, **fields})
 
 

@@ -12,7 +12,19 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel
 
-from graphorch import Approval, Context, Graph, InputError, RunFailed, append, node
+from graphorch import (
+    Approval,
+    Context,
+    Graph,
+    InputError,
+    QuestionClosed,
+    RunFailed,
+    ToolApproval,
+    agent,
+    append,
+    node,
+    tool,
+)
 from graphorch.errors import JournalError
 from graphorch.journal.errors import WrongKey
 from graphorch.journal.memory import MemoryStore
@@ -20,6 +32,7 @@ from graphorch.journal.records import Letter, NewLetter, NewRun
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.journal.store import Store
 from graphorch.journal.wrappers import MaskedStore
+from graphorch.testing import ScriptedModel, call
 from tests.golden import flows as golden
 from tests.runs.letters import Case, Done, Owner, Topic, Verdict, Work, build_flow, run_owned, slow
 
@@ -138,6 +151,64 @@ def test_gates_are_answered_by_letters(gate: Any, approved: bool) -> None:
 
     asyncio.run(main())
     assert work.ran.count("write") == (approved or gate == "after")
+
+
+# ---- calls of tools ------------------------------------------------------------------------------
+def build_paying(paid: list[str]) -> Any:
+    """Build a flow of an agent whose tool a person approves, beside the slow node."""
+
+    @tool(approve=True)
+    def pay(amount: int) -> str:
+        paid.append(f"paid {amount}")
+        return paid[-1]
+
+    @agent(output=Verdict, tools=[pay])
+    def write(topic: Topic) -> str:
+        return "Pay for it."
+
+    graph = Graph("paying", Case, input=Topic, output=Case)
+    graph.chain([write, slow])
+    return graph.build()
+
+
+DECISIONS = [
+    (Approval(approved=True), ["paid 3"]),
+    (ToolApproval(approved=True), ["paid 3"]),
+    (ToolApproval(approved=True, arguments={"amount": 2}), ["paid 2"]),
+    (ToolApproval(approved=False, reason="too much"), []),
+    (ToolApproval(approved=False, answer="paid by cheque"), []),
+]
+
+
+@pytest.mark.parametrize(("decision", "effects"), DECISIONS)
+@pytest.mark.parametrize("is_under_way", [True, False])
+def test_tool_calls_are_approved_by_letters(
+    decision: Any, effects: list[str], is_under_way: bool
+) -> None:
+    """A person decides about a call of a tool while the run works, or before it is resumed."""
+    paid, work, store = list[str](), Work(), MemoryStore()
+    flow = build_paying(paid)
+    model = ScriptedModel(call("pay", {"amount": 3}), Verdict(verdict="done"))
+
+    async def main() -> None:
+        options: Any = {"durable": store, "resources": work, "client": model}
+        task = asyncio.create_task(flow.run(Topic(), run_id="r", **options))
+        [asked] = await wait_for_questions(store, 1)
+        if not is_under_way:
+            work.gate.set()
+            assert (await task).status == "waiting"
+        question = asked["id"]
+        await flow.send_answer("r", question, decision, durable=store, wait=is_under_way)
+        if is_under_way:
+            with pytest.raises(QuestionClosed):
+                await flow.send_answer("r", question, Approval(approved=False), durable=store)
+        work.gate.set()
+        result = await (task if is_under_way else flow.resume("r", **options))
+        assert result.output.verdict == "done"
+        assert paid == effects
+        assert (await flow.replay("r", durable=store)).output == result.output
+
+    asyncio.run(asyncio.wait_for(main(), 10))
 
 
 # ---- other ways to run ---------------------------------------------------------------------------

@@ -21,6 +21,10 @@ from graphorch.text import truncate
 _LONGEST = 4_000  # characters of the arguments in a question
 
 
+class ToolNotKnown(InputError):
+    """Changed arguments of a call whose tool is not at hand, so that they cannot be checked."""
+
+
 def describe_call(activation: Activation) -> str:
     """Return what a person is asked about a call."""
     scope = activation.scope
@@ -61,7 +65,7 @@ def _check_arguments(activation: Activation, given: dict[str, Any]) -> dict[str,
     scope, node = activation.scope, activation.step.node
     assert isinstance(scope, ToolScope)
     if isinstance(node.fn, UnboundTool):
-        raise InputError(
+        raise ToolNotKnown(
             f"The tool '{scope.call.tool}' is known only where its node runs, so its arguments "
             "cannot be checked here. Approve it as it is, refuse it, or answer instead of it."
         )
