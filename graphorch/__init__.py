@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from graphorch.agents.history import KeepRecent as KeepRecent
     from graphorch.agents.tool import Tool as Tool
     from graphorch.agents.tool import tool as tool
+    from graphorch.agents.mcp.declaration import McpLimits as McpLimits
+    from graphorch.agents.mcp.errors import McpError as McpError
+    from graphorch.agents.mcp.questions import ServerAnswer as ServerAnswer
+    from graphorch.agents.mcp.questions import ServerQuestion as ServerQuestion
+    from graphorch.agents.mcp.server import McpServer as McpServer
     from graphorch.debugger.session import Session as Session
     from graphorch.engine.events import Cancelled as Cancelled
     from graphorch.engine.events import Committed as Committed
@@ -99,6 +104,10 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
     __name__,
     {
         "agents.agent": "agent",
+        "agents.mcp.declaration": "McpLimits",
+        "agents.mcp.errors": "McpError",
+        "agents.mcp.questions": "ServerAnswer ServerQuestion",
+        "agents.mcp.server": "McpServer",
         "agents.history": "History KeepRecent",
         "agents.tool": "Tool tool",
         "engine.events": (

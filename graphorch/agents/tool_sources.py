@@ -19,25 +19,11 @@ from graphorch.graph.context import ToolSource
 if TYPE_CHECKING:
     from graphorch.agents.mcp.listing import ToolListing
     from graphorch.agents.tool import Tool, ToolOptions
+    from graphorch.models.config.schema import Config
 
 
-@runtime_checkable
-class ToolServer(Protocol):
-    """A server of tools, as an agent and its run use it."""
-
-    @property
-    def name(self) -> str:
-        """Name of the server, with which the names of its tools begin."""
-        ...
-
-    @property
-    def untrusted(self) -> bool:
-        """Whether results of its tools come from outside, unless their options say no."""
-        ...
-
-    def hold(self) -> None:
-        """Count one more run that uses the server in the running event loop."""
-        ...
+class HeldServer(Protocol):
+    """A server of tools while a run uses it."""
 
     async def let_go(self) -> None:
         """Count one run less; the last one closes the connection."""
@@ -55,6 +41,28 @@ class ToolServer(Protocol):
         all_tools: bool,
     ) -> tuple[Tool, ...]:
         """Return the tools of a list: those chosen with options, or all, with these options."""
+        ...
+
+
+@runtime_checkable
+class ToolServer(Protocol):
+    """A server of tools, as an agent names it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the server, with which the names of its tools begin."""
+        ...
+
+    @property
+    def untrusted(self) -> bool:
+        """Whether results of its tools come from outside, unless their options say no."""
+        ...
+
+    def hold(self, config: Config | None = None) -> HeldServer:
+        """Count one more run that uses the server in the running event loop.
+
+        `config` is the configuration of the run; None for that of the current directory.
+        """
         ...
 
 
@@ -122,10 +130,6 @@ class ServerTools:
         if self.all_tools:
             names.append(self.name)
         return tuple(names)
-
-    def build_tools(self, listing: ToolListing) -> tuple[Tool, ...]:
-        """Return the tools of a list. Raises `McpError` for a list that cannot be used."""
-        return self.server.build_tools(listing, self.chosen, all_tools=self.all_tools)
 
 
 def split_sources(

@@ -149,7 +149,12 @@ class RunServices:
         if self._servers is None:
             from graphorch.engine.calls.tool_servers import RunServers
 
-            self._servers = RunServers(self._listings, self._record_listing)
+            self._servers = RunServers(
+                self._listings,
+                self._record_listing,
+                # A client that was made in a program may have none.
+                getattr(self.settings.client, "config", None),
+            )
         return await self._servers.open_tools(servers)
 
     def _record_listing(self, listing: ListedBody) -> None:

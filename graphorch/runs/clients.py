@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from graphorch.models.budgets.budget import Account, Budget
     from graphorch.models.config.accounts import AccountFactory, OnAlert
     from graphorch.models.config.router import Router
+    from graphorch.models.config.schema import Config
     from graphorch.models.messages import Request, Response
 
 
@@ -80,6 +81,15 @@ class SharedClient:
 
         check_call(self._client, model, payer)
         self._checked.add(model)
+
+    @property
+    def config(self) -> Config | None:
+        """Configuration of the client; None if it has none of its own."""
+        from graphorch.models.config.router import Router
+        from graphorch.runs.payers import find_payer
+
+        payer = find_payer(self._client)
+        return payer.config if isinstance(payer, Router) else None
 
     async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
         """Return the response of the client."""

@@ -13,14 +13,16 @@ import graphorch
 
 PUBLIC = {
     "graphorch": """
-        Ambiguous Approval Ask Assumed Budget BudgetExceeded Cache Cancelled Committed
-        Context END Emitted Ended Expanded Estimate Expired Failed Failure Flow Graph GraphError
-        GraphorchError History InputError InternalError JournalError KeepRecent LimitReached Limits
-        LoopExhausted Message Missing ModelCalled ModelClient ModelError Node NodeError
-        Problem Prompt Question QuestionAsked QuestionClosed QuorumNotMet Rejected ReplayDiverged
-        Request Response Result Retry RunEvent RunFailed START Session Skipped Started TextDelta
-        ReducerFailed Secret Tool ToolApproval TooManyItems Unassigned Untrusted Usage WriteConflict
-        WrongOutput add agent append last maximum merge minimum node tool union
+        add agent Ambiguous append Approval Ask Assumed Budget BudgetExceeded Cache
+        Cancelled Committed Context Emitted END Ended Estimate Expanded Expired Failed
+        Failure Flow Graph GraphError GraphorchError History InputError InternalError
+        JournalError KeepRecent last LimitReached Limits LoopExhausted maximum McpError
+        McpLimits McpServer merge Message minimum Missing ModelCalled ModelClient
+        ModelError node Node NodeError Problem Prompt Question QuestionAsked
+        QuestionClosed QuorumNotMet ReducerFailed Rejected ReplayDiverged Request
+        Response Result Retry RunEvent RunFailed Secret ServerAnswer ServerQuestion
+        Session Skipped START Started TextDelta tool Tool ToolApproval TooManyItems
+        Unassigned union Untrusted Usage WriteConflict WrongOutput
     """.split(),
     "graphorch.debugger": """
         AtNode Breakpoint ChangedPrompt DebugStep OnError OnRoute Session When to_html

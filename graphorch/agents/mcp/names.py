@@ -10,22 +10,11 @@ import hashlib
 import re
 from typing import Final
 
+from graphorch.models.config.server_names import SEPARATOR
+
 LONGEST: Final = 64  # characters that endpoints accept
-LONGEST_SERVER: Final = 32
 _DIGITS: Final = 8  # of the hash: enough for one server's tools to differ
-_SEPARATOR: Final = "__"
-_SERVER_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?")
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
-
-
-def is_server_name(name: object) -> bool:
-    """Return whether a text can name a server.
-
-    Without `__`, and with a letter or digit at both ends, two servers never share a prefix.
-    """
-    if not isinstance(name, str) or len(name) > LONGEST_SERVER or _SEPARATOR in name:
-        return False
-    return _SERVER_NAME.fullmatch(name) is not None
 
 
 def name_tool(server: str, tool: str) -> str:
@@ -33,7 +22,7 @@ def name_tool(server: str, tool: str) -> str:
 
     A name that has to be changed or cut ends with a hash of both names.
     """
-    plain = f"{server}{_SEPARATOR}{tool}"
+    plain = f"{server}{SEPARATOR}{tool}"
     readable = _FORBIDDEN.sub("_", plain)
     if readable == plain and len(plain) <= LONGEST:
         return plain

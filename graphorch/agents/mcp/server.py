@@ -2,6 +2,7 @@
 
     files = McpServer.stdio("files", "npx", ["-y", "@modelcontextprotocol/server-filesystem", "."])
     tracker = McpServer.http("tracker", "https://tracker.example/mcp", bearer_env="TRACKER_TOKEN")
+    wiki = McpServer.configured("wiki")  # by [mcp.wiki] of graphorch.toml
 
     @agent(output=Report, tools=[files, *tracker.tools("search", "comment", approve=True)])
 
@@ -11,11 +12,11 @@ and never part of a declaration, a message or a record.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Unpack, cast
 
+from graphorch.agents.mcp.configured import declare_configured
 from graphorch.agents.mcp.connections.sharing import ServerLink
 from graphorch.agents.mcp.declaration import (
     HttpAddress,
@@ -25,23 +26,29 @@ from graphorch.agents.mcp.declaration import (
     Transport,
 )
 from graphorch.agents.mcp.listing import ToolListing
-from graphorch.agents.mcp.names import is_server_name, name_tool
+from graphorch.agents.mcp.names import name_tool
 from graphorch.agents.mcp.questions import AnswerQuestion
 from graphorch.errors import InputError
+from graphorch.models.config.server_names import (
+    SERVER_NAME_RULE,
+    is_header_name,
+    is_server_name,
+    is_variable_name,
+)
 from graphorch.models.openai.addresses import find_plaintext_problem, find_url_problem
 from graphorch.text import join_limited, truncate_repr
 
 if TYPE_CHECKING:
     from graphorch.agents.tool import Tool, ToolOptions
-
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+    from graphorch.models.config.schema import Config
 
 
 class ServerTool:
     """A tool of a server, chosen by name before the server was asked for its list."""
 
-    def __init__(self, server: McpServer, tool: str, options: ToolOptions) -> None:
+    def __init__(
+        self, server: McpServer | ConfiguredServer, tool: str, options: ToolOptions
+    ) -> None:
         self.server = server
         self.tool = tool
         self.options = options
@@ -58,8 +65,8 @@ class ServerTool:
 class McpServer:
     """A server of tools. As an element of `tools=` it stands for all of its tools.
 
-    Make one with `stdio` or `http`. `trust=True` takes the server's word that a tool only reads or
-    may be repeated; without it every call counts as an effect that happens once.
+    Make one with `stdio`, `http` or `configured`. `trust=True` takes the server's word that a tool
+    only reads or may be repeated; without it every call counts as an effect that happens once.
     """
 
     def __init__(self, declaration: ServerDeclaration) -> None:
@@ -139,7 +146,7 @@ class McpServer:
         if bearer_env is not None:
             _check_variable(name, "bearer_env", bearer_env)
         for header, variable in headers.items():
-            if not isinstance(header, str) or _HEADER.fullmatch(header) is None:  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not is_header_name(header):  # pyright: ignore[reportUnnecessaryIsInstance]
                 what = f"headers_env has the key {header!r:.80}, which is not a header's name"
                 raise _misdeclared(name, what, 'write headers_env={"X-Api-Key": "MY_VARIABLE"}')
             _check_variable(name, f"headers_env[{header!r}]", variable)
@@ -149,32 +156,29 @@ class McpServer:
             )
         return _declare(name, HttpAddress(url, bearer_env, headers), trust, limits, on_question)
 
+    @classmethod
+    def configured(
+        cls, name: str, *, on_question: AnswerQuestion | None = None
+    ) -> ConfiguredServer:
+        """Return the server that `[mcp.NAME]` of `graphorch.toml` declares.
+
+        The file is read when a run first needs the server. Raises `InputError` for what is no name.
+        """
+        _check_name(name)
+        return ConfiguredServer(name, on_question)
+
     def tools(self, *names: str, **options: Unpack[ToolOptions]) -> tuple[ServerTool, ...]:
         """Choose tools by the names that the server gives them, with options like those of `@tool`.
 
         `effect` says what a call of them may do; without it a call happens at most once. Raises
         `InputError`.
         """
-        if not names:
-            raise InputError(
-                f"tools() of MCP server '{self.name}' chooses nothing. Name the tools, "
-                "or write tools=[server] for all of them."
-            )
-        _check_texts(self.name, "tools", names)
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise InputError(f"tools() of MCP server '{self.name}' names '{twice}' twice.")
-        refused = [option for option in ("name", "isolation") if option in options]
-        if refused:
-            raise InputError(
-                f"Tools of MCP server '{self.name}' have no {join_limited(refused, 2)} of their "
-                "own: they run at the server, under the server's names. Leave it out."
-            )
-        return tuple(ServerTool(self, name, options) for name in names)
+        return choose_tools(self, names, options)
 
-    def hold(self) -> None:
-        """Count one more that uses the server in the running event loop."""
+    def hold(self, config: Config | None = None) -> McpServer:
+        """Count one more that uses the server in the running event loop, and return it."""
         self.link.hold()
+        return self
 
     async def let_go(self) -> None:
         """Count one less; the last one closes the connection, and waits until it is closed."""
@@ -215,6 +219,59 @@ class McpServer:
         )
 
 
+class ConfiguredServer:
+    """A server of tools that the configuration declares; otherwise like `McpServer`."""
+
+    def __init__(self, name: str, on_question: AnswerQuestion | None = None) -> None:
+        self.name = name
+        self._on_question = on_question
+        self._found: McpServer | None = None
+
+    def __repr__(self) -> str:
+        return f"McpServer.configured({self.name!r})"
+
+    @property
+    def untrusted(self) -> bool:
+        """True: whether the file trusts the server is known only when a run reads it."""
+        return True
+
+    def tools(self, *names: str, **options: Unpack[ToolOptions]) -> tuple[ServerTool, ...]:
+        """Choose tools as `McpServer.tools` does. Raises `InputError`."""
+        return choose_tools(self, names, options)
+
+    def hold(self, config: Config | None = None) -> McpServer:
+        """Find the server in a configuration, and count one more that uses it.
+
+        Runs with an equal declaration share one connection. Raises `InputError`.
+        """
+        declaration = declare_configured(self.name, config, self._on_question)
+        if self._found is None or self._found.declaration != declaration:
+            self._found = McpServer(declaration)
+        return self._found.hold()
+
+
+def choose_tools(
+    server: McpServer | ConfiguredServer, names: tuple[str, ...], options: ToolOptions
+) -> tuple[ServerTool, ...]:
+    """Return tools of a server by their names there. Raises `InputError`."""
+    if not names:
+        raise InputError(
+            f"tools() of MCP server '{server.name}' chooses nothing. Name the tools, "
+            "or write tools=[server] for all of them."
+        )
+    _check_texts(server.name, "tools", names)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"tools() of MCP server '{server.name}' names '{twice}' twice.")
+    refused = [option for option in ("name", "isolation") if option in options]
+    if refused:
+        raise InputError(
+            f"Tools of MCP server '{server.name}' have no {join_limited(refused, 2)} of their "
+            "own: they run at the server, under the server's names. Leave it out."
+        )
+    return tuple(ServerTool(server, name, options) for name in names)
+
+
 def _declare(
     name: str,
     transport: Transport,
@@ -223,12 +280,7 @@ def _declare(
     on_question: AnswerQuestion | None,
 ) -> McpServer:
     """Return a server whose name and options were checked. Raises `InputError`."""
-    if not is_server_name(name):
-        raise InputError(
-            f"{truncate_repr(name)} cannot name an MCP server, since the names of its tools begin "
-            "with it. Use up to 32 letters, digits, '-' and '_', with a letter or digit at both "
-            "ends and no '__'."
-        )
+    _check_name(name)
     if not isinstance(trust, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise _misdeclared(
             name, f"trust={trust!r:.80} is no answer", "write trust=True or leave it"
@@ -243,6 +295,14 @@ def _declare(
     return McpServer(declaration)
 
 
+def _check_name(name: object) -> None:
+    if not is_server_name(name):
+        raise InputError(
+            f"{truncate_repr(name)} cannot name an MCP server, since the names of its tools begin "
+            f"with it. {SERVER_NAME_RULE}"
+        )
+
+
 def _check_texts(name: str, what: str, values: object) -> None:
     if isinstance(values, Sequence) and not isinstance(values, str):
         items = cast("Sequence[object]", values)
@@ -253,7 +313,7 @@ def _check_texts(name: str, what: str, values: object) -> None:
 
 def _check_variable(name: str, what: str, variable: object) -> None:
     """Raise `InputError` for what cannot name a variable, without a word of it: it may be a key."""
-    if not isinstance(variable, str) or _VARIABLE.fullmatch(variable) is None:
+    if not is_variable_name(variable):
         raise _misdeclared(
             name,
             f"{what} does not name an environment variable",

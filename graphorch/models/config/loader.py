@@ -25,6 +25,11 @@
     input = 1.25
     output = 10
 
+    [mcp.files]                            # a server of tools: McpServer.configured("files")
+    command = "npx"                        # or url = "https://…", bearer_env = "FILES_TOKEN"
+    args = ["-y", "@modelcontextprotocol/server-filesystem", "."]
+    env_from = ["FILES_KEY"]               # variables that it may see
+
 All problems are reported at once, with file, line and field. A file that is found in a directory
 may say where prompts and keys go, which file is written, and what calls cost, only once its person
 trusts it (`trust.py`); a file that is named by hand may say everything. Without a file,
@@ -240,12 +245,23 @@ def _check(tables: Mapping[str, Any], source: ConfigSource | None) -> Config:
 
 def _resolve_paths(config: Config, file: Path) -> Config:
     """Return the configuration with its paths made absolute, from the directory of the file."""
+    folder = os.path.dirname(os.path.abspath(file))
+    updates: dict[str, object] = {}
     kept = config.budgets.kept
-    if kept is None:
-        return config
-    absolute = os.path.join(os.path.dirname(os.path.abspath(file)), os.path.expanduser(kept))
-    budgets = config.budgets.model_copy(update={"kept": absolute})
-    return config.model_copy(update={"budgets": budgets})
+    if kept is not None:
+        updates["budgets"] = config.budgets.model_copy(update={"kept": _resolve(folder, kept)})
+    if any(server.cwd is not None for server in config.mcp.values()):
+        updates["mcp"] = {
+            name: server.model_copy(update={"cwd": _resolve(folder, server.cwd)})
+            if server.cwd is not None
+            else server
+            for name, server in config.mcp.items()
+        }
+    return config.model_copy(update=updates) if updates else config
+
+
+def _resolve(folder: str, path: str) -> str:
+    return os.path.join(folder, os.path.expanduser(path))
 
 
 def _build_error(problems: Iterable[tuple[Loc, str]], source: ConfigSource | None) -> InputError:

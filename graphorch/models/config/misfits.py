@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from graphorch.models.config.validation import Loc, Problem
 
 # Tables whose entries have names that the author of the file chooses.
-_NAMED_TABLES = (("endpoints",), ("policies",), ("limits",), ("prices",), ("budgets", "tags"))
+_NAMED_TABLES = (
+    ("endpoints",),
+    ("policies",),
+    ("limits",),
+    ("prices",),
+    ("mcp",),
+    ("budgets", "tags"),
+)
 _NUMBERS = ("float_type", "int_type")
 
 

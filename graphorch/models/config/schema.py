@@ -239,6 +239,34 @@ class GuardsConfig(_Part):
         return tuple(guards)
 
 
+class ServerLimitsConfig(_Part):
+    """Limits of a server of tools: see `McpLimits` of `graphorch.agents.mcp`."""
+
+    seconds: _Above0 | None = None
+    start_seconds: _Above0 | None = None
+    bytes: _Count | None = None
+    tools: _Count | None = None
+
+
+class ServerConfig(_Part):
+    """A server of tools, for agents that name it: a program that is started, or an address.
+
+    `env_from`, `bearer_env` and `headers_env` name variables with secrets, which are never in the
+    file. `trust` takes the server's word about what its tools do.
+    """
+
+    command: Annotated[str, Field(min_length=1)] | None = None
+    args: list[str] = []
+    env: dict[str, str] = {}
+    env_from: list[str] = []
+    cwd: Annotated[str, Field(min_length=1)] | None = None
+    url: str | None = None
+    bearer_env: str | None = None
+    headers_env: dict[str, str] = {}
+    trust: bool = False
+    limits: ServerLimitsConfig = ServerLimitsConfig()
+
+
 class Config(_Part):
     """Contents of the whole file."""
 
@@ -252,6 +280,10 @@ class Config(_Part):
     alerts: AlertsConfig = AlertsConfig()
     guards: GuardsConfig = GuardsConfig()
     prices: Annotated[dict[str, Tariff], NeedsTrust("what calls cost, which budgets go by")] = {}
+    mcp: Annotated[
+        dict[str, ServerConfig],
+        NeedsTrust("which programs are started, and where arguments and tokens go"),
+    ] = {}
 
     def build_cap_rules(self, budget: BudgetConfig) -> CapRules:
         """Return what happens near the cap of a level and at it, without a listener."""

@@ -23,6 +23,7 @@ from graphorch.models.config.schema import (
     PolicyConfig,
     TargetConfig,
 )
+from graphorch.models.config.server_validation import find_server_doubts, find_server_problems
 from graphorch.models.guardrails.client import secrets
 from graphorch.models.openai.addresses import find_plaintext_problem
 from graphorch.models.openai.gateways import GATEWAYS, check_address
@@ -77,6 +78,7 @@ def _find_wrong_values(config: Config) -> Iterator[Problem]:
     for name in config.prices:
         yield from _check_model_name(name, ("prices", name))
     yield from _check_budgets(config)
+    yield from find_server_problems(config.mcp)
     if "shares" in config.alerts.model_fields_set and not config.alerts.shares:
         yield ("alerts", "shares"), "nothing would be announced. Add a share such as 0.8."
     for name, guard in (
@@ -100,6 +102,7 @@ def find_doubts(config: Config) -> Iterator[Problem]:
                 "a cascade of one target checks nothing, since the last answer is always taken.",
             )
     yield from _find_odd_prices(config)
+    yield from find_server_doubts(config.mcp)
     run, node = (budget or BudgetConfig() for budget in (config.budgets.run, config.budgets.node))
     if node.usd is not None and run.usd is not None and node.usd > run.usd:
         yield (

@@ -22,8 +22,9 @@ class FakeServer:
         self.holders = 0
         self.lists = 0
 
-    def hold(self) -> None:
+    def hold(self, config: object = None) -> FakeServer:
         self.holders += 1
+        return self
 
     async def let_go(self) -> None:
         self.holders -= 1

@@ -12,6 +12,8 @@ from typing import Any, cast
 import pytest
 
 from graphorch import Context, Graph, InputError, ModelError, RunFailed, node
+from graphorch.agents.mcp.configured import declare_configured
+from graphorch.agents.mcp.declaration import ServerDeclaration
 from graphorch.models.budgets.budget import Account, Alert, Budget
 from graphorch.models.config.loader import parse_config
 from graphorch.models.config.router import Router, RouterParts
@@ -23,6 +25,9 @@ from tests.runs.asking import Draft, Essay, Topic
 
 HERE = {"base_url": "http://127.0.0.1:9/v1"}
 SECRET = "the key is sk-proj-Zx8vQ2mN7pLr4TkW9sYb3HcJ6dFgA1eU, mail ann@example.com"
+NOWHERE: dict[str, Any] = {"mcp": {"files": {}}}
+PROGRAM = {"mcp": {"files": {"command": "npx"}}}
+ADDRESS = {"mcp": {"files": {"url": "https://h/mcp"}}}
 PRICES = Table({"a": Flat(1e-6), "b": Flat(2e-6), "reached": Flat(1e-3)})
 
 
@@ -135,6 +140,26 @@ def see_rules(name: str, part: str, model: str = "policy/p") -> Observe:
     return observe
 
 
+def see_server(read: Callable[[ServerDeclaration], object]) -> Observe:
+    """Observe what a key makes of the declaration of a server of tools."""
+
+    def observe(tables: Mapping[str, Any]) -> object:
+        try:
+            return read(declare_configured("files", parse_config(tables)))
+        except InputError:
+            return "InputError"
+
+    return observe
+
+
+def see_transport(name: str) -> Observe:
+    return see_server(lambda server: getattr(server.transport, name))
+
+
+def see_limit(name: str) -> Observe:
+    return see_server(lambda server: getattr(server.limits, name))
+
+
 def asked_models(world: World, outcome: Response | str) -> object:
     return [request.model for request in world.asked()]
 
@@ -169,7 +194,7 @@ def see_price(tables: Mapping[str, Any]) -> object:
 # What a `*` in a key stands for here.
 NAMES: dict[str, Any] = {
     "endpoints": "main", "policies": "p", "targets": 0, "limits": "a", "prices": "a",
-    "tags": "blog",
+    "tags": "blog", "mcp": "files",
 }  # fmt: skip
 
 
@@ -362,6 +387,24 @@ ROWS: list[Row] = [
             ("input", 3.0, 3.0 + 1.0 + 3.0), ("output", 3.0, 1.0 + 3.0 + 1.0),
             ("cached_input", 0.5, 1.0 + 1.0 + 0.5),
         )
+    ],
+    ("mcp.*.command", "npx", NOWHERE, see_transport("command"), "npx"),
+    ("mcp.*.url", "https://h/mcp", NOWHERE, see_transport("url"), "https://h/mcp"),
+    *[
+        (f"mcp.*.{name}", value, PROGRAM, see_transport(name), expected)
+        for name, value, expected in (
+            ("args", ["-y"], ("-y",)), ("env", {"A": "1"}, {"A": "1"}),
+            ("env_from", ["KEY"], ("KEY",)), ("cwd", "/tmp", "/tmp"),
+        )
+    ],
+    *[
+        (f"mcp.*.{name}", value, ADDRESS, see_transport(name), value)
+        for name, value in (("bearer_env", "TOKEN"), ("headers_env", {"X-Team": "TEAM"}))
+    ],
+    ("mcp.*.trust", True, PROGRAM, see_server(lambda server: server.trust), True),
+    *[
+        (f"mcp.*.limits.{name}", value, PROGRAM, see_limit(name), value)
+        for name, value in (("seconds", 5.0), ("start_seconds", 6.0), ("bytes", 7), ("tools", 8))
     ],
     *[
         (f"budgets.{level}.{unit}", value, BASE, run_flow(*answers), f"limit:{unit}")

@@ -27,7 +27,7 @@ WRONG = [
     ("[prices.gpt-4.1]\ninput = 1\noutput = 2", r":1: prices\.gpt-4\.1: .* a point in quotes"),
     ("[guards]\nsecret = 'mask'", r":2: guards\.secret: .* Did you mean 'secrets'"),
     ("[guards]\nsecrets = 'maks'", r":2: guards\.secrets\.action: Input should be 'block'"),
-    ("[mcp.files]\ncommand = 'rm'", ":1: mcp: there is no such key"),
+    ("[tools.files]\ncommand = 'rm'", ":1: tools: there is no such key"),
 ]
 
 

@@ -37,7 +37,7 @@ FREE = {
     "default_model", "default_endpoint", "policies", "limits", "breaker", "budgets", "alerts",
     "guards",
 }  # fmt: skip
-NEED_TRUST = {("endpoints",), ("budgets", "kept"), ("prices",)}
+NEED_TRUST = {("endpoints",), ("budgets", "kept"), ("prices",), ("mcp",)}
 
 
 def test_every_key_is_free_or_needs_trust() -> None:
@@ -46,9 +46,9 @@ def test_every_key_is_free_or_needs_trust() -> None:
         key for key, field in list_keys() if any(isinstance(m, NeedsTrust) for m in field.metadata)
     }
     assert marked == NEED_TRUST
-    assert {key[0] for key, _ in list_keys()} == FREE | {"endpoints", "prices"}
+    assert {key[0] for key, _ in list_keys()} == FREE | {"endpoints", "prices", "mcp"}
     # Of what a free table holds, only names and numbers are free: no address, no path, no command.
-    words = {key[-1] for key, _ in list_keys() if key[:1] != ("endpoints",)} - {"kept"}
+    words = {key[-1] for key, _ in list_keys() if key[0] not in ("endpoints", "mcp")} - {"kept"}
     assert not {"base_url", "key_env", "key", "url", "path", "file", "command", "args"} & words
 
 
