@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from graphorch.agents.agent import agent as agent
     from graphorch.agents.history import History as History
     from graphorch.agents.history import KeepRecent as KeepRecent
-    from graphorch.agents.tool import Tool as Tool
-    from graphorch.agents.tool import tool as tool
     from graphorch.agents.mcp.declaration import McpLimits as McpLimits
     from graphorch.agents.mcp.errors import McpError as McpError
     from graphorch.agents.mcp.questions import ServerAnswer as ServerAnswer
     from graphorch.agents.mcp.questions import ServerQuestion as ServerQuestion
     from graphorch.agents.mcp.server import McpServer as McpServer
+    from graphorch.agents.tool import Tool as Tool
+    from graphorch.agents.tool import tool as tool
     from graphorch.debugger.session import Session as Session
     from graphorch.engine.events import Cancelled as Cancelled
     from graphorch.engine.events import Committed as Committed
