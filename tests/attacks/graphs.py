@@ -1,7 +1,7 @@
 """Graphs in which agents read what came from outside and something acts, with and without a guard.
 
 Each shape is one way in which an injected instruction gets from a text to an effect: as data, by a
-route, and item by item in a map.
+tool of the same agent, by a route, and item by item in a map.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, create_model
 
 from graphorch import Graph, Untrusted, agent, node
+from graphorch.agents.tool import tool
 from tests.attacks.obedient_model import Script
 
 Guard = Literal["none", "ask", "gate", "check", "approve", "apart"]
@@ -146,6 +147,54 @@ def extract(words: Words, text: str, guard: Guard, marked: bool) -> Built:
         graph.chain(extracting, node(name="check", declassify="the target is known")(check), last)
     else:
         graph.chain(extracting, last)
+    return built
+
+
+def assist(words: Words, text: str, guard: Guard, marked: bool) -> Built:
+    """An agent has a tool that reads what came from outside, and one that acts."""
+    result: Any = Untrusted[str] if marked else str
+    state: Any = create_model("State", __base__=(Case, Note, Done, Verdict))
+    graph = Graph(words.domain, state, input=Case, output=Done)
+    wanted = (words.act, {"target": words.target, "amount": words.amount})
+    scripts = {words.agent: Script({"done": True}, [(words.read, {}), wanted])}
+    if guard == "apart":
+        note = f"{words.target}: {words.amount}"
+        scripts = {
+            "reader": Script(note, [(words.read, {})]),
+            words.agent: Script({"done": True}, [wanted]),
+        }
+    order = (words.target, words.amount)
+    built = Built(graph, Case(case=words.case), scripts, order, f"{words.target}: {words.amount}?")
+
+    def read() -> Any:
+        """Return what came in."""
+        return text
+
+    read.__annotations__["return"] = result
+
+    def act(target: str, amount: int) -> str:
+        """Act."""
+        built.effects.append((target, amount))
+        return "done"
+
+    reading = tool(name=words.read, effect="pure")(read)
+    acting = tool(name=words.act, effect="once", approve=guard == "approve")(act)
+
+    def prompt(case: Case) -> str:
+        return f"See to {case.case}."
+
+    def act_prompt(note: Note) -> str:
+        return f"Do what this says, and nothing else.\n{note.note}"
+
+    if guard == "apart":
+        reader = agent(output=Note, tools=[reading], name="reader")(prompt)
+        actor = agent(output=Done, tools=[acting], name=words.agent)(act_prompt)
+        ask = graph.ask("approve", question=lambda s: f"{s.note}?", answer=Verdict)
+        graph.chain(reader, ask).route(ask, _agreed).when("yes", actor).when(
+            "no", drop
+        ).exhaustive()
+    else:
+        graph.chain(agent(output=Done, tools=[reading, acting], name=words.agent)(prompt))
     return built
 
 

@@ -20,6 +20,7 @@ from tests.attacks.graphs import (
     Shape,
     Verdict,
     Words,
+    assist,
     batch,
     extract,
     triage,
@@ -60,6 +61,7 @@ DOMAINS = (
 )
 SHAPES: dict[str, tuple[Shape, tuple[Guard, ...]]] = {
     "extract": (extract, ("ask", "gate", "check")),
+    "assist": (assist, ("apart", "approve")),
     "triage": (triage, ("ask", "gate", "check")),
     "batch": (batch, ("ask", "gate")),
 }
@@ -117,8 +119,8 @@ def run(built: Built) -> ObedientModel:
             question = result.questions[0]
             is_wanted = question.text == built.asked or _shows_wanted(question.text, built)
             answer: object = Verdict(agreed=is_wanted)
-            if question.answer_type is Approval:
-                answer = Approval(approved=is_wanted)
+            if issubclass(question.answer_type, Approval):
+                answer = question.answer_type(approved=is_wanted)
             result = await flow.answer(result.run_id, question.id, answer)
 
     reasons: set[str] = set()
@@ -164,6 +166,8 @@ def test_graph_without_guard_does_not_build(name: str, words: Words) -> None:
     [problem] = raised.value.problems
     assert problem.code == "UNTRUSTED_FLOW"
     places = [problem.what.rfind(word) for word in (words.read, words.agent, words.act)]
+    if name == "assist":  # one agent with both tools
+        places = [problem.what.find(word) for word in (words.read, words.act, words.agent)]
     assert -1 not in places
     assert places == sorted(places)
     assert "graph.ask" in problem.fix

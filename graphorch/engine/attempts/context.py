@@ -154,14 +154,13 @@ class NodeContext:
         key = compute_loop_key(request, self._loops)
         functions, servers = split_sources(sources)
         tools = build_tools(functions)
-        if self._services.run.root.plan.marked is not None:
-            from graphorch.engine.attempts.marked_calls import check_tools
-
-            offered: list[Any] = [*tools, *servers]
-            check_tools(self._activation, offered)
         if servers:
             tools = (*tools, *await self._services.open_tools(servers))
             check_tool_names([tool.name for tool in tools])
+        if self._services.run.root.plan.marked is not None:
+            from graphorch.engine.attempts.marked_calls import check_tools
+
+            check_tools(self._activation, tools)
         rounds = self._services.tool_rounds
         assert rounds is not None
         return ToolLoop(rounds, self._activation, client, tools, request, key)

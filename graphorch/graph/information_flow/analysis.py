@@ -55,9 +55,7 @@ def _has_marks(spec: GraphSpec) -> bool:
     nodes = [*spec.nodes.values()]
     nodes += [map_.worker for map_ in spec.maps.values() if map_.worker is not None]
     # What a server of tools returns is untrusted by default; that alone marks no graph.
-    if any(
-        getattr(tool, "declares_untrusted", False) for node in nodes for tool in find_tools(node)
-    ):
+    if any(tool.declares_untrusted for node in nodes for tool in find_tools(node)):
         return True
     if any(find_marks(map_.item) or find_marks(map_.result) for map_ in spec.maps.values()):
         return True

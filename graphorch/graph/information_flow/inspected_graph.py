@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel
 
@@ -360,12 +360,6 @@ def list_tools(node: Node[Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def describe_tools(tools: Sequence[DeclaredTools]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of tools whose results are untrusted, and of those that act unasked."""
-    untrusted: list[str] = []
-    acting: list[str] = []
-    for tool in tools:
-        if hasattr(tool, "list_acting"):
-            untrusted += tool.list_untrusted()
-            acting += tool.list_acting()
-        else:
-            acting.append(cast("Any", tool).spec.name)
-    return tuple(untrusted), tuple(acting)
+    untrusted = tuple(name for tool in tools for name in tool.list_untrusted())
+    acting = tuple(name for tool in tools for name in tool.list_acting())
+    return untrusted, acting

@@ -77,10 +77,9 @@ class Report:
     def _check_tools(self, index: int, inspected: InspectedNode) -> Iterator[Problem]:
         if not inspected.acting_tools:
             return
-        noun = "tool" if len(inspected.acting_tools) == 1 else "tools"
-        acting = f"its {noun} {_quote(inspected.acting_tools)}"
+        acting = f"its {_name_tools(inspected.acting_tools)}"
         if inspected.untrusted_tools:
-            given = _quote(inspected.untrusted_tools)
+            given = _name_tools(inspected.untrusted_tools)
             what = f"what its untrusted {given} gives reaches the arguments of {acting}"
             yield self._describe(index, what, [Place("touched", index)], _FIX_OWN_TOOL)
         if inspected.lets_person_decide:
@@ -194,6 +193,10 @@ def list_unseen(
             fix = "show them in the question, so that the person sees what they agree to"
             where = f"node '{prefix}{inspected.node.name}'"
             yield Problem("UNSEEN_APPROVAL", where, what, fix, "warning")
+
+
+def _name_tools(names: Sequence[str]) -> str:
+    return f"{'tool' if len(names) == 1 else 'tools'} {_quote(names)}"
 
 
 def _quote(names: Sequence[str]) -> str:

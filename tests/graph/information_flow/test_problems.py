@@ -20,6 +20,7 @@ from graphorch import (
     append,
     node,
 )
+from graphorch.agents.tool import tool
 from graphorch.flow.flow import Flow
 
 
@@ -326,6 +327,113 @@ def test_remembered_values_keep_their_marks() -> None:
     """The next turn of a conversation begins with what an attacker left in the last one."""
     graph = Graph("talk", Mail, input=Url, output=Sent, remember=[Summary])
     assert "summary" in only(graph.chain(send, fetch, summarise)).what
+
+
+# ---- tools ---------------------------------------------------------------------------------------
+def look_up(word: str) -> str:
+    """Look a word up."""
+    return word
+
+
+def read_mail() -> list[Untrusted[str]]:
+    """Return the mails that came in."""
+    return []
+
+
+def send_mail(to: str) -> str:
+    """Send a mail."""
+    return to
+
+
+def assistant(reads: Any, *tools: Any) -> Any:
+    @agent(output=Sent, tools=tools, name="assistant")
+    def prompt(slice: reads) -> str:  # type: ignore[valid-type]
+        return "help"
+
+    return prompt
+
+
+def test_acting_tool_of_agent_that_reads_untrusted_does_not_build() -> None:
+    """Arguments that a model writes after it has read an untrusted text are untrusted."""
+    problem = only(mail().chain(fetch, assistant(Page, tool(effect="pure")(look_up), send_mail)))
+    assert problem.what == (
+        "untrusted values reach the arguments of its tool 'send_mail': "
+        "'fetch' (writes text) → 'assistant' (reads text)"
+    )
+    assert "@tool(approve=True)" in problem.fix
+
+
+def test_result_of_own_tool_taints_later_calls() -> None:
+    """What one tool of an agent returns reaches the arguments of the next call."""
+    reading = tool(effect="pure")(read_mail)
+    problem = only(mail().chain(assistant(Url, reading, send_mail)))
+    assert problem.what == (
+        "what its untrusted tool 'read_mail' gives reaches the arguments of its tool 'send_mail': "
+        "'assistant' (reads tool read_mail)"
+    )
+    assert "another agent" in problem.fix
+
+
+def test_result_of_own_tool_marks_what_agent_writes() -> None:
+    """An agent with an untrusted tool writes untrusted values, whatever its prompt reads."""
+
+    @node(effect="once")
+    def act(sent: Sent) -> Lines: ...
+
+    reader = assistant(Url, tool(effect="pure")(read_mail))
+    problem = only(mail().chain(reader, act))
+    assert "'assistant' (tool read_mail → sent) → 'act' (reads sent)" in problem.what
+
+
+def test_approved_or_pure_tools_build() -> None:
+    """A person who approves each call sees its arguments; a tool that only reads does no harm."""
+    reading = tool(effect="pure")(read_mail)
+    approved = tool(approve=True)(send_mail)
+    assert problems(mail().chain(fetch, assistant(Page, reading, approved))) == []
+    assert problems(mail().chain(fetch, assistant(Page, tool(effect="pure")(look_up)))) == []
+    assert problems(mail().chain(assistant(Url, send_mail))) == []
+
+
+def test_predicate_is_no_approval() -> None:
+    """A function that reads the arguments may be what an attacker writes them for."""
+    sending = tool(approve=lambda to: to != "boss")(send_mail)
+    assert len(problems(mail().chain(fetch, assistant(Page, sending)))) == 1
+
+
+def test_gate_does_not_see_what_tools_return() -> None:
+    """A gate before an agent approves what it reads then, not what its own tools give it later."""
+
+    @agent(output=Sent, tools=[tool(effect="pure")(read_mail), send_mail], gate="before")
+    def gated(page: Page) -> str:
+        return page.text
+
+    @agent(output=Sent, tools=[send_mail], gate="before")
+    def plain(page: Page) -> str:
+        return page.text
+
+    assert len(problems(mail().chain(fetch, gated))) == 1
+    assert problems(mail().chain(fetch, plain)) == []
+
+
+def test_agent_of_map_worker_is_looked_at() -> None:
+    """The tools of a worker count like those of a node."""
+
+    class Job(BaseModel):
+        job: str
+
+    @agent(output=Sent, tools=[send_mail])
+    def work(job: Job) -> str:
+        return job.job
+
+    def list_jobs(page: Page) -> list[Job]:
+        return []
+
+    def gather(results: list[Sent]) -> Sent:
+        return Sent()
+
+    graph = mail()
+    each = graph.map("each", work, over=list_jobs, gather=gather, max_items=3)
+    assert only(graph.chain(fetch, each)).where == "node 'each/work'"
 
 
 # ---- flows inside --------------------------------------------------------------------------------

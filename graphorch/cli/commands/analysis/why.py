@@ -146,7 +146,8 @@ async def read_run(store: Store, plan: Plan, word: str) -> RebuiltRun:
 async def _explain(
     store: Store, plan: Plan, word: str, node: str
 ) -> tuple[RebuiltRun, list[Reasons]]:
-    redaction = Redaction()
+    secrets = plan.marked.list_all_secrets() if plan.marked is not None else frozenset[str]()
+    redaction = Redaction(fields=secrets)
     rebuilt = await read_run(store, plan, word)
     trace, turns = rebuilt.conversation.trace, rebuilt.conversation.turns
     if not node:
