@@ -38,6 +38,11 @@ class _Field:
     is_nullable: bool
     is_required: bool
 
+    def is_blank(self, value: object) -> bool:
+        """Return whether a client shows by an empty text that nothing was filled in."""
+        may_be_absent = self.is_nullable or (self.is_json and not self.is_required)
+        return value is None or (value == "" and may_be_absent)
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -65,14 +70,16 @@ class Form:
         question is answered once and for good.
         """
         given = dict(content or {})
-        if not given and self.fields:
-            raise InputError(f"Nothing was filled in. Known: {', '.join(self.fields)}.")
         for name in given:
             if name not in self.fields:
                 raise InputError(f"There is no field '{name}'. {did_you_mean(name, self.fields)}")
         values = {
-            name: _read_value(name, value, self.fields[name]) for name, value in given.items()
+            name: _read_value(name, value, self.fields[name])
+            for name, value in given.items()
+            if not self.fields[name].is_blank(value)
         }
+        if not values and self.fields:
+            raise InputError(f"Nothing was filled in. Known: {', '.join(self.fields)}.")
         for name, field in self.fields.items():
             if field.is_required and field.is_nullable:  # a form cannot say null
                 values.setdefault(name, None)

@@ -10,8 +10,9 @@ import pytest
 from mcp_types import CallToolResult, ElicitResult, InputRequiredResult
 from pydantic import BaseModel
 
-from graphorch import Graph, Limits, node
+from graphorch import Graph, Limits, agent, node, tool
 from graphorch.runs.stores import open_store
+from graphorch.testing.models import ScriptedModel, call, tool_results
 from tests.mcp_server.serving import (
     AnyFlow,
     Letter,
@@ -253,6 +254,43 @@ def test_gate_is_form_and_refusal_an_error(db: Path) -> None:
             assert "Rejected: it is Sunday" in read_text(refused, is_error=True)
 
     run(main)
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_call_of_tool_is_approved_by_form(db: Path, approved: bool) -> None:
+    """A person approves a call of an agent's tool, with other arguments, or refuses it."""
+    sent: list[str] = []
+
+    @tool(approve=True)
+    def send(text: str) -> str:
+        sent.append(text)
+        return "sent"
+
+    @agent(output=Letter, tools=[send])
+    def clerk(topic: Topic) -> str:
+        return f"Send a letter on {topic.topic}."
+
+    model = ScriptedModel(
+        call("send", {"text": "Dear"}),
+        lambda request: f"The tool said: {tool_results(request)[0]}",
+    )
+    content: dict[str, Any] = {"approved": True, "arguments": '{"text": "Hello"}', "answer": ""}
+    if not approved:
+        content = {"approved": False, "reason": "it is Sunday", "arguments": ""}
+
+    async def main() -> None:
+        flow = build_plain(clerk)
+        async with Served(db, flow, client=model).connect() as client:
+            leg = require_leg(await send_leg(client, tool="plain"))
+            assert "Dear" in read_message(leg)
+        async with Served(db, flow, client=model).connect() as client:
+            for _ in range(3):
+                done = read_text(await send_leg(client, leg, tool="plain", answer=content))
+                assert ("Hello" if approved else "it is Sunday") in done
+
+    run(main)
+    assert sent == (["Hello"] if approved else [])
+    model.check()
 
 
 def test_limit_stops_run_until_person_resumes(db: Path) -> None:

@@ -96,6 +96,9 @@ def test_form_keeps_choices_limits_and_defaults() -> None:
         ({"either": '"text"'}, "either", "text"),
         ({"either": 5}, "either", 5),
         ({"called": "y"}, "name", "y"),
+        ({"why": ""}, "why", ""),
+        ({"size": "", "tags": "", "maybe": ""}, "size", None),
+        ({"tags": None, "count": None}, "tags", []),
     ],
 )
 def test_filled_form_is_answer(content: dict[str, Any], field: str, value: object) -> None:
@@ -109,13 +112,14 @@ def test_filled_form_is_answer(content: dict[str, Any], field: str, value: objec
     [
         (None, "Nothing was filled in. Known: ok, why,"),
         ({}, "Nothing was filled in"),
+        ({"ok": None, "size": "", "tags": ""}, "Nothing was filled in"),
         ({"ok": True, "kimd": "new"}, "There is no field 'kimd'. Did you mean 'kind'?"),
         ({**PLAIN, "size": "{"}, "size: '{' is not JSON"),
         ({**PLAIN, "size": "[" * 100_000}, "is not JSON"),
         ({**PLAIN, "size": '{"width": "wide"}'}, "size.width: Input should be a valid integer"),
         ({**PLAIN, "count": 9}, "count: Input should be less than or equal to 5"),
         ({"ok": True, "kind": "odd"}, "kind: Input should be 'new' or 'old'"),
-        ({"ok": None, "kind": "new"}, "ok: Input should be a valid boolean"),
+        ({"ok": None, "kind": "new"}, "ok: Field required"),
     ],
 )
 def test_wrong_form_says_what_is_wrong(content: dict[str, Any] | None, reason: str) -> None:
