@@ -2,7 +2,7 @@
 
     graphorch run graphs/data_analyst.py --durable
     graphorch answer graphs/data_analyst.py last 'analyse/r4/flag_order#0' yes
-    graphorch run graphs/data_analyst.py --steps "" --question "Which customers do we lose?"
+    graphorch run graphs/data_analyst.py --question "Which customers do we lose?"
 
 The shop is a SQLite file with made-up orders of half a year, and one planted mistake. It is written
 at the first use, into the folder for temporary files or to the path in SHOP_DATABASE. Queries are
@@ -15,15 +15,15 @@ once.
 Offline there is no language model, and the embedded one does not write SQL. It makes the calls that
 the `steps` of the sample write out, and where an answer proves nothing, the prepared findings of
 the sample take its place, which the report says. What you see then is the tools, the approval and
-the proof at work, not the skill of a model; with one, give `--steps ""`.
+the proof at work, not the skill of a model.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pydantic import BaseModel, Field
 from sample_shop import (
@@ -88,7 +88,7 @@ def chart(title: str, sql: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "chart"
     folder = find_database().with_suffix(".charts")
     folder.mkdir(exist_ok=True)
-    draft = folder / f".{name}.{os.getpid()}"
+    draft = folder / f".{uuid4().hex}"
     draft.write_text(svg, "utf-8")
     draft.replace(folder / f"{name}.svg")
     return f"{len(bars)} bars are drawn in {folder / name}.svg"
@@ -142,8 +142,10 @@ def check(finding: Finding) -> tuple[bool, str]:
             doubt = "its query gives no rows"
     except ShopError as error:
         rows, doubt = Rows((), ()), str(error)
-    title = f"## Not proved: {finding.claim}\n\nReason: {doubt}" if doubt else f"## {finding.claim}"
-    return not doubt, f"{title}\n\n{write_table(rows)}```sql\n{finding.sql.strip()}\n```"
+    claim, sql = " ".join(finding.claim.split()), finding.sql.strip()
+    title = f"## Not proved: {claim}\n\nReason: {doubt}" if doubt else f"## {claim}"
+    fence = "```" if "```" not in sql else "`" * (len(sql) + 1)
+    return not doubt, f"{title}\n\n{write_table(rows)}{fence}sql\n{sql}\n{fence}"
 
 
 def find_missing_figures(claim: str, rows: Rows) -> list[str]:

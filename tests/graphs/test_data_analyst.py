@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shlex
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,36 @@ def test_no_finding_is_said() -> None:
     with ScriptedModel(analyst.Findings(findings=[])) as model:
         result = flow.run_sync(analyst.Question(question="Why?"), client=model)
     assert result.output.report == "# Why?\n\nThe analyst found nothing."
+
+
+def test_chapter_cannot_be_broken_by_finding() -> None:
+    """A claim stays on its line, and SQL within its fence, whatever a model writes into them."""
+    sql = "SELECT 1 -- ```\n/* # no heading */"
+    _, text = analyst.check(finding("One.\n\n# Another", sql))
+    lines = text.splitlines()
+    assert lines[0] == "## One. # Another"
+    fence = lines[-1]
+    assert set(fence) == {"`"}
+    assert lines[-4:] == [f"{fence}sql", *sql.splitlines(), fence]
+    assert fence not in sql
+
+
+def test_charts_of_one_title_are_drawn_at_once(shop: Path) -> None:
+    """Calls of one round run side by side: the file is always one of the charts."""
+    find = "SELECT 'a', 1"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: analyst.chart("same", find), range(40)))
+    (path,) = shop.with_suffix(".charts").iterdir()
+    assert path.read_text("utf-8").endswith("</svg>\n")
+
+
+def test_question_without_steps_ends_honestly(offline: None) -> None:
+    """The embedded model cannot answer other questions, and the report does not pretend it."""
+    result = flow.run_sync(analyst.Question(question="Which customers do we lose?"))
+    assert result.status == "succeeded"
+    report = result.output.report
+    assert "nothing" in report or "## Not proved" in report
+    assert "prepared" not in report
 
 
 def test_table_cannot_be_broken_by_values() -> None:
