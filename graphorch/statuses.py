@@ -49,3 +49,10 @@ LIMITS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """What happened when a run reached the limit of this name; those of money explain themselves."""
+
+TOOL_OUTCOMES: Final[Mapping[str, str]] = {
+    "failed": "error told",
+    "refused": "refused",
+    "answered": "answered",
+}
+"""Words for what the model reads of a tool call, where that is no result; see `ToolOutcome`."""

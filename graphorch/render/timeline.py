@@ -31,8 +31,8 @@ class Bar:
     """Period of a run, in seconds since its start; `parent` is the id of the bar around it.
 
 
-    `status` is one of an overlay's; `marks` are moments on the bar, such as model calls, as (begin,
-    end).
+    `status` is one of an overlay's, and `remark` says more about it in a word or two; `marks` are
+    moments on the bar, such as model calls, as (begin, end).
     """
 
     id: str
@@ -42,6 +42,7 @@ class Bar:
     end: float
     status: str = "done"
     hint: str = ""
+    remark: str = ""
     marks: tuple[tuple[float, float], ...] = ()
 
 

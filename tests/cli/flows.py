@@ -40,6 +40,7 @@ def flaky(draft: Draft) -> Draft:
 flow = Graph("flaky", Essay, input=Topic, output=Draft).chain(write, flaky).build()
 """
 
+DESK = "from tests.trace.acting import desk\n\nflow = desk()\n"
 SHOP = "from tests.trace.flows import shop\n\nflow = shop()\n"
 
 
@@ -60,6 +61,12 @@ def finish_run(shell: Shell, *options: str) -> str:
     run_id = start_waiting_run(shell, *options)
     assert shell("answer", "ask.py", run_id, "approve", "yes", "--db", "r.sqlite", "-q").code == 0
     return run_id
+
+
+def start_desk(shell: Shell) -> str:
+    """Start a run of an agent that acts, whose two letters wait for a person; return its id."""
+    shell.write("desk.py", DESK, preamble="")
+    return run_json(shell, "run", "desk.py", "--db", "r.sqlite")["run_id"]
 
 
 def list_run_ids(shell: Shell, *options: str) -> list[str]:

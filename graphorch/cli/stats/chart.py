@@ -36,6 +36,8 @@ def draw_chart(index: SpanIndex, topic: str, selection: Selection, table: Table[
 def _choose_measure(topic: str) -> str:
     if topic in ("calls", "runs"):
         return "usd"
+    if topic == "tools":
+        return "calls"
     return "rounds" if topic == "loops" else "count"
 
 

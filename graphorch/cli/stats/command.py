@@ -45,19 +45,21 @@ _FORMATS: tuple[TableFormat, ...] = ("table", "json", "csv")
 _TOPICS: Mapping[str, tuple[Callable[..., Table[Any]], tuple[str, ...]]] = {
     "calls": (statistics.calls, ("agent", "model")),
     "steps": (statistics.steps, ("step",)),
+    "tools": (statistics.tools, ("agent", "tool")),
     "errors": (statistics.errors, ("step",)),
     "runs": (statistics.runs, ("flow",)),
     "loops": (statistics.loops, ("flow",)),
     "findings": (statistics.findings, ("agent",)),
 }
-_OVERVIEW_TOPICS = ("runs", "calls", "steps", "errors", "findings")
+_OVERVIEW_TOPICS = ("runs", "calls", "steps", "tools", "errors", "findings")
 
 
 def stats(
     topic: Annotated[
         str,
         typer.Argument(
-            metavar="TOPIC", help="overview, calls, steps, errors, runs, loops or findings."
+            metavar="TOPIC",
+            help="overview, calls, steps, tools, errors, runs, loops or findings.",
         ),
     ] = "overview",
     by: Annotated[
@@ -65,8 +67,8 @@ def stats(
         typer.Option(
             "--by",
             metavar="A,B",
-            help="Group by agent, step, level, model, endpoint, policy, error, day, hour, flow, "
-            "run, status or a tag. Days and hours are those of the zone of --since.",
+            help="Group by agent, step, tool, level, model, endpoint, policy, error, day, hour, "
+            "flow, run, status or a tag. Days and hours are those of the zone of --since.",
         ),
     ] = "",
     where: Annotated[

@@ -50,6 +50,17 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("P90", "latency_p90"),
         ("P99", "latency_p99"),
     ),
+    "tools": (
+        ("CALLS", "calls"),
+        ("FAILED", "failed"),
+        ("TOLD", "told"),
+        ("REFUSED", "refused"),
+        ("ATTEMPTS", "attempts"),
+        ("SECONDS", "seconds"),
+        ("P50 S", "latency_p50"),
+        ("P90", "latency_p90"),
+        ("P99", "latency_p99"),
+    ),
     "errors": (
         ("WHAT", "what"),
         ("ERROR", "error"),

@@ -12,8 +12,13 @@ from typing import Any
 
 from graphorch.errors import InputError, did_you_mean
 
+# A tool call lies below the step of its agent, and belongs to it.
+_ABOVE = "substr(s.step, 1, length(s.step) - length(s.node) - 1)"
+_LAST_ABOVE = f"substr({_ABOVE}, length(rtrim({_ABOVE}, replace({_ABOVE}, '/', ''))) + 1)"
+_IS_TOOL = "s.kind IN ('tool', 'tool_attempt')"
 _OF_SPANS = {
-    "agent": "s.node",
+    "agent": f"iif({_IS_TOOL}, {_LAST_ABOVE}, s.node)",
+    "tool": f"iif({_IS_TOOL}, s.node, '')",
     "node": "s.node",
     "step": "s.step",
     "path": "s.path",

@@ -100,8 +100,32 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
+class Tools:
+    """Calls of tools of one group.
+
+    `failed` calls failed for good, and with them their agent; of `told` ones the model read an
+    error, and went on. A person `refused` a call, so that it did not run. `seconds` is the sum over
+    all calls.
+    """
+
+    key: Key
+    calls: int
+    failed: int
+    told: int
+    refused: int
+    cancelled: int
+    error_rate: float
+    attempts: int
+    failed_attempts: int
+    seconds: float
+    latency: Quantiles
+
+
+@dataclass(frozen=True, slots=True)
 class Errors:
     """One kind of error in one group, of attempts (`what` is "attempt"), calls or requests.
+
+    Errors of tools that a model was told are of "tool".
 
     `example_run` is a run to look at, and `example` a message.
     """
@@ -163,7 +187,7 @@ class Findings:
     calls: int
 
 
-R = TypeVar("R", Calls, Steps, Errors, Runs, Loops, Findings)
+R = TypeVar("R", Calls, Steps, Tools, Errors, Runs, Loops, Findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,12 +381,12 @@ def _build_calls(
 def steps(
     index: SpanIndex, by: Sequence[str] = ("step",), selection: Selection = EVERYTHING
 ) -> Table[Steps]:
-    """Return activations of nodes by group, the slowest group first."""
+    """Return activations of nodes by group, the slowest group first; `tools` has calls of tools."""
     question = _Question(index, by, selection)
     statuses = ("failed", "handled", "skipped", "cancelled")
     counts = ", ".join(f"sum(s.status = '{status}')" for status in statuses)
     sums = question.aggregate("node", f"count(*), {counts}")
-    attempt_sums = question.aggregate("attempt", "count(*), sum(s.status = 'failed')")
+    attempt_sums = question.aggregate("attempt", _ATTEMPTS)
     latency = question.rank(
         "s.kind = 'node'", "CASE WHEN s.status IN ('ok', 'failed', 'handled') THEN s.seconds END"
     )
@@ -386,6 +410,43 @@ def steps(
     return _build_table(Steps, by, rows, lambda row: (row.latency.p50 or 0.0, row.visits))
 
 
+# The attempt of an agent that rests while its tool calls wait for people goes on in another span.
+_ATTEMPTS = "sum(s.status <> 'waiting'), sum(s.status = 'failed')"
+
+
+def tools(
+    index: SpanIndex, by: Sequence[str] = ("agent", "tool"), selection: Selection = EVERYTHING
+) -> Table[Tools]:
+    """Return calls of tools by group, those that took longest first."""
+    question = _Question(index, by, selection)
+    statuses = ("failed", "handled", "skipped", "cancelled")
+    counts = ", ".join(f"sum(s.status = '{status}')" for status in statuses)
+    sums = question.aggregate("tool", f"count(*), {counts}, total(s.seconds)")
+    attempt_sums = question.aggregate("tool_attempt", _ATTEMPTS)
+    latency = question.rank(
+        "s.kind = 'tool'", "CASE WHEN s.status IN ('ok', 'failed', 'handled') THEN s.seconds END"
+    )
+    rows: list[Tools] = []
+    for key, (count, failed, told, refused, cancelled, seconds) in sums.items():
+        attempts, failed_attempts = attempt_sums.get(key, (0, 0))
+        rows.append(
+            Tools(
+                key,
+                count,
+                failed,
+                told,
+                refused,
+                cancelled,
+                error_rate=(failed + told) / count,
+                attempts=attempts,
+                failed_attempts=failed_attempts,
+                seconds=seconds,
+                latency=latency.get(key, NO_VALUES),
+            )
+        )
+    return _build_table(Tools, by, rows, lambda row: (row.seconds, row.calls))
+
+
 def errors(
     index: SpanIndex, by: Sequence[str] = ("step",), selection: Selection = EVERYTHING
 ) -> Table[Errors]:
@@ -396,10 +457,13 @@ def errors(
         f"""
         SELECT {columns}, kind, error, count(*), count(DISTINCT run), max(run_id), max(message)
         FROM (
-            SELECT {question.groups}, s.kind, s.error, s.run, t.run_id, s.message
+            SELECT {question.groups}, replace(s.kind, 'tool_attempt', 'attempt') AS kind, s.error,
+                s.run, t.run_id, s.message
             FROM spans s JOIN traces t ON t.id = s.run
-            WHERE s.kind IN ('attempt', 'call', 'request', 'tool') AND s.status = 'failed'
-                AND {_COUNTED}{question.where}
+            WHERE (
+                (s.kind IN ('attempt', 'tool_attempt', 'call', 'request') AND s.status = 'failed')
+                OR (s.kind = 'tool' AND s.status = 'handled')
+            ) AND {_COUNTED}{question.where}
         ) GROUP BY {columns}, kind, error
         """
     )

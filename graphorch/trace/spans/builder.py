@@ -12,10 +12,15 @@ Questions alone stay open: a person's time belongs to no process.
 
 A record of an unknown kind, or one that is not what its kind declares, is passed over and noted in
 `Trace.faults`: the readable part of a damaged or newer run is shown.
+
+Calls of tools are activations inside of their agent from format 5 on. A call that was not made,
+such as one with wrong arguments, is known only by what the model read next; in older formats all
+are.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias, cast
@@ -44,7 +49,10 @@ from graphorch.trace_context import (
 
 Body: TypeAlias = dict[str, Any]
 
-_KINDS: Mapping[str, SpanKind] = {"map": "flow", "sub": "flow", "ask": "ask"}
+_KINDS: Mapping[str, SpanKind] = {"map": "flow", "sub": "flow", "ask": "ask", "tool": "tool"}
+_TOOL_STATUSES: Mapping[str, SpanStatus] = {"failed": "handled", "refused": "skipped"}
+_TOLD = "told"
+"""Error of a tool call whose failure the model was told."""
 _RUN_STATUSES: Mapping[str, SpanStatus] = {
     "running": "running",
     "succeeded": "ok",
@@ -60,10 +68,23 @@ class _Misplaced(Exception):
 
 
 class _PendingTool(NamedTuple):
-    """A tool call whose result has not been sent to the model yet."""
+    """A tool call, number `number` of an answer, that no record of its round names (yet)."""
 
-    span: Span
+    call: Span
+    number: int
+    id: str
+    name: str
+    arguments: str
     asked_at: float
+
+
+class _CalledTool(NamedTuple):
+    """A tool call that is an activation: its step, and what is known of it before it runs."""
+
+    step: str
+    name: str
+    arguments: str
+    tool_call: str
 
 
 class _AnnouncedCall(NamedTuple):
@@ -104,12 +125,14 @@ class SpanBuilder:
         # Calls that were announced and have not ended, by number.
         self._announced: dict[int, _AnnouncedCall] = {}
         self._guessed: set[str] = set()  # ids of those whose requests are shown
-        # The last activation of each sub-flow or map, by path.
+        # The last activation of each sub-flow, map or agent with tool calls, by path.
         self._flows: dict[str, _OpenActivation] = {}
         # The last span that ended at each path: its routing may follow its end.
         self._last: dict[str, Span] = {}
         self._copied_until = 0
         self._engagements = EngagementReader()
+        # Calls of tools that are activations, by path.
+        self._tool_calls: dict[str, _CalledTool] = {}
         # Questions at gates, by the id of their activation.
         self._questions: dict[str, Span] = {}
         self._finished: list[Span] = []
@@ -213,15 +236,49 @@ class SpanBuilder:
         """Open the span of a sub-flow or map."""
         self._activation(body, body["at"])
 
+    def on_tools(self, body: Body) -> None:
+        """Note the calls of a round, which have spans of their own once a record is about them."""
+        agent = self._flows[body["path"]] = self._activation(body)
+        pending = {tool.number: tool for tool in agent.tools.values()}
+        for call in body["calls"]:
+            name, index = str(call["tool"]), int(call["index"])
+            asked = pending.get(index)
+            if asked is not None:
+                del agent.tools[asked.id]
+            path = f"{body['path']}/{body['label']}/{name}#{index}"
+            arguments = json.dumps(call["arguments"], ensure_ascii=False)
+            id_ = "" if asked is None else asked.id
+            step = f"{self._name_step(body['path'])}/{name}"
+            self._tool_calls[path] = _CalledTool(step, name, arguments, id_)
+
     def on_commit(self, body: Body) -> None:
         """End an activation that succeeded."""
         activation = self._activation(body, body.get("began"))
         if activation.span.is_copy:
             # A fork does not know the pauses of the old run; the commit says when it went on.
             activation.span.began = max(activation.span.began, float(body.get("began") or 0.0))
-        self._end(activation, body, "ok")
+        if activation.span.role == "tool":
+            self._end_tool_call(activation, body)
+        else:
+            self._end(activation, body, "ok")
         if "route" in body:
             self._set_loop(body["path"], body["route"])
+
+    def _end_tool_call(self, activation: _OpenActivation, body: Body) -> None:
+        """End a tool call with what the model reads of it; a person may have taken its place."""
+        span = activation.span
+        update: Body = body["update"]
+        # A value that is the default of its field is not part of an update.
+        span.outcome = str(update.get("outcome", "ok"))
+        is_decided = self._end_question(body, "ok")
+        if is_decided:
+            # Nothing ran: a person's time is not that of the call.
+            span.began = float(body["at"])
+        if span.outcome in ("failed", "refused"):
+            span.error = _TOLD if span.outcome == "failed" else span.outcome
+            span.message = str(update.get("text", ""))
+        status = _TOOL_STATUSES.get(span.outcome, "ok")
+        self._end(activation, body, status, has_attempt=not is_decided)
 
     def on_routed(self, body: Body) -> None:
         """Note the loop that an activation went back to after its commit."""
@@ -233,7 +290,7 @@ class SpanBuilder:
         activation = self._activation(body, body.get("began"))
         span = activation.span
         error, message = str(body["error"]), str(body["message"])
-        if span.kind == "node":
+        if span.has_attempts:
             number = int(body["attempt"])
             hedge = body.get("hedge")
             at = float(body["at"])
@@ -267,8 +324,11 @@ class SpanBuilder:
         span.status, span.message = "waiting", str(body["text"])
 
     def on_approved(self, body: Body) -> None:
-        """End the question of a gate."""
+        """End the question of a gate; a tool call may go on with other arguments."""
         self._end_question(body, "ok")
+        if "arguments" in body:
+            span = self._activation(body).span
+            span.arguments = json.dumps(body["arguments"], ensure_ascii=False)
 
     def on_starting(self, body: Body) -> None:
         """Open the span of an activation whose effect must not happen twice."""
@@ -317,10 +377,9 @@ class SpanBuilder:
             self._finish(request)
         asked_at = float(body.get("at") or 0.0)
         for number, tool in enumerate(response["tool_calls"]):
-            id_ = derive_span_id(span.id, "tool", number)
-            tool_span = self._add_child(span, "tool", id_, node=str(tool["name"]))
-            tool_span.tool_call = str(tool["id"])
-            activation.tools[str(tool["id"])] = _PendingTool(tool_span, asked_at)
+            id_, name, arguments = str(tool["id"]), str(tool["name"]), str(tool["arguments"])
+            pending = _PendingTool(span, number, id_, name, arguments, asked_at)
+            activation.tools[id_] = pending
         self._finish(span)
 
     def on_unanswered(self, body: Body) -> None:
@@ -384,20 +443,37 @@ class SpanBuilder:
 
     def _open_span(self, path: str, activation: str, number: int) -> Span:
         """Open span `number` of an activation, inside of the open span around it."""
-        role = self.flow.kind(path)
+        call = self._tool_calls.get(path)
+        role = self.flow.kind(path) if call is None else "tool"
         kind = _KINDS.get(role, "node")
         id_ = derive_activation_span_id(self.trace.run_id, activation, number)
         span = self._build_span(path, activation, kind, id_)
         span.role = role
+        if call is not None:
+            span.arguments, span.tool_call = call.arguments, call.tool_call
         return span
+
+    def _name_step(self, path: str) -> str:
+        """Return the path without the indices of map items and of tool calls."""
+        call = self._tool_calls.get(path)
+        if call is not None:
+            return call.step
+        above, slash, name = path.rpartition("/")
+        if "#" in above:
+            # It may be inside of a flow that is called as a tool.
+            return f"{self._name_step(above)}{slash}{strip_index(name)}"
+        return strip_index(path)
 
     def _build_span(self, path: str, activation: str, kind: SpanKind, id_: str) -> Span:
         above, _, node = path.rpartition("/")
-        if above.endswith("]"):
+        call = self._tool_calls.get(path)
+        if call is not None:
+            above, node = above.rpartition("/")[0], call.name
+        elif above.endswith("]"):
             above = above.rpartition("[")[0]
         parent = self._find_around(above) or self._root.id
-        level = path.count("/") + 1
-        span = Span(id_, parent, kind, path, strip_index(path), node, level, 1, 0.0)
+        step = self._name_step(path)
+        span = Span(id_, parent, kind, path, step, node, step.count("/") + 1, 1, 0.0)
         span.activation = activation
         span.engagement = self._root.engagement
         span.is_copy = self.trace.seq < self._copied_until
@@ -405,7 +481,7 @@ class SpanBuilder:
         return span
 
     def _find_around(self, path: str) -> str:
-        """Return the id of the open span of the sub-flow or map at a path, "" without one."""
+        """Return the id of the open span of what is around a node or tool call, "" without one."""
         activation = self._open.get(path) or self._flows.get(path)
         if activation is None:
             return ""
@@ -445,10 +521,13 @@ class SpanBuilder:
         self._questions[id_] = span
         return span
 
-    def _end_question(self, body: Body, status: SpanStatus) -> None:
+    def _end_question(self, body: Body, status: SpanStatus) -> bool:
+        """End the question at a gate; return whether there was an open one."""
         span = self._questions.get(shorten_activation_id(str(body["id"])))
-        if span is not None and span.seconds is None:
-            self._end_span(span, float(body["at"]), status)
+        if span is None or span.seconds is not None:
+            return False
+        self._end_span(span, float(body["at"]), status)
+        return True
 
     def _add_child(
         self, parent: Span, kind: SpanKind, id_: str, *, node: str = "", began: float = 0.0
@@ -474,10 +553,14 @@ class SpanBuilder:
     def _attempt(self, activation: _OpenActivation, number: int) -> Span:
         """Return the span of attempt `number`, which may have to be opened."""
         attempt = activation.attempt
-        if attempt is None or attempt.attempt != number:
+        is_at_rest = attempt is not None and attempt.status == "waiting"
+        if attempt is None or attempt.attempt != number or is_at_rest:
             span = activation.span
             began = activation.attempt_began or span.began
             id_ = derive_attempt_span_id(self.trace.run_id, span.activation, number)
+            if is_at_rest:
+                # The same attempt goes on, in a span of another engagement.
+                id_ = derive_span_id(id_, span.engagement)
             attempt = self._add_child(span, "attempt", id_, began=began)
             attempt.attempt = number
             activation.attempt = attempt
@@ -528,7 +611,7 @@ class SpanBuilder:
         """End an activation, and its attempt if it `has_attempt` that has not ended yet."""
         at = float(body["at"])
         span = activation.span
-        if has_attempt and span.kind == "node":
+        if has_attempt and span.has_attempts:
             number = int(body.get("attempt") or 0) or _number_attempt(activation)
             self._end_attempt(activation, number, at, status, hedge=body.get("hedge"))
         if status == "ok":
@@ -582,6 +665,8 @@ class SpanBuilder:
         activation = self._by_id.get(shorten_activation_id(str(body["id"])))
         if activation is None or activation.span.seconds is None or activation.attempt is None:
             return None
+        if activation.span.status == "waiting":
+            return None  # it goes on after its tool calls waited for people
         if activation.span.is_copy and self.trace.seq >= self._copied_until:
             return None  # a fork makes this call in an attempt of its own
         return activation if number <= activation.attempt.attempt else None
@@ -605,20 +690,29 @@ class SpanBuilder:
             self.trace.spans[:] = [item for item in self.trace.spans if item.parent != call.span.id]
 
     def _end_tools(self, activation: _OpenActivation, body: Body) -> None:
-        """End the tool calls whose results a request holds.
+        """Add the tool calls that are no activations, and whose results a request holds.
 
-        The journal has no times of tools: those of one answer share the time between two calls.
+        Journals before format 5 have no times of tools: those of one answer share the time between
+        two calls of the model. From then on they are calls that were not made.
         """
         request: Body = body.get("asked") or {}
         for message in request.get("messages", ()):
             tool = activation.tools.pop(str(message.get("answers", "")), None)
             if tool is None:
                 continue
-            span = tool.span
-            span.began = tool.asked_at
-            span.seconds = max(0.0, float(body["began"]) - tool.asked_at)
-            has_failed = str(message["content"]).startswith("Error:")
-            span.status, span.error = ("failed", "tool") if has_failed else ("ok", "")
+            id_ = derive_span_id(tool.call.id, "tool", tool.number)
+            span = self._add_child(tool.call, "tool", id_, node=tool.name, began=tool.asked_at)
+            span.step = f"{tool.call.step}/{tool.name}"
+            span.tool_call, span.arguments = tool.id, tool.arguments
+            span.seconds = 0.0
+            if not self.flow.records_tools:
+                span.seconds = max(0.0, float(body["began"]) - tool.asked_at)
+            text = str(message["content"])
+            if text.startswith("Error:"):
+                span.status, span.error, span.message = "handled", _TOLD, text
+                span.outcome = "failed"
+            else:
+                span.status, span.outcome = "ok", "ok"
             self._finish(span)
 
     def _add_requests(
@@ -756,6 +850,9 @@ class SpanBuilder:
             # It stays in `_open`: what is inside may continue.
             self._end_span(span, at, "waiting" if self.trace.status == "waiting" else status)
             return
+        if self.trace.status == "waiting":
+            # An agent at rest: its tool calls wait for people. It is continued with one of them.
+            status = "waiting"
         self._open.pop(span.path)
         if attempt is not None and attempt.status == "failed" and not activation.attempt_began:
             # It waited for its next attempt.
@@ -794,6 +891,8 @@ def _number_attempt(activation: _OpenActivation) -> int:
     last = activation.attempt
     if last is None:
         return 1
+    if last.status == "waiting":
+        return last.attempt  # it rested while its tool calls waited for people
     return last.attempt if last.seconds is None else last.attempt + 1
 
 
@@ -803,6 +902,7 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[SpanBuilder, Body], None]]] = {
     "commit": SpanBuilder.on_commit,
     "routed": SpanBuilder.on_routed,
     "entered": SpanBuilder.on_entered,
+    "tools": SpanBuilder.on_tools,
     "failed": SpanBuilder.on_failed,
     "skipped": SpanBuilder.on_skipped,
     "cancelled": SpanBuilder.on_cancelled,
@@ -818,6 +918,6 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[SpanBuilder, Body], None]]] = {
 """Handlers by kind of record."""
 
 IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
-    {"stopping", "grace", "continued", "resumed", "rules", "listed", "migrated", "pinned", "tools"}
+    {"stopping", "grace", "continued", "resumed", "rules", "listed", "migrated", "pinned"}
 )
 """Kinds of records that change no span."""

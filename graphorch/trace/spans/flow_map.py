@@ -21,6 +21,12 @@ class FlowMap:
         self._root = _as_object(description)
         self._scopes: dict[str, _Scope] = {}
 
+    @property
+    def records_tools(self) -> bool:
+        """Whether calls of tools have records of their own, as they do from format 5 on."""
+        format = self._root.get("format")
+        return isinstance(format, int) and format >= 5
+
     def kind(self, path: str) -> str:
         """Return `agent`, `node`, `map`, `sub` or `ask`; "" if the description does not say."""
         return str(self._node(path).get("kind", ""))

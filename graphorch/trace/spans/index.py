@@ -27,7 +27,7 @@ from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace.spans.sampling import Sampling
 
-VERSION = 4  # of how spans are made: rows of another version are made again
+VERSION = 5  # of how spans are made: rows of another version are made again
 _ROWS_PER_TRANSACTION = 5_000  # few enough that appending runs get in between
 _PAGE = 500  # runs per page
 _LONGEST = 500  # characters of an error's message
@@ -185,7 +185,11 @@ class SpanIndex:
         number = self._db.execute(_ADD_TRACE, self._trace_row(trace)).lastrowid
         if self._sampling.keeps(trace):
             # Of an activation only the last outcome counts.
-            rows = [self._span_row(number, span) for span in trace.spans if not span.is_continued]
+            rows = [
+                self._span_row(number, span, kind)
+                for span, kind in _list_kinds(trace)
+                if not span.is_continued
+            ]
             self._db.executemany(_ADD_SPAN, rows)
             progress.spans += len(rows)
         progress.runs += 1
@@ -244,14 +248,14 @@ class SpanIndex:
             trace.seq,
         )
 
-    def _span_row(self, number: int | None, span: Span) -> tuple[Any, ...]:
+    def _span_row(self, number: int | None, span: Span, kind: str) -> tuple[Any, ...]:
         # Redaction of a long message takes time, and only its beginning is kept.
         message = self._redaction.text(span.message[: 4 * _LONGEST])[:_LONGEST]
         return (
             number,
             span.id,
             span.parent,
-            span.kind,
+            kind,
             span.path,
             span.step,
             span.node,
@@ -286,6 +290,14 @@ class SpanIndex:
             span.unusable,
             span.has_requests,
         )
+
+
+def _list_kinds(trace: Trace) -> Iterator[tuple[Span, str]]:
+    """Yield each span with its kind; attempts of tool calls are apart from those of nodes."""
+    tool_calls = {span.id for span in trace.spans if span.role == "tool"}
+    for span in trace.spans:
+        is_of_tool = span.kind == "attempt" and span.parent in tool_calls
+        yield span, "tool_attempt" if is_of_tool else span.kind
 
 
 class _Transaction:

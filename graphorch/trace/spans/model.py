@@ -1,4 +1,6 @@
-"""A run as a tree of spans: run → sub-flow → node → attempt → model call → request and tool call.
+"""A run as a tree of spans: run → sub-flow → node → attempt → model call → request.
+
+A call of a tool is a span inside that of its agent, with attempts of its own.
 
 Ids are those of `graphorch.trace_context`: two readers of the same records make equal ones, so no
 span is exported under two names.
@@ -13,12 +15,18 @@ from typing import Any, Literal, TypeAlias
 from graphorch.trace_context import PARENT, choose_trace_id, parse_parent
 
 SpanKind: TypeAlias = Literal["run", "flow", "node", "ask", "attempt", "call", "request", "tool"]
-"""`flow` is an activation of a sub-flow or map, `request` one try of a policy during a call."""
+"""`flow` is an activation of a sub-flow or map, `request` one try of a policy during a call.
+
+`tool` is a call of a tool. From format 5 of the journal on it is an activation, unless it was not
+made; older journals tell of it only in the next prompt of its agent.
+"""
 
 SpanStatus: TypeAlias = Literal[
     "ok", "failed", "handled", "skipped", "cancelled", "waiting", "running", "lost"
 ]
-"""`handled`: failed, and an error edge carried on. `lost`: began, and its process is gone."""
+"""`handled`: failed, and an error edge carried on, or the model was told. `lost`: began, and its
+process is gone. `skipped`: it could not start, or a person refused it.
+"""
 
 
 @dataclass(slots=True)
@@ -26,7 +34,8 @@ class Span:
     """Something that took time in a run.
 
     Times are seconds since 1970; `seconds` is None until the span ends, and `began` is 0 if it is
-    not known. `step` is the path without the indices of map items: one box of a picture. `sent`
+    not known. `step` is the path without the indices of map items: one box of a picture; all calls
+    of a tool by one agent have one step (`write/search`), which their agent's box holds. `sent`
     counts HTTP requests, `retries` those to the previous target again, `fallbacks` those to another
     one, `hedges` those sent beside a slow one; `failed_sent` were not answered, and `unusable` got
     an answer that could not be used. `usd` and the tokens are what is known of their bills,
@@ -37,12 +46,15 @@ class Span:
     of node in the description of the flow (`agent`). `activation` is the beginning of the id of the
     activation that it belongs to. `engagement` is the number of the one in which it began. `link`
     is the engagement and the id of the span before a pause that this one continues, which
-    `is_continued` then. `origin` is the trace and the span of the run that a fork
-    was made of, on the first span of its run.
+    `is_continued` then. `origin` is the trace and the span of the run that a fork was made of, on
+    the first span of its run.
 
     Of a model call: `asked` is the model of the request, `server` the address that was asked
-    (`host:port`), `output` the name of the schema of its answer. `tool_call` is the id of a tool
-    call.
+    (`host:port`), `output` the name of the schema of its answer.
+
+    Of a tool call: `node` is the name of the tool, `tool_call` the id that the model gave the call,
+    `arguments` what it runs with as JSON, and `outcome` what the model reads: see `ToolOutcome`.
+    Its `message` is the text that the model read, if that is no result.
     """
 
     id: str
@@ -94,6 +106,8 @@ class Span:
     temperature: float | None = None
     finish_reason: str = ""
     tool_call: str = ""
+    arguments: str = ""
+    outcome: str = ""
 
     @property
     def ended(self) -> float | None:
@@ -103,7 +117,12 @@ class Span:
     @property
     def is_activation(self) -> bool:
         """Return whether this is an activation, and not a part of one or a question at its gate."""
-        return self.kind in ("node", "flow") or (self.kind == "ask" and self.role == "ask")
+        return self.kind in ("node", "flow") or self.role in ("ask", "tool")
+
+    @property
+    def has_attempts(self) -> bool:
+        """Return whether this is an activation that runs in attempts."""
+        return self.kind == "node" or self.role == "tool"
 
     @property
     def is_paid_call(self) -> bool:

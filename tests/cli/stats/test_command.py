@@ -7,6 +7,7 @@ import io
 import json
 import sqlite3
 
+from tests.cli.flows import start_desk
 from tests.cli.shell import Shell
 
 
@@ -20,6 +21,17 @@ def test_overview_has_all_tables(shop_shell: Shell) -> None:
         "fulfilment/stock/count  attempt  ValueError  1",
     ):
         assert line in ended.out
+
+
+def test_tools_have_a_table_and_a_chart(shell: Shell) -> None:
+    """Calls of tools are counted by agent and tool, and drawn."""
+    start_desk(shell)
+    ended = shell("stats", "tools", "--db", "r.sqlite", "--chart", "tools.svg")
+    assert (ended.code, ended.out.splitlines()[0].split()[:6]) == (
+        0,
+        ["AGENT", "TOOL", "CALLS", "FAILED", "TOLD", "REFUSED"],
+    )
+    assert "write · search" in shell.here.joinpath("tools.svg").read_text("utf-8")
 
 
 def test_json_and_csv_have_equal_rows(shop_shell: Shell) -> None:

@@ -13,6 +13,7 @@ from graphorch.trace.analysis import statistics
 from graphorch.trace.spans.index import SpanIndex
 from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace_context import derive_span_id
+from tests.trace.acting import act
 from tests.trace.running import ran
 from tests.trace.sample_spans import make_call, make_index, make_trace, make_traces
 
@@ -124,6 +125,34 @@ def test_real_run_is_counted() -> None:
                 "ValueError",
                 "two",
             )
+
+    asyncio.run(main())
+
+
+def test_tools_are_counted() -> None:
+    """Calls of tools have a table of their own, and are no steps."""
+
+    async def main() -> None:
+        store = await act()
+        with SpanIndex.open(store) as index:
+            await index.catch_up(store)
+            rows = {row.key: row for row in statistics.tools(index)}
+            counts = {
+                key: (row.calls, row.failed, row.told, row.refused, row.attempts)
+                for key, row in rows.items()
+            }
+            assert counts == {
+                ("write", "search"): (4, 0, 2, 0, 3),
+                ("write", "note"): (1, 0, 0, 0, 1),
+                ("write", "send"): (2, 0, 0, 1, 1),
+            }
+            steps = {row.key: row for row in statistics.steps(index)}
+            assert {key: row.attempts for key, row in steps.items()} == {
+                ("write",): 1,
+                ("count",): 1,
+            }
+            errors = [(row.key, row.what, row.error, row.count) for row in statistics.errors(index)]
+            assert errors == [(("write/search",), "tool", "told", 2)]
 
     asyncio.run(main())
 

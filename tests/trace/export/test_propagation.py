@@ -179,11 +179,11 @@ def test_run_begun_inside_of_span_passes_it_on(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("step", [call_out, call_out_later, ask_with_tool])
 def test_nodes_and_tools_know_their_headers(step: Any) -> None:
-    """A node, what it awaits, and a tool of an agent name their attempt as the parent."""
+    """A node, what it awaits, and a tool of an agent name their own attempt as the parent."""
 
     async def main() -> None:
         kept = await run_for_headers(step, Model(tool="look_up"), tags=continuing(CALLER))
-        attempt = find_span(kept, "attempt")
+        attempt = [span.id for span in kept.spans if span.kind == "attempt"][-1]
         expected = {"traceparent": f"00-{TRACE}-{attempt}-01", "tracestate": STATE}
         assert SEEN
         assert all(headers == expected for headers in SEEN)

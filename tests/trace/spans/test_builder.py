@@ -14,6 +14,7 @@ from graphorch.errors import ModelError, RunFailed
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Record
 from graphorch.trace.spans.builder import SpanBuilder, build_trace
+from tests.trace.acting import SECOND_SEND, SEND, act
 from tests.trace.flows import Log, Model, Order, Reply, Shop, shop
 from tests.trace.running import chain, ran, trace
 
@@ -108,10 +109,84 @@ def test_tool_calls_lie_between_calls() -> None:
         run_trace = await trace(store)
         tools = [span for span in run_trace.spans if span.kind == "tool"]
         assert [(span.node, span.status) for span in tools] == [("look_up", "ok")]
-        assert chain(run_trace, tools[0])[-2:] == ["call ask", "tool ask"]
+        assert chain(run_trace, tools[0])[-2:] == ["node ask", "tool ask/r1/look_up#0"]
         first, second = [span for span in run_trace.spans if span.kind == "call"]
-        assert tools[0].parent == first.id
         assert first.began <= tools[0].began <= second.began
+
+    asyncio.run(main())
+
+
+def test_tool_calls_are_activations() -> None:
+    """Each call of a tool has a span with what it ran with, and what the model was told of it."""
+
+    async def main() -> None:
+        run_trace = await trace(await act())
+        tools = [span for span in run_trace.spans if span.kind == "tool"]
+        tools.sort(key=lambda span: span.tool_call)
+        assert [
+            (span.path, span.step, span.status, span.outcome, span.tool_call) for span in tools
+        ] == [
+            ("write/r1/search#0", "write/search", "ok", "ok", "step_1_0"),
+            ("write/r1/search#1", "write/search", "handled", "failed", "step_1_1"),
+            # A call that was not made has no path of its own.
+            ("write", "write/search", "handled", "failed", "step_1_2"),
+            ("write/r1/note#3", "write/note", "ok", "ok", "step_1_3"),
+            ("write/r2/send#0", "write/send", "ok", "ok", "step_2_0"),
+            ("write/r2/send#1", "write/send", "skipped", "refused", "step_2_1"),
+            ("write/r2/search#2", "write/search", "ok", "ok", "step_2_2"),
+        ]
+        assert tools[4].arguments == '{"to": "ann", "body": "at one"}'
+        assert tools[5].message.endswith("The reason: not to bob")
+        assert {span.level for span in tools if span.role == "tool"} == {2}
+        assert run_trace.faults == []
+        assert len({span.id for span in run_trace.spans}) == len(run_trace.spans)
+
+    asyncio.run(main())
+
+
+def test_agent_rests_while_people_decide() -> None:
+    """An agent whose calls wait for people waits, and goes on in the same attempt."""
+
+    async def main() -> None:
+        run_trace = await trace(await act())
+        agents = [span for span in run_trace.spans if span.path == "write" and span.kind == "node"]
+        assert [span.status for span in agents] == ["waiting", "waiting", "ok"]
+        assert [span.is_continued for span in agents] == [True, True, False]
+        attempts = [
+            span for span in run_trace.spans if span.path == "write" and span.kind == "attempt"
+        ]
+        assert [(span.attempt, span.status) for span in attempts] == [
+            (1, "waiting"),
+            (1, "waiting"),
+            (1, "ok"),
+        ]
+        questions = [span for span in run_trace.spans if span.kind == "ask"]
+        assert [(span.path, span.status) for span in questions] == [
+            (SEND, "ok"),
+            (SECOND_SEND, "ok"),
+        ]
+        refused = next(span for span in run_trace.spans if span.outcome == "refused")
+        assert refused.seconds == 0.0
+
+    asyncio.run(main())
+
+
+def test_old_tool_calls_lie_below_their_model_call() -> None:
+    """Journals before format 5 tell of tool calls only in the next prompt of the agent."""
+
+    async def main() -> None:
+        log = await (await act()).load("one")
+        records = [record for record in log.records if record.kind != "tools"]
+        records = [record for record in records if "/" not in str(record.body.get("path"))]
+        flow = {**records[0].body["flow"], "format": 4}
+        records[0] = replace(records[0], body={**records[0].body, "flow": flow})
+        spans = build_trace(log.head, records, time.time()).spans
+        tools = [span for span in spans if span.kind == "tool"]
+        calls = {span.id for span in spans if span.kind == "call"}
+        assert len(tools) == 4
+        assert {span.parent for span in tools} <= calls
+        assert not any(span.is_activation for span in tools)
+        assert {span.seconds for span in tools} != {0.0}
 
     asyncio.run(main())
 

@@ -16,6 +16,7 @@ from graphorch.journal.store import Store
 from graphorch.render.svg.theme import Theme
 from graphorch.render.timeline import Bar
 from graphorch.render.timeline import timeline as draw_bars
+from graphorch.statuses import TOOL_OUTCOMES
 from graphorch.text import plural, shorten_run_id
 from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.model import Span, SpanStatus, Trace
@@ -110,7 +111,9 @@ def build_bars(trace: Trace, now: float) -> list[Bar]:
 
 def _has_bar(span: Span) -> bool:
     """Return whether a span is an activation, or the second copy of an attempt."""
-    return span.kind in ("node", "flow", "ask") or (span.kind == "attempt" and span.hedges > 0)
+    if span.kind == "attempt":
+        return span.hedges > 0
+    return span.kind == "ask" or span.is_activation
 
 
 def _build_bar(
@@ -126,10 +129,11 @@ def _build_bar(
         end = max(begin, end_of_run)
     hints = [
         f"second copy of {span.path}" if span.hedges else span.path,
-        span.status,
+        TOOL_OUTCOMES.get(span.outcome, span.status),
         f"attempt {span.attempt}" if span.attempt > 1 else "",
         plural(len(marks), "model request") if marks else "",
-        span.error,
+        "" if span.error == span.outcome else span.error,
+        span.arguments[:200],
         span.message[:200],
     ]
     return Bar(
@@ -140,6 +144,7 @@ def _build_bar(
         end,
         _BAR_STATUS[span.status],
         "\n".join(filter(None, hints)),
+        TOOL_OUTCOMES.get(span.outcome, ""),
         tuple(marks),
     )
 

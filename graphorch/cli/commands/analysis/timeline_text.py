@@ -40,7 +40,7 @@ def format_timeline(bars: Sequence[Bar], title: str, width: int) -> list[str]:
         drawn = _draw(bar, total, space)
         seconds = format_seconds(bar.end - bar.begin)
         name = truncate(text, names).ljust(names)
-        lines.append(f"{name} {drawn} {seconds:>10} {_SIGNS[bar.status]}".rstrip())
+        lines.append(f"{name} {drawn} {seconds:>10} {bar.remark or _SIGNS[bar.status]}".rstrip())
     if len(rows) > _MOST_LINES:
         lines.append(f"and {len(rows) - _MOST_LINES} more; -o timeline.svg draws them all")
     return lines

@@ -33,6 +33,7 @@ from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import Letter, RunHead, RunLog
 from graphorch.journal.store import Store
+from graphorch.statuses import TOOL_OUTCOMES
 from graphorch.text import shorten_run_id
 from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.model import Span
@@ -44,10 +45,15 @@ _STATUS_AFTER: Mapping[RecordKind, str] = {
     "commit": "done",
     "asked": "waiting",
     "approved": "running",
+    "starting": "running",
     "skipped": "skipped",
     "cancelled": "cancelled",
     "failed": "failed",
 }
+
+
+# A call of a tool that has not begun, or in whose place a person answered.
+_WITHOUT_ATTEMPT = frozenset({"called", "refused", "answered"})
 
 
 def show(
@@ -80,6 +86,9 @@ def show(
 class StepRow:
     """An activation: its status so far, and what its model calls used, failed ones too.
 
+    Of a tool call, `tool` is the name of the tool, `arguments` are what it runs with, and `result`
+    is what the model reads. `asks`: its question is open.
+
     `unpriced` requests have an unknown price, and are not part of `usd`; `booked_usd` is what
     budgets count, with the worst case of those.
     """
@@ -95,6 +104,11 @@ class StepRow:
     usd: float = 0.0
     unpriced: int = 0
     booked_usd: float = 0.0
+    tool: str = ""
+    agent: str = ""
+    arguments: dict[str, Any] | None = None
+    result: str = ""
+    asks: bool = False
     question: str = ""
     error: str = ""
     notes: list[str] = field(default_factory=list[str])
@@ -124,6 +138,8 @@ def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
     for row in rows:
         if row.error:
             print_output(sanitize(f"{row.path}: {sanitize_line(row.error, 400)}"))
+        if row.status in TOOL_OUTCOMES.values():
+            print_output(sanitize(f"{row.path}: {sanitize_line(row.result, 400)}"))
         for note in row.notes:
             print_output(sanitize(f"note: {row.path}: {sanitize_line(note, 500)}"))
     for question in questions:
@@ -146,9 +162,12 @@ async def load_with_letters(store: Store, run_id: str) -> tuple[RunLog, tuple[Le
 def build_step_rows(log: RunLog) -> tuple[list[StepRow], list[str]]:
     """Return the activations of a run in the order in which records first name them.
 
-    Also returns what is wrong with records that had to be left out.
+    Calls of tools follow their agent, in the order in which the model made them. Also returns what
+    is wrong with records that had to be left out.
     """
     rows: dict[str, StepRow] = {}
+    inside: dict[str, list[StepRow]] = {}  # calls of tools, by the activation of their agent
+    called: dict[str, StepRow] = {}  # the last call of a tool at each path
     faults: list[str] = []
     for record in log.records:
         if record.is_erased:
@@ -159,17 +178,46 @@ def build_step_rows(log: RunLog) -> tuple[list[StepRow], list[str]]:
             faults.append(str(error))
             continue
         if "id" in body:
-            row = rows.setdefault(body["id"], StepRow(body["path"], body["id"]))
+            row = rows.get(body["id"]) or called.get(body["path"]) or StepRow(body["path"], "")
+            row.activation = body["id"]
+            rows[body["id"]] = row
             _apply(row, cast("RecordKind", record.kind), body)
+        if record.kind == "tools":
+            calls = _list_calls(body)
+            inside.setdefault(body["id"], []).extend(calls)
+            called |= {call.path: call for call in calls}
     _add_spans(log, list(rows.values()))
-    return list(rows.values()), faults
+    nodes = [row for row in rows.values() if not row.tool]
+    return [item for row in nodes for item in (row, *inside.get(row.activation, ()))], faults
+
+
+def _list_calls(body: Mapping[str, Any]) -> list[StepRow]:
+    """Return a row for each call of a round, of which no more is known yet."""
+    return [
+        StepRow(
+            f"{body['path']}/{body['label']}/{call['tool']}#{call['index']}",
+            "",
+            "called",
+            tool=call["tool"],
+            agent=body["path"],
+            arguments=call["arguments"],
+        )
+        for call in body["calls"]
+    ]
 
 
 def _apply(row: StepRow, kind: RecordKind, body: Mapping[str, Any]) -> None:
     """Take a record of an activation into account."""
     row.status = _STATUS_AFTER.get(kind, row.status)
+    if kind in _STATUS_AFTER:
+        row.asks = kind == "asked"
     if kind == "commit":
         row.notes = list(body.get("notes", ()))
+        if row.tool:
+            row.result = body["update"].get("text", "")
+            row.status = TOOL_OUTCOMES.get(body["update"].get("outcome", ""), row.status)
+    elif kind == "approved":
+        row.arguments = body.get("arguments", row.arguments)
     elif kind == "asked":
         row.question = body["text"]
     elif kind == "failed":
@@ -202,18 +250,15 @@ def _add_spans(log: RunLog, rows: Sequence[StepRow]) -> None:
 
 def _find_status(status: str, span: Span) -> str:
     """Return the status of an activation that no record ended: that of its span, once that has."""
-    if status not in ("running", "retrying") or span.status in ("ok", "running", "waiting"):
-        return status
-    return span.status
+    has_ended = span.status not in ("ok", "running") and span.seconds is not None
+    return span.status if status in ("running", "retrying") and has_ended else status
 
 
 def _list_questions(head: RunHead, rows: Sequence[StepRow]) -> list[dict[str, str]]:
     if head.status == "cancelled":
         return []
     return [
-        {"id": row.activation, "path": row.path, "text": row.question}
-        for row in rows
-        if row.status == "waiting"
+        {"id": row.activation, "path": row.path, "text": row.question} for row in rows if row.asks
     ]
 
 
@@ -249,7 +294,12 @@ def _format_cells(row: StepRow) -> tuple[str, ...]:
     if row.calls:
         cost = format_amount(row.usd, row.unpriced)
         used = (str(row.calls), f"{row.tokens:,}", cost, format_amount(row.booked_usd, 0))
-    return (sanitize_line(row.path), row.status, str(row.attempts), seconds, *used)
+    name, attempts = sanitize_line(row.path), str(row.attempts)
+    if row.tool:
+        name = f"  {sanitize_line(row.path.removeprefix(f'{row.agent}/'))}"
+    if row.status in _WITHOUT_ATTEMPT:
+        attempts = seconds = ""
+    return (name, row.status, attempts, seconds, *used)
 
 
 def _as_mapping(value: object) -> Mapping[str, Any]:

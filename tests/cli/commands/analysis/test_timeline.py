@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from tests.cli.flows import start_desk
 from tests.cli.shell import Shell
+
+
+def test_tool_calls_lie_below_their_agent(shell: Shell) -> None:
+    """A tool call is a bar below its agent's, with its arguments in the hint."""
+    start_desk(shell)
+    svg = shell("timeline", "--db", "r.sqlite").out
+    for text in (
+        "write/r1/search#1\nerror told",
+        '{"query": "nowhere"}',
+        ">r2/send#0</text>",
+        '<g class="go_is_waiting"><title>write ·',
+    ):
+        assert text in svg, text
 
 
 def test_timeline_prints_svg(shop_shell: Shell) -> None:

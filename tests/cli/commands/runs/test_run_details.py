@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 from tests.cli.flows import (
     FLAKY,
     run_json,
+    start_desk,
     start_waiting_run,
 )
 from tests.cli.shell import Shell
@@ -53,6 +55,27 @@ def test_run_shows_failure(shell: Shell) -> None:
     out = shell("runs", "show", run_id, "--db", "r.sqlite").out
     assert "flaky: RuntimeError: it is broken" in out
     assert "status:      failed" in out
+
+
+def test_tool_calls_lie_below_their_agent(shell: Shell) -> None:
+    """Calls of tools are indented below their agent, in the order in which the model made them."""
+    start_desk(shell)
+    out = shell("runs", "show", "--db", "r.sqlite").out
+    rows = [line for line in out.splitlines() if line.startswith(("write  ", "  r"))]
+    assert [re.split(r"\s{2,}", row.strip())[:2] for row in rows] == [
+        ["write", "waiting"],
+        ["r1/search#0", "done"],
+        ["r1/search#1", "error told"],
+        ["r1/note#3", "done"],
+        ["r2/send#0", "waiting"],
+        ["r2/send#1", "waiting"],
+        ["r2/search#2", "called"],
+    ]
+    assert "write/r1/search#1: Error: 'search' raised LookupError: no such shelf" in out
+    shown = run_json(shell, "runs", "show", "--db", "r.sqlite")
+    assert [item["path"] for item in shown["questions"]] == ["write/r2/send#0", "write/r2/send#1"]
+    assert shown["steps"][1]["arguments"] == {"query": "tides"}
+    assert shown["steps"][1]["result"] == "3 pages on tides"
 
 
 def test_stored_text_is_sanitized(shell: Shell) -> None:
