@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from graphorch import Flow, Graph, GraphError, RunFailed, agent, node
+from graphorch import Flow, Graph, GraphError, RunFailed, ToolApproval, agent, node
 from graphorch.agents.mcp.errors import ListingRefused, ServerUnavailable, ToolsChanged
 from graphorch.agents.mcp.server import McpServer
 from graphorch.graph.context import Context
@@ -291,3 +291,41 @@ def test_estimate_counts_rounds_of_servers() -> None:
     with_server = build(McpServer.stdio("files", "no-such-program")).estimate()
     with_function = build(files__echo).estimate()
     assert with_server.worst.calls == with_function.worst.calls
+
+
+def test_destructive_tool_waits_for_person(tmp_path: Path) -> None:
+    """A tool whose server says that it destroys is called after a person approved it, once."""
+    note = tmp_path / "calls"
+    store = MemoryStore()
+    flow = build(start_hostile("--note", str(note)))
+
+    async def main() -> tuple[str, bool, int, str]:
+        options: Any = {"client": Caller("files__wipe"), "durable": store}
+        waiting = await flow.run(Topic(topic="tides"), run_id="r", **options)
+        before = waiting.status, note.exists(), len(asyncio.all_tasks())
+        decision = ToolApproval(approved=True)
+        done = await flow.answer("r", waiting.questions[0].id, decision, **options)
+        return (*before, done.output.draft)
+
+    assert asyncio.run(main()) == ("waiting", False, 1, "wipe")
+    assert note.read_text() == 'wipe {"text": "hi"}\n'
+
+
+@pytest.mark.parametrize("is_durable", [True, False], ids=["journal", "memory"])
+@pytest.mark.parametrize("tool", ["die", "sleep"])
+def test_unsettled_call_is_ambiguous(tmp_path: Path, tool: str, is_durable: bool) -> None:
+    """A call of which it is not known whether it acted is not made again when a run is resumed."""
+    note = tmp_path / "calls"
+    options: dict[str, Any] = {"durable": MemoryStore()} if is_durable else {}
+    flow = build(start_hostile("--note", str(note), seconds=0.5))
+    client = Caller(f"files__{tool}", arguments='{"text": "1"}')
+
+    async def main() -> str:
+        with pytest.raises(RunFailed):
+            await flow.run(Topic(topic="tides"), client=client, run_id="r", **options)
+        with pytest.raises(RunFailed) as caught:
+            await flow.resume("r", client=client, **options)
+        return caught.value.end_reason
+
+    assert asyncio.run(main()) == "ambiguous"
+    assert note.read_text() == f'{tool} {{"text": "1"}}\n'
