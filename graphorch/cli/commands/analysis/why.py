@@ -5,6 +5,7 @@ The run is rebuilt from its records; the reasons come from the rebuilt run and i
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -163,7 +164,9 @@ async def _explain(
             reasons.did.append(f"did not run here: it was taken over from run {trace.parent}")
         if activation in rebuilt.in_doubt:
             reasons.did.append("began, and did not finish: whether it acted is not known")
-        reasons.saw = redaction.data(await _read_slices(store, rebuilt, activation))
+        slices = await _read_slices(store, rebuilt, activation)
+        # As plain JSON: a redaction does not look into models.
+        reasons.saw = redaction.data(json.loads(to_json_line(slices)))
         explanations.append(reasons)
     return rebuilt, explanations
 
