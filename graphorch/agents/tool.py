@@ -242,10 +242,6 @@ def build_tools(
     `local` holds names for annotations beside the globals of the functions. Raises `GraphError`
     with code `TOOL`, all problems at once.
     """
-    if not isinstance(functions, Sequence) or isinstance(functions, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        what = f"tools={functions!r:.80} is not a list of functions"
-        fix = "give a list: tools=[look_up]"
-        raise GraphError("tools", [Problem("TOOL", "tools", what, fix)], "tools of an agent")
     tools: list[Tool] = []
     problems: list[Problem] = []
     for fn in functions:
@@ -279,16 +275,8 @@ def make_tool(
     what the tool is called as, if that is another function. Raises `GraphError` with code `TOOL`.
     """
     name = spec.name
-    settings, node_settings = _read_options(name, options)
-    if not _NAME.fullmatch(name):
-        raise build_tool_error(
-            name,
-            f"'{name}' is not a name that a model can call",
-            "give a function defined with `def`, with letters of ASCII, digits and '_'",
-        )
+    settings, node_settings = read_options(name, options, arguments)
     _check_effect(name, node_settings)
-    if callable(settings.approve):
-        _check_approve(name, settings.approve, arguments)
     signature = Signature(
         reads=(Read(ToolArguments),),
         writes=(ToolOutcome,),
@@ -315,14 +303,7 @@ def _build_tool(fn: Any, local: Mapping[str, Any], options: ToolOptions) -> Tool
             what, fix, name = "it is a tool already", "drop the second decorator", fn.name
         raise build_tool_error(name, what, fix)
     name = options.get("name", _find_tool_name(fn))
-    if not isinstance(name, str) or not _NAME.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise build_tool_error(
-            str(name),
-            f"{name!r} is not a name that a model can call"
-            if not isinstance(name, str)  # pyright: ignore[reportUnnecessaryIsInstance]
-            else f"'{name}' is not a name that a model can call",
-            "give a function defined with `def`, with letters of ASCII, digits and '_'",
-        )
+    require_name(name)
     arguments = read_parameters(fn, name, local)
     spec = ToolSpec(name=name, description=get_doc(fn), parameters=arguments.schema)
     return make_tool(
@@ -333,6 +314,17 @@ def _build_tool(fn: Any, local: Mapping[str, Any], options: ToolOptions) -> Tool
         has_context=arguments.has_context,
         resources=arguments.resources,
     )
+
+
+def require_name(name: object) -> None:
+    """Raise `GraphError` for what is not a name that models can call a tool by."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        shown = f"'{name}'" if isinstance(name, str) else repr(name)
+        raise build_tool_error(
+            str(name),
+            f"{shown} is not a name that a model can call",
+            "give a function defined with `def`, with letters of ASCII, digits and '_'",
+        )
 
 
 def _find_tool_name(fn: Callable[..., Any]) -> str:
@@ -358,8 +350,11 @@ def _add_marks(name: str, marks: Marks, options: ToolOptions) -> ToolOptions:
 
 
 # ---- options -------------------------------------------------------------------------------------
-def _read_options(name: str, options: ToolOptions) -> tuple[ToolSettings, NodeSettings]:
+def read_options(
+    name: str, options: ToolOptions, arguments: ArgumentReader
+) -> tuple[ToolSettings, NodeSettings]:
     """Return the options of a tool, and those of its node. Raises `GraphError` with all faults."""
+    require_name(name)
     values = cast("Mapping[str, Any]", options)
     of_node = {option: value for option, value in values.items() if option not in _OWN_OPTIONS}
     problems = list(_check_own_options(name, values))
@@ -384,6 +379,8 @@ def _read_options(name: str, options: ToolOptions) -> tuple[ToolSettings, NodeSe
         concurrent=values.get("concurrent", False),
         untrusted=values.get("untrusted", False),
     )
+    if callable(settings.approve):
+        _check_approve(name, settings.approve, arguments)
     return settings, replace(node_settings, tells=_list_told(values))
 
 

@@ -123,12 +123,12 @@ class RoundGuard:
         self._planned_runs: Counter[str] = Counter()
 
     def is_endless(self, key: CallKey) -> bool:
-        """Return whether the model was told in an earlier round that this call repeats."""
+        """Return whether the model read in an earlier round that this call repeats."""
         repeats = self._guard.find_repeats(key)
         return repeats is not None and repeats.is_told
 
     def find_repetition(self, key: CallKey) -> str | None:
-        """Return what the model is told instead of a call that repeats; None if it does not.
+        """Return what the model reads instead of a call that repeats; None if it does not.
 
         Calls of one round have no results yet: of equal ones, the first two may run.
         """
@@ -146,7 +146,7 @@ class RoundGuard:
         )
 
     def find_excess(self, tool: str, most: int | None) -> str | None:
-        """Return what the model is told if a tool ran often enough; None if the call may run."""
+        """Return what the model reads if a tool ran often enough; None if the call may run."""
         if most is None:
             return None
         if self._guard.count_runs(tool) + self._planned_runs[tool] >= most:

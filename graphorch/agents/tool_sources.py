@@ -137,9 +137,13 @@ def split_sources(
 ) -> tuple[list[Callable[..., Any]], tuple[ServerTools, ...]]:
     """Return the functions among the tools of an agent, and what it gets of each server.
 
-    What is neither is left among the functions. Raises `GraphError` for a server or a tool of one
-    that is named twice.
+    What is neither is left among the functions. Raises `GraphError` for what is no list, and for a
+    server or a tool of one that is named twice.
     """
+    if not isinstance(sources, Sequence) or isinstance(sources, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        what = f"tools={sources!r:.80} is not a list of functions"
+        fix = "give a list: tools=[look_up]"
+        raise GraphError("tools", [Problem("TOOL", "tools", what, fix)], "tools of an agent")
     functions: list[Any] = []
     servers: dict[str, ServerTools] = {}
     problems: list[Problem] = []

@@ -20,7 +20,7 @@ and sub-flows in `children.py`, and inside of a node that has tools called in `t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from graphorch.core.children import fail_item, finish_item, leave_when_stopped, start_items
 from graphorch.core.events import (
@@ -371,8 +371,8 @@ class Run(RunState):
         scope.output, scope.finished = output, True
         if (parent := scope.parent) is None:
             return
-        if isinstance(scope, ToolScope):
-            finish_call(self, parent, scope)
+        if scope.is_tool_call:
+            finish_call(self, parent, cast("ToolScope", scope))
         else:
             finish_item(self, parent, scope)
 
@@ -456,8 +456,8 @@ class Run(RunState):
         if parent is None:
             self._settle_root(scope)
             return
-        if isinstance(scope, ToolScope):
-            settle_call(self, parent, scope)
+        if scope.is_tool_call:
+            settle_call(self, parent, cast("ToolScope", scope))
             return
         if parent.status is not Status.ENTERED or parent.children is None:
             return

@@ -42,6 +42,7 @@ def start_round(run: RunState, event: ToolsCalled) -> None:
     if not isinstance(children, ToolScopes):
         children = activation.children = ToolScopes()
     run.has_tool_calls = True
+    run.has_quorums = run.has_quorums or any(call.plan.has_quorums for call in event.calls)
     round = ToolRound(activation, event.key, event.label, event.calls)
     children.rounds[event.key] = round
     children.scopes += round.scopes

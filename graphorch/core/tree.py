@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 from graphorch.graph.edges import Edge
@@ -238,6 +237,8 @@ class Scope:
         "watchers",
     )
 
+    is_tool_call = False
+
     def __init__(
         self, plan: Plan, origin: str, parent: Activation | None = None, item: int = -1
     ) -> None:
@@ -319,18 +320,17 @@ class Scope:
         return questions
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCalled:
+class ToolCalled(NamedTuple):
     """A call that a model asked for: the plan of its one step, and the input of that.
 
-    It calls a tool by its name, as number `index` of its round, with arguments as plain JSON.
+    It calls a tool by its name, as number `place` of its round, with arguments as plain JSON.
     `identity` is what tells it from every other call of its round, in every process: all three of
     them. `asks` says that a person has to approve it first.
     """
 
     plan: Plan
     tool: str
-    index: int
+    place: int
     arguments: dict[str, Any]
     update: dict[int, Any]
     identity: str
@@ -357,6 +357,8 @@ class ToolScope(Scope):
     """Scope of one tool call. Its only step is named after the tool and its place in the round."""
 
     __slots__ = ("call", "has_begun", "round")
+
+    is_tool_call = True
 
     def __init__(self, round: ToolRound, activation: Activation, call: ToolCalled) -> None:
         super().__init__(call.plan, "", activation)

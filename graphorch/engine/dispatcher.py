@@ -170,7 +170,10 @@ class Dispatcher:
             update = binding.gather_children(activation)
         # The border to the user's `gather` and `leave`.
         except BaseException as error:
-            return self._build_failure(activation, error)
+            failure = as_failure(error)
+            if failure is None:
+                raise
+            return self._attempts.end_by_failure(activation, failure)
         return NodeSucceeded(activation, update, self._services.now())
 
     def _build_failure(self, activation: Activation, error: BaseException) -> NodeFailed:

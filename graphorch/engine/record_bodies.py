@@ -273,7 +273,7 @@ _ENCODERS: Final[Mapping[type, tuple[RecordKind, _Encoder]]] = {
 def _encode_called_tool(call: ToolCalled) -> CalledToolBody:
     body: CalledToolBody = {
         "tool": call.tool,
-        "index": call.index,
+        "index": call.place,
         "arguments": call.arguments,
         "effect": call.plan.steps[0].node.options.effect,
     }

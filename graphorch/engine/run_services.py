@@ -39,13 +39,13 @@ class RunServices:
         "_budgets",
         "_last_call",
         "_listings",
-        "_servers",
         "epoch",
         "kept_answers",
         "log",
         "loop",
         "report",
         "run",
+        "servers",
         "settings",
         "time",
         "tool_rounds",
@@ -77,7 +77,7 @@ class RunServices:
         self.trace: TraceContext | None = None  # what ties the calls of the run to its trace
         self._budgets: NodeBudgets | None = None
         self._listings = listings  # of the servers whose tools the run uses
-        self._servers: RunServers | None = None  # made by the first of them
+        self.servers: RunServers | None = None  # made by the first of them
 
     # ---- time ------------------------------------------------------------------------------------
     def enter_loop(self) -> None:
@@ -146,22 +146,17 @@ class RunServices:
     # ---- servers of tools ------------------------------------------------------------------------
     async def open_tools(self, servers: Sequence[ServerTools]) -> list[Tool]:
         """Return the tools of servers; see `RunServers`."""
-        if self._servers is None:
+        if self.servers is None:
             from graphorch.engine.calls.tool_servers import RunServers
 
-            self._servers = RunServers(
+            self.servers = RunServers(
                 self._listings,
                 self._record_listing,
                 # A client that was made in a program may have none.
                 getattr(self.settings.client, "config", None),
             )
-        return await self._servers.open_tools(servers)
+        return await self.servers.open_tools(servers)
 
     def _record_listing(self, listing: ListedBody) -> None:
         if self.log.journal is not None:
             self.log.journal.buffer_listing(listing)
-
-    async def close_servers(self) -> None:
-        """Let the servers of tools go that the run uses, if there are any."""
-        if self._servers is not None:
-            await self._servers.close()

@@ -390,7 +390,8 @@ class Scheduler:
             try:
                 if self._attempts.invoker is not None:
                     await self._attempts.invoker.stop_processes()
-                await services.close_servers()
+                if services.servers is not None:
+                    await services.servers.close()
             finally:
                 self._close()
 
@@ -407,7 +408,8 @@ class Scheduler:
         self.is_under_way, self._in_grace = True, False
         dispatcher.on_final_failure = self._start_grace
         attempts.open(self._start_deadline())
-        self._open_tool_rounds()
+        if self.plan.may_call_tools:
+            self._open_tool_rounds()
         has_fast_paths = self._uses_fast_paths and self.journal is None and not self.plan.acts_once
         dispatcher.is_unobserved = has_fast_paths and self._log.observers is None
         self._pool.takes_fast_path = has_fast_paths and not attempts.has_overrides

@@ -25,6 +25,8 @@ from graphorch.runs.result import Question, Result
 if TYPE_CHECKING:
     import networkx
 
+    from graphorch.agents.flow_tool import FlowToolOptions
+    from graphorch.agents.tool import Tool
     from graphorch.debugger.session import Session
     from graphorch.engine.events import RunEvent
     from graphorch.engine.settings import Limits
@@ -254,6 +256,26 @@ class Flow(Generic[In, Out, State]):
         cancelled soon after. Raises `InputError` for a run that is over.
         """
         await self._runs.cancel(run_id, durable, wait=wait)
+
+    # ---- as a part of others ---------------------------------------------------------------------
+    def as_tool(
+        self, name: str = "", *, description: str = "", **options: Unpack[FlowToolOptions]
+    ) -> Tool:
+        """Return a tool by which the model of an agent delegates to this flow.
+
+        The model reads the `description` (that of the input, unless you give one) and the fields of
+        the input; what it gets is the output as JSON. The flow runs inside the agent: in its
+        journal, on its budget, with its questions, and is resumed with it. In one loop it is called
+        at most `max_calls` times (4, unless you say otherwise). `approve`, `tells`, `concurrent`
+        and `untrusted` are those of `@tool`; its effect class is the strongest of its nodes.
+
+            @agent(output=Answer, tools=[research_flow.as_tool("research")])
+
+        Raises `GraphError` with code `TOOL` if the name or an option is wrong.
+        """
+        from graphorch.agents.flow_tool import make_flow_tool
+
+        return make_flow_tool(self.plan, name or self.name, description, options)
 
     # ---- cost ------------------------------------------------------------------------------------
     def estimate(

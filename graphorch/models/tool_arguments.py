@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import cast
+from typing import Final, cast
 
 # Name under which arguments that are no object go back to the model.
 MALFORMED = "malformed_arguments"
@@ -21,6 +21,8 @@ def read_object(arguments: str) -> str:
     Nothing and null mean no arguments, a string may hold the object, and a text in it may run over
     several lines.
     """
+    if isinstance(_parse(arguments, strict=True), dict):
+        return arguments  # the common case, decided by one look
     if not arguments.strip():
         return "{}"
     value = _parse(arguments)
@@ -34,6 +36,8 @@ def read_object(arguments: str) -> str:
 
 def encode_object(arguments: str) -> str:
     """Return a JSON object for a conversation; text that is none becomes a field of one."""
+    if isinstance(_parse(arguments, strict=True), dict):
+        return arguments  # the common case, decided by one look
     text = read_object(arguments)
     if isinstance(_parse(text, strict=True), dict):
         return text
@@ -48,7 +52,7 @@ def encode_name(name: str) -> str:
 def _parse(text: str, *, strict: bool = False) -> object:
     """Return the value of a JSON text, or None; if not `strict`, its strings may hold line ends."""
     try:
-        value = cast("object", json.loads(text, strict=strict, parse_constant=_refuse))
+        value = cast("object", (_STRICT if strict else _LENIENT).decode(text))
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # fails for half a character
         return value
@@ -58,3 +62,8 @@ def _parse(text: str, *, strict: bool = False) -> object:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
+
+
+# Made once: `json.loads` would make one for each call.
+_STRICT: Final = json.JSONDecoder(parse_constant=_refuse)
+_LENIENT: Final = json.JSONDecoder(strict=False, parse_constant=_refuse)

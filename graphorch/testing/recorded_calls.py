@@ -110,7 +110,7 @@ def _is_equal(recorded: RecordedExchange, asked: RecordedExchange) -> bool:
     if len(recorded.messages) != len(asked.messages):
         return False
     pairs = zip(recorded.messages, asked.messages, strict=True)
-    return all(one is None or one == other for one, other in pairs)
+    return all(first is None or first == other for first, other in pairs)
 
 
 def _measure_nearness(recorded: RecordedExchange, asked: RecordedExchange) -> tuple[int, ...]:
@@ -123,19 +123,19 @@ def _measure_nearness(recorded: RecordedExchange, asked: RecordedExchange) -> tu
 
 def _find_first_difference(recorded: RecordedExchange, asked: RecordedExchange) -> tuple[int, int]:
     """Return the number of equal messages at the beginning, and of equal characters after them."""
-    for number, (one, other) in enumerate(zip_longest(recorded.messages, asked.messages)):
-        is_left_out = number < len(recorded.messages) and one is None
-        if one == other or (is_left_out and other is not None):
+    for number, (first, other) in enumerate(zip_longest(recorded.messages, asked.messages)):
+        is_left_out = number < len(recorded.messages) and first is None
+        if first == other or (is_left_out and other is not None):
             continue
-        if one is None or other is None or one.role != other.role:
+        if first is None or other is None or first.role != other.role:
             return number, 0
-        return number, _count_equal(one.content, other.content)
+        return number, _count_equal(first.content, other.content)
     return len(asked.messages), 0
 
 
-def _count_equal(one: str, other: str) -> int:
-    shorter = min(len(one), len(other))
-    return next((at for at in range(shorter) if one[at] != other[at]), shorter)
+def _count_equal(first: str, other: str) -> int:
+    shorter = min(len(first), len(other))
+    return next((at for at in range(shorter) if first[at] != other[at]), shorter)
 
 
 def _find_difference(recorded: RecordedExchange, asked: RecordedExchange) -> str:
@@ -151,16 +151,16 @@ def _find_difference(recorded: RecordedExchange, asked: RecordedExchange) -> str
     if number == len(asked.messages):
         messages = plural(len(recorded.messages), "message")
         return f"it had {messages}, and this one {number}"
-    one, other = recorded.messages[number], asked.messages[number]
-    assert one is not None
+    first, other = recorded.messages[number], asked.messages[number]
+    assert first is not None
     assert other is not None
     where = f"its message {number + 1}"
-    if one.role != other.role:
-        return f"{where} was of the {one.role}, and is of the {other.role}"
-    if one.content == other.content:
-        return f"{where} called {_list_calls(one)}, and calls {_list_calls(other)}"
-    before, after = _cut_around(one.content, position), _cut_around(other.content, position)
-    at = f"{where} ({one.role}) differs at character {position + 1}"
+    if first.role != other.role:
+        return f"{where} was of the {first.role}, and is of the {other.role}"
+    if first.content == other.content:
+        return f"{where} called {_list_calls(first)}, and calls {_list_calls(other)}"
+    before, after = _cut_around(first.content, position), _cut_around(other.content, position)
+    at = f"{where} ({first.role}) differs at character {position + 1}"
     return f"{at}: recorded {before!r}, asked {after!r}"
 
 

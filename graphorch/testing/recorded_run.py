@@ -97,14 +97,14 @@ class RecordedExchange:
 class RecordedToolCall:
     """One time that a tool ran: what it was called with, and what the model read, or the failure.
 
-    `told` is whether the text is an exception that the tool declares.
+    `is_error` is whether the text is an exception that the tool declares.
     """
 
     path: str
     tool: str
     arguments: Body
     text: str = ""
-    told: bool = False
+    is_error: bool = False
     failure: RecordedFailure | None = None
 
 
@@ -286,8 +286,8 @@ def _read_tool_calls(bodies: Sequence[tuple[str, Body]]) -> list[RecordedToolCal
             calls.append(replace(call, failure=failure))
         elif kind == "commit" and body["update"].get("outcome", "ok") in ("ok", "failed"):
             update = body["update"]
-            told = update.get("outcome") == "failed"
-            calls.append(replace(call, text=update["text"], told=told))
+            is_error = update.get("outcome") == "failed"
+            calls.append(replace(call, text=update["text"], is_error=is_error))
     return calls
 
 

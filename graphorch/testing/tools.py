@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from graphorch.agents.agent import AgentCall
 from graphorch.agents.tool import Tool, build_tools
 from graphorch.agents.tool_results import write_result
-from graphorch.agents.tool_sources import ServerTools, ToolServer, split_sources
+from graphorch.agents.tool_sources import HeldServer, ServerTools, ToolServer, split_sources
 from graphorch.errors import InputError, did_you_mean
 from graphorch.flow.flow import Flow
 from graphorch.graph.context import Context
@@ -37,6 +37,7 @@ from graphorch.text import join_limited, plural, truncate
 if TYPE_CHECKING:
     from graphorch.agents.mcp.listing import ToolListing
     from graphorch.agents.tool import ToolOptions
+    from graphorch.models.config.schema import Config
 
 Source: TypeAlias = Tool | ServerTools
 
@@ -172,7 +173,7 @@ class _RecordedTool(ScriptedTool):
         self._left = [call for call in self._left if call is not taken]
         if taken.failure is not None:
             return taken.failure.build()
-        return ToolOutcome(outcome="failed" if taken.told else "ok", text=taken.text)
+        return ToolOutcome(outcome="failed" if taken.is_error else "ok", text=taken.text)
 
     def _explain(self, asked: Mapping[str, Any]) -> str:
         where = f"Call {len(self.calls)} of tool '{self.name}', with {_show(asked)},"
@@ -316,19 +317,27 @@ class _SwappingServer:
     def untrusted(self) -> bool:
         return self._server.untrusted
 
-    def hold(self) -> None:
-        self._server.hold()
+    def hold(self, config: Config | None = None) -> _SwappingHold:
+        return _SwappingHold(self._server.hold(config), self._swap)
+
+
+class _SwappingHold:
+    """A server of tools while a run uses it, of which the run gets stand-ins."""
+
+    def __init__(self, held: HeldServer, swap: _Swap) -> None:
+        self._held = held
+        self._swap = swap
 
     async def let_go(self) -> None:
-        await self._server.let_go()
+        await self._held.let_go()
 
     async def take_listing(self) -> ToolListing:
-        return await self._server.take_listing()
+        return await self._held.take_listing()
 
     def build_tools(
         self, listing: ToolListing, chosen: Mapping[str, ToolOptions], *, all_tools: bool
     ) -> tuple[Tool, ...]:
-        built = self._server.build_tools(listing, chosen, all_tools=all_tools)
+        built = self._held.build_tools(listing, chosen, all_tools=all_tools)
         return tuple(self._swap.swap_tool(tool) for tool in built)
 
 

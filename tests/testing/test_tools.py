@@ -464,7 +464,7 @@ def record() -> RecordedRun:
 def test_recorded_run_holds_what_ran() -> None:
     """Each time that a tool ran is recorded, with the arguments that a person changed."""
     calls = [
-        (item.tool, item.arguments, item.text, item.told, item.failure is not None)
+        (item.tool, item.arguments, item.text, item.is_error, item.failure is not None)
         for item in record().tool_calls
     ]
     assert sorted(calls, key=repr) == [

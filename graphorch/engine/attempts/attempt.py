@@ -173,9 +173,15 @@ class AttemptRunner:
             # Something went wrong before: this path is dead. Without gaps, `build()` should have
             # seen that the field is never assigned.
             return NodeSkipped(activation, str(failure), self._services.now())
-        event = self.build_failure(activation, failure)
-        if event.retry_after is None and is_kind(failure, activation.step.node.options.tells):
-            return self._tell_model(activation, failure)
+        return self.end_by_failure(activation, failure)
+
+    def end_by_failure(
+        self, activation: Activation, error: Exception
+    ) -> NodeFailed | NodeSucceeded:
+        """Return what an exception means: a failure, or a result that says so to a model."""
+        event = self.build_failure(activation, error)
+        if event.retry_after is None and is_kind(error, activation.step.node.options.tells):
+            return self._tell_model(activation, error)
         return event
 
     def _tell_model(self, activation: Activation, error: Exception) -> NodeSucceeded:

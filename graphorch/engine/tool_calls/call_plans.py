@@ -89,7 +89,7 @@ def bind_tool(scope: ToolScope, tools: Mapping[str, Tool]) -> None:
     tool = tools.get(scope.call.tool)
     if tool is None or not isinstance(step.node.fn, UnboundTool):
         return
-    plan = tool.compile(scope.call.index)
+    plan = tool.compile(scope.call.place)
     scope.plan, scope.steps = plan, plan.steps
     for activation in scope.active.values():
         activation.step = plan.steps[activation.step.index]

@@ -127,7 +127,7 @@ class ToolRounds:
             ended.set_result(None)
 
     def suspend(self, activation: Activation) -> None:
-        """Remember an attempt that was told to end without an outcome."""
+        """Remember an attempt that is about to end without an outcome."""
         self._suspended.add(activation)
 
     def take_ready(self, ready: list[Activation]) -> list[Activation]:

@@ -175,7 +175,7 @@ class _Estimator:
         gaps = tuple(replace(gap, path=step.name) for gap in own.gaps)
         row = NodeEstimate(step.name, step.node.kind, own.model, own.worst, own.expected)
         if step.inner_plan is None:
-            return _StepEstimate(own, (row,), gaps)
+            return self._add_flow_tools(step, _StepEstimate(own, (row,), gaps))
         inner = self.estimate(step.inner_plan)
         most, usual, most_waits, usual_waits = self._count_items(step)
         # A retry goes on inside, with what failed there.
@@ -197,6 +197,26 @@ class _Estimator:
             rows.append(replace(multiple, path=f"{step.name}/{node.path}"))
         inner_gaps = (replace(gap, path=f"{step.name}/{gap.path}") for gap in inner.gaps)
         return _StepEstimate(whole, tuple(rows), (*gaps, *inner_gaps))
+
+    def _add_flow_tools(self, step: Step, agent: _StepEstimate) -> _StepEstimate:
+        """Add to an agent what flows do that its model may call, one after the other at worst."""
+        for tool in getattr(step.node.fn, "tools", ()):
+            if getattr(tool, "sub", None) is None:
+                continue
+            most, path = tool.max_calls, f"{step.name}/{tool.name}"
+            usual = math.ceil(self.assumed.share * most)
+            inner = self.estimate(tool.sub.flow)
+            whole = Demand(
+                worst=agent.whole.worst + inner.worst.times(most),
+                expected=agent.whole.expected + inner.expected.times(usual),
+            )
+            nodes = [
+                replace(_multiply(node, most, usual), path=f"{path}/{node.path}")
+                for node in inner.nodes
+            ]
+            gaps = [replace(gap, path=f"{path}/{gap.path}") for gap in inner.gaps]
+            agent = _StepEstimate(whole, (*agent.nodes, *nodes), (*agent.gaps, *gaps))
+        return agent
 
     def _count_items(self, step: Step) -> tuple[int, int, int, int]:
         """Return how often the inner flow runs, at most and usually; and how often in sequence."""

@@ -445,7 +445,8 @@ def compare_with_runs(seeds: Iterable[int]) -> int:
         for model in (Talker(seed), Talker(-seed - 1)):
             record, seconds = run_flow(talking, model, seed)
             usage = record.usage
-            ran = sum(activation.step.name != "END" for activation in record.activations())
+            kinds = [activation.step.node.kind for activation in record.activations()]
+            ran = sum(kind not in ("end", "tool") for kind in kinds)
             figures = (
                 ran,
                 usage["calls"],

@@ -26,7 +26,7 @@ def describe_letters(letters: Sequence[Letter]) -> list[dict[str, Any]]:
 
 
 def format_letters(letters: Sequence[Letter]) -> Iterable[str]:
-    """Yield a line for each letter that was refused, or that nobody has taken in yet."""
+    """Yield a line for each letter that was refused, or that is not taken in yet."""
     for letter in letters:
         outcome = letter.outcome
         if outcome is None:
