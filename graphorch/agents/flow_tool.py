@@ -13,7 +13,7 @@ from typing import Any, Never, TypedDict, cast
 
 from pydantic import BaseModel
 
-from graphorch.agents.tool import Approve, Tool, ToolOptions, read_options, require_name
+from graphorch.agents.tool import Approve, Tool, ToolOptions, add_marks, read_options, require_name
 from graphorch.agents.tool_arguments import FunctionArguments
 from graphorch.agents.tool_results import write_result
 from graphorch.callables import get_doc
@@ -24,6 +24,7 @@ from graphorch.graph.payloads import ToolArguments, ToolOutcome
 from graphorch.graph.plan import Plan, SubSpec
 from graphorch.graph.signature import Read, Signature, StateFunction
 from graphorch.models.messages import ToolSpec
+from graphorch.state.marks import find_marks
 
 MOST_CALLS = 4
 """How often a model may call a flow in one loop, unless `max_calls` says otherwise."""
@@ -66,6 +67,7 @@ def make_flow_tool(plan: Plan, name: str, description: str, options: FlowToolOpt
     schema = plan.input.model_json_schema()
     arguments = InputArguments(plan.input, schema)
     given: ToolOptions = {"max_calls": MOST_CALLS, **options, "effect": find_effect(plan)}
+    given = add_marks(name, find_marks(plan.output), given)
     settings, node_settings = read_options(name, given, arguments)
     signature = Signature(
         reads=(Read(ToolArguments),),

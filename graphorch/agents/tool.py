@@ -310,7 +310,7 @@ def _build_tool(fn: Any, local: Mapping[str, Any], options: ToolOptions) -> Tool
         fn,
         spec,
         arguments,
-        _add_marks(name, arguments.marks, options),
+        add_marks(name, arguments.marks, options),
         has_context=arguments.has_context,
         resources=arguments.resources,
     )
@@ -333,7 +333,7 @@ def _find_tool_name(fn: Callable[..., Any]) -> str:
     return name if hasattr(fn, "__name__") else re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def _add_marks(name: str, marks: Marks, options: ToolOptions) -> ToolOptions:
+def add_marks(name: str, marks: Marks, options: ToolOptions) -> ToolOptions:
     """Return the options of a tool with what its return type says about its results.
 
     Raises `GraphError` if the two do not fit, or a model would read a secret.

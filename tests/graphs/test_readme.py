@@ -25,7 +25,7 @@ def programs() -> list[tuple[str, str]]:
     )
 
 
-@pytest.mark.parametrize("program, output", programs(), ids=["graph", "durable", "testing"])
+@pytest.mark.parametrize("program, output", programs(), ids=["graph", "tools", "durable"])
 def test_program_prints_what_is_shown(
     program: str,
     output: str,

@@ -15,6 +15,7 @@ from graphorch import (
     Graph,
     GraphError,
     RunFailed,
+    Untrusted,
     agent,
     node,
     tool,
@@ -181,6 +182,23 @@ def test_effect_is_that_of_its_nodes() -> None:
     acting = Graph("acting", Inside, input=Question, output=Facts).chain(act).build()
     effects = [flow.as_tool().effect for flow in (research_flow(), research_flow(store), acting)]
     assert effects == ["pure", "idempotent", "once"]
+
+
+def test_results_from_outside_stay_marked() -> None:
+    """A flow whose output is marked as untrusted gives untrusted results, also as a tool."""
+
+    class Page(BaseModel):
+        page: Untrusted[str] = ""
+
+    class Reading(Question, Page): ...
+
+    @node
+    def fetch(q: Question) -> Page:
+        return Page(page=q.question)
+
+    flow = Graph("fetch", Reading, input=Question, output=Page).chain(fetch).build()
+    assert flow.as_tool().untrusted
+    assert not research_flow().as_tool().untrusted
 
 
 def test_wrong_names_are_refused() -> None:
