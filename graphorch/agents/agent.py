@@ -48,6 +48,8 @@ class AgentCall(Generic[W]):
     instructions: str = ""
     tools: tuple[Tool | ServerTools, ...] = ()
     rounds: int = ROUNDS
+    keep_rounds: int | None = None
+    keep_tokens: int | None = None
     max_tokens: int | None = None
     temperature: float | None = None
     # Whether the prompt function may return nothing, and its slices are written out.
@@ -67,6 +69,8 @@ class AgentCall(Generic[W]):
             instructions=self.instructions,
             tools=self.tools,
             rounds=self.rounds,
+            keep_rounds=self.keep_rounds,
+            keep_tokens=self.keep_tokens,
             max_tokens=self.max_tokens,
             temperature=self.temperature,
         )
@@ -151,6 +155,8 @@ def agent(
     instructions: str = "",
     tools: Sequence[Callable[..., Any] | ToolSource] = (),
     rounds: int = ROUNDS,
+    keep_rounds: int | None = None,
+    keep_tokens: int | None = None,
     max_tokens: int | None = None,
     temperature: float | None = None,
     **options: Unpack[NodeOptions],
@@ -161,7 +167,9 @@ def agent(
     `-> None` it also pleases mypy. `output` with exactly one field, a string, takes the text of the
     answer; any other is requested as structured output and validated. `model` is the name of a
     model or of a policy, `instructions` the system message. `tools` are typed functions, and
-    servers of tools, that the model may call before it answers, in at most so many `rounds`.
+    servers of tools, that the model may call before it answers, in at most so many `rounds`. Of
+    these a prompt holds the last `keep_rounds`, and as many as fit into about `keep_tokens` with
+    the rest of it; without either, all.
     `max_tokens` bounds the answer and so its cost; `temperature` is left to the model unless it is
     given. The rest are the options of every node.
 
@@ -180,7 +188,16 @@ def agent(
 
     def call(prompt: Callable[..., Prompt | None]) -> AgentCall[W]:
         return AgentCall(
-            prompt, output, model, instructions, built_tools, rounds, max_tokens, temperature
+            prompt,
+            output,
+            model,
+            instructions,
+            built_tools,
+            rounds,
+            keep_rounds,
+            keep_tokens,
+            max_tokens,
+            temperature,
         )
 
     return AgentDecorator(call, output, options)
@@ -212,6 +229,12 @@ def _check_call(name: str, call: AgentCall[Any]) -> list[Problem]:
     if not is_count(call.rounds):
         what = f"rounds={call.rounds!r:.80} is not a number of rounds"
         problems.append(Problem("NODE_OPTION", where, what, "give a whole number from 1 on"))
+    for option in ("keep_rounds", "keep_tokens"):
+        kept = getattr(call, option)
+        if kept is not None and not is_count(kept):
+            what = f"{option}={kept!r:.80} keeps nothing"
+            fix = "give a whole number from 1 on, or leave it out"
+            problems.append(Problem("NODE_OPTION", where, what, fix))
     if call.max_tokens is not None and not is_count(call.max_tokens):
         what = f"max_tokens={call.max_tokens!r:.80} leaves no room"
         problems.append(Problem("NODE_OPTION", where, what, "give a number of tokens from 1"))

@@ -25,7 +25,7 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel
@@ -34,6 +34,7 @@ from graphorch.agents.call_planner import CallPlanner, OfferedTool, OpenRound, P
 from graphorch.agents.shown_results import ShownResults
 from graphorch.agents.tool_guards import TooManyToolRounds
 from graphorch.errors import InputError, InternalError
+from graphorch.graph.options import is_count
 from graphorch.models.json_answer import find_objects
 from graphorch.models.json_schema import describe_schema
 from graphorch.models.messages import (
@@ -53,7 +54,7 @@ from graphorch.models.structured_output import (
     read_value,
     sum_responses,
 )
-from graphorch.text import plural
+from graphorch.text import format_value, plural
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -90,13 +91,30 @@ class Finished(Generic[M]):
 Step: TypeAlias = Round | AskAgain | Finished[M]
 
 
-class ToolConversation(Generic[M]):
-    """The messages of one loop of tools, and the decision about what follows each response.
+@dataclass(frozen=True, slots=True)
+class HistoryLimits:
+    """How long the history of a loop of tools may become.
 
     `rounds` is how often the model may ask for tools before it has to answer. `keep_rounds` is how
     many of the last rounds a prompt holds, `keep_tokens` the size of a prompt, estimated, from
-    which on older rounds are left out; the question and the last round are always in it.
+    which on older rounds are left out; the question and the last round are always in it. Raises
+    `InputError` for a limit that is not a whole number from 1 on.
     """
+
+    rounds: int
+    keep_rounds: int | None = None
+    keep_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            limit = getattr(self, item.name)
+            if not is_count(limit) and (limit is not None or item.name == "rounds"):
+                shown = format_value(limit)
+                raise InputError(f"{item.name}={shown} is no limit. Give a whole number from 1 on.")
+
+
+class ToolConversation(Generic[M]):
+    """The messages of one loop of tools, and the decision about what follows each response."""
 
     def __init__(
         self,
@@ -104,22 +122,14 @@ class ToolConversation(Generic[M]):
         tools: Mapping[str, OfferedTool],
         *,
         output: type[M] | None,
-        rounds: int,
-        keep_rounds: int | None = None,
-        keep_tokens: int | None = None,
+        limits: HistoryLimits,
     ) -> None:
-        if keep_rounds is not None and keep_rounds < 1:
-            raise InputError(f"keep_rounds={keep_rounds} leaves nothing. Give a number from 1 on.")
-        if keep_tokens is not None and keep_tokens < 1:
-            raise InputError(f"keep_tokens={keep_tokens} leaves nothing. Give a number from 1 on.")
         self._tools = tools
         self._output = output
         self._is_structured = output is not None and find_text_field(output) is None
-        self._rounds = rounds
-        self._keep_rounds = keep_rounds
-        self._keep_tokens = keep_tokens
+        self._limits = limits
         self._request = self._prepare(request)
-        self._shown = ShownResults(tools, keep_tokens=keep_tokens)
+        self._shown = ShownResults(tools, keep_tokens=limits.keep_tokens)
         taken = [call.id for message in request.messages for call in message.tool_calls]
         self._planner = CallPlanner(tools, self._shown, taken)
         self._past: list[tuple[Message, ...]] = []  # a call and its answers together
@@ -190,8 +200,8 @@ class ToolConversation(Generic[M]):
 
     def _open_round(self, response: Response) -> Round:
         number = len(self._past) + 1
-        if number > self._rounds:
-            raise _build_too_many_rounds(response, self._rounds)
+        if number > self._limits.rounds:
+            raise _build_too_many_rounds(response, self._limits.rounds)
         self._open = self._planner.plan(response)
         return Round(number, self._open.calls)
 
@@ -213,12 +223,12 @@ class ToolConversation(Generic[M]):
     def _trim(self, request: Request) -> Request:
         """Return a request with as many of the last rounds as it may hold."""
         kept = len(self._past)
-        if self._keep_rounds is not None:
-            kept = min(kept, self._keep_rounds)
+        if self._limits.keep_rounds is not None:
+            kept = min(kept, self._limits.keep_rounds)
         trimmed = self._fill(request, kept)
-        if self._keep_tokens is None:
+        if self._limits.keep_tokens is None:
             return trimmed
-        while kept > 1 and estimate_input(trimmed) > self._keep_tokens:
+        while kept > 1 and estimate_input(trimmed) > self._limits.keep_tokens:
             kept -= 1
             trimmed = self._fill(request, kept)
         return trimmed

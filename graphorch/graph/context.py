@@ -74,6 +74,8 @@ class Context(Protocol[R_co]):
         instructions: str = ...,
         tools: Sequence[Callable[..., Any] | ToolSource] = ...,
         rounds: int = ...,
+        keep_rounds: int | None = ...,
+        keep_tokens: int | None = ...,
         max_tokens: int | None = ...,
         temperature: float | None = ...,
     ) -> M: ...
@@ -86,6 +88,8 @@ class Context(Protocol[R_co]):
         instructions: str = ...,
         tools: Sequence[Callable[..., Any] | ToolSource] = ...,
         rounds: int = ...,
+        keep_rounds: int | None = ...,
+        keep_tokens: int | None = ...,
         max_tokens: int | None = ...,
         temperature: float | None = ...,
     ) -> str: ...
@@ -98,16 +102,19 @@ class Context(Protocol[R_co]):
         instructions: str = "",
         tools: Sequence[Callable[..., Any] | ToolSource] = (),
         rounds: int = ROUNDS,
+        keep_rounds: int | None = None,
+        keep_tokens: int | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
     ) -> Any:
         """Ask a model, and return text or a validated instance of `output`.
 
         `instructions` become the system message; `tools` are typed functions, and servers of tools,
-        that the model may call before it answers, in at most so many `rounds`; `max_tokens` and
-        `temperature` are left to the model if they are None. A node that has tools called runs
-        again from its beginning, and is served what it has got, where a person has to approve a
-        call: leave its own effects to its tools.
+        that the model may call before it answers, in at most so many `rounds`. A prompt holds the
+        last `keep_rounds` of them, and as many as fit into about `keep_tokens` with the rest of it;
+        without either, all. `max_tokens` and `temperature` are left to the model if they are None.
+        A node that has tools called runs again from its beginning, and is served what it has got,
+        where a person has to approve a call: leave its own effects to its tools.
 
         Raises `ModelError`; `BudgetExceeded` if the call does not fit into what is left; and
         `InnerFailed` if a tool fails.

@@ -8,7 +8,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.agents.tool import Tool, ToolOptions, tool
-from graphorch.agents.tool_conversation import AskAgain, Finished, Round, ToolConversation
+from graphorch.agents.tool_conversation import (
+    AskAgain,
+    Finished,
+    HistoryLimits,
+    Round,
+    ToolConversation,
+)
 from graphorch.graph.options import Effect
 from graphorch.models.messages import Message, Request, Response, ToolCall, Usage
 
@@ -45,7 +51,8 @@ def converse(
     request: Request | None = None,
     **fields: Any,
 ) -> ToolConversation[Any]:
-    return ToolConversation(request or ask(), tools, output=output, rounds=rounds, **fields)
+    limits = HistoryLimits(rounds, **fields)
+    return ToolConversation(request or ask(), tools, output=output, limits=limits)
 
 
 def play(

@@ -69,6 +69,8 @@ def test_agent_options_reach_request() -> None:
         "instructions": "Be brief.",
         "tools": (),
         "rounds": 8,
+        "keep_rounds": None,
+        "keep_tokens": None,
         "max_tokens": 500,
         "temperature": 0.5,
     }
@@ -274,6 +276,9 @@ def test_wrong_prompt_function_refused(prompt: Callable[..., Any], says: str) ->
     [
         ({"model": " "}, "names no model"),
         ({"max_tokens": 0}, "leaves no room"),
+        ({"rounds": 0}, "rounds=0 is not a number of rounds"),
+        ({"keep_rounds": 0}, "keep_rounds=0 keeps nothing"),
+        ({"keep_tokens": "many"}, "keep_tokens='many' keeps nothing"),
         ({"temperature": -1.0}, "temperature=-1.0"),
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"name": "a/b"}, "is not a name"),

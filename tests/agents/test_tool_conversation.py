@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from graphorch.agents.tool_conversation import (
     AskAgain,
     Finished,
+    HistoryLimits,
     Round,
     ToolConversation,
     most_calls,
@@ -497,10 +498,12 @@ def test_keep_tokens_bounds_the_prompt() -> None:
     assert max(kept) > kept[-1] > 1
 
 
-@pytest.mark.parametrize("field", ["keep_rounds", "keep_tokens"])
-def test_history_of_nothing_is_refused(field: str) -> None:
-    with pytest.raises(InputError, match=f"{field}=0 leaves nothing"):
-        ToolConversation(ask(), TOOLS, output=None, rounds=8, **{field: 0})
+@pytest.mark.parametrize("field", ["rounds", "keep_rounds", "keep_tokens"])
+@pytest.mark.parametrize("limit", [0, -1, True, 1.5, "many"])
+def test_history_of_nothing_is_refused(field: str, limit: Any) -> None:
+    limits: dict[str, Any] = {"rounds": 8, field: limit}
+    with pytest.raises(InputError, match=f"{field}=.* is no limit"):
+        HistoryLimits(**limits)
 
 
 def test_large_result_is_read_by_range() -> None:
@@ -526,6 +529,20 @@ def test_large_result_is_read_by_range() -> None:
         conversation.add_outcomes([planned.text])
         assert estimate_input(conversation.next_request()) < 20_000
     assert read == text
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+@pytest.mark.parametrize("character", ["x", "ä", "漢", "😀"])
+def test_large_result_keeps_to_the_limit(character: str, calls: int) -> None:
+    """A result of five megabytes leaves the prompt within its limit, in any script."""
+    conversation = converse(TOOLS, keep_tokens=2_000)
+    begin(conversation, *[call("send", f'{{"text": "{n}"}}') for n in range(calls)])
+    conversation.add_outcomes([character * (5_000_000 // len(character.encode()))] * calls)
+    assert estimate_input(conversation.next_request()) <= 2_000
+    (planned,) = begin(conversation, call("read_result", '{"id": "r1-0", "start": 9000}')).calls
+    assert planned.text is not None
+    conversation.add_outcomes([planned.text])
+    assert estimate_input(conversation.next_request()) <= 2_000
 
 
 @pytest.mark.parametrize(

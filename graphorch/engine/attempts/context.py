@@ -16,6 +16,7 @@ from graphorch.engine.prompt_log import clean
 from graphorch.graph.context import ROUNDS
 
 if TYPE_CHECKING:
+    from graphorch.agents.tool_conversation import HistoryLimits
     from graphorch.engine.calls.kept_answers import AttemptCalls
     from graphorch.engine.run_services import RunServices
     from graphorch.engine.tool_calls.loop import ToolLoop
@@ -104,6 +105,8 @@ class NodeContext:
         instructions: str = "",
         tools: Sequence[Callable[..., Any] | ToolSource] = (),
         rounds: int = ROUNDS,
+        keep_rounds: int | None = None,
+        keep_tokens: int | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
     ) -> Any:
@@ -123,12 +126,17 @@ class NodeContext:
             return (await recorded.complete(request, on_text)).text
         from graphorch.models.structured_output import InvalidAnswer, ask_for_value
 
-        loop = await self._open_loop(recorded, tools, request) if tools else None
+        loop = None
+        if tools:
+            from graphorch.agents.tool_conversation import HistoryLimits
+
+            limits = HistoryLimits(rounds, keep_rounds, keep_tokens)
+            loop = await self._open_loop(recorded, tools, request, limits)
         while True:
             asked_before = calls.asked
             try:
                 if loop is not None:
-                    return await loop.run(output=output, most_rounds=rounds, on_text=on_text)
+                    return await loop.run(output=output, on_text=on_text)
                 assert output is not None
                 return (await ask_for_value(recorded, request, output, on_text)).value
             except InvalidAnswer:
@@ -142,6 +150,7 @@ class NodeContext:
         client: ModelClient,
         sources: Sequence[Callable[..., Any] | ToolSource],
         request: Request,
+        limits: HistoryLimits,
     ) -> ToolLoop:
         """Return a loop in which the model may call tools before it answers.
 
@@ -163,7 +172,7 @@ class NodeContext:
             check_tools(self._activation, tools)
         rounds = self._services.tool_rounds
         assert rounds is not None
-        return ToolLoop(rounds, self._activation, client, tools, request, key)
+        return ToolLoop(rounds, self._activation, client, tools, request, key, limits)
 
     def _open_calls(self) -> AttemptCalls:
         """Return the calls of this attempt, with the answers that earlier attempts got."""

@@ -12,8 +12,13 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphorch.agents.tool_arguments import write_canonical
-from graphorch.agents.tool_conversation import Finished, PlannedCall, Round, ToolConversation
+from graphorch.agents.tool_conversation import (
+    Finished,
+    HistoryLimits,
+    PlannedCall,
+    Round,
+    ToolConversation,
+)
 from graphorch.core.tree import Activation, ToolCalled, ToolScopes
 from graphorch.engine.calls.kept_answers import compute_key
 from graphorch.engine.tool_calls.call_plans import build_call
@@ -39,6 +44,7 @@ class ToolLoop:
         tools: Sequence[Tool],
         request: Request,
         key: str,
+        limits: HistoryLimits,
     ) -> None:
         self._rounds = rounds
         self._activation = activation
@@ -46,17 +52,16 @@ class ToolLoop:
         self._tools = {tool.name: tool for tool in tools}
         self._request = request
         self._key = key
+        self._limits = limits
 
-    async def run(
-        self, *, output: type[BaseModel] | None, most_rounds: int, on_text: OnText | None
-    ) -> Any:
+    async def run(self, *, output: type[BaseModel] | None, on_text: OnText | None) -> Any:
         """Return the text or the value that the model answers after its last call of a tool.
 
         Raises what the client raises, `InnerFailed` for a tool that fails, and the errors of
         `ToolConversation`.
         """
         conversation = ToolConversation[Any](
-            self._request, self._tools, output=output, rounds=most_rounds
+            self._request, self._tools, output=output, limits=self._limits
         )
         while True:
             response = await self._client.complete(conversation.next_request(), on_text)
@@ -118,6 +123,6 @@ def compute_loop_key(request: Request, earlier: list[str]) -> str:
 
 def _compute_round_key(loop_key: str, number: int, calls: Sequence[PlannedCall]) -> str:
     """Return what tells a round from all others of its activation, in every process."""
-    parts = [(call.index, call.name, write_canonical(call.arguments or {})) for call in calls]
+    parts = [(call.index, call.name, call.written) for call in calls]
     content = repr(parts).encode("utf-8", "surrogatepass")
     return f"{loop_key}:{number}:{hashlib.blake2b(content, digest_size=8).hexdigest()}"
