@@ -16,6 +16,7 @@ from graphorch.cli.input_options import (
 from graphorch.cli.input_parser import parse_input
 from graphorch.errors import InputError
 
+_MEANINGS = {"--arguments": "yes", "--reason": "no", "--answer": "no"}
 _TRUTH_VALUES = {"yes": "true", "true": "true", "no": "false", "false": "false"}
 
 
@@ -28,6 +29,8 @@ def parse_answer(model: type[BaseModel], words: Sequence[str]) -> BaseModel:
     if not words and list_options(model):
         choice = _format_choice(model)
         raise InputError(f"VALUE, the answer of type {model.__name__}, is missing. Write {choice}.")
+    if is_tool_approval(model):
+        words = _add_verdict(words)
     if not words or words[0].startswith("--"):
         return _parse(model, None, words)
     value, rest = words[0], words[1:]
@@ -44,6 +47,31 @@ def parse_answer(model: type[BaseModel], words: Sequence[str]) -> BaseModel:
     raise InputError(
         f"'{value}' is not an answer of type {model.__name__}. Write {_format_choice(model)}."
     )
+
+
+def is_tool_approval(model: type[BaseModel]) -> bool:
+    """Return whether an answer decides about a call of a tool."""
+    from graphorch.graph.approval import ToolApproval  # only questions need it
+
+    return model is ToolApproval
+
+
+def _add_verdict(words: Sequence[str]) -> Sequence[str]:
+    """Return what decides about a tool call with the yes or no that its options mean.
+
+    Raises `InputError` for options that contradict it.
+    """
+    verdict = words[0].lower() if words else ""
+    names = [word.partition("=")[0] for word in words if word.startswith("--")]
+    meant = {_MEANINGS[name] for name in names if name in _MEANINGS}
+    if verdict in _TRUTH_VALUES:
+        meant.add("yes" if _TRUTH_VALUES[verdict] == "true" else "no")
+    if len(meant) > 1:
+        raise InputError(
+            "The answer contradicts itself. Write yes; yes --arguments JSON to change the call; "
+            "no --reason TEXT to refuse it; or no --answer TEXT to answer instead of the tool."
+        )
+    return [*meant, *words] if words and verdict.startswith("--") and meant else words
 
 
 def _parse(model: type[BaseModel], source: str | None, words: Sequence[str]) -> BaseModel:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from graphorch.cli.answer_parser import format_answer_example
+from graphorch.cli.answer_parser import format_answer_example, is_tool_approval
 from graphorch.cli.exit_codes import DONE, WAITING, WRONG_USE, describe_errors, format_error
 from graphorch.cli.files import print_written, write_text
 from graphorch.cli.flow_loader import AnyFlow
@@ -25,7 +25,9 @@ from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, NodeError, RunFailed
 from graphorch.models.structured_output import find_text_field
 from graphorch.runs.result import Question, Result
-from graphorch.text import format_cost, format_seconds, plural, shorten_run_id
+from graphorch.text import format_cost, format_seconds, plural, shorten_run_id, truncate
+
+_MOST_LINES = 12  # of the arguments of a tool call in a question
 
 
 def print_result(
@@ -88,10 +90,7 @@ def _print_notes(result: Result[Any, Any], request: RunRequest) -> None:
     for note in result.notes:
         print_status(f"note: {sanitize_line(note.path)}: {sanitize_line(note.text, 500)}")
     for question in result.questions:
-        print_status(
-            f"waiting: {sanitize_line(question.path)} asks ({question.answer_type.__name__}): "
-            f"{sanitize_line(question.text, 400)}"
-        )
+        print_status(_format_question(question))
     if result.questions:
         _print_how_to_answer(result, request)
     if result.status == "partial":
@@ -100,6 +99,19 @@ def _print_notes(result: Result[Any, Any], request: RunRequest) -> None:
             "note: partial: these nodes failed, and the rest went on without them: "
             f"{', '.join(failed)}"
         )
+
+
+def _format_question(question: Question) -> str:
+    """Return an open question; what a tool would be called with is on lines of its own."""
+    path = sanitize_line(question.path)
+    if not is_tool_approval(question.answer_type):
+        kind, text = question.answer_type.__name__, sanitize_line(question.text, 400)
+        return f"waiting: {path} asks ({kind}): {text}"
+    first, *lines = question.text.splitlines()
+    shown = [truncate(sanitize(line), 200) for line in lines[:_MOST_LINES]]
+    hidden = len(lines) - len(shown)
+    more = [f"… ({hidden:,} more lines)"] if hidden > 0 else []
+    return "\n  ".join([f"waiting: {sanitize_line(first, 400)}", *shown, *more])
 
 
 def _print_how_to_answer(result: Result[Any, Any], request: RunRequest) -> None:
@@ -111,6 +123,10 @@ def _print_how_to_answer(result: Result[Any, Any], request: RunRequest) -> None:
         return
     commands = [_format_answer_command(question, result, request) for question in result.questions]
     print_status("\n  ".join(["answer with:", *commands]))
+    if any(is_tool_approval(question.answer_type) for question in result.questions):
+        print_status(
+            "a call of a tool takes yes, yes --arguments JSON, no --reason TEXT or no --answer TEXT"
+        )
 
 
 def _format_answer_command(
@@ -126,10 +142,17 @@ def _format_answer_command(
 def _print_summary(flow: AnyFlow, result: Result[Any, Any]) -> None:
     figures = [
         f"{result.status}: '{sanitize_line(flow.name)}' in {format_seconds(result.seconds)}",
-        plural(len(result.steps), "step"),
+        _count_steps(result),
         f"{_format_usage(result.record)}; run {shorten_run_id(result.run_id)}",
     ]
     print_status(", ".join(figures))
+
+
+def _count_steps(result: Result[Any, Any]) -> str:
+    """Return how many steps a run has, and how many calls of tools are inside of them."""
+    calls = sum(bool(step.tool) for step in result.steps)
+    steps = plural(len(result.steps) - calls, "step")
+    return f"{steps}, {plural(calls, 'tool call')}" if calls else steps
 
 
 def _format_usage(report: RunReport) -> str:
@@ -203,7 +226,7 @@ def _list_done(progress: Progress) -> list[str]:
     """Return the paths of what is done, and of maps under way how many of their items are."""
     done: list[str] = []
     for row in list(progress.rows.values()):
-        if row.visits:
+        if row.visits and not row.tool:
             done.append(row.path)
         elif row.items is not None and row.items.ended:
             done.append(f"{row.path} ({count_items(row.items)})")

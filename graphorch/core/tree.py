@@ -165,6 +165,11 @@ class Activation:
         self._id = id
 
     @property
+    def tool(self) -> str:
+        """Name of the tool that it is a call of; empty for nodes."""
+        return self.scope.call.tool if isinstance(self.scope, ToolScope) else ""
+
+    @property
     def is_over(self) -> bool:
         """Return whether nothing more can happen to it."""
         return self.status >= Status.DONE

@@ -198,4 +198,5 @@ class Dispatcher:
         if self._services.is_watched:
             from graphorch.engine.events import Cancelled
 
-            self._services.publish(Cancelled(activation.path, activation.step.name, reason))
+            path, name, tool = activation.path, activation.step.name, activation.tool
+            self._services.publish(Cancelled(path, name, reason, tool))

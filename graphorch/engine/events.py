@@ -2,8 +2,10 @@
 
 They are made only if a run has observers, and the engine loads this module only then, which
 keeps the import of graphorch fast. `path` is where in the run (`team/research`,
-`workers[3]/dig`), `node` its last part, and `at` the time in seconds since the epoch. Values in
-events are copies: what an observer does to them does not reach the run.
+`workers[3]/dig`), `node` its last part, and `at` the time in seconds since the epoch. Calls of
+tools have the events of a node: `tool` is the name of the tool, and the path is that of the call
+(`write/r1/search#0`); for nodes it is empty. Values in events are copies: what an observer does to
+them does not reach the run.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ class Started:
     node: str
     attempt: int
     at: float
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ class ModelCalled:
 class Committed:
     """A node's result counts from now on.
 
-    `update` holds the fields that the node wrote, `to` the names of the nodes that follow.
+    `update` holds the fields that the node wrote, `to` the names of the nodes that follow: none
+    after a call of a tool, whose update is its `ToolOutcome`.
     """
 
     path: str
@@ -81,6 +85,7 @@ class Committed:
     to: tuple[str, ...]
     seconds: float
     at: float
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class Failed:
     retry_in: float | None
     handled: bool
     at: float
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,7 @@ class Skipped:
     path: str
     node: str
     reason: str
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,7 @@ class Cancelled:
     path: str
     node: str
     reason: str
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,7 @@ class QuestionAsked:
     path: str
     node: str
     question: str
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True)

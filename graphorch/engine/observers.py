@@ -76,9 +76,10 @@ def to_run_event(event: Event) -> RunEvent | None:
         case NodeFailed():
             return _build_failed(event)
         case NodeSkipped(activation, reason):
-            return events.Skipped(activation.path, activation.step.name, reason)
+            return events.Skipped(activation.path, activation.step.name, reason, activation.tool)
         case PersonAsked(activation, question):
-            return events.QuestionAsked(activation.path, activation.step.name, question.text)
+            path, name, tool = activation.path, activation.step.name, activation.tool
+            return events.QuestionAsked(path, name, question.text, tool)
         case _:
             return None
 
@@ -95,11 +96,12 @@ def build_committed(activation: Activation) -> events.Committed:
         fields[index].name: fields[index].copy_value(value) for index, value in written.items()
     }
     shown = hide_fields(activation.scope, update)
-    targets = tuple([steps[edge.target].name for edge in activation.taken_edges])
+    tool = activation.tool
+    edges = () if tool else activation.taken_edges
+    targets = tuple([steps[edge.target].name for edge in edges])
     seconds = max(0.0, activation.ended_at - activation.started_at)
-    return events.Committed(
-        activation.path, activation.step.name, shown, targets, seconds, activation.ended_at
-    )
+    name, at = activation.step.name, activation.ended_at
+    return events.Committed(activation.path, name, shown, targets, seconds, at, tool)
 
 
 def _build_failed(event: NodeFailed) -> events.Failed:
@@ -114,6 +116,7 @@ def _build_failed(event: NodeFailed) -> events.Failed:
         retry_in=event.retry_after,
         handled=event.handler >= 0 and event.retry_after is None,
         at=event.at,
+        tool=activation.tool,
     )
 
 

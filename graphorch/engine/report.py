@@ -61,6 +61,9 @@ class CallReport:
 class ActivationReport:
     """One activation. Times are seconds since the epoch; `taken` holds indices of edges.
 
+    A call of a tool is an activation, too: `tool` is the name of the tool, and `outcome` what the
+    model reads of it (see `ToolOutcome`). Its agent's row comes later, since it ends later.
+
     Tokens and dollars are those of all its model calls, failed ones too, as far as they are known;
     `unpriced` counts the requests whose dollars are not, and `booked_usd` is what budgets count,
     with the worst case of those.
@@ -81,6 +84,8 @@ class ActivationReport:
     booked_usd: float
     taken: tuple[int, ...]
     error: str = ""
+    tool: str = ""
+    outcome: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +268,18 @@ def _build_row(activation: Activation, calls: list[CallReport]) -> ActivationRep
         booked_usd=sum(charge.booked_usd for charge in charges),
         taken=tuple(edge.index for edge in activation.taken_edges),
         error=describe_failure(activation.failure),
+        tool=activation.tool,
+        outcome=_read_outcome(activation),
     )
+
+
+def _read_outcome(activation: Activation) -> str:
+    """Return what became of a tool call that has ended; empty for others."""
+    if not activation.tool or activation.update is None:
+        return ""
+    fields = activation.scope.plan.schema.fields
+    written = {fields[index].name: value for index, value in activation.update.items()}
+    return str(written.get("outcome", "ok"))
 
 
 def tell_failure(activation: Activation, error: Exception, at: float) -> str:
@@ -288,6 +304,7 @@ _STATUS_NAMES: Final = {
     Status.RETRYING: "running",
     Status.ENTERED: "running",
     Status.AWAITING_ANSWER: "waiting",
+    Status.HELD: "running",
     Status.FAILED: "failed",
     Status.DONE: "done",
     Status.HANDLED: "failed",

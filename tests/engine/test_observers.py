@@ -11,10 +11,20 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Flow, Graph, RunFailed, add, node
-from graphorch.engine.events import Cancelled, Expanded, RunEvent, TextDelta
+from graphorch.engine.events import (
+    Cancelled,
+    Committed,
+    Expanded,
+    QuestionAsked,
+    RunEvent,
+    Started,
+    TextDelta,
+)
 from graphorch.engine.observers import EventQueue
 from graphorch.journal.memory import MemoryStore
+from graphorch.models.offline.client import OfflineClient
 from graphorch.testing.virtual_clock import run_virtual
+from tests.trace.acting import Topic, desk
 
 FULL = 256
 
@@ -231,3 +241,20 @@ def test_map_that_is_resumed_is_not_expanded_again() -> None:
 
     seen = asyncio.run(main())
     assert not [event for event in seen if isinstance(event, Expanded)]
+
+
+def test_calls_of_tools_name_their_tool() -> None:
+    """Events of tool calls name the tool, and no node follows a call."""
+    seen: list[RunEvent] = []
+
+    async def main() -> None:
+        await desk().run(Topic(), client=OfflineClient(), watch=[seen.append])
+
+    asyncio.run(main())
+    started = [event.path for event in seen if isinstance(event, Started) and event.tool]
+    assert "write/r1/search#0" in started
+    committed = [event for event in seen if isinstance(event, Committed) and event.tool]
+    assert {event.to for event in committed} == {()}
+    assert {event.tool for event in committed} == {"search", "note"}
+    asked = [event.tool for event in seen if isinstance(event, QuestionAsked)]
+    assert asked == ["send", "send"]

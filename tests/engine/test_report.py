@@ -14,6 +14,7 @@ from graphorch import Context, Flow, Graph, Retry, RunFailed, node
 from graphorch.engine.report import Note
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.testing.virtual_clock import run_virtual
+from tests.trace.acting import act, desk
 
 
 class Number(BaseModel):
@@ -141,3 +142,13 @@ def test_run_without_notes_records_none(tmp_path: Path) -> None:
 
     commits = [body for body in asyncio.run(main()) if "update" in body]
     assert ["notes" in body for body in commits] == [True, False]
+
+
+def test_calls_of_tools_have_rows() -> None:
+    """A call of a tool is a row with the name of its tool, and what the model reads of it."""
+    store = asyncio.run(act())
+    result = asyncio.run(desk().replay("one", durable=store))
+    rows = {step.path: (step.tool, step.outcome) for step in result.steps}
+    assert rows["write/r1/search#1"] == ("search", "failed")
+    assert rows["write/r2/send#1"] == ("send", "refused")
+    assert rows["write"] == ("", "")

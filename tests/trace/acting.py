@@ -62,7 +62,13 @@ async def send(to: str, body: str) -> str:
     return f"sent to {to}: {body}"
 
 
-@agent(output=Draft, tools=[search, note, send], rounds=4)
+@tool(effect="idempotent")
+async def file(text: str) -> str:
+    """File a text; no model calls it."""
+    return text
+
+
+@agent(output=Draft, tools=[search, note, send, file], rounds=4)
 def write(topic: Topic) -> str:
     return _STEPS.format(topic=topic.topic)
 

@@ -8,7 +8,13 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
-from graphorch.cli.live.progress import NodeProgress, Progress, format_items, format_usage
+from graphorch.cli.live.progress import (
+    NodeProgress,
+    Progress,
+    describe_outcome,
+    format_items,
+    format_usage,
+)
 from graphorch.cli.terminal import print_status, sanitize, sanitize_line
 from graphorch.engine import events
 from graphorch.text import format_cost, format_seconds
@@ -26,7 +32,7 @@ _STYLES = {
     "cancelled": "dim",
 }
 _STATUSES_SHOWN_FIRST = ("running", "waiting", "failed")
-_STATUSES_WITH_REASON = frozenset({"failed", "waiting", "skipped", "cancelled"})
+_STATUSES_WITH_REASON = frozenset({"failed", "waiting", "skipped", "cancelled", "done"})
 
 
 def is_live() -> bool:
@@ -59,6 +65,12 @@ def format_event(event: events.RunEvent) -> str:
             return f"{sanitize_line(path)} started{again}"
         case events.ModelCalled():
             return _format_call(event)
+        case events.Committed(path, seconds=seconds, tool=tool) if tool:
+            outcome = describe_outcome(event)
+            # Where a person answered in its place, the time is not that of the call.
+            is_decided = event.update.get("outcome") in ("refused", "answered")
+            took = "" if is_decided else f" in {format_seconds(seconds)}"
+            return f"{sanitize_line(path)} {outcome}{took}"
         case events.Committed(path, to=to, seconds=seconds):
             targets = sanitize_line(", ".join(to)) or "END"
             return f"{sanitize_line(path)} done in {format_seconds(seconds)} → {targets}"
@@ -147,7 +159,9 @@ def build_table(progress: Progress, width: int, height: int) -> RenderableType:
 
 
 def _format_name(row: NodeProgress, width: int) -> str:
-    name = sanitize_line(row.path, max(20, width // 3))
+    name = sanitize_line(row.name, max(20, width // 3))
+    if row.tool:
+        name = f"  {name}"
     return f"{name} ×{row.visits}" if row.visits > 1 else name
 
 

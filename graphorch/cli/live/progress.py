@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from graphorch.engine import events
+from graphorch.statuses import TOOL_OUTCOMES
 from graphorch.text import format_cost, plural
 
 _NodeEvent: TypeAlias = (
@@ -66,7 +67,7 @@ class ItemCount:
 
 @dataclass(slots=True)
 class NodeProgress:
-    """Figures of a node, over all its activations.
+    """Figures of a node, over all its activations, or of a call of a `tool`.
 
     `began` is when the current activation did, `seconds` the time that the finished ones took.
     `remark` is why it failed or was stopped. `items` counts those of a map that has one row for
@@ -85,6 +86,12 @@ class NodeProgress:
     tail: str = ""
     remark: str = ""
     items: ItemCount | None = None
+    tool: str = ""
+
+    @property
+    def name(self) -> str:
+        """Path of a node; of a tool call its round and its number in there."""
+        return "/".join(self.path.split("/")[-2:]) if self.tool else self.path
 
 
 @dataclass(slots=True)
@@ -104,6 +111,7 @@ class Progress:
     def feed(self, event: events.RunEvent) -> None:
         """Take an event into account."""
         if isinstance(event, events.Ended):
+            self._end(event)
             return
         for place in _ITEM.finditer(event.path):
             outer = self.rows.get(event.path[: place.start()])
@@ -112,7 +120,16 @@ class Progress:
                 if isinstance(event, events.ModelCalled):
                     _add_call(event, outer)
                 return
-        self._feed_row(event, self._row(event.path))
+        row = self._row(event.path)
+        if isinstance(event, events.Started | events.QuestionAsked | events.Committed):
+            row.tool = event.tool
+        self._feed_row(event, row)
+
+    def _end(self, event: events.Ended) -> None:
+        """Take into account that agents rest whose calls of tools wait for people."""
+        for row in self.rows.values():
+            if event.status == "waiting" and row.status == "running" and row.items is None:
+                row.status, row.seconds = "waiting", row.seconds + max(0.0, event.at - row.began)
 
     def _feed_row(self, event: _NodeEvent, row: NodeProgress) -> None:
         match event:
@@ -127,6 +144,8 @@ class Progress:
             case events.ModelCalled():
                 _add_call(event, row)
             case events.Committed(seconds=seconds):
+                outcome = describe_outcome(event)
+                row.remark = "" if outcome == "done" else outcome
                 row.status, row.seconds, row.visits = "done", row.seconds + seconds, row.visits + 1
             case events.Failed(error=error, retry_in=retry_in, at=at):
                 row.remark = error
@@ -155,7 +174,9 @@ class Progress:
         return NodeProgress(
             path="",
             status="done",
-            visits=sum(row.visits + (row.items.done if row.items else 0) for row in rows),
+            visits=sum(
+                row.visits + (row.items.done if row.items else 0) for row in rows if not row.tool
+            ),
             calls=sum(row.calls for row in rows),
             tokens=sum(row.tokens for row in rows),
             usd=sum(row.usd for row in rows),
@@ -164,6 +185,12 @@ class Progress:
 
     def _row(self, path: str) -> NodeProgress:
         return self.rows.setdefault(path, NodeProgress(path, "running", self.clock()))
+
+
+def describe_outcome(event: events.Committed) -> str:
+    """Return `done`, or of a tool call what the model was told instead of a result."""
+    outcome = str(event.update.get("outcome", "ok")) if event.tool else "ok"
+    return TOOL_OUTCOMES.get(outcome, "done")
 
 
 def _add_call(event: events.ModelCalled, row: NodeProgress) -> None:

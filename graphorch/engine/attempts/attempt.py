@@ -135,8 +135,8 @@ class AttemptRunner:
         if services.is_watched:
             from graphorch.engine.events import Started
 
-            started = Started(activation.path, step.name, activation.attempt, services.now())
-            services.publish(started)
+            now, tool = services.now(), activation.tool
+            services.publish(Started(activation.path, step.name, activation.attempt, now, tool))
         try:
             # Fast path: must equal `_run_node`, of which such a node needs only this.
             if step.is_simple and not self.has_overrides and activation.fatal_error is None:

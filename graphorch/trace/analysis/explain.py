@@ -6,24 +6,26 @@ own: the tokens that were consumed, the edges that were taken, the live position
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Scope, Status
+from graphorch.core.tree import Activation, Scope, Status, ToolScope, ToolScopes
 from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.edges import START_INDEX, Edge
-from graphorch.graph.plan import Plan
+from graphorch.graph.plan import Plan, Step
 from graphorch.statuses import HALTED_STATUSES
-from graphorch.text import format_cost, format_error, join_limited, plural
+from graphorch.text import format_cost, format_error, join_limited, plural, truncate
 from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.spans.model import Span, Trace, strip_index
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace_context import shorten_activation_id
 
 _MOST = 12  # items of a list
+_LONGEST = 300  # characters of what a tool or a person said
 
 _STATES = {
     Status.RUNNING: "running",
@@ -31,6 +33,7 @@ _STATES = {
     Status.RETRYING: "waiting for its next attempt",
     Status.ENTERED: "running inside",
     Status.AWAITING_ANSWER: "waiting for a person",
+    Status.HELD: "approved, and waiting for its turn",
     Status.FAILED: "failed",
     Status.DONE: "done",
     Status.HANDLED: "failed, and handled",
@@ -68,18 +71,22 @@ def find_activations(run: Run, where: str) -> list[Activation]:
     """Return the activations that a node's name or path stands for.
 
     `where` is a name, a path, or a path with items (`work`, `team/work`, `each[3]/work`), each with
-    `#2` for the second activation. Raises `InputError` if there are not so many.
+    `#2` for the second activation. A call of a tool has a path too (`write/r1/search#0`), and the
+    name of a tool stands for all of its calls. Raises `InputError` if there are not so many.
     """
-    name, mark, number = where.partition("#")
     activations = [*run.history, *run.unfinished()]
+    calls = [item for item in activations if item.tool and item.path == where]
+    if calls:
+        return calls
+    name, mark, number = where.partition("#")
     matching = [item for item in activations if name in (item.path, strip_index(item.path))]
     if not matching:
-        matching = [item for item in activations if item.step.name == name]
-    if not mark:
+        matching = [item for item in activations if name in (item.step.name, item.tool)]
+    if not mark or not matching:
         return matching
     if not number.isdigit() or not 0 < int(number) <= len(matching):
         raise InputError(
-            f"'{where}': '{name}' ran {len(matching)} times. "
+            f"'{where}': '{name}' ran {plural(len(matching), 'time')}. "
             f"Write {name}#1 to {name}#{max(1, len(matching))}, or leave the number out."
         )
     return [matching[int(number) - 1]]
@@ -95,13 +102,14 @@ def explain_activation(
     path = activation.path
     id_ = shorten_activation_id(activation.id)
     spans = [span for span in trace.spans if span.activation == id_]
-    reasons = Reasons(path, _STATES[activation.status], activation=activation.id)
+    reasons = Reasons(path, _describe_state(activation), activation=activation.id)
     reasons.because = _list_causes(activation)
     reasons.did = [redaction.text(line) for line in _list_outcomes(activation, spans)]
     children = activation.children
     if activation.status is Status.ENTERED and children is not None:
+        total = len(children.updates) or len(children.scopes)
         reasons.did.append(
-            f"{children.unfinished} of {len(children.updates)} inside are not finished: "
+            f"{children.unfinished} of {total} inside are not finished: "
             f"{_join(_list_active_inside(activation))}"
         )
     calls = {turn.seq: turn for turn in turns if turn.is_model_call and turn.path == path}
@@ -113,7 +121,19 @@ def explain_activation(
 
 
 def explain_absence(run: Run, where: str) -> Reasons:
-    """Return why a node has no activation. Raises `InputError` if the flow has no such node."""
+    """Return why a node has no activation, or a tool no call.
+
+    Raises `InputError` if the flow has neither.
+    """
+    if (waiting := _find_waiting_call(run, where)) is not None:
+        reasons = Reasons(where, "called, and not begun")
+        reasons.because.append(f"'{waiting.path}' called it, and calls before it have not ended")
+        return reasons
+    for agent, tool in _list_tools(run.plan):
+        if where in (tool, f"{agent}/{tool}"):
+            reasons = Reasons(f"{agent}/{tool}", "was not called")
+            reasons.because.append(f"no model that '{agent}' asked called this tool")
+            return reasons
     scope_path, name, path = _find_declaration(run, where)
     reasons = Reasons(path, "did not run")
     scopes = [
@@ -135,6 +155,16 @@ def explain_absence(run: Run, where: str) -> Reasons:
             f"the run is {run.status} ({run.reason}): nothing new starts until it is resumed"
         )
     return reasons
+
+
+def _find_waiting_call(run: Run, where: str) -> Activation | None:
+    """Return the agent of a tool call that has not begun, by the path of the call."""
+    for activation in run.unfinished():
+        if isinstance(activation.children, ToolScopes):
+            for scope in activation.children.scopes:
+                if where == f"{scope.prefix}{scope.steps[0].name}":
+                    return activation
+    return None
 
 
 def _list_absence_causes(run: Run, scope: Scope, name: str, seen: set[int]) -> list[str]:
@@ -225,7 +255,7 @@ def explain_run(
     roots = _find_root_failures(run)
     reasons.because = [redaction.text(_describe_root(root)) for root in roots]
     for activation in run.questions():
-        question = redaction.text(str(getattr(activation.question, "text", "")))
+        question = redaction.text(_to_line(getattr(activation.question, "text", "")))
         reasons.because.append(f"'{activation.path}' waits for a person: {question}")
     reasons.because += [_describe_doubt(activation) for activation in in_doubt]
     if run.stopping and not roots and not in_doubt:
@@ -295,6 +325,8 @@ def _has_failed(span: Span) -> bool:
 # ---- parts of an explanation ---------------------------------------------------------------------
 def _list_causes(activation: Activation) -> list[str]:
     """Return what made an activation begin."""
+    if isinstance(activation.scope, ToolScope):
+        return _list_call_causes(activation, activation.scope)
     tokens = activation.tokens
     causes = [_describe_arrival(activation, token.source, token.edge) for token in tokens]
     if activation.step.need:
@@ -307,6 +339,19 @@ def _list_causes(activation: Activation) -> list[str]:
     for loop, count in activation.counters.items():
         if count > 1:
             causes.append(f"round {count} of the loop back to '{_find_header(activation, loop)}'")
+    return causes
+
+
+def _list_call_causes(activation: Activation, scope: ToolScope) -> list[str]:
+    """Return what made a call of a tool begin."""
+    agent = scope.parent
+    assert agent is not None
+    label = scope.round.label
+    causes = [f"the model that '{agent.path}' asked called it, in round {label}"]
+    if scope.call.is_barrier and scope.call.index:
+        causes.append("it acts, so it runs after the calls before it in its round")
+    if scope.call.asks:
+        causes.append("it needs the approval of a person")
     return causes
 
 
@@ -346,12 +391,17 @@ def _describe_arrival(activation: Activation, source: Activation | None, edge: E
 def _list_outcomes(activation: Activation, spans: Sequence[Span]) -> Iterator[str]:
     """Yield failed attempts, the result, and the nodes that follow."""
     plan = activation.scope.plan
+    yield from _list_tool_calls(activation)
     for span in spans:
         if span.kind == "attempt" and span.hedges:
             yield _describe_hedge(span, spans)
         elif span.kind == "attempt" and span.status in ("failed", "cancelled", "lost"):
             attempt = f"attempt {span.attempt} {span.status} after {span.seconds or 0.0:.3g} s"
             yield f"{attempt}: {span.error}: {span.message}".rstrip(": ")
+    calls = [span for span in spans if span.role == "tool"]
+    if calls:
+        yield from _describe_call(activation, calls[-1])
+        return
     if activation.update is not None:
         names = [plan.schema.fields[index].name for index in activation.update]
         seconds = [span.seconds for span in spans if span.is_activation]
@@ -365,6 +415,49 @@ def _list_outcomes(activation: Activation, spans: Sequence[Span]) -> Iterator[st
         yield f"went on to {targets}{_format_labels(activation, taken)}"
     if activation.status is Status.CANCELLED:
         yield f"was cancelled{_format_cancellation(activation)}"
+
+
+def _list_tool_calls(activation: Activation) -> Iterator[str]:
+    """Yield how often each tool was called inside of an activation, and in how many rounds."""
+    children = activation.children
+    if isinstance(children, ToolScopes) and children.scopes:
+        counts = Counter(
+            scope.call.tool for round in children.rounds.values() for scope in round.scopes
+        )
+        tools = [f"{name} {plural(count, 'time')}" for name, count in counts.items()]
+        yield f"called {_join(tools)}, in {plural(len(children.rounds), 'round')}"
+
+
+def _describe_call(activation: Activation, call: Span) -> Iterator[str]:
+    """Yield what a call of a tool ran with, and what the model read of it."""
+    scope = activation.scope
+    assert isinstance(scope, ToolScope)
+    if call.arguments and json.loads(call.arguments) != scope.call.arguments:
+        yield f"a person changed its arguments to {_to_line(call.arguments)}"
+    took = "" if call.seconds is None else f" in {call.seconds:.3g} s"
+    match call.outcome:
+        case "failed":
+            yield f"failed{took}, and the model was told: {_to_line(call.message)}"
+        case "refused":
+            yield f"did not run: {_to_line(call.message)}"
+        case "answered":
+            yield "did not run: a person answered instead of the tool"
+        case "ok":
+            yield f"returned{took}"
+        case _ if activation.status is Status.CANCELLED:
+            yield f"was cancelled{_format_cancellation(activation)}"
+        case _:
+            pass
+
+
+def _to_line(text: object) -> str:
+    return truncate(" ".join(str(text).split()), _LONGEST)
+
+
+def _describe_state(activation: Activation) -> str:
+    if activation.status is Status.ENTERED and isinstance(activation.children, ToolScopes):
+        return "waiting until people decide about its calls of tools"
+    return _STATES[activation.status]
 
 
 def _describe_hedge(copy: Span, spans: Sequence[Span]) -> str:
@@ -563,13 +656,27 @@ def list_node_names(plan: Plan) -> set[str]:
     return paths | {path.rpartition("/")[2] for path in paths}
 
 
+def _list_tools(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield the path of every agent with each of its tools."""
+    for path, _, step in _walk(plan):
+        for tool in getattr(step.node.fn, "tools", ()):
+            if isinstance(getattr(tool, "name", None), str):
+                yield path, tool.name
+
+
 def _list_nodes(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield the path of every declared node, and that of its flow."""
+    for path, above, _ in _walk(plan):
+        yield path, above
+
+
+def _walk(plan: Plan) -> Iterator[tuple[str, str, Step]]:
+    """Yield the path of every declared node, that of its flow, and the node."""
     pending = [("", plan)]
     while pending:
         above, inner = pending.pop()
         for step in inner.steps[:-1]:
             path = f"{above}/{step.name}" if above else step.name
-            yield path, above
+            yield path, above, step
             if step.inner_plan is not None:
                 pending.append((path, step.inner_plan))

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.records import Record, RunHead
+from graphorch.statuses import TOOL_OUTCOMES
 from graphorch.trace.conversation.html import format_fragment
 from graphorch.trace.conversation.text import diff_turns, format_headline, format_turns
 from graphorch.trace.conversation.turns import (
@@ -25,10 +26,16 @@ from graphorch.trace.conversation.turns import (
     Utterance,
 )
 from graphorch.trace.spans.builder import SpanBuilder
-from graphorch.trace.spans.model import Trace, sum_calls
+from graphorch.trace.spans.model import Span, Trace, sum_calls
 from graphorch.trace.spans.redaction import Redaction
 
 Body: TypeAlias = dict[str, Any]
+
+_DECIDED: Final[Mapping[str, str]] = {
+    "refused": "no",
+    "answered": "instead of the call",
+}
+"""Outcomes of tool calls in whose place a person answered, and what is noted then."""
 
 
 @dataclass(slots=True)
@@ -87,6 +94,8 @@ class ConversationBuilder:
         self._held: dict[str, Turn] = {}
         # All messages of the last request of each path.
         self._prompts: dict[str, tuple[Utterance, ...]] = {}
+        # Tool calls whose results are turns: the step of the agent, and the id of the call.
+        self._told: set[tuple[str, str]] = set()
         self._seq = 0
         self._at = head.created_at
 
@@ -188,13 +197,15 @@ class ConversationBuilder:
         path: str = body["path"]
         self._prompts.pop(path, None)
         flow = self.spans.flow
+        span = self.spans.find_last(path)
+        if span is not None and span.role == "tool":
+            return [self._tool_turn(span, body)]
         is_answer = flow.kind(path) == "ask"
         readers = self._siblings(path, flow.readers(path))
         kind: TurnKind = "answers" if is_answer else "writes"
         turn = self._turn(kind, body, readers, self._to_json(body["update"]))
         if is_answer:
             turn.speaker = PERSON
-        span = self.spans.find_last(path)
         turn.seconds = span.seconds or 0.0 if span is not None else 0.0
         if "route" in body:
             self._set_route(turn, body["route"])
@@ -202,6 +213,22 @@ class ConversationBuilder:
             self._held[path] = turn
             return []
         return [turn]
+
+    def _tool_turn(self, span: Span, body: Body) -> Turn:
+        """Return the result of a tool call, or what a person decided instead of it."""
+        agent = span.step.removesuffix(f"/{span.node}")
+        self._told.add((agent, span.tool_call))
+        text = self._redaction.json(str(body["update"].get("text", "")))
+        if span.outcome in _DECIDED:
+            turn = self._turn("answers", body, (span.path,), text, note=_DECIDED[span.outcome])
+            turn.speaker = PERSON
+            return turn
+        # The call is the last part of its path, and its round the one before.
+        above = span.path.rpartition("/")[0].rpartition("/")[0]
+        note = TOOL_OUTCOMES.get(span.outcome, "")
+        turn = self._turn("returns", body, (above,), text, note=note)
+        turn.arguments, turn.seconds = self._redaction.json(span.arguments), span.seconds
+        return turn
 
     def on_routed(self, body: Body) -> list[Turn]:
         """Complete the turn of a commit that waited for its routing."""
@@ -242,7 +269,10 @@ class ConversationBuilder:
 
     def on_approved(self, body: Body) -> list[Turn]:
         """Show that a person let an activation pass its gate."""
-        turn = self._turn("answers", body, (str(body["path"]),), "yes")
+        text = "yes"
+        if "arguments" in body:
+            text = f"yes, with {self._to_json(body['arguments'])}"
+        turn = self._turn("answers", body, (str(body["path"]),), text)
         turn.speaker = PERSON
         return [turn]
 
@@ -279,7 +309,7 @@ class ConversationBuilder:
         """Return a turn of the activation that a record is about."""
         path: str = body["path"]
         attempt = int(body.get("attempt") or 0)
-        level = path.count("/") + 1
+        level = self.spans.name_step(path).count("/") + 1
         return Turn(self._seq, kind, path, to, level, self._at, text, path, attempt, note=note)
 
     def _set_route(self, turn: Turn, route: Body) -> None:
@@ -291,15 +321,21 @@ class ConversationBuilder:
     def _add_prompt(self, turn: Turn, body: Body) -> None:
         request: Body = body.get("asked") or {}
         turn.shared = int(request.get("shared", 0))
-        turn.prompt = tuple(self._utterance(message) for message in request.get("messages", ()))
+        messages: list[Body] = request.get("messages", ())
+        turn.prompt = tuple(self._utterance(message, turn.path) for message in messages)
         # The previous request of the attempt, which a record does not repeat.
         turn.earlier = self._prompts.get(turn.path, ())[: turn.shared]
         self._prompts[turn.path] = turn.earlier + turn.prompt
 
-    def _utterance(self, message: Body) -> Utterance:
+    def _utterance(self, message: Body, path: str) -> Utterance:
         calls = self._read_calls(message.get("calls", ()))
-        answers = str(message.get("answers", ""))
-        return Utterance(str(message["role"]), self._hide(message["content"]), calls, answers)
+        answers, text = str(message.get("answers", "")), self._hide(message["content"])
+        step = self.spans.name_step(path)
+        # A turn has shown the answer that made the calls, and one each of those that were made.
+        is_known = (step, answers) in self._told or any(
+            (step, call.id) in self._told for call in calls
+        )
+        return Utterance(str(message["role"]), text, calls, answers, is_known)
 
     def _read_calls(self, calls: Iterable[Mapping[str, Any]]) -> tuple[ToolUse, ...]:
         return tuple(

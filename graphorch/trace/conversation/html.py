@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from graphorch.text import plural
 from graphorch.trace.conversation.text import format_headline
 from graphorch.trace.conversation.turns import Turn, Utterance
 from graphorch.trace.spans.model import Trace
@@ -20,7 +21,8 @@ _STYLE = (
     ".go-turn{border-left:3px solid #cbd5e1;margin:6px 0;padding:4px 10px;background:#f8fafc}"
     ".go-turn.calls{border-color:#2563eb}"
     ".go-turn.fails,.go-turn.unanswered{border-color:#b91c1c;background:#fef2f2}"
-    ".go-turn.writes{border-color:#0d9488}.go-turn.asks,.go-turn.answers{border-color:#be123c}"
+    ".go-turn.writes{border-color:#0d9488}.go-turn.returns{border-color:#7c3aed}"
+    ".go-turn.asks,.go-turn.answers{border-color:#be123c}"
     ".go-who{font-weight:600}.go-facts,.go-role{color:#475569;font-size:12px}"
     ".go-talk pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0;"
     "font:13px/1.4 ui-monospace,monospace}"
@@ -55,10 +57,11 @@ def _format_turn(turn: Turn) -> str:
         f'<span class="go-facts">{_escape("; ".join(_list_facts(turn)))}</span>',
     ]
     if turn.shared:
-        parts.append(f'<div class="go-role">({turn.shared} messages as before)</div>')
+        parts.append(f'<div class="go-role">({plural(turn.shared, "message")} as before)</div>')
     parts += [_format_utterance(utterance) for utterance in turn.prompt]
-    if turn.prompt:
-        parts.append('<div class="go-role">answer</div>')
+    parts.append(_block(turn.arguments))
+    if turn.prompt or turn.arguments:
+        parts.append(f'<div class="go-role">{"result" if turn.arguments else "answer"}</div>')
     parts.append(_block(turn.text))
     parts += [f'<div class="go-mask">masked: {_escape(finding)}</div>' for finding in turn.masked]
     if turn.decision:

@@ -31,6 +31,7 @@ _VERBS: Mapping[TurnKind, str] = {
     "cancelled": "was cancelled",
     "asks": "asks",
     "answers": "answers",
+    "returns": "returned",
     "resumes": "resumes",
     "stops": "stops",
     "ends": "ended",
@@ -70,11 +71,16 @@ def format_turn(turn: Turn, *, full: bool = False) -> list[str]:
 
     inner = f"{indent}    "
     if turn.shared:
-        lines.append(f"{inner}({turn.shared} messages as before)")
-    for utterance in turn.prompt:
+        lines.append(f"{inner}({plural(turn.shared, 'message')} as before)")
+    new = [utterance for utterance in turn.prompt if full or not utterance.is_known]
+    for utterance in new:
         lines += _block(utterance.text, f"{inner}{utterance.role}: ", full=full)
         lines += [f"{inner}{utterance.role} calls {call}" for call in utterance.calls]
-    arrow = "⇒ " if turn.prompt or turn.shared else ""
+    if known := sum(item.is_known and bool(item.answers) for item in turn.prompt if not full):
+        lines.append(f"{inner}({plural(known, 'result')} as above)")
+    if turn.arguments:
+        lines += _block(_format_fields(turn.arguments), inner, full=full)
+    arrow = "⇒ " if turn.prompt or turn.shared or turn.kind == "returns" else ""
     lines += _block(_format_content(turn), f"{inner}{arrow}", full=full)
     lines += [f"{inner}masked: {finding}" for finding in turn.masked]
     lines += [f"{inner}| {line}" for line in turn.decision.splitlines()]
@@ -111,6 +117,8 @@ def _diff_turn(old: Turn | None, new: Turn | None, *, full: bool) -> Iterable[st
 
 def _lines_to_compare(turn: Turn, *, full: bool) -> list[str]:
     lines = [f"→ {', '.join(turn.to)}"] if turn.to else []
+    if turn.arguments:
+        lines += _block(_format_fields(turn.arguments), "", full=full)
     texts = [f"{utterance.role}: {utterance.text}" for utterance in turn.prompt]
     texts.append(f"⇒ {_format_content(turn)}" if turn.prompt else _format_content(turn))
     for text in texts:
@@ -120,7 +128,7 @@ def _lines_to_compare(turn: Turn, *, full: bool) -> list[str]:
 
 def _compared(turn: Turn) -> tuple[Any, ...]:
     """Return the content of a turn: times, costs and notes may differ in equal turns."""
-    return turn.to, turn.prompt, turn.text, turn.model
+    return turn.to, turn.prompt, turn.text, turn.model, turn.arguments
 
 
 def _index_by_place(turns: Iterable[Turn]) -> dict[_Place, Turn]:
@@ -149,7 +157,7 @@ def _format_cost(turn: Turn) -> str:
     if turn.kind == "calls" or turn.is_charged_failure:
         tokens = f"{turn.input_tokens}+{turn.output_tokens} tokens"
         return f"{_format_time(seconds)}, {tokens}, {turn.price}"
-    if turn.kind in ("writes", "unanswered") and seconds:
+    if turn.kind in ("writes", "unanswered", "returns") and seconds:
         return _format_time(seconds)
     return ""
 
@@ -161,9 +169,17 @@ def _format_time(seconds: float) -> str:
 def _format_content(turn: Turn) -> str:
     """Return the text of a turn; an update has a line for each field instead of JSON."""
     holds_fields = turn.kind in ("input", "writes", "answers", "enters")
-    if not holds_fields or not turn.text.startswith("{"):
-        return turn.text
-    fields: dict[str, Any] = json.loads(turn.text)
+    return _format_fields(turn.text) if holds_fields else turn.text
+
+
+def _format_fields(text: str) -> str:
+    """Return a JSON object with a line for each field; any other text as it is."""
+    if not text.startswith("{"):
+        return text
+    try:
+        fields: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return text  # a person's answer may look like JSON
     return "\n".join(f"{name}: {_format_value(value)}" for name, value in fields.items())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from graphorch.text import format_cost
@@ -18,11 +18,15 @@ TurnKind: TypeAlias = Literal[
     "cancelled",
     "asks",
     "answers",
+    "returns",
     "resumes",
     "stops",
     "ends",
 ]
-"""`calls` and `unanswered` are model calls; `asks` and `answers` are questions to a person."""
+"""`calls` and `unanswered` are model calls; `asks` and `answers` are questions to a person.
+
+`returns` is a call of a tool with its result.
+"""
 
 CALLER, PERSON, RUN = "caller", "person", "run"
 """Speakers that are neither a node nor a model."""
@@ -43,13 +47,15 @@ class ToolUse(NamedTuple):
 class Utterance:
     """One message of a prompt, with its role there.
 
-    `answers` is the id of the tool call whose result it is.
+    `answers` is the id of the tool call whose result it is. `is_known`: a turn of its own has said
+    it before, such as the result of a tool.
     """
 
     role: str
     text: str
     calls: tuple[ToolUse, ...] = ()
     answers: str = ""
+    is_known: bool = field(default=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -60,8 +66,9 @@ class Turn:
     of the speaker. For a model call `prompt` holds the messages that were new in the request;
     `earlier` are those before, which the previous request had too, and `shared` counts them. `text`
     is the answer, with `calls` as lines of it (`answer` is without them). For a node that wrote
-    something `text` is the update as JSON. `masked` names the findings of guardrails, never the
-    values.
+    something `text` is the update as JSON. For a tool call `arguments` are what it ran with as
+    JSON, and `text` is what the model reads of it. `masked` names the findings of guardrails, never
+    the values.
     """
 
     seq: int
@@ -87,6 +94,7 @@ class Turn:
     decision: str = ""
     masked: tuple[str, ...] = ()
     note: str = ""
+    arguments: str = ""
 
     @property
     def is_model_call(self) -> bool:

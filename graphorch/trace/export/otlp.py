@@ -53,13 +53,18 @@ _REJECTED: Mapping[Signal, str] = {
 
 
 def encode_span(span: Span, trace: Trace, redaction: Redaction, turn: Turn | None = None) -> Json:
-    """Return a finished span; `turn` has the texts of a model call, if they are to be sent."""
+    """Return a finished span; `turn` has the texts of a model or tool call, if they are sent."""
     tags = _clean_tags(trace, redaction)
     attributes = _list_attributes(span, trace, tags)
     if span.kind == "run":
         attributes |= {c.TAG + name: value for name, value in tags.items()}
     if turn is not None and span.kind == "call":
         attributes |= _list_content(turn, span, redaction)
+    if turn is not None and span.kind == "tool":
+        attributes |= {
+            c.TOOL_ARGUMENTS: redaction.json(turn.arguments),
+            c.TOOL_RESULT: redaction.json(turn.text),
+        }
     status: Json = {"code": _OK}
     if span.status in ("failed", "handled", "lost"):
         status = {"code": _ERROR, "message": _cut_message(span.message, redaction)}

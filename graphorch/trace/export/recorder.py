@@ -109,6 +109,8 @@ class _FollowedRun:
         for turn in turns:
             if turn.is_model_call:
                 self.turns |= {span.id: turn for span in finished if span.kind == "call"}
+            elif turn.arguments:
+                self.turns |= {span.id: turn for span in finished if span.kind == "tool"}
         return finished
 
 

@@ -188,6 +188,17 @@ class SpanBuilder:
         """Return the span of the activation at a path that ended last."""
         return self._last.get(path)
 
+    def name_step(self, path: str) -> str:
+        """Return the path without the indices of map items and of tool calls."""
+        call = self._tool_calls.get(path)
+        if call is not None:
+            return call.step
+        above, slash, name = path.rpartition("/")
+        if "#" in above:
+            # It may be inside of a flow that is called as a tool.
+            return f"{self.name_step(above)}{slash}{strip_index(name)}"
+        return strip_index(path)
+
     def take_finished(self) -> list[Span]:
         """Return the spans that ended since the last call, without copies."""
         finished, self._finished = self._finished, []
@@ -248,7 +259,7 @@ class SpanBuilder:
             path = f"{body['path']}/{body['label']}/{name}#{index}"
             arguments = json.dumps(call["arguments"], ensure_ascii=False)
             id_ = "" if asked is None else asked.id
-            step = f"{self._name_step(body['path'])}/{name}"
+            step = f"{self.name_step(body['path'])}/{name}"
             self._tool_calls[path] = _CalledTool(step, name, arguments, id_)
 
     def on_commit(self, body: Body) -> None:
@@ -453,17 +464,6 @@ class SpanBuilder:
             span.arguments, span.tool_call = call.arguments, call.tool_call
         return span
 
-    def _name_step(self, path: str) -> str:
-        """Return the path without the indices of map items and of tool calls."""
-        call = self._tool_calls.get(path)
-        if call is not None:
-            return call.step
-        above, slash, name = path.rpartition("/")
-        if "#" in above:
-            # It may be inside of a flow that is called as a tool.
-            return f"{self._name_step(above)}{slash}{strip_index(name)}"
-        return strip_index(path)
-
     def _build_span(self, path: str, activation: str, kind: SpanKind, id_: str) -> Span:
         above, _, node = path.rpartition("/")
         call = self._tool_calls.get(path)
@@ -472,7 +472,7 @@ class SpanBuilder:
         elif above.endswith("]"):
             above = above.rpartition("[")[0]
         parent = self._find_around(above) or self._root.id
-        step = self._name_step(path)
+        step = self.name_step(path)
         span = Span(id_, parent, kind, path, step, node, step.count("/") + 1, 1, 0.0)
         span.activation = activation
         span.engagement = self._root.engagement

@@ -143,3 +143,22 @@ def test_stopped_nodes_keep_their_time() -> None:
     rows = progress.rows
     assert (rows["a"].seconds, rows["a"].remark) == (4.0, "interrupted")
     assert (rows["b"].seconds, rows["b"].status) == (3.0, "failed")
+
+
+def test_calls_of_tools_are_no_steps() -> None:
+    """A call of a tool has a row, and is no step; its agent waits where only people can go on."""
+    progress = Progress(clock=lambda: 10.0)
+    path = "write/r1/send#0"
+    progress.feed(events.Started("write", "write", 1, 1.0))
+    progress.feed(events.Started(path, "send#0", 1, 2.0, tool="send"))
+    told = {"outcome": "failed", "text": "Error: no"}
+    progress.feed(events.Committed(path, "send#0", told, (), 1.0, 3.0, tool="send"))
+    progress.feed(events.Ended("waiting", "waiting", "r", 5.0))
+    row = progress.rows[path]
+    assert (row.name, row.status, row.remark, progress.total.visits) == (
+        "r1/send#0",
+        "done",
+        "error told",
+        0,
+    )
+    assert (progress.rows["write"].status, progress.rows["write"].seconds) == ("waiting", 4.0)

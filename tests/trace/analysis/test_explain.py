@@ -23,8 +23,9 @@ from graphorch.trace.analysis.explain import (
 )
 from graphorch.trace.spans.redaction import Redaction
 from tests.scenarios.flows import FLOWS, Ledger, State, to_the_end
+from tests.trace.acting import SECOND_SEND, SEND, act, desk, wait_for_people
 from tests.trace.flows import Model, shop
-from tests.trace.running import conversation, ran, rebuild_run
+from tests.trace.running import conversation, ran, rebuild_run, trace
 
 PLAIN = Redaction(values=())
 
@@ -139,7 +140,7 @@ def test_unknown_node_is_explained() -> None:
     """An unknown node is an error that helps."""
     with pytest.raises(InputError, match=r"no node 'cuont'\. Did you mean"):
         asyncio.run(reasons(3, "cuont"))
-    with pytest.raises(InputError, match="'plan' ran 1 times"):
+    with pytest.raises(InputError, match="'plan' ran 1 time"):
         asyncio.run(reasons(3, "plan#2"))
 
 
@@ -210,5 +211,54 @@ def test_every_node_has_a_reason(name: str) -> None:
                 path = find_critical_path(run, 1.0)
                 assert path.seconds <= path.busy + 1e-9
                 assert path.with_limit[1] == pytest.approx(path.busy)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "where, status, because, did",
+    [
+        ("write/r1/search#0", "done", "called it, in round r1", "returned in"),
+        ("write/r1/search#1", "done", "called it, in round r1", "the model was told: Error: "),
+        ("note", "done", "called it, in round r1", "returned in"),
+        (SEND, "done", "it needs the approval", "changed its arguments to"),
+        (SECOND_SEND, "done", "it acts, so it runs after", "The reason: not to bob"),
+        ("write", "done", "the flow begins with it", "called search 3 times, note 1 time, send 2"),
+    ],
+)
+def test_tool_calls_have_reasons(where: str, status: str, because: str, did: str) -> None:
+    """A call of a tool names its agent and its round, and what became of it."""
+
+    async def main() -> None:
+        store = await act()
+        run = await rebuild_run(store, desk())
+        kept = await conversation(store)
+        (activation,) = find_activations(run, where)
+        reasons = explain_activation(activation, kept.trace, kept.turns, Redaction())
+        assert reasons.status == status
+        assert because in "\n".join(reasons.because)
+        assert did in "\n".join(reasons.did)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "where, status, because",
+    [
+        ("write/r2/search#2", "called, and not begun", "calls before it have not ended"),
+        ("file", "was not called", "no model that 'write' asked called this tool"),
+    ],
+)
+def test_calls_that_were_not_made_have_reasons(where: str, status: str, because: str) -> None:
+    """A call that waits for others, and a tool that no model called, are explained."""
+
+    async def main() -> None:
+        run = await rebuild_run(await wait_for_people(), desk())
+        assert find_activations(run, where) == []
+        reasons = explain_absence(run, where)
+        assert (reasons.status, because in reasons.because[0]) == (status, True)
+        (agent,) = find_activations(run, "write")
+        kept = explain_activation(agent, (await trace(await wait_for_people())), [], Redaction())
+        assert kept.status == "waiting until people decide about its calls of tools"
 
     asyncio.run(main())

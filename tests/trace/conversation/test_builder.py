@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,15 @@ import pytest
 from graphorch import Context, Graph, agent, node
 from graphorch.journal.memory import MemoryStore
 from graphorch.models.messages import Finding, Request, Response
-from graphorch.trace.conversation.builder import Conversation, ConversationBuilder
+from graphorch.trace.conversation.builder import (
+    Conversation,
+    ConversationBuilder,
+    build_conversation,
+)
 from graphorch.trace.conversation.html import format_page
+from graphorch.trace.conversation.text import format_turns
+from graphorch.trace.spans.redaction import Redaction
+from tests.trace.acting import SEND, act
 from tests.trace.flows import Model, Order, Reply, Shop, answer, plan, shop
 from tests.trace.running import conversation, ran
 
@@ -92,6 +100,61 @@ def test_tool_prompts_repeat_nothing() -> None:
             ("assistant", ""),
             ("tool", "tides: the sea"),
         ]
+
+    asyncio.run(main())
+
+
+def test_tool_calls_stand_where_they_happened() -> None:
+    """A tool call has a turn of its own, with arguments and result, or what a person decided."""
+
+    async def main() -> None:
+        shown = await conversation(await act())
+        turns = [turn for turn in shown.turns if "#" in turn.path]
+        said = {(turn.speaker, turn.kind, turn.text, turn.note) for turn in turns}
+        for expected in (
+            ("write/r1/search#0", "returns", "3 pages on tides", ""),
+            (
+                "write/r1/search#1",
+                "returns",
+                "Error: 'search' raised LookupError: no such shelf",
+                "error told",
+            ),
+            ("person", "answers", 'yes, with {"to": "ann", "body": "at one"}', ""),
+            ("write/r2/send#0", "returns", "sent to ann: at one", ""),
+            (
+                "person",
+                "answers",
+                "Refused: a person did not approve this call of 'send'. The reason: not to bob",
+                "no",
+            ),
+        ):
+            assert expected in said, expected
+        sent = next(turn for turn in turns if turn.path == SEND and turn.kind == "returns")
+        assert (sent.arguments, sent.level, sent.to) == (
+            '{"to": "ann", "body": "at one"}',
+            2,
+            ("write",),
+        )
+        text = str(shown)
+        assert text.count("3 pages on tides") == 1
+        # What no turn of its own shows is part of the prompt: a call that was not made.
+        assert "tool: Error: " in text
+
+    asyncio.run(main())
+
+
+def test_secrets_are_hidden_in_tool_calls() -> None:
+    """Arguments and results of tools go through the redaction."""
+
+    async def main() -> None:
+        store = await act()
+        log = await store.load("one")
+        redaction = Redaction(fields=frozenset({"to"}), values=("3 pages on tides",))
+        shown = build_conversation(log.head, log.records, time.time(), redaction)
+        text = "\n".join(format_turns(shown.trace, shown.turns, full=True).splitlines()[12:])
+        assert "3 pages on tides" not in text
+        sent = next(turn for turn in shown.turns if turn.path == SEND and turn.kind == "returns")
+        assert sent.arguments == '{"to": "[hidden]", "body": "at one"}'
 
     asyncio.run(main())
 

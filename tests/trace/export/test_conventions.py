@@ -119,6 +119,8 @@ def test_tool_calls_are_parts_of_messages() -> None:
     ]
     assert "Be brief." in json.loads(first["gen_ai.system_instructions"])[0]["content"]
     assert (tool["gen_ai.tool.call.id"], tool["gen_ai.tool.type"]) == ("c1", "function")
+    assert tool["gen_ai.tool.call.arguments"] == '{"word": "tides"}'
+    assert tool["gen_ai.tool.call.result"] == "tides: [api_key]"
 
 
 @pytest.mark.parametrize("options", [{}, {"content": True}], ids=["default", "content"])
@@ -127,6 +129,8 @@ def test_secret_leaves_in_no_signal(options: dict[str, Any]) -> None:
     with collecting() as collector:
         spans = export(collector, Model(tool="look_up"), **options)
         sent = b"".join(collector.raw)
+    (tool,) = find_attributes(spans, "execute_tool look_up")
+    assert ("gen_ai.tool.call.arguments" in tool) == bool(options)
     (run,) = find_attributes(spans, "invoke_workflow")
     assert SECRET.encode() not in sent
     assert (run["graphorch.tag.team"], run["graphorch.tag.plain"]) == ("[api_key]", "blue")
@@ -142,6 +146,8 @@ def test_fields_are_hidden_in_arguments_and_tags() -> None:
     (part,) = json.loads(first["gen_ai.output.messages"])[0]["parts"]
     (run,) = find_attributes(spans, "invoke_workflow")
     assert part["arguments"] == {"word": "[hidden]"}
+    (tool,) = find_attributes(spans, "execute_tool look_up")
+    assert tool["gen_ai.tool.call.arguments"] == '{"word": "[hidden]"}'
     assert run["graphorch.tag.plain"] == "[hidden]"
 
 

@@ -6,9 +6,10 @@ import asyncio
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 
 from graphorch.cli.answer_parser import parse_answer
-from graphorch.cli.commands.runs.stored_run import open_stored_run
+from graphorch.cli.commands.runs.stored_run import StoredRun, open_stored_run
 from graphorch.cli.execution import RunCoroutine, execute
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.journals import check_argument_order, query_store
@@ -29,6 +30,7 @@ from graphorch.cli.shared_options import (
 )
 from graphorch.cli.terminal import print_output, print_status
 from graphorch.errors import InputError
+from graphorch.graph.approval import ToolApproval
 from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store
 from graphorch.runs.mailbox import is_driven, read_run
@@ -44,7 +46,8 @@ def answer(
         str,
         typer.Argument(
             metavar="QUESTION",
-            help="The path of the node that asks, or the id of the question.",
+            help="The path of what asks, or the id of the question. The path of an agent, or of "
+            "a round of its calls of tools, stands for all of its calls that ask.",
             show_default=False,
         ),
     ] = "",
@@ -64,6 +67,10 @@ def answer(
     number if the answer has one field, or a JSON object, @file.json, or - for standard input. The
     fields of the answer are options too. `graphorch runs show RUN` lists open questions.
 
+    A call of a tool takes yes; yes --arguments JSON, which changes what it is called with;
+    no --reason TEXT, which the model reads; and no --answer TEXT, which the model gets instead of
+    a result.
+
     An answer makes no node run again, and a question is answered once. If another process drives
     the run, that process takes the answer in and goes on, and prints what comes of it.
 
@@ -78,16 +85,22 @@ def answer(
             )
         stored = open_stored_run(flow, run, db=db, config=config, model=model)
         run_id, resumed = stored.run_id, stored.flow
-        asked = query_store(
-            stored.journal, lambda store: find_question(store, resumed.plan, run_id, question)
+        *others, asked = query_store(
+            stored.journal, lambda store: find_questions(store, resumed.plan, run_id, question)
         )
         value = parse_answer(asked.answer_type, context.args)
+        if others:
+            check_answer_to_several(value, question, len(others) + 1)
         if no_wait or query_store(stored.journal, lambda store: has_owner(store, run_id)):
             require_no_output(output, model)
-            path = stored.journal.path
-            asyncio.run(resumed.send_answer(run_id, asked, value, durable=path, wait=not no_wait))
-            report_sent(run_id, asked.path, as_json=as_json or as_events, is_taken_in=not no_wait)
+            for each in (*others, asked):
+                send_answer(stored, each, value, wait=not no_wait)
+                is_for_program = as_json or as_events
+                report_sent(run_id, each.path, as_json=is_for_program, is_taken_in=not no_wait)
             raise typer.Exit(0)
+        for other in others:
+            # The answer to the last one resumes the run, which takes in those to the others.
+            send_answer(stored, other, value, wait=False)
         request = RunRequest(
             output_format=choose_output_format(as_json=as_json, as_events=as_events),
             quiet=quiet,
@@ -106,12 +119,37 @@ def answer(
     raise typer.Exit(code)
 
 
-async def find_question(store: Store, plan: Plan, run_id: str, name: str) -> Question:
+async def find_questions(store: Store, plan: Plan, run_id: str, name: str) -> list[Question]:
     """Return the open question of a run with this path or id; the run is only read.
 
-    Raises `InputError` and `JournalError`.
+    The path of an agent, or of a round of its tool calls, stands for all questions about calls in
+    there. Raises `InputError` and `JournalError`.
     """
-    return build_question(find_asker(await read_run(store, plan, run_id), name))
+    scheduler = await read_run(store, plan, run_id)
+    askers = scheduler.open_questions()
+    if not any(name in (asker.path, asker.id) for asker in askers):
+        inside = [asker for asker in askers if asker.tool and asker.path.startswith(f"{name}/")]
+        if inside:
+            return list(map(build_question, inside))
+    return [build_question(find_asker(scheduler, name))]
+
+
+def check_answer_to_several(value: BaseModel, name: str, count: int) -> None:
+    """Raise `InputError` for an answer that can only be meant for one call of a tool."""
+    assert isinstance(value, ToolApproval)
+    for option in ("arguments", "answer"):
+        if getattr(value, option) is not None:
+            raise InputError(
+                f"'{name}' stands for {count} calls of tools, and --{option} is for one. "
+                "Give the path of one call."
+            )
+
+
+def send_answer(stored: StoredRun, question: Question, value: BaseModel, *, wait: bool) -> None:
+    """Send an answer to the owner of a run, or leave it for who resumes the run next."""
+    path = stored.journal.path
+    sending = stored.flow.send_answer(stored.run_id, question, value, durable=path, wait=wait)
+    asyncio.run(sending)
 
 
 async def has_owner(store: Store, run_id: str) -> bool:

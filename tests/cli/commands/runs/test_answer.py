@@ -6,7 +6,9 @@ import pytest
 
 from tests.cli.flows import (
     ASKING,
+    DESK,
     run_json,
+    start_desk,
     start_waiting_run,
 )
 from tests.cli.shell import Shell
@@ -79,3 +81,74 @@ def test_unknown_question_is_explained(shell: Shell) -> None:
     again = shell("answer", "ask.py", run_id, "approve", "yes", "--db", "r.sqlite")
     assert again.code == 2
     assert "it was answered already, and the first answer counts" in again.err
+
+
+def read_calls(shell: Shell) -> dict[str, str]:
+    """Return the status of each letter that the desk sends, and of its run."""
+    shown = run_json(shell, "runs", "show", "--db", "r.sqlite")
+    steps = {step["path"]: step["status"] for step in shown["steps"] if step["tool"] == "send"}
+    return {"run": shown["status"], **{path[-1]: status for path, status in steps.items()}}
+
+
+def test_question_about_a_call_is_readable(shell: Shell) -> None:
+    """What a tool would be called with is on lines of its own, with all ways to answer."""
+    shell.write("desk.py", DESK, preamble="")
+    ended = shell("run", "desk.py", "--db", "r.sqlite")
+    assert ended.code == 4
+    assert 'waiting: May \'write/r2/send#0\' call send with\n  {\n    "to": "ann",' in ended.err
+    assert "no --reason TEXT or no --answer TEXT" in ended.err
+    assert "1 step, 6 tool calls, 2 model calls" not in ended.err
+    assert "1 step, 5 tool calls, 2 model calls" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words, status, result",
+    [
+        (["yes"], "done", "sent to ann: at noon"),
+        (["--arguments", '{"to": "eve", "body": "x"}'], "done", "sent to eve: x"),
+        (["no", "--reason", "too late"], "refused", "The reason: too late"),
+        (["--answer", "sent by hand"], "answered", "sent by hand"),
+    ],
+)
+def test_call_takes_every_decision(
+    shell: Shell, words: list[str], status: str, result: str
+) -> None:
+    """A call is approved, changed, refused, or answered instead of its tool."""
+    start_desk(shell)
+    answer = ("answer", "desk.py", "last", "write/r2/send#0", *words, "--db", "r.sqlite")
+    assert shell(*answer).code == 4
+    assert read_calls(shell) == {"run": "waiting", "0": status, "1": "waiting"}
+    shown = run_json(shell, "runs", "show", "--db", "r.sqlite")
+    call = next(step for step in shown["steps"] if step["path"] == "write/r2/send#0")
+    assert call["result"].endswith(result)
+
+
+@pytest.mark.parametrize("place", ["write", "write/r2"])
+def test_round_of_calls_is_answered_at_once(shell: Shell, place: str) -> None:
+    """The path of an agent or of a round stands for all of its calls that ask."""
+    start_desk(shell)
+    ended = shell("answer", "desk.py", "last", place, "no", "--reason", "stop", "--db", "r.sqlite")
+    assert ended.code == 0, ended.err
+    assert read_calls(shell) == {"run": "succeeded", "0": "refused", "1": "refused"}
+
+
+@pytest.mark.parametrize(
+    "place, words, message",
+    [
+        ("write/r2", ["yes", "--arguments", "{}"], "stands for 2 calls of tools"),
+        ("write/r2/send#0", ["yes", "--answer", "x"], "The answer contradicts itself."),
+        ("write/r2/send#0", ["no", "--arguments", "{}"], "The answer contradicts itself."),
+        ("write/r2/send#0", ["yes", "--arguments", "x"], "--arguments is not JSON"),
+        ("write/r2/send#0", ["yes", "--arguments", '{"to": "x"}'], "body: Field required"),
+        ("write/r3", ["yes"], "Question 'write/r3' is not open"),
+        ("write/r1/search#0", ["yes"], "Question 'write/r1/search#0' is not open"),
+    ],
+)
+def test_wrong_decision_leaves_call_open(
+    shell: Shell, place: str, words: list[str], message: str
+) -> None:
+    """A decision that does not fit is refused with one message, and the call waits on."""
+    start_desk(shell)
+    ended = shell("answer", "desk.py", "last", place, *words, "--db", "r.sqlite")
+    assert (ended.code, message in ended.err) == (2, True), ended.err
+    assert read_calls(shell) == {"run": "waiting", "0": "waiting", "1": "waiting"}
