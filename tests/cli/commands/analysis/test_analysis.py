@@ -46,7 +46,7 @@ def test_help_names_exit_codes(shell: Shell, command: str) -> None:
         (("why", "shop.py", "count"), "'count' is a node: write"),
         (("answer", "shop.py"), "RUN is missing. Write `graphorch answer shop.py RUN …`"),
         (("why", "shop.py", "lst"), "no run 'lst'. Did you mean 'last'?"),
-        (("why", "shop.py", "good", "plan#7"), "'plan' ran 1 times"),
+        (("why", "shop.py", "good", "plan#7"), "'plan' ran 1 time"),
         (("heat", "shop.py", "--against", "good"), "Name both"),
         (("timeline", "../../etc/passwd"), "The journal has no run"),
     ],
