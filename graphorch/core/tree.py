@@ -399,6 +399,16 @@ class ToolScopes(ChildScopes):
         self.may_rest = True  # not while its calls are interrupted or reopened, one after the other
 
 
+def is_inside_call(activation: Activation) -> bool:
+    """Return whether an activation is a call of a tool, or part of a flow that is called as one."""
+    around: Activation | None = activation
+    while around is not None:
+        if isinstance(around.scope, ToolScope):
+            return True
+        around = around.scope.parent
+    return False
+
+
 def token_id(token: Token, scope: Scope) -> str:
     """Return the id of a token. Tokens from START derive theirs from the origin of the scope."""
     if token.source is not None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from graphorch.core.tree import Activation
+from graphorch.core.tree import Activation, is_inside_call
 from graphorch.engine.invocation import binding
 from graphorch.errors import GraphorchError, contain_exit
 from graphorch.threads import ThreadPool
@@ -149,7 +149,8 @@ class NodeInvoker:
         if limit is not None:
             key = (id(activation.scope.plan), activation.step.index)
             slots.append(self._node_slots.setdefault(key, asyncio.Semaphore(limit)))
-        if self._slots is not None:
+        # A call of a tool runs within the slot of its agent, which waits for it.
+        if self._slots is not None and not is_inside_call(activation):
             slots.append(self._slots)
         return _Slots(slots, activation)
 

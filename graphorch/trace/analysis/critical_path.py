@@ -7,6 +7,9 @@ that of the run. Times of people do not count, as for deadlines. A duration is t
 with their pauses and the waits for a turn at a model; the time in which it waited for a slot of a
 node or a run is not part of it. Records before format 4 do not tell that time, nor the limit of the
 run: there it is part of the duration.
+
+An agent with tools is several items: asking its model, once before each round of calls and once
+after the last, with the calls in between. It keeps its slots all the while, and calls need none.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Scope, Status
+from graphorch.core.tree import Activation, Scope, Status, ToolRound, ToolScope, ToolScopes
 from graphorch.errors import InputError
 from graphorch.trace.analysis.work_schedule import (
     Limit,
@@ -121,7 +124,7 @@ def _list_slacks(work: Work, times: Schedule, path: set[int]) -> list[Slack]:
     """Return a row for each step, those on the critical path first."""
     numbers_by_step: dict[str, list[int]] = defaultdict(list)
     for number, item in enumerate(work.items):
-        numbers_by_step[strip_index(item.path)].append(number)
+        numbers_by_step[item.step or strip_index(item.path)].append(number)
     slack = times.compute_slack(work.items)
     rows: list[Slack] = []
     for step, numbers in numbers_by_step.items():
@@ -133,7 +136,7 @@ def _list_slacks(work: Work, times: Schedule, path: set[int]) -> list[Slack]:
         rows.append(
             Slack(
                 step=step,
-                visits=len(numbers),
+                visits=sum(work.items[number].visits for number in numbers),
                 seconds=sum(work.items[number].seconds for number in numbers),
                 critical_seconds=sum(work.items[number].seconds for number in critical),
                 slack=min(slack[number] for number in numbers),
@@ -161,17 +164,43 @@ def _list_gains(work: Work, times: Schedule) -> Iterable[LimitGain]:
 def collect_work(run: Run, concurrency: int | None = None, taken_over: int = 0) -> Work:
     """Return the finished activations of a run as work, each after what it depends on."""
     collector = _Collector([Limit("the run", concurrency)])
+    for activation in [*run.history, *run.unfinished()]:
+        if isinstance(activation.scope, ToolScope) and activation.ended_at:
+            collector.calls[activation.scope.round].append(activation)
     # In the history the activations inside of a sub-flow or map come before it.
     for number, activation in enumerate(run.history):
         if activation.ended_at:
             collector.add(activation, is_own=number >= taken_over)
     # A node that failed is not over, since a resume repeats it; its time was spent all the same.
-    for activation in run.unfinished():
-        has_failed = activation.status is Status.FAILED and activation.failure is not None
-        if has_failed and activation.ended_at and activation.children is None:
-            collector.add(activation, is_own=True)
+    failed = [item for item in run.unfinished() if _has_failed(item)]
+    # Calls of tools before their agents.
+    for activation in sorted(failed, key=lambda item: item.children is not None):
+        collector.add(activation, is_own=True)
     collector.end_scopes(list(collector.open_items))
     return Work(tuple(collector.items), tuple(collector.limits))
+
+
+def _has_failed(activation: Activation) -> bool:
+    """Return whether this is a node or tool call that failed for good, in a run that stopped."""
+    is_node = activation.children is None or isinstance(activation.children, ToolScopes)
+    has_ended = activation.failure is not None and activation.ended_at > 0
+    return is_node and has_ended and activation.status is Status.FAILED
+
+
+def _find_step(activation: Activation) -> str:
+    """Return the path without the indices of map items; all calls of a tool have one step."""
+    agent = activation.scope.parent
+    if activation.tool and agent is not None:
+        return f"{_find_step(agent)}/{activation.tool}"
+    return strip_index(activation.path)
+
+
+@dataclass(slots=True)
+class _AskedRound:
+    """The number of the item before a round, and its calls: index, number, whether a barrier."""
+
+    number: int
+    calls: list[tuple[int, int, bool]] = field(default_factory=list[tuple[int, int, bool]])
 
 
 @dataclass(slots=True)
@@ -184,11 +213,22 @@ class _Collector:
     inside: dict[Scope, list[int]] = field(default_factory=lambda: defaultdict(list[int]))
     starts: dict[Scope, int] = field(default_factory=dict[Scope, int])
     open_items: dict[Scope, int] = field(default_factory=dict[Scope, int])  # with their limits
+    agents: dict[Activation, int] = field(default_factory=dict[Activation, int])  # that began
+    calls: dict[ToolRound, list[Activation]] = field(
+        default_factory=lambda: defaultdict(list[Activation])
+    )
+    asked: dict[ToolRound, _AskedRound] = field(default_factory=dict[ToolRound, _AskedRound])
     known_limits: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
 
     def add(self, activation: Activation, *, is_own: bool) -> None:
         """Add an activation that ended."""
         children = activation.children
+        if isinstance(children, ToolScopes):
+            self._end_agent(activation, is_own=is_own)
+            return
+        if isinstance(activation.scope, ToolScope):
+            self._add_call(activation, activation.scope, is_own=is_own)
+            return
         sources: set[int] = set()
         if children is not None:
             self.end_scopes([scope for scope in children.scopes if scope in self.open_items])
@@ -210,6 +250,89 @@ class _Collector:
         self.inside[activation.scope].append(len(self.items))
         self.items.append(item)
 
+    # ---- agents with tools
+    def _add_call(self, call: Activation, scope: ToolScope, *, is_own: bool) -> None:
+        """Add a call of a tool, behind what asked the model for its round and its barriers."""
+        agent = scope.parent
+        assert agent is not None
+        asked = self._ask_model(agent, scope.round, is_own=is_own)
+        earlier = [item for item in self.asked[scope.round].calls if item[0] < scope.call.index]
+        after = [number for _, number, is_barrier in earlier if is_barrier or scope.call.is_barrier]
+        # Where a person answered in its place, nothing ran.
+        is_decided = call.question is not None and not call.approved
+        seconds = 0.0 if is_decided else call.ended_at - call.started_at - call.waited
+        number = self._add_part(call, seconds, (asked, *after), is_own=is_own, visits=1)
+        self.asked[scope.round].calls.append((scope.call.index, number, scope.call.is_barrier))
+
+    def _ask_model(self, agent: Activation, round: ToolRound, *, is_own: bool) -> int:
+        """Return the number of what an agent did before a round of its calls."""
+        if round not in self.asked:
+            after, ended = self._find_before(agent, round, is_own=is_own)
+            began = min(call.started_at for call in self.calls[round])
+            # It went on then: what people took for their answers is not its time.
+            since = agent.started_at if ended < agent.started_at < began else ended
+            seconds = began - since if since else 0.0
+            number = self._add_part(agent, seconds, after, is_own=is_own)
+            self.asked[round] = _AskedRound(number)
+        return self.asked[round].number
+
+    def _find_before(
+        self, agent: Activation, round: ToolRound | None, *, is_own: bool
+    ) -> tuple[tuple[int, ...], float]:
+        """Return what comes before a round of an agent, or before its end, and when that ended.
+
+        A node may have several loops of a model and tools, each with rounds of its own.
+        """
+        loop = None if round is None else round.key.partition(":")[0]
+        assert isinstance(agent.children, ToolScopes)
+        rounds = [
+            other
+            for other in agent.children.rounds.values()
+            if other in self.asked and loop in (None, other.key.partition(":")[0])
+        ]
+        if not rounds:
+            return (self._begin_agent(agent, is_own=is_own),), agent.started_at
+        rounds = rounds if round is None else rounds[-1:]
+        numbers = [number for other in rounds for _, number, _ in self.asked[other].calls]
+        return tuple(numbers), max(call.ended_at for other in rounds for call in self.calls[other])
+
+    def _begin_agent(self, agent: Activation, *, is_own: bool) -> int:
+        if agent not in self.agents:
+            sources = tuple(sorted(self._find_sources(agent)))
+            takes = self._find_limits(agent) if is_own else ()
+            self.agents[agent] = self._add_part(agent, 0.0, sources, is_own=is_own, takes=takes)
+        return self.agents[agent]
+
+    def _end_agent(self, agent: Activation, *, is_own: bool) -> None:
+        """Add what an agent did after its last calls."""
+        begun = self._begin_agent(agent, is_own=is_own)
+        after, ended = self._find_before(agent, None, is_own=is_own)
+        seconds = agent.ended_at - max(ended, agent.started_at)
+        frees = self.items[begun].takes
+        number = self._add_part(agent, seconds, after, is_own=is_own, frees=frees, visits=1)
+        self.numbers[agent] = number
+        self.inside[agent.scope].append(number)
+
+    def _add_part(
+        self,
+        activation: Activation,
+        seconds: float,
+        after: tuple[int, ...],
+        *,
+        is_own: bool,
+        takes: tuple[int, ...] = (),
+        frees: tuple[int, ...] = (),
+        visits: int = 0,
+    ) -> int:
+        """Add a part of an agent, or a call; return its number."""
+        seconds = max(0.0, seconds) if is_own else 0.0
+        turn = (activation.started_at + activation.waited, 0)
+        step = _find_step(activation)
+        item = WorkItem(activation.path, seconds, after, takes, frees, turn, step, visits)
+        self.items.append(item)
+        return len(self.items) - 1
+
+    # ---- maps
     def end_scopes(self, scopes: Sequence[Scope]) -> None:
         """End the items of maps, so that others can begin."""
         for scope in scopes:

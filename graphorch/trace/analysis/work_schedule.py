@@ -17,10 +17,11 @@ _NOBODY = -1  # had a slot before
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One activation as work: its seconds, and the numbers of the items that it waited for.
+    """One activation as work, or a part of one: its seconds, and the items that it waited for.
 
     It starts when it has a slot of each of the limits in `takes`, and gives back those in `frees`
     at its end. Of items that become ready at once, the one with the lower `turn` comes first.
+    `step` is what it belongs to, if that does not follow from its path, and it counts as `visits`.
     """
 
     path: str
@@ -29,6 +30,8 @@ class WorkItem:
     takes: tuple[int, ...] = ()
     frees: tuple[int, ...] = ()
     turn: tuple[float, int] = (0.0, 0)
+    step: str = ""
+    visits: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,22 @@ import asyncio
 
 import pytest
 
-from graphorch import Graph, node
+from graphorch import Graph, agent, node, tool
 from graphorch.engine.replay import rebuild
 from graphorch.errors import InputError
+from graphorch.graph.approval import ToolApproval
 from graphorch.journal.memory import MemoryStore
+from graphorch.models.client import OnText
+from graphorch.models.messages import Request, Response
+from graphorch.models.offline.client import OfflineClient
+from graphorch.testing import run_virtual
 from graphorch.trace.analysis.critical_path import (
     collect_work,
     find_critical_path,
 )
 from tests.scenarios.flows import Ledger, State, says, up
-from tests.trace.flows import shop
+from tests.trace.acting import SECOND_SEND, SEND, desk, wait_for_people
+from tests.trace.flows import Order, Reply, Shop, shop
 from tests.trace.running import ran, rebuild_run
 
 
@@ -61,5 +67,64 @@ def test_subflow_work_lies_inside() -> None:
         assert "fulfilment/stock/count" in {items[number].path for number in stock.after}
         look = by_path["fulfilment/stock/look"]
         assert [items[number].path for number in look.after] == ["fulfilment/check"]
+
+    asyncio.run(main())
+
+
+class Slow:
+    """A model that takes a second for each answer, and asks for one round of calls."""
+
+    async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
+        await asyncio.sleep(1)
+        return await OfflineClient().complete(request, on_text)
+
+
+def test_time_of_agent_is_that_of_its_models_and_tools() -> None:
+    """The path leads through the questions to the model and the tools that decided the time."""
+
+    @tool(effect="pure")
+    async def look(seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return "seen"
+
+    @tool
+    async def send(seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return "sent"
+
+    @agent(output=Reply, tools=[look, send])
+    def ask(order: Order) -> str:
+        calls = [("look", 3), ("look", 1), ("send", 2), ("look", 4)]
+        lines = "\n".join(f'{name} {{"seconds": {seconds}}}' for name, seconds in calls)
+        return f'Look.\nSteps:\n{lines}\n\nlook {{"seconds": 5}}'
+
+    flow = Graph("desk", Shop, input=Order, output=Reply).chain(ask).build()
+    result = run_virtual(flow.run(Order(), client=Slow()))
+    critical = find_critical_path(result.record.run, result.seconds)
+    assert [(path, round(seconds, 2)) for path, seconds in critical.path] == [
+        ("ask", 1),
+        ("ask/r1/look#0", 3),
+        ("ask/r1/send#2", 2),
+        ("ask/r1/look#3", 4),
+        ("ask", 1),
+        ("ask/r2/look#0", 5),
+        ("ask", 1),
+    ]
+    assert critical.seconds == pytest.approx(result.seconds, abs=0.01)
+    steps = {row.step: (row.visits, round(row.seconds, 2)) for row in critical.steps}
+    assert steps == {"ask": (1, 3), "ask/look": (4, 13), "ask/send": (1, 2)}
+
+
+def test_time_of_people_is_not_that_of_calls() -> None:
+    """Calls that a person approved or refused count only the time in which they ran."""
+
+    async def main() -> None:
+        store = await wait_for_people()
+        await asyncio.sleep(0.3)
+        for place in (SEND, SECOND_SEND):
+            decision = ToolApproval(approved=place == SEND)
+            await desk().answer("one", place, decision, durable=store, client=OfflineClient())
+        critical = find_critical_path(await rebuild_run(store, desk()), 1.0)
+        assert critical.busy < 0.3
 
     asyncio.run(main())
