@@ -34,7 +34,7 @@ from graphorch.errors import GraphError, Problem, WrongCall
 from graphorch.graph.context import Context
 from graphorch.graph.options import NodeOptions, NodeSettings, options_from
 from graphorch.graph.signature import Signature, read_signature
-from graphorch.text import LONGEST_NAME, is_name
+from graphorch.text import LONGEST_NAME, is_name, plural
 
 # `Verdict | None` is a slice that may be read before it is assigned
 A = TypeVar("A", bound=BaseModel | None)
@@ -339,3 +339,45 @@ def choose_node_class(signature: Signature) -> type[Node[Any]]:
     """Return the class of a node with this signature: `Node2` for two slices in and one out."""
     classes: dict[int, type[Node[Any]]] = {1: Node1, 2: Node2, 3: Node3, 4: Node4}
     return classes[len(signature.reads)] if len(signature.writes) == 1 else Node
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ToolSummary:
+    """A tool of an agent, for people: what a second call would do, who approves it, its bounds."""
+
+    name: str
+    effect: str
+    approval: str
+    bounds: str
+
+    def __str__(self) -> str:
+        """Return it on one line."""
+        parts = (self.effect, self.approval and f"approved by {self.approval}", self.bounds)
+        return f"{self.name} ({', '.join(filter(None, parts))})"
+
+
+def summarize_tools(node: Node[Any]) -> list[ToolSummary]:
+    """Return the tools of an agent in their order; nothing for other nodes."""
+    tools = cast("tuple[Any, ...]", getattr(node.fn, "tools", ()))
+    return [_summarize_tool(tool) for tool in tools]
+
+
+def _summarize_tool(tool: Any) -> ToolSummary:
+    if not isinstance(getattr(tool, "node", None), Node):
+        # What its tools do, or this one, is known once its server was asked.
+        server = getattr(tool, "server", None)
+        name = str(tool.name)
+        return ToolSummary(
+            name if server is not None else f"{name}__*", "as its server says", "", ""
+        )
+    options: NodeSettings = tool.node.options
+    approve = tool.approve
+    approval = "" if approve is False else "a person"
+    if callable(approve):
+        approval = f"a person if {get_name(approve)} says so"
+    bounds = [
+        f"at most {plural(tool.max_calls, 'call')}" if tool.max_calls is not None else "",
+        f"{options.timeout:g} s" if options.timeout is not None else "",
+        plural(options.retry.attempts, "attempt") if options.retry is not None else "",
+    ]
+    return ToolSummary(tool.name, options.effect, approval, ", ".join(filter(None, bounds)))

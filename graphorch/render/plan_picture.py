@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from graphorch.callables import get_doc, get_module
 from graphorch.graph.edges import OTHERWISE, START_INDEX, Edge, Loop, MarkedFlow, Topology
-from graphorch.graph.node import Node
+from graphorch.graph.node import Node, summarize_tools
 from graphorch.graph.plan import BoundFunction, CompiledRoute, JoinSpec, MapSpec, Plan
 from graphorch.graph.signature import StateFunction
 from graphorch.render.picture.model import (
@@ -372,7 +372,8 @@ def _box(id_: str, name: str, node: Node[Any], group: str | None, detail: str) -
         )
         if what
     ]
-    hint = "\n".join(part for part in (_summary(node), *slices) if part)
+    tools = [f"tool {tool}" for tool in summarize_tools(node)]
+    hint = "\n".join(part for part in (_summary(node), *slices, *tools) if part)
     return Box(id_, name, _KINDS.get(node.kind, "node"), detail, hint, group)
 
 

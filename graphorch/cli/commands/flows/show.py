@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from graphorch.cli.exit_codes import exit_on_error
@@ -14,6 +15,7 @@ from graphorch.cli.tables import align_columns
 from graphorch.cli.terminal import print_output, sanitize, sanitize_line
 from graphorch.graph.edges import Loop
 from graphorch.graph.estimate.estimator import Worst, worst_case
+from graphorch.graph.node import summarize_tools
 from graphorch.graph.plan import Plan, Step
 
 
@@ -67,6 +69,7 @@ def _describe_nodes(plan: Plan, worst: Worst, prefix: str) -> Iterator[dict[str,
             "writes": _list_writes(step),
             "next": targets,
             "at_most": worst.by_node.get(path),
+            "tools": [asdict(tool) for tool in summarize_tools(step.node)],
         }
         if step.inner_plan is not None:
             yield from _describe_nodes(step.inner_plan, worst, f"{path}/")
@@ -157,6 +160,9 @@ def format_description(description: dict[str, Any]) -> str:
         ["input", *_format_options(description["options"])],
         ["nodes", *_format_nodes(description["nodes"])],
     ]
+    tools = _format_tools(description["nodes"])
+    if tools:
+        sections.append(["tools", *tools])
     if description["loops"]:
         sections.append(["loops", *map(_format_loop, description["loops"])])
     if description["joins"]:
@@ -188,6 +194,21 @@ def _format_nodes(nodes: Sequence[dict[str, Any]]) -> list[str]:
             ]
         )
     return _align(rows)
+
+
+def _format_tools(nodes: Sequence[dict[str, Any]]) -> list[str]:
+    rows = [
+        [
+            node["path"],
+            tool["name"],
+            tool["effect"],
+            tool["approval"] or "–",
+            tool["bounds"] or "–",
+        ]
+        for node in nodes
+        for tool in node["tools"]
+    ]
+    return _align([["agent", "tool", "effect", "approved by", "bounds"], *rows]) if rows else []
 
 
 def _align(rows: Sequence[Sequence[str]]) -> list[str]:
