@@ -256,13 +256,13 @@ class _Collector:
         agent = scope.parent
         assert agent is not None
         asked = self._ask_model(agent, scope.round, is_own=is_own)
-        earlier = [item for item in self.asked[scope.round].calls if item[0] < scope.call.index]
+        earlier = [item for item in self.asked[scope.round].calls if item[0] < scope.call.place]
         after = [number for _, number, is_barrier in earlier if is_barrier or scope.call.is_barrier]
         # Where a person answered in its place, nothing ran.
         is_decided = call.question is not None and not call.approved
         seconds = 0.0 if is_decided else call.ended_at - call.started_at - call.waited
         number = self._add_part(call, seconds, (asked, *after), is_own=is_own, visits=1)
-        self.asked[scope.round].calls.append((scope.call.index, number, scope.call.is_barrier))
+        self.asked[scope.round].calls.append((scope.call.place, number, scope.call.is_barrier))
 
     def _ask_model(self, agent: Activation, round: ToolRound, *, is_own: bool) -> int:
         """Return the number of what an agent did before a round of its calls."""

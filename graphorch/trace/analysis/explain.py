@@ -348,7 +348,7 @@ def _list_call_causes(activation: Activation, scope: ToolScope) -> list[str]:
     assert agent is not None
     label = scope.round.label
     causes = [f"the model that '{agent.path}' asked called it, in round {label}"]
-    if scope.call.is_barrier and scope.call.index:
+    if scope.call.is_barrier and scope.call.place:
         causes.append("it acts, so it runs after the calls before it in its round")
     if scope.call.asks:
         causes.append("it needs the approval of a person")
