@@ -31,7 +31,7 @@ from graphorch.callables import (
     read_verdict,
 )
 from graphorch.errors import GraphError, Problem, WrongOutput
-from graphorch.graph.checks.options import FORBIDDEN
+from graphorch.graph.checks.options import FORBIDDEN, check_process
 from graphorch.graph.compiler import compile_tool
 from graphorch.graph.node import Node
 from graphorch.graph.options import (
@@ -287,6 +287,9 @@ def make_tool(
     )
     runner = (_AsyncCall if signature.is_async else _PlainCall)(call, name, arguments)
     node = Node[Any](runner, signature, name=name, kind="tool", options=node_settings)
+    if node_settings.isolation == "process":
+        for problem in check_process(node, name):
+            raise build_tool_error(name, problem.what, problem.fix)
     return Tool(fn or call, spec, arguments, node, settings)
 
 

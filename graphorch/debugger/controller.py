@@ -42,6 +42,7 @@ from graphorch.engine.events import Observer
 from graphorch.engine.fork_selection import Difference, compare_runs
 from graphorch.engine.report import RunReport
 from graphorch.engine.settings import RunSettings
+from graphorch.engine.tool_calls.pinned_calls import find_place
 from graphorch.errors import InputError
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan
@@ -344,7 +345,7 @@ class Controller:
         for unfinished in self.run.unfinished():
             self._recorder.remember(unfinished)
         self._recording.calls.clear()
-        is_pinned = activation.path in self.stepped.settings.pins
+        is_pinned = find_place(activation) in self.stepped.settings.pins
         await self.stepped.let_through(activation)
         steps = self._recorder.collect(self.run, activation, self._recording.calls)
         if is_pinned:
@@ -436,7 +437,8 @@ class Controller:
             # The next visit of a path is the one that was undone, before those undone earlier.
             pins = dict(self.stepped.scheduler.unused_pins)
             for activation in reversed(acted):
-                pins[activation.path] = (activation.update or {}, *pins.get(activation.path, ()))
+                place = find_place(activation)
+                pins[place] = (activation.update or {}, *pins.get(place, ()))
             self._replace_pins(pins)
 
     def _replace_pins(self, pins: Mapping[str, Sequence[Update]]) -> None:

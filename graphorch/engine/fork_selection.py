@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Status
+from graphorch.core.tree import Activation, Status, ToolScope
 from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, did_you_mean
 from graphorch.journal.record_kinds import RecordKind
@@ -57,11 +57,13 @@ def find_activation(run: Run, where: str) -> Activation:
     Raises `InputError` if it does not exist or did not end.
     """
     name, _, number = where.partition("#")
-    ended = [
-        activation
-        for activation in run.history
-        if activation.status in (Status.DONE, Status.HANDLED)
-    ]
+    ended: list[Activation] = []
+    for activation in run.history:
+        agent = _find_agent(activation)
+        if agent is not None and where in (activation.path, activation.step.name):
+            raise _build_inside_call(activation, agent)
+        if agent is None and activation.status in (Status.DONE, Status.HANDLED):
+            ended.append(activation)
     matches = [
         activation for activation in ended if name in (activation.path, activation.step.name)
     ]
@@ -75,6 +77,24 @@ def find_activation(run: Run, where: str) -> Activation:
     raise InputError(
         f"'{where}': '{name}' was done {len(matches)} times in run {run.run_id}. "
         f"Use #1 to #{len(matches)}."
+    )
+
+
+def _find_agent(activation: Activation) -> Activation | None:
+    """Return the outermost node for whose tool calls an activation runs; None outside of any."""
+    agent, inner = None, activation
+    while (outer := inner.scope.parent) is not None:
+        if isinstance(inner.scope, ToolScope):
+            agent = outer
+        inner = outer
+    return agent
+
+
+def _build_inside_call(activation: Activation, agent: Activation) -> InputError:
+    return InputError(
+        f"'{activation.path}' is what the model of '{agent.path}' asked for, so nothing can start "
+        f"there. Start at '{agent.path}': effects=\"serve\" gives each call that the model repeats "
+        "what it returned."
     )
 
 
@@ -194,7 +214,17 @@ def find_effects(run: Run, gone: set[str]) -> list[Activation]:
         if activation.id in gone
         and activation.step.node.options.effect != "pure"
         and activation.status is not Status.SKIPPED
+        and not _was_refused(activation)
     ]
+
+
+def _was_refused(activation: Activation) -> bool:
+    """Return whether a person did not let a tool be called, or answered instead of it."""
+    if not isinstance(activation.scope, ToolScope) or activation.update is None:
+        return False
+    plan = activation.scope.plan
+    assert activation.scope.output is not None
+    return plan.read_output.result(activation.scope.output).outcome in ("refused", "answered")
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,10 @@ from graphorch.engine.invocation.secret_values import hide_all_fields
 from graphorch.engine.record_bodies import decode_response, read_charge
 from graphorch.engine.report import CallReport, RunReport, tell_failure
 from graphorch.engine.state_codec import CodecCache
-from graphorch.engine.tool_calls.call_plans import encode_arguments, rebuild_call
+from graphorch.engine.tool_calls.call_plans import encode_arguments, find_tool_of, rebuild_call
+from graphorch.engine.tool_calls.pinned_calls import find_pinned_plan, find_place
 from graphorch.errors import GraphorchError, JournalError, ReplayDiverged
-from graphorch.graph.plan import Plan
+from graphorch.graph.plan import Plan, Step
 from graphorch.journal.engagements import EngagementReader
 from graphorch.journal.record_kinds import (
     ActivationBody,
@@ -215,15 +216,27 @@ def verify(
 def find_plan(plan: Plan, path: str) -> Plan:
     """Return the plan that holds the node at a path. Raises `ReplayDiverged`."""
     *around, name = path.split("/")
-    for part in around:
+    parts = iter(around)
+    for part in parts:
         steps = {step.name: step for step in plan.steps}
         outer = steps.get(part) or steps.get(part.rpartition("[")[0])
+        if outer is not None and outer.inner_plan is None:
+            # Inside a call of a tool: its round and the call are the next two parts.
+            call = "/".join(itertools.islice(parts, 2))
+            outer = _find_call(outer, call)
         if outer is None or outer.inner_plan is None:
             raise ReplayDiverged(f"'{path}' is not in the flow any more.")
         plan = outer.inner_plan
     if name not in {step.name for step in plan.steps}:
         raise ReplayDiverged(f"'{path}' is not in the flow any more.")
     return plan
+
+
+def _find_call(agent: Step, call: str) -> Step | None:
+    """Return the step of a call, such as `r1/ask#0`; None if the agent has no such tool."""
+    name, mark, index = call.rpartition("/")[2].rpartition("#")
+    tool = find_tool_of(agent, name)
+    return tool.compile(int(index)).steps[0] if tool is not None and mark else None
 
 
 def has_crashed(replayed: ReplayedRun) -> bool:
@@ -375,9 +388,9 @@ class _Replay:
         self._replayed.models = body.get("models", {})
 
     def on_pinned(self, body: PinnedBody) -> None:
-        path = body["path"]
-        codec = self._codecs.of(find_plan(self._plan, path))
-        pins = self._replayed.pins.setdefault(path, [])
+        place = body["path"]
+        codec = self._codecs.of(find_pinned_plan(place) or find_plan(self._plan, place))
+        pins = self._replayed.pins.setdefault(place, [])
         pins.append(codec.decode(body["update"], body.get("restore")))
 
     def on_commit(self, body: CommitBody) -> Event:
@@ -388,12 +401,13 @@ class _Replay:
         notes = tuple(body.get("notes", ()))
         if notes:
             self._replayed.noted[activation] = notes
-        self._drop_used_pin(activation.path)
+        if self._replayed.pins:
+            self._drop_used_pin(find_place(activation))
         return NodeSucceeded(activation, update, body["at"], notes=notes)
 
-    def _drop_used_pin(self, path: str) -> None:
-        """Drop the first pin of a path; the last one stays."""
-        pins = self._replayed.pins.get(path, [])
+    def _drop_used_pin(self, place: str) -> None:
+        """Drop the first pin of a place; the last one stays."""
+        pins = self._replayed.pins.get(place, [])
         if len(pins) > 1:
             del pins[0]
 

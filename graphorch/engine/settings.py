@@ -68,11 +68,12 @@ class RunSettings:
     """Settings of one run: never changed, only replaced.
 
     `client` makes every model call; `model` replaces the model of every agent, and `models` the
-    model at single paths. `pins` holds updates that are used instead of running the node at a
-    path: the first entry at the first visit, the last entry from the last one on. `has_own_budget`:
-    the caller gave the budget, instead of leaving it to the configuration or to the stored run, for
-    which `open_account` opens another account. `open_node` opens the account of a node without a
-    budget of its own below another one, or returns that one; `on_alert` listens to all of them.
+    model at single paths. `pins` holds updates that are used instead of running what is at a place
+    (see `find_place`): the first entry at the first visit, the last entry from the last one on.
+    `has_own_budget`: the caller gave the budget, instead of leaving it to the configuration or to
+    the stored run, for which `open_account` opens another account. `open_node` opens the account of
+    a node without a budget of its own below another one, or returns that one; `on_alert` listens to
+    all of them.
     `own_client` is the client that the caller passed, of which `client` makes use.
     """
 

@@ -27,6 +27,7 @@ from graphorch.engine.report import RunReport
 from graphorch.engine.run_journal import LEASE_SECONDS, RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
+from graphorch.engine.tool_calls.pinned_calls import find_pinned_plan, find_place
 from graphorch.errors import InputError, InternalError
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
@@ -127,8 +128,9 @@ async def fork(
         origin["trace"] = context.for_run()[PARENT]
     records = [Record(1, "forked", origin), *copies]
     encoder = RecordEncoder(plan, limits=store.limits)
-    for path, update in pins:
-        body = encoder.encode_pinned(find_plan(plan, path), path, update)
+    for place, update in pins:
+        pinned_plan = find_pinned_plan(place) or find_plan(plan, place)
+        body = encoder.encode_pinned(pinned_plan, place, update)
         records.append(Record(len(records) + 1, "pinned", body))
     # Nothing is stored of a run that cannot be opened.
     replayed = rebuild(plan, settings.run_id, records)
@@ -190,8 +192,8 @@ def _choose_pins(old: ReplayedRun, gone: set[str], effects: Effects) -> list[tup
             f"effects='serve': {_name_effects(without)} did not return anything that could be used "
             'instead, and may have acted all the same. Pass effects="repeat", or start later.'
         )
-    served = [(activation.path, activation.update or {}) for activation in acting_again]
-    kept = [(path, update) for path, updates in old.pins.items() for update in updates]
+    served = [(find_place(activation), activation.update or {}) for activation in acting_again]
+    kept = [(place, update) for place, updates in old.pins.items() for update in updates]
     return served + kept
 
 

@@ -72,7 +72,7 @@ class AttemptRunner:
         self._deadline: float | None = None  # of the run, in the event loop's time
         # Both are made at their first use: very many runs wait at once, and most need neither.
         self._retry_delays: dict[Activation, float] | None = None
-        # By path, the activations that visited what is pinned there, numbered from 0.
+        # By place, the activations that visited what is pinned there, numbered from 0.
         self._pin_visits: dict[str, dict[Activation, int]] | None = None
         self._fail_in_doubt: frozenset[str] = _NO_PATHS  # those in doubt that are to fail
         self._may_repeat: frozenset[str] = _NO_PATHS  # those in doubt that may run again
@@ -289,23 +289,28 @@ class AttemptRunner:
             raise activation.fatal_error
 
     def _take_pinned(self, activation: Activation) -> Update | None:
-        """Return what is pinned at a path for this visit; None if nothing is."""
-        path = activation.path
-        pinned = self._services.settings.pins.get(path)
+        """Return what is pinned for this visit of a place; None if nothing is."""
+        pins = self._services.settings.pins
+        if not pins:
+            return None
+        from graphorch.engine.tool_calls.pinned_calls import find_place
+
+        place = find_place(activation)
+        pinned = pins.get(place)
         if not pinned:
             return None
         if self._pin_visits is None:
             self._pin_visits = {}
-        visits = self._pin_visits.setdefault(path, {})
+        visits = self._pin_visits.setdefault(place, {})
         visit = visits.setdefault(activation, len(visits))
         return dict(pinned[min(visit, len(pinned) - 1)])
 
     def unused_pins(self) -> dict[str, Sequence[Update]]:
-        """Return what is pinned for visits to come; the last pin of a path holds for all later."""
+        """Return what is pinned for visits to come; the last pin of a place holds for all later."""
         visits, unused = self._pin_visits or {}, dict[str, Sequence[Update]]()
-        for path, pins in self._services.settings.pins.items():
-            used = min(len(visits.get(path, ())), len(pins) - 1)
-            unused[path] = pins[used:]
+        for place, pins in self._services.settings.pins.items():
+            used = min(len(visits.get(place, ())), len(pins) - 1)
+            unused[place] = pins[used:]
         return unused
 
     async def _call_or_reuse(self, activation: Activation, given: list[Any]) -> Update:

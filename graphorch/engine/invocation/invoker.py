@@ -212,11 +212,14 @@ def _is_late(scope: asyncio.Timeout) -> bool:
 
 
 def _list_declared(activation: Activation) -> list[type[BaseException]]:
-    """Return the exceptions that the flow names for a node: retried, or handled by an edge."""
-    retry = activation.step.node.options.retry
+    """Return the exceptions that the flow names for a node: retried, handled by an edge, or read
+    by a model.
+    """
+    options = activation.step.node.options
+    retry = options.retry
     retried = retry.on if retry is not None else ()
     handled = [kind for kinds, _ in activation.step.errors for kind in kinds]
-    return [*retried, *handled]
+    return [*retried, *handled, *options.tells]
 
 
 def _explain_timeout(activation: Activation) -> str:

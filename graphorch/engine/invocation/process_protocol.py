@@ -43,11 +43,15 @@ class Unportable(ProcessError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Place of a node: its name in a module, and the file in case the module is not importable."""
+    """Place of a node: its name in a module, and the file in case the module is not importable.
+
+    At the place of a `tool`, which has that name for models, is the tool or only its function.
+    """
 
     module: str
     name: str
     file: str | None
+    tool: str = ""
 
 
 class SliceCodec(Generic[M]):

@@ -61,7 +61,9 @@ class WorkerLoop:
         """Return what a node returned or raised, as a message."""
         try:
             call = json.loads(message[0])
-            function, signature = self._load(Address(call["module"], call["name"], call["file"]))
+            function, signature = self._load(
+                Address(call["module"], call["name"], call["file"], call["tool"])
+            )
             given = [
                 self._codec(read.model).decode(line) if line != NOTHING else None
                 for read, line in zip(signature.reads, message[1:], strict=True)
@@ -98,7 +100,7 @@ class WorkerLoop:
         if entry is None:
             module = load_module(address)
             self._aliases[module.__name__] = address.module
-            entry = self._functions[address] = find_function(module, address.name)
+            entry = self._functions[address] = find_function(module, address)
         return entry
 
 
@@ -174,14 +176,24 @@ def _load_file(name: str, file: str) -> ModuleType:
     return module
 
 
-def find_function(module: ModuleType, name: str) -> tuple[Any, Signature]:
-    """Return the function of a name, and its signature."""
+def find_function(module: ModuleType, address: Address) -> tuple[Any, Signature]:
+    """Return what runs at an address, and its signature."""
     target: Any = module
-    for part in name.split("."):
+    for part in address.name.split("."):
         target = getattr(target, part)
+    if address.tool:
+        target = _find_tool(target, address.tool)
     if isinstance(target, Node):
         return target.fn, target.signature
     return target, read_signature(target, {})
+
+
+def _find_tool(target: Any, name: str) -> Node[Any]:
+    """Return the node of a tool, or of the function that a tool was made of elsewhere."""
+    from graphorch.agents.tool import Tool, tool
+
+    made = target if isinstance(target, Tool) else tool(name=name)(target)
+    return made.node
 
 
 # ---- the process ---------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -138,6 +138,7 @@ class ProcessPool:
                 "module": address.module,
                 "name": address.name,
                 "file": address.file,
+                "tool": address.tool,
                 "lines": len(lines),
             }
         )
@@ -283,26 +284,41 @@ def build_address(node: Node[Any]) -> Address:
     target = home
     for part in name.split("."):
         target = getattr(target, part, None)
-    function = target.fn if isinstance(target, Node) else target
-    if function is not node.fn:
+    is_tool = node.kind == "tool"
+    written = cast("Any", node.fn).fn if is_tool else node.fn
+    if _find_function(target, is_tool=is_tool) is not written:
         raise _build_unportable(
             node,
             f"{module}.{name} is not its function",
             "Give the function a name of its own in its module",
         )
+    tool = cast("Any", node.fn).name if is_tool else ""
     if module == "__main__" and home.__spec__ is not None:
-        return Address(home.__spec__.name, name, file)
+        return Address(home.__spec__.name, name, file, tool)
     if module == "__main__" and file is None:
         raise _build_unportable(
             node, "it was defined in an interactive session", "Put it into a module, and import it"
         )
-    return Address(str(module), name, os.path.abspath(file) if file else None)
+    return Address(str(module), name, os.path.abspath(file) if file else None, tool)
+
+
+def _find_function(target: object, *, is_tool: bool) -> object:
+    """Return the function of what a module has under a name: a node, a tool, or itself."""
+    if isinstance(target, Node):
+        return target.fn
+    if is_tool:
+        from graphorch.agents.tool import Tool
+
+        if isinstance(target, Tool):
+            return target.fn
+    return target
 
 
 def _build_unportable(node: Node[Any], why: str, fix: str) -> Unportable:
+    is_tool = node.kind == "tool"
+    what = f"Tool '{cast('Any', node.fn).name}'" if is_tool else f"Node '{node.name}'"
     return Unportable(
-        f"Node '{node.name}' has isolation=\"process\", and another process cannot import it: "
-        f"{why}. {fix}."
+        f'{what} has isolation="process", and another process cannot import it: {why}. {fix}.'
     )
 
 

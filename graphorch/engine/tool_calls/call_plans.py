@@ -17,7 +17,7 @@ from graphorch.graph.compiler import compile_tool
 from graphorch.graph.node import Node
 from graphorch.graph.options import Effect, NodeSettings
 from graphorch.graph.payloads import ToolArguments, ToolOutcome
-from graphorch.graph.plan import Plan
+from graphorch.graph.plan import Plan, Step
 from graphorch.graph.signature import Read, Signature
 
 if TYPE_CHECKING:
@@ -54,10 +54,15 @@ def rebuild_call(
     if tool is not None and tool.effect == effect:
         plan = tool.compile(index)
     else:
-        options = NodeSettings(effect=effect)
-        node = Node[Any](UnboundTool(), _SIGNATURE, name=name, kind="tool", options=options)
-        plan = compile_tool(node, f"{name}#{index}")
+        plan = build_plan(name, index, effect)
     return _build(plan, name, index, arguments, is_barrier, asks)
+
+
+def build_plan(name: str, index: int, effect: Effect) -> Plan:
+    """Return the plan of a call whose tool is not known."""
+    options = NodeSettings(effect=effect)
+    node = Node[Any](UnboundTool(), _SIGNATURE, name=name, kind="tool", options=options)
+    return compile_tool(node, f"{name}#{index}")
 
 
 def _build(
@@ -76,9 +81,14 @@ def encode_arguments(plan: Plan, arguments: dict[str, Any]) -> dict[int, Any]:
 
 def find_tool(agent: Activation, name: str) -> Tool | None:
     """Return the tool of an agent; None if it has none of this name, or is no agent."""
+    return find_tool_of(agent.step, name)
+
+
+def find_tool_of(step: Step, name: str) -> Tool | None:
+    """Return the tool of a step of an agent; None if it has none of this name, or is no agent."""
     from graphorch.agents.tool import Tool
 
-    sources = cast("tuple[object, ...]", getattr(agent.step.node.fn, "tools", ()))
+    sources = cast("tuple[object, ...]", getattr(step.node.fn, "tools", ()))
     tools = (source for source in sources if isinstance(source, Tool))
     return next((tool for tool in tools if tool.name == name), None)
 

@@ -71,17 +71,18 @@ def _check_node(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
             "leave cache out, or put what decides into the state",
         )
     if options.isolation == "process":
-        yield from _check_process(node, where)
+        yield from check_process(node, where)
 
 
-def _check_process(node: Node[Any], where: str) -> Iterator[Problem]:
+def check_process(node: Node[Any], where: str) -> Iterator[Problem]:
+    """`OPTION_PROCESS`: another process can import a node, and call it with what it reads alone."""
     if node.signature.is_async or node.signature.has_context:
         what = "an async function" if node.signature.is_async else "a Context"
         yield Problem(
             "OPTION_PROCESS",
             where,
             f'isolation="process" cannot carry {what} into another process',
-            "use a plain function of slices",
+            "use a plain function that needs nothing but what it reads",
         )
         return
     # The qualified name of a lambda or of a local function contains "<lambda>" or "<locals>".
