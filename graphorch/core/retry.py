@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 
 from graphorch.core.tree import Activation
-from graphorch.errors import BudgetExceeded
+from graphorch.errors import Ambiguous, BudgetExceeded
 from graphorch.graph.options import Retry
 from graphorch.text import is_kind
+
+_FINAL = (Ambiguous, BudgetExceeded)  # no further attempt could end in another way
 
 
 def retry_after(activation: Activation, error: Exception) -> float | None:
     """Return the pause in seconds before the next attempt, or None if there is none."""
     retry = activation.step.node.options.retry
-    if retry is None or is_kind(error, BudgetExceeded) or not is_kind(error, retry.on):
+    if retry is None or is_kind(error, _FINAL) or not is_kind(error, retry.on):
         return None
     # Attempts count from when the run was last resumed.
     attempts = activation.attempt - activation.first_attempt + 1

@@ -121,7 +121,8 @@ class RunState:
         """Return the failures that nothing made good, in order: causes, not their effects."""
         return [
             activation
-            for activation in self.errors
+            # One that was inside of several attempts of a node may have failed in each.
+            for activation in dict.fromkeys(self.errors)
             if not _is_effect_of_child(activation) and not _is_absorbed(activation)
         ]
 

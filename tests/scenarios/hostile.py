@@ -16,7 +16,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from graphorch import Approval, Flow, Graph, GraphorchError, Limits, Retry, RunFailed, node
+from graphorch import (
+    Approval,
+    Flow,
+    Graph,
+    GraphorchError,
+    Limits,
+    Retry,
+    RunFailed,
+    ToolApproval,
+    node,
+    tool,
+)
 from graphorch.cli.commands.analysis.heat import measure_steps
 from graphorch.cli.commands.analysis.timeline import build_bars
 from graphorch.cli.commands.analysis.why import read_run
@@ -37,6 +48,8 @@ from graphorch.trace.analysis import statistics
 from graphorch.trace.analysis.critical_path import find_critical_path
 from graphorch.trace.analysis.explain import explain_activation, explain_run
 from graphorch.trace.spans.redaction import Redaction
+from tests.engine.tool_calls.test_loop import Model as ToolModel
+from tests.engine.tool_calls.test_loop import Topic, flow_of
 from tests.golden.flows import FLOWS, Answering, World
 from tests.golden.pattern_flows import PATTERNS, Model
 from tests.journal.test_record_kinds import (
@@ -131,6 +144,31 @@ def skips() -> AnyFlow:
     return graph.chain(log_step("a"), [price, log_step("c")], total).build()
 
 
+@tool(approve=True)
+def act(number: int) -> str:
+    """Act, once a person approves."""
+    return f"did {number}"
+
+
+@tool(effect="pure")
+def look(number: int) -> str:
+    """Look something up."""
+    return f"saw {number}"
+
+
+def calls_tools() -> AnyFlow:
+    return flow_of(act, look)
+
+
+def _tool_model() -> ToolModel:
+    first = [("act", '{"number": 1}'), ("look", '{"number": 2}'), ("act", '{"number": 3}')]
+    return ToolModel(first, [("look", '{"number": 4}')], "done")
+
+
+def _tool_options() -> dict[str, Any]:
+    return {"client": _tool_model()}
+
+
 async def _write_gates(store: MemoryStore) -> None:
     flow = gates()
     result = await flow.run(State(), durable=store, run_id="r")
@@ -171,6 +209,28 @@ async def _write_served(store: MemoryStore) -> None:
     await acts().rerun("old", start="a", durable=store, run_id="r", effects="serve")
 
 
+async def _write_tools(store: MemoryStore, *decisions: ToolApproval) -> None:
+    """Write a run with two questions about calls, of which some are decided."""
+    options: dict[str, Any] = {"durable": store, "client": _tool_model()}
+    result = await calls_tools().run(Topic(), run_id="r", **options)
+    for decision in decisions:
+        result = await calls_tools().answer("r", result.questions[0], decision, **options)
+
+
+async def _write_decided(store: MemoryStore) -> None:
+    edited = ToolApproval(approved=True, arguments={"number": 7})
+    await _write_tools(store, edited, ToolApproval(approved=False, answer="five"))
+
+
+async def _write_killed(store: MemoryStore) -> None:
+    """Write a run whose process died while a tool acted."""
+    await _write_decided(other := MemoryStore())
+    log = await other.load("r")
+    place = next(record.seq for record in log.records if record.kind == "starting")
+    cut = replace(log, head=replace(log.head, status="running"), records=log.records[:place])
+    await fill(store, Case("", calls_tools, cut, dict))
+
+
 async def _write_refused(store: MemoryStore) -> None:
     await run_to_failure(refused().run(State(), durable=store, run_id="r", client=Refusing()))
 
@@ -185,12 +245,19 @@ _SMALL: dict[str, tuple[Callable[[], AnyFlow], Callable[[MemoryStore], Awaitable
     "served": (acts, _write_served),
     "refused": (refused, _write_refused),
     "skips": (skips, _write_skips),
+    "asked about tools": (calls_tools, _write_tools),
+    "half decided": (calls_tools, lambda store: _write_tools(store, ToolApproval(approved=True))),
+    "called tools": (calls_tools, _write_decided),
+    "killed in tool": (calls_tools, _write_killed),
     "resumed": (FLOWS["failed"], resume_failed),
     "budgeted": (FLOWS["finished"], finish_golden),
 }
 
 
 _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
+    **dict.fromkeys(
+        ("asked about tools", "half decided", "called tools", "killed in tool"), _tool_options
+    ),
     "refused": _refusing_options,
     "resumed": _golden_options,
     "budgeted": _golden_options,

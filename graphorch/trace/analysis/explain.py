@@ -293,7 +293,9 @@ def _describe_doubt(activation: Activation) -> str:
 
 def _find_root_failures(run: Run) -> list[Activation]:
     """Return the failed activations that contain no other failed one."""
-    failed = [item for item in run.errors if item.status in (Status.FAILED, Status.SKIPPED)]
+    failed = [
+        item for item in dict.fromkeys(run.errors) if item.status in (Status.FAILED, Status.SKIPPED)
+    ]
     roots: list[Activation] = []
     for activation in failed:
         inside = (f"{activation.path}/", f"{activation.path}[")

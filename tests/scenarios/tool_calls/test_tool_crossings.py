@@ -1,0 +1,425 @@
+"""Tool calls where they meet other features of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from graphorch import (
+    Budget,
+    Context,
+    Failure,
+    Flow,
+    Graph,
+    InputError,
+    Retry,
+    RunFailed,
+    ToolApproval,
+    agent,
+    node,
+    tool,
+)
+from graphorch.journal.memory import MemoryStore
+from graphorch.models.messages import Request, Response
+from graphorch.testing import run_virtual
+from tests.engine.tool_calls.test_loop import Draft, Model, State, Topic, flow_of
+
+TWO = [("act", '{"number": 1}'), ("act", '{"number": 2}')]
+YES = ToolApproval(approved=True)
+
+
+class Log:
+    """What a tool did, and the tools that do it."""
+
+    def __init__(self) -> None:
+        self.acted: list[int] = []
+        self.keys: list[str] = []
+
+    def build(self, name: str = "act", **options: Any) -> Any:
+        async def act(ctx: Context, number: int) -> str:
+            self.acted.append(number)
+            self.keys.append(ctx.key)
+            await asyncio.sleep(1)
+            return f"did {number}"
+
+        return tool(name=name, **options)(act)
+
+
+class Many(BaseModel):
+    topics: list[str] = ["a", "b", "c"]
+    drafts: list[str] = []
+
+
+class Drafts(BaseModel):
+    drafts: list[str] = []
+
+
+def map_over(flow: Flow[Any, Any, Any], **options: Any) -> Flow[Any, Any, Any]:
+    graph: Graph[Any, Any, Any] = Graph("many", Many)
+    each = graph.map(
+        "each",
+        flow,
+        over=lambda many: [Topic(topic=topic) for topic in many.topics],
+        gather=lambda items: Drafts(drafts=[item.draft for item in items]),
+        max_items=9,
+        **options,
+    )
+    return graph.chain(each).build()
+
+
+async def run_twice(
+    build: Callable[[], Flow[Any, Any, Any]], input: Any, model: Model, **options: Any
+) -> tuple[Any, MemoryStore]:
+    """Run a flow with a journal, approve all that is asked, and replay it."""
+    store = MemoryStore()
+    result = await build().run(input, run_id="r", durable=store, client=model, **options)
+    while result.status == "waiting":
+        result = await build().answer("r", result.questions[-1], YES, durable=store, client=model)
+    replayed = await build().replay("r", durable=store)
+    assert replayed.output == result.output
+    return result, store
+
+
+# ---- inside of what ------------------------------------------------------------------------------
+@pytest.mark.parametrize("approve", [False, True])
+def test_agent_in_map_items(approve: bool) -> None:
+    """Each item of a map has calls of its own, and questions of its own."""
+    log, model = Log(), Model(TWO, "done")
+    build = lambda: map_over(flow_of(log.build(approve=approve)))  # noqa: E731
+    result, _ = run_virtual(run_twice(build, Many(), model))
+    assert result.output.drafts == ["done"] * 3
+    assert sorted(log.acted) == [1, 1, 1, 2, 2, 2]
+    assert len(set(log.keys)) == 6
+    assert len(model.asked) == 6
+
+
+def test_map_that_needs_some_cancels_open_approvals() -> None:
+    """A map that needs one item withdraws the questions of the others; late answers are refused."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        model = Model([("act", '{"number": 1}')], "done")
+        build = lambda: map_over(flow_of(log.build(approve=True)), need=1)  # noqa: E731
+        options: Any = {"durable": store, "client": model}
+        result = await build().run(Many(), run_id="r", **options)
+        first, second, _ = result.questions
+        result = await build().answer("r", second, YES, **options)
+        assert (result.status, log.acted) == ("succeeded", [1])
+        with pytest.raises(InputError) as caught:
+            await build().answer("r", first, YES, **options)
+        assert "each[0]/write/r1/act#0" in str(caught.value)
+        assert log.acted == [1]
+        await build().replay("r", durable=store)
+
+    run_virtual(main())
+
+
+def test_agent_in_sub_flow_and_loop() -> None:
+    """An agent that is visited again makes its calls again, each under a key of its own."""
+
+    def build() -> Flow[Any, Any, Any]:
+        graph: Graph[Any, Any, Any] = Graph("outer", State)
+        sub = graph.sub(
+            "sub",
+            flow_of(log.build()),
+            enter=lambda state: Topic(topic=state.topic),
+            leave=lambda state: Draft(draft=state.draft),
+        )
+        graph.chain(sub)
+        graph.loop(sub, back_to=sub, while_=lambda state: True, max_iterations=3)
+        return graph.build()
+
+    log, model = Log(), Model(TWO, "done")
+    result, _ = run_virtual(run_twice(build, State(), model))
+    assert result.output.draft == "done"
+    assert log.acted == [1, 2] * 3
+    assert len(set(log.keys)) == 6
+    assert len(model.asked) == 6
+
+
+def test_error_edge_of_agent_leaves_its_calls_behind() -> None:
+    """What is open in an agent whose failure an edge handles is cancelled, questions included."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+
+        @tool(effect="pure")
+        def boom() -> str:
+            raise KeyError("stock")
+
+        act = log.build(approve=True, concurrent=True)
+
+        @agent(output=Draft, tools=[act, boom], name="write")
+        def write(t: Topic) -> str:
+            return t.topic
+
+        @node
+        def instead(failure: Failure) -> Draft:
+            return Draft(draft=failure.error)
+
+        graph = Graph("harbour", State, input=Topic, output=Draft).chain(write)
+        graph.on_error(write, instead, when=LookupError)
+        flow = graph.build()
+        model = Model([("act", '{"number": 1}'), ("boom", "{}")], "x")
+        result = await flow.run(Topic(), run_id="r", durable=store, client=model)
+        assert (result.status, result.questions, log.acted) == ("succeeded", [], [])
+        replayed = await flow.replay("r", durable=store)
+        assert replayed.output == result.output
+
+    run_virtual(main())
+
+
+# ---- attempts of the agent -----------------------------------------------------------------------
+class Flaky(Model):
+    """A model that is down at its first `times` answers after all calls."""
+
+    def __init__(self, *steps: Any, times: int) -> None:
+        super().__init__(*steps)
+        self.times = times
+
+    async def complete(self, request: Request, on_text: Any = None) -> Response:
+        response = await super().complete(request, on_text)
+        if not response.tool_calls and self.times:
+            self.times -= 1
+            raise OSError("down")
+        return response
+
+
+@pytest.mark.parametrize("is_durable", [False, True])
+def test_retried_agent_keeps_its_rounds(is_durable: bool) -> None:
+    """A retry of the agent repeats no round: only the answer that failed is asked anew."""
+    log, model = Log(), Flaky(TWO[:1], TWO[1:], "done", times=2)
+    flow = flow_of(log.build(), retry=Retry(attempts=3, on=(OSError,)))
+    options: Any = {"durable": MemoryStore()} if is_durable else {}
+    result = run_virtual(flow.run(Topic(), client=model, **options))
+    assert result.output.draft == "done"
+    assert log.acted == [1, 2]
+    rounds = [sum(item.role == "assistant" for item in asked.messages) for asked in model.asked]
+    assert rounds == [0, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("ambiguous", ["stop", "fail", "repeat"])
+def test_timeout_in_round_leaves_call_ambiguous(ambiguous: Any) -> None:
+    """An agent that is late while a tool acts does not have it act again, unless told so."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        flow = flow_of(log.build(), timeout=1.5)
+        options: Any = {"durable": store, "client": Model(TWO, "done")}
+        with pytest.raises(RunFailed, match="failed"):
+            await flow.run(Topic(), run_id="r", **options)
+        assert log.acted == [1, 2]
+        if ambiguous == "repeat":
+            result = await flow.resume("r", ambiguous="repeat", **options)
+            assert (result.output.draft, log.acted) == ("done", [1, 2, 2])
+            assert len(set(log.keys)) == 2
+            return
+        with pytest.raises(RunFailed) as caught:
+            await flow.resume("r", ambiguous=ambiguous, **options)
+        wanted = "ambiguous" if ambiguous == "stop" else "Ambiguous: 'write/r1/act#1' began"
+        assert wanted in str(caught.value)
+        assert log.acted == [1, 2]
+
+    run_virtual(main())
+
+
+def test_retry_does_not_repeat_ambiguous_call() -> None:
+    """A retry of an agent cannot settle whether a call acted, so there is none for that."""
+    log = Log()
+    flow = flow_of(log.build(), timeout=1.5, retry=Retry(attempts=3))
+    with pytest.raises(RunFailed) as caught:
+        run_virtual(flow.run(Topic(), client=Model(TWO, "done")))
+    assert log.acted == [1, 2]
+    assert "Ambiguous: 'write/r1/act#1' began and did not finish" in str(caught.value)
+    assert len(caught.value.exceptions) == 1, "it failed once"
+
+
+@pytest.mark.parametrize("is_durable", [False, True])
+def test_retried_agent_takes_up_failed_call(is_durable: bool) -> None:
+    """A retry of the agent repeats the call that failed, and what it failed with is made good."""
+    log, times = Log(), [0]
+
+    @tool(effect="pure")
+    def boom() -> str:
+        times[0] += 1
+        if times[0] < 3:
+            raise OSError("down")
+        return "up"
+
+    model = Model([TWO[0], ("boom", "{}")], "done")
+    flow = flow_of(log.build(), boom, retry=Retry(attempts=3, on=(OSError,)))
+    options: Any = {"durable": MemoryStore()} if is_durable else {}
+    result = run_virtual(flow.run(Topic(), client=model, **options))
+    assert (result.status, result.output.draft) == ("succeeded", "done")
+    assert (log.acted, times, len(model.asked)) == ([1], [3], 2)
+
+
+@pytest.mark.parametrize("on_failure", ["drain", "cancel", "isolate"])
+def test_failed_call_under_each_policy(on_failure: Any) -> None:
+    """A failed call fails its agent; a resume repeats what has no outcome, and nothing else."""
+
+    async def main() -> None:
+        log, store, broken = Log(), MemoryStore(), [True]
+
+        @tool(effect="pure")
+        async def boom() -> str:
+            await asyncio.sleep(0.5)
+            if broken:
+                raise KeyError("stock")
+            return "mended"
+
+        @node
+        async def beside(t: Topic) -> Draft:
+            await asyncio.sleep(0.1)
+            return Draft(draft="beside")
+
+        inner = flow_of(log.build(effect="pure"), boom)
+        model = Model([TWO[0], ("boom", "{}"), TWO[1]], "done")
+        options: Any = {"durable": store, "client": model}
+        with pytest.raises(RunFailed) as caught:
+            await inner.run(Topic(), run_id="r", on_failure=on_failure, **options)
+        assert "KeyError: 'stock' (at write/r1/boom#1" in str(caught.value)
+        broken.clear()
+        if on_failure == "isolate":
+            return
+        result = await inner.resume("r", **options)
+        assert result.output.draft == "done"
+        assert sorted(log.acted) == ([1, 2] if on_failure == "drain" else [1, 1, 2, 2])
+        assert len(set(log.keys)) == 2
+        assert len(model.asked) == 2
+        await inner.replay("r", durable=store)
+
+    run_virtual(main())
+
+
+# ---- limits --------------------------------------------------------------------------------------
+class Thinking(Model):
+    """A model that a tool asks, too."""
+
+    async def complete(self, request: Request, on_text: Any = None) -> Response:
+        if request.messages[-1].content == "think":
+            self.asked.append(request)
+            return Response("thought", "m", self.usage, 0.5, "table", "stop", 1, 1.0, None)
+        return await super().complete(request, on_text)
+
+    @property
+    def usage(self) -> Any:
+        from graphorch.models.messages import Usage
+
+        return Usage(10, 5)
+
+
+@tool(effect="pure", tells=ValueError)
+async def think(ctx: Context, number: int) -> str:
+    left = ctx.budget_left.calls
+    return f"{left}: {await ctx.complete('think')}"
+
+
+def test_tool_draws_on_budget_of_run() -> None:
+    """What a tool asks a model is paid from the budget of the run, and a limit stops it."""
+    calls = [("think", f'{{"number": {number}}}') for number in range(3)]
+    model = Thinking(calls, "done")
+    result = run_virtual(flow_of(think).run(Topic(), client=model, budget=Budget(calls=5)))
+    assert (result.output.draft, len(model.asked)) == ("done", 5)
+    assert sum(step.calls for step in result.steps) == 5
+    with pytest.raises(RunFailed) as caught:
+        run_virtual(
+            flow_of(think).run(Topic(), client=Thinking(calls, "x"), budget=Budget(calls=3))
+        )
+    assert re.search("limit:calls", str(caught.value), re.DOTALL)
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_stopped_run_takes_up_its_calls(now: bool) -> None:
+    """A stop lets an agent finish with its rounds, or interrupts it, and a resume goes on there."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        flow, model = flow_of(log.build(effect="idempotent")), Model(TWO[:1], TWO[1:], "done")
+        options: Any = {"durable": store, "client": model}
+        task = asyncio.create_task(flow.run(Topic(), run_id="r", **options))
+        await asyncio.sleep(0.5)
+        flow.stop("r", now=now)
+        if now:
+            with pytest.raises(RunFailed):
+                await task
+        result = await (flow.resume("r", **options) if now else task)
+        assert result.output.draft == "done"
+        assert log.acted == ([1, 1, 2] if now else [1, 2])
+        assert len(set(log.keys)) == 2
+        assert len(model.asked) == 3
+        await flow.replay("r", durable=store)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("approve", [False, True])
+def test_cancelled_run_ends_its_calls(approve: bool) -> None:
+    """A run that is cancelled withdraws questions and interrupts calls, for good."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        flow = flow_of(log.build(approve=approve))
+        options: Any = {"durable": store, "client": Model(TWO, "done")}
+        task = asyncio.create_task(flow.run(Topic(), run_id="r", **options))
+        await asyncio.sleep(0.5)
+        await flow.cancel("r", durable=store)
+        if approve:
+            question = (await task).questions[0]
+            with pytest.raises(InputError, match="cancelled"):
+                await flow.answer("r", question, YES, **options)
+        else:
+            with pytest.raises(RunFailed, match="cancelled"):
+                await task
+        assert log.acted == ([] if approve else [1])
+        with pytest.raises(InputError, match="cancelled"):
+            await flow.resume("r", **options)
+
+    run_virtual(main())
+
+
+def test_cancelled_task_leaves_calls_to_resume() -> None:
+    """A program that ends amid a round leaves its calls to a resume; one that acts is in doubt."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        flow = flow_of(log.build(), log.build("read", effect="pure"))
+        calls = [("read", '{"number": 7}'), *TWO]
+        options: Any = {"durable": store, "client": Model(calls, "done")}
+        task = asyncio.create_task(flow.run(Topic(), run_id="r", **options))
+        await asyncio.sleep(1.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert log.acted == [7, 1]
+        with pytest.raises(RunFailed, match=r"ambiguous"):
+            await flow.resume("r", **options)
+        result = await flow.resume("r", ambiguous="repeat", **options)
+        assert (result.output.draft, log.acted) == ("done", [7, 1, 1, 2])
+
+    run_virtual(main())
+
+
+def test_equal_loops_of_a_node_ask_side_by_side() -> None:
+    """Two equal loops of one node each have an approval, which are answered one by one."""
+
+    def build() -> Flow[Any, Any, Any]:
+        @node
+        async def write(ctx: Context, t: Topic) -> Draft:
+            both = [ctx.complete(t.topic, tools=[log.build(approve=True)]) for _ in range(2)]
+            return Draft(draft=" ".join(await asyncio.gather(*both)))
+
+        return Graph("harbour", State, input=Topic, output=Draft).chain(write).build()
+
+    log, model = Log(), Model([("act", '{"number": 1}')], "done")
+    result, _ = run_virtual(run_twice(build, Topic(), model))
+    assert result.output.draft == "done done"
+    assert log.acted == [1, 1]
+    assert len(set(log.keys)) == 2
+    calls = sorted(step.path for step in result.steps if "act" in step.path)
+    assert calls == ["write/2.r1/act#0", "write/r1/act#0"]
