@@ -4,6 +4,7 @@ Rules of this file:
 1. Every call has an id that no other call of the conversation has.
 2. A call that cannot or may not run is answered by a text that says why.
 3. Planning a round counts nothing; its outcomes do. So a round can be planned again from a record.
+4. A round runs a bounded number of calls. The model is told to make the others in the next one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from graphorch.agents.shown_results import READ_RANGE, ReadResult, ShownResults
 from graphorch.agents.tool_arguments import WrongArguments, write_canonical
@@ -19,6 +20,8 @@ from graphorch.agents.tool_guards import CallGuard, CallKey, CallResult, NoProgr
 from graphorch.errors import did_you_mean
 from graphorch.models.messages import Message, Response, ToolCall, ToolSpec
 from graphorch.text import escape_surrogates, truncate
+
+MOST_CALLS: Final = 64  # of one response that run
 
 
 class OfferedTool(Protocol):
@@ -79,6 +82,7 @@ class _Decision:
     text: str | None
     is_pure: bool = True
     is_repetition: bool = False
+    is_counted: bool = True
 
 
 class CallPlanner:
@@ -97,7 +101,12 @@ class CallPlanner:
         """Return the planned calls of a response. Raises `NoProgress`."""
         calls = self._name_calls(response.tool_calls)
         guard = self._guard.open_round()
-        decisions = tuple(self._decide(call, len(calls), guard, response) for call in calls)
+        decisions = tuple(
+            self._decide(call, len(calls), guard, response)
+            if index < MOST_CALLS
+            else _put_off(call)
+            for index, call in enumerate(calls)
+        )
         planned = tuple(
             PlannedCall(
                 index, call.id, call.name, decision.arguments, decision.text, call.arguments
@@ -130,6 +139,7 @@ class CallPlanner:
         for decision, text, seen in zip(opened._decisions, texts, shown, strict=True):  # pyright: ignore[reportPrivateUsage]
             if decision.is_repetition:
                 refused.append(decision.key)
+            if decision.is_repetition or not decision.is_counted:
                 continue
             ran = decision.text is None
             results.append(CallResult(decision.key, text, seen, ran, decision.is_pure))
@@ -193,6 +203,15 @@ class CallPlanner:
                 f"Error: the arguments of '{call.name}' are no JSON by the standard: "
                 f"{escape_surrogates(str(error))}. Call it again with arguments that are."
             )
+
+
+def _put_off(call: ToolCall) -> _Decision:
+    """Return the decision about a call beyond those that one round runs."""
+    text = (
+        f"Not run: only the first {MOST_CALLS} calls of one answer are made. Make this call again "
+        "in your next answer if you still need it."
+    )
+    return _Decision(CallKey(call.name, call.arguments), None, text, is_counted=False)
 
 
 def _build_no_progress(key: CallKey, response: Response) -> NoProgress:

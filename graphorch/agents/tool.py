@@ -289,7 +289,8 @@ def make_tool(
     node = Node[Any](runner, signature, name=name, kind="tool", options=node_settings)
     if node_settings.isolation == "process":
         for problem in check_process(node, name):
-            raise build_tool_error(name, problem.what, problem.fix)
+            fix = "use a plain function of its arguments, at the top level of a module"
+            raise build_tool_error(name, problem.what, fix)
     return Tool(fn or call, spec, arguments, node, settings)
 
 

@@ -327,11 +327,14 @@ class Controller:
         )
 
     async def _advance(self, activation: Activation, *, into: bool) -> list[DebugStep]:
-        """Run one activation, without `into` all that is inside it too, and add one point."""
+        """Run one activation, without `into` all that is inside it too, and add one point.
+
+        Inside are the nodes of a sub-flow or map, and the tool calls of an agent.
+        """
         late_notice = asyncio.get_running_loop().call_later(_SLOW, self.notify)
         try:
             steps = await self._let_through(activation)
-            while not into and activation.status is Status.ENTERED:
+            while not into:
                 inner = self.stepped.next_inside(activation)
                 if inner is None:
                     break

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 from graphorch.core.events import Update
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Status
+from graphorch.core.tree import Activation, Status, ToolScope, ToolScopes
 from graphorch.engine.events import Observer
 from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.engine.record_bodies import RecordEncoder
@@ -43,14 +43,27 @@ Change: TypeAlias = Callable[[Run], tuple[Activation, Update]]
 def canonical_key(activation: Activation) -> tuple[tuple[int, int, int], ...]:
     """Return the sort key of an activation in the order of steps.
 
-    Item, depth and declaration index at each level, the outermost first.
+    Item, depth and declaration index at each level, the outermost first; of a tool call its round
+    and its place there.
     """
     levels: list[tuple[int, int, int]] = []
     current: Activation | None = activation
     while current is not None:
-        levels.append((current.scope.item, current.depth, current.step.index))
-        current = current.scope.parent
+        scope = current.scope
+        if isinstance(scope, ToolScope):
+            levels.append((_find_round(scope), scope.call.index, current.step.index))
+        else:
+            levels.append((scope.item, current.depth, current.step.index))
+        current = scope.parent
     return tuple(reversed(levels))
+
+
+def _find_round(scope: ToolScope) -> int:
+    """Return the number of the round that a call belongs to."""
+    agent = scope.parent
+    assert agent is not None
+    assert isinstance(agent.children, ToolScopes)
+    return list(agent.children.rounds).index(scope.round.key)
 
 
 def is_inside(activation: Activation, outer: Activation) -> bool:
@@ -192,8 +205,13 @@ class SteppedRun:
 
     # ---- the gate --------------------------------------------------------------------------------
     async def _gate(self, activation: Activation) -> None:
-        """Hold an activation until it is let through; its further attempts pass."""
-        if activation is self._passing:
+        """Hold an activation until it is let through; its further attempts pass.
+
+        So does one that comes back to tool calls that have not ended: these are held.
+        """
+        children = activation.children
+        has_open_calls = isinstance(children, ToolScopes) and children.unfinished > 0
+        if activation is self._passing or has_open_calls:
             return
         future = self._held[activation] = asyncio.get_running_loop().create_future()
         self._changed.set()
@@ -225,9 +243,9 @@ class SteppedRun:
             return False
         if journal is not None and journal.last_buffered_seq != journal.last_durable_seq:
             return False
-        # 3. All that could run is held.
+        # 3. All that could run is held, or waits for what is.
         return all(
-            activation in self._held
+            activation in self._held or self.scheduler.waits_for_calls(activation)
             for activation in run.unfinished()
             if activation.status <= Status.RETRYING
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Status
+from graphorch.core.tree import Activation, Status, ToolScopes
 from graphorch.engine.attempts.model_calls import RecordedCall
 from graphorch.engine.invocation.secret_values import find_marked
 from graphorch.errors import ReducerFailed, Unassigned
@@ -38,9 +38,10 @@ class DebugStep:
 
     `kind`: `done` committed, `handled` failed and an error edge carried on, `skipped` could not
     read its input or failed in isolation, `failed` stops the run, `asked` waits for a person,
-    `entered` went into a sub-flow or map. `how` names the cause: the node `ran`, or its output was
-    `edited`, `pinned` or `answered`. `changed` holds fields before and after; a field without a
-    value was None, and a secret is hidden. `to` names the nodes that its tokens went to.
+    `entered` went into a sub-flow or map, or waits for tool calls. `how` names the cause: the node
+    `ran`, or its output was `edited`, `pinned` or `answered`. `changed` holds fields before and
+    after; a field without a value was None, and a secret is hidden. `to` names the nodes that its
+    tokens went to.
     """
 
     path: str
@@ -106,7 +107,7 @@ class DebugRecorder:
         activations = list(run.history[self._recorded :])
         self._recorded = len(run.history)
         # One that asked or entered a sub-flow is not over, so it is not part of the history.
-        if stepped is not None and stepped not in activations and stepped.status in _KINDS:
+        if stepped is not None and stepped not in activations and _find_kind(stepped) is not None:
             activations.append(stepped)
         return [self._build_step(activation, calls) for activation in activations]
 
@@ -120,10 +121,12 @@ class DebugRecorder:
         if activation.ended_at and activation.started_at:
             seconds = max(0.0, activation.ended_at - activation.started_at)
         steps = activation.scope.plan.steps
+        kind = _find_kind(activation)
+        assert kind is not None
         return DebugStep(
             path=activation.path,
             node=activation.step.name,
-            kind=_KINDS[activation.status],
+            kind=kind,
             activation=activation.id,
             changed=_list_changes(activation, before),
             to=tuple(steps[edge.target].name for edge in activation.taken_edges),
@@ -133,6 +136,13 @@ class DebugRecorder:
             failure=failure,
             calls=tuple(call for call in calls if call.activation == activation.id),
         )
+
+
+def _find_kind(activation: Activation) -> StepKind | None:
+    """Return what happened to an activation; None if it is still running."""
+    if activation.status is Status.RUNNING and isinstance(activation.children, ToolScopes):
+        return "entered"  # its calls are next
+    return _KINDS.get(activation.status)
 
 
 def _list_changes(activation: Activation, before: Mapping[int, Any]) -> dict[str, tuple[Any, Any]]:

@@ -499,6 +499,10 @@ class _Replay:
     def on_asked(self, body: AskedBody) -> Event:
         activation = self.find_open(body)
         ask = activation.step.ask
+        if ask is None and body["expires"] is not None:
+            raise ReplayDiverged(
+                f"'{activation.path}' asks without a time limit, the record has one."
+            )
         answer = ask.answer if ask is not None else choose_approval(activation)
         question = PendingQuestion(body["text"], answer, body["expires"])
         return PersonAsked(activation, question, body["at"])

@@ -174,6 +174,11 @@ class Scheduler:
         """What is pinned for visits to come, by path."""
         return self._attempts.unused_pins()
 
+    def waits_for_calls(self, activation: Activation) -> bool:
+        """Return whether an attempt under way waits for tool calls inside of it."""
+        rounds = self._services.tool_rounds
+        return rounds is not None and rounds.is_waiting(activation)
+
     # ---- for callers -----------------------------------------------------------------------------
     def begin(self, update: Update) -> Coroutine[Any, Any, None]:
         """Run from START until nothing is left to do.

@@ -407,6 +407,22 @@ def test_tool_runs_at_most_max_calls() -> None:
     assert opened.calls[0].text is not None
 
 
+def test_calls_beyond_bound_are_put_off() -> None:
+    """Of very many calls in one answer 64 run; the others run when they are made once more."""
+    conversation = converse(TOOLS)
+    many = [call("send", f'{{"text": "{number}"}}') for number in range(70)]
+    opened = begin(conversation, *many)
+    assert [item.text is None for item in opened.calls] == [True] * 64 + [False] * 6
+    assert str(opened.calls[64].text).startswith("Not run: only the first 64 calls of one answer")
+    conversation.add_outcomes(answer_round(opened))
+    assert find_orphans(conversation.next_request().messages) == []
+    for _ in range(2):
+        opened = begin(conversation, *many[:64], *many[64:])
+        conversation.add_outcomes(answer_round(opened))
+    opened = begin(conversation, *many[64:])
+    assert [item.text for item in opened.calls] == [None] * 6
+
+
 # ---- history -------------------------------------------------------------------------------------
 
 
@@ -582,8 +598,8 @@ def test_tool_of_same_name_keeps_it() -> None:
 def test_many_results_of_one_round_share_the_prompt() -> None:
     """A hundred long results of one round are shown in less than a hundred times the room."""
     conversation = converse(TOOLS)
-    begin(conversation, *[call("send", f'{{"text": "{n}"}}') for n in range(100)])
-    conversation.add_outcomes(["x" * 30_000] * 100)
+    opened = begin(conversation, *[call("send", f'{{"text": "{n}"}}') for n in range(100)])
+    conversation.add_outcomes(answer_round(opened, lambda name, given: "x" * 30_000))
     assert estimate_input(conversation.next_request()) < 30_000
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from graphorch.core.tree import Activation
 from graphorch.engine.attempts.missing_branches import find_missing_branches
 from graphorch.engine.prompt_log import clean
+from graphorch.errors import InputError
 from graphorch.graph.context import ROUNDS
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ class NodeContext:
         key = compute_loop_key(request, self._loops)
         functions, servers = split_sources(sources)
         tools = build_tools(functions)
+        self._check_options(acts=bool(servers) or any(tool.effect != "pure" for tool in tools))
         if servers:
             tools = (*tools, *await self._services.open_tools(servers))
             check_tool_names([tool.name for tool in tools])
@@ -173,6 +175,16 @@ class NodeContext:
         rounds = self._services.tool_rounds
         assert rounds is not None
         return ToolLoop(rounds, self._activation, client, tools, request, key, limits)
+
+    def _check_options(self, *, acts: bool) -> None:
+        """Raise `InputError` if the node may be run twice, or not at all, for the tools it has."""
+        options = self._activation.step.node.options
+        why = "two copies of the node would call its tools"
+        option = "hedge_after" if options.hedge_after is not None else ""
+        if not option and acts and options.cache is not None:
+            option, why = "cache", "a result from the cache would leave out what its tools do"
+        if option:
+            raise InputError(f"'{self.path}' has tools and {option}: {why}. Leave {option} out.")
 
     def _open_calls(self) -> AttemptCalls:
         """Return the calls of this attempt, with the answers that earlier attempts got."""

@@ -64,6 +64,10 @@ class ToolRounds:
         children = activation.children
         return children.rounds.get(key) if isinstance(children, ToolScopes) else None
 
+    def is_waiting(self, activation: Activation) -> bool:
+        """Return whether an attempt waits for a round of its calls."""
+        return any(agent is activation for agent, _ in self._waiting)
+
     async def start(
         self, activation: Activation, key: str, label: str, calls: Sequence[ToolCalled]
     ) -> list[ToolOutcome]:

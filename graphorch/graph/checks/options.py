@@ -57,6 +57,7 @@ def _check_node(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
                 f"a {nesting} cannot have {option}: {why}",
                 f"give {option} to a node inside",
             )
+    yield from _check_tools(node, where)
     if options.declassify is not None and node.kind == "agent":
         what = "a model cannot be a check: the text that it reads may talk it into any answer"
         fix = "declare declassify on a @node whose code checks the agent's answer"
@@ -74,6 +75,20 @@ def _check_node(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
         yield from check_process(node, where)
 
 
+def _check_tools(node: Node[Any], where: str) -> Iterator[Problem]:
+    """What may be done twice, or left out, with an agent may be so with the tools that it has."""
+    tools = getattr(node.fn, "tools", ()) if node.kind == "agent" else ()
+    acts = any(getattr(tool, "effect", "once") != "pure" for tool in tools)
+    forbidden = {
+        "cache": "a result from the cache would leave out what its tools do" if acts else "",
+        "hedge_after": "two copies of it would call its tools" if tools else "",
+    }
+    for option, why in forbidden.items():
+        if why and getattr(node.options, option) is not None:
+            what = f"an agent with such tools cannot have {option}: {why}"
+            yield Problem("OPTION_NESTED", where, what, f"leave {option} out")
+
+
 def check_process(node: Node[Any], where: str) -> Iterator[Problem]:
     """`OPTION_PROCESS`: another process can import a node, and call it with what it reads alone."""
     if node.signature.is_async or node.signature.has_context:
@@ -82,7 +97,7 @@ def check_process(node: Node[Any], where: str) -> Iterator[Problem]:
             "OPTION_PROCESS",
             where,
             f'isolation="process" cannot carry {what} into another process',
-            "use a plain function that needs nothing but what it reads",
+            "use a plain function of slices",
         )
         return
     # The qualified name of a lambda or of a local function contains "<lambda>" or "<locals>".

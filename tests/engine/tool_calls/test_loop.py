@@ -14,7 +14,18 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from graphorch import Budget, Context, Flow, Graph, RunFailed, agent, node, tool
+from graphorch import (
+    Budget,
+    Cache,
+    Context,
+    Flow,
+    Graph,
+    GraphError,
+    RunFailed,
+    agent,
+    node,
+    tool,
+)
 from graphorch.models.client import OnText
 from graphorch.models.messages import Request, Response, ToolCall, Usage
 from graphorch.runs.result import Result
@@ -218,6 +229,47 @@ def test_tool_has_key_and_resources() -> None:
     asyncio.run(flow_of(note).run(Topic(), client=model, resources="shop"))
     assert len({key for key, _ in keys}) == 2
     assert [resource for _, resource in keys] == ["shop", "shop"]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"cache": Cache(60)}, "cannot have cache: a result from the cache would leave out what"),
+        ({"hedge_after": 1}, "cannot have hedge_after: two copies of it would call its tools"),
+    ],
+)
+def test_agent_with_tools_runs_once(options: dict[str, Any], why: str) -> None:
+    """An agent whose tools act is not cached, and one that has tools is not hedged."""
+
+    def send() -> str:
+        return "sent"
+
+    with pytest.raises(GraphError) as caught:
+        flow_of(send, **options)
+    assert f"OPTION_NESTED at node 'write': an agent with such tools {why}" in str(caught.value)
+
+
+def test_agent_with_pure_tools_may_be_cached() -> None:
+    """An agent whose tools only read may be served from the cache."""
+    model = Model([("water", '{"harbour": "a"}')], "done")
+    assert run(model, water, cache=Cache(60)).output.draft == "done"
+
+
+@pytest.mark.parametrize("options", [{"cache": Cache(60)}, {"hedge_after": 1}])
+def test_node_that_has_tools_runs_once(options: Any) -> None:
+    """A node that gives tools to its call is refused the same options when it does so."""
+
+    def send() -> str:
+        return "sent"
+
+    @node(**options)
+    async def write(ctx: Context, t: Topic) -> Draft:
+        return Draft(draft=await ctx.complete(t.topic, tools=[send]))
+
+    flow = Graph("harbour", State, input=Topic, output=Draft).chain(write).build()
+    with pytest.raises(RunFailed) as caught:
+        asyncio.run(flow.run(Topic(), client=Model("x")))
+    assert f"'write' has tools and {next(iter(options))}: " in str(caught.value)
 
 
 # ---- order --------------------------------------------------------------------------------------
