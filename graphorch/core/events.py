@@ -77,7 +77,8 @@ class ScopeEntered:
 class ToolsCalled:
     """Tool calls that a model asked for, in its order, while the attempt of an activation runs.
 
-    `key` tells the round from every other one of the activation, in every process.
+    `key` tells the round from every other one of the activation, in every process. `abandons` are
+    the keys of rounds that the attempt does not come to any more, since it asks something else.
     """
 
     activation: Activation
@@ -85,6 +86,7 @@ class ToolsCalled:
     label: str
     calls: Sequence[ToolCalled]
     at: float = 0.0
+    abandons: Sequence[str] = ()
 
 
 @dataclass(slots=True)

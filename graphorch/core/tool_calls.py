@@ -12,6 +12,8 @@ Rule 3: a round has ended when all of its calls have; then `RoundEnded` tells th
 Rule 4: where only questions are left, the activation rests: its attempt is suspended, and it is
     ENTERED, so that it keeps no driver busy. An outcome of a call inside wakes it: the same attempt
     runs again, and is served what models answered and what the calls returned.
+    An attempt that asks something else than the one before it abandons the rounds of that: they
+    are withdrawn, since nothing could take up their calls.
 Rule 5: when an attempt fails, its calls are interrupted. The next attempt repeats those that have
     not succeeded; what a call returned is never asked for again.
 
@@ -23,7 +25,7 @@ from __future__ import annotations
 
 from graphorch.core.events import RoundEnded, SuspendNode, ToolsCalled
 from graphorch.core.state import RunState
-from graphorch.core.stopping import close_scope, interrupt_scope
+from graphorch.core.stopping import cancel_scope, close_scope, interrupt_scope
 from graphorch.core.tree import (
     NO_COUNTERS,
     Activation,
@@ -43,11 +45,25 @@ def start_round(run: RunState, event: ToolsCalled) -> None:
         children = activation.children = ToolScopes()
     run.has_tool_calls = True
     run.has_quorums = run.has_quorums or any(call.plan.has_quorums for call in event.calls)
+    for key in event.abandons:
+        _abandon_round(run, children, key)
     round = ToolRound(activation, event.key, event.label, event.calls)
     children.rounds[event.key] = round
     children.scopes += round.scopes
     children.unfinished += len(round.scopes)
     start_next(run, activation, round)
+
+
+def _abandon_round(run: RunState, children: ToolScopes, key: str) -> None:
+    """Withdraw the calls of a round, and its questions."""
+    round = children.rounds.pop(key)
+    children.may_rest = False
+    for scope in round.scopes:
+        if not scope.finished:
+            children.unfinished -= 1
+            round.unfinished -= 1
+            cancel_scope(run, scope, "its model was asked something else")
+    children.may_rest = True
 
 
 def start_next(run: RunState, activation: Activation, round: ToolRound) -> None:

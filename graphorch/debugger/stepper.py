@@ -51,7 +51,7 @@ def canonical_key(activation: Activation) -> tuple[tuple[int, int, int], ...]:
     while current is not None:
         scope = current.scope
         if isinstance(scope, ToolScope):
-            levels.append((_find_round(scope), scope.call.index, current.step.index))
+            levels.append((_find_round(scope), scope.call.place, current.step.index))
         else:
             levels.append((scope.item, current.depth, current.step.index))
         current = scope.parent

@@ -173,13 +173,16 @@ class RecordEncoder:
         fix = "Let its tools take less, or ask another model."
         subject = f"What '{event.activation.path}' calls its tools with"
         require_storable(calls, subject, fix, self._limits)
-        return {
+        body: ToolsBody = {
             **_locate(event.activation),
             "at": event.at,
             "key": event.key,
             "label": event.label,
             "calls": calls,
         }
+        if event.abandons:
+            body["abandons"] = list(event.abandons)
+        return body
 
     def encode_failed(self, event: NodeFailed) -> FailedBody:
         """Return a failed attempt and what follows from it."""

@@ -451,7 +451,8 @@ class _Replay:
             )
             for call in body["calls"]
         ]
-        return ToolsCalled(agent, body["key"], body["label"], calls, body["at"])
+        abandons = body.get("abandons", ())
+        return ToolsCalled(agent, body["key"], body["label"], calls, body["at"], abandons)
 
     def _add_defaults(self, plan: Plan, update: Update, made: DefaultsBody | None) -> Update:
         """Return an input with the defaults that were made for it.

@@ -427,7 +427,8 @@ class Scheduler:
 
         services, dispatcher = self._services, self._dispatcher
         spawn = self._pool.spawn_when_durable
-        rounds = ToolRounds(self.run, dispatcher.dispatch, spawn, services.now)
+        check_doubt = self._attempts.check_doubt
+        rounds = ToolRounds(self.run, dispatcher.dispatch, spawn, services.now, check_doubt)
         services.tool_rounds = dispatcher.tool_rounds = rounds
 
     def _start_deadline(self) -> float | None:

@@ -227,6 +227,7 @@ class ToolsBody(ActivationBody):
     """A model asked for calls of tools, in its order, while an attempt of the activation ran.
 
     `key` tells the round from every other one of the activation, and `label` is its name in paths.
+    `abandons` are the keys of the rounds that it withdraws; it is left out if there are none.
     From format 5 on; before that, calls of tools left no record.
     """
 
@@ -234,6 +235,7 @@ class ToolsBody(ActivationBody):
     key: str
     label: str
     calls: list[CalledToolBody]
+    abandons: NotRequired[list[str]]
 
 
 class FailedBody(TimedBody):

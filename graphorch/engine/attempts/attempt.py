@@ -326,14 +326,19 @@ class AttemptRunner:
             settings.cache.put(key, update, self._services.now() + options.cache.ttl)
         return update
 
+    def check_doubt(self, activation: Activation) -> None:
+        """Raise `Ambiguous` for an activation that may have acted, unless it may act again."""
+        path = activation.path
+        if self.in_doubt.get(path) is activation and path not in self._may_repeat:
+            raise _build_ambiguous(path)
+
     async def _call(self, activation: Activation, given: list[Any]) -> Update:
         """Call a node, and return the update that its output means."""
         services, step = self._services, activation.step
         if step.node.options.effect == "once":
             path = activation.path
             # An attempt before it, in this run, was interrupted: with the agent that calls a tool.
-            if self.in_doubt.get(path) is activation and path not in self._may_repeat:
-                raise _build_ambiguous(path)
+            self.check_doubt(activation)
             self.in_doubt[path] = activation
             self._may_repeat -= {path}
             if services.log.journal is not None:

@@ -38,7 +38,7 @@ class NodeContext:
         self._services = services
         self._activation = activation
         self._calls: AttemptCalls | None = None  # made by the first of them
-        self._loops: list[str] = []  # of tools, by the keys of their first requests
+        self._loops: list[str] = []  # of tools, by their keys
         self.attempt = activation.attempt
         self.deadline = deadline
 
@@ -174,7 +174,7 @@ class NodeContext:
             check_tools(self._activation, tools)
         rounds = self._services.tool_rounds
         assert rounds is not None
-        return ToolLoop(rounds, self._activation, client, tools, request, key, limits)
+        return ToolLoop(rounds, self._activation, client, tools, request, key, limits, self._loops)
 
     def _check_options(self, *, acts: bool) -> None:
         """Raise `InputError` if the node may be run twice, or not at all, for the tools it has."""

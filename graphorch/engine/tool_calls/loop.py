@@ -19,7 +19,7 @@ from graphorch.agents.tool_conversation import (
     Round,
     ToolConversation,
 )
-from graphorch.core.tree import Activation, ToolCalled, ToolScopes
+from graphorch.core.tree import Activation, ToolCalled, ToolRound, ToolScope, ToolScopes
 from graphorch.engine.calls.kept_answers import compute_key
 from graphorch.engine.tool_calls.call_plans import build_call
 from graphorch.text import blame
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 
 class ToolLoop:
-    """A loop of one attempt of `activation`; its `key` tells it from all others there."""
+    """A loop of one attempt of `activation`; its `key` tells it from all others there.
+
+    `opened` are the keys of all loops that the attempt has opened by now.
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class ToolLoop:
         request: Request,
         key: str,
         limits: HistoryLimits,
+        opened: Sequence[str],
     ) -> None:
         self._rounds = rounds
         self._activation = activation
@@ -53,6 +57,7 @@ class ToolLoop:
         self._request = request
         self._key = key
         self._limits = limits
+        self._opened = opened
 
     async def run(self, *, output: type[BaseModel] | None, on_text: OnText | None) -> Any:
         """Return the text or the value that the model answers after its last call of a tool.
@@ -80,7 +85,8 @@ class ToolLoop:
             if self._rounds.find(self._activation, key) is None:
                 calls = [self._build_call(call) for call in to_run]
                 label = self._choose_label(round.number)
-                outcomes = await self._rounds.start(self._activation, key, label, calls)
+                abandons = self._list_abandoned(round.number)
+                outcomes = await self._rounds.start(self._activation, key, label, calls, abandons)
             else:
                 outcomes = await self._rounds.take_up(self._activation, key, self._tools)
             for call, outcome in zip(to_run, outcomes, strict=True):
@@ -97,6 +103,21 @@ class ToolLoop:
             raise
         return build_call(tool, call.index, arguments, asks=asks)
 
+    def _list_abandoned(self, number: int) -> list[ToolRound]:
+        """Return the open rounds that this attempt does not come to, now that it begins a new one.
+
+        An attempt before it asked something else: it has opened none of their loops, or has gone
+        another way in its own one.
+        """
+        children = self._activation.children
+        abandoned: list[ToolRound] = []
+        for key, round in children.rounds.items() if isinstance(children, ToolScopes) else ():
+            loop, _, rest = key.partition(":")
+            is_replaced = loop == self._key and int(rest.partition(":")[0]) >= number
+            if round.unfinished and (is_replaced or loop not in self._opened):
+                abandoned.append(round)
+        return abandoned
+
     def _choose_label(self, number: int) -> str:
         """Return the name of a round in paths: `r2`, or `3.r2` in the third loop of a node."""
         children = self._activation.children
@@ -104,7 +125,8 @@ class ToolLoop:
         loops = list(dict.fromkeys(key.partition(":")[0] for key in rounds))
         loop = loops.index(self._key) if self._key in loops else len(loops)
         label = f"r{number}" if loop == 0 else f"{loop + 1}.r{number}"
-        taken = {round.label for round in rounds.values()}
+        scopes = children.scopes if isinstance(children, ToolScopes) else []
+        taken = {scope.round.label for scope in scopes if isinstance(scope, ToolScope)}
         # The model was asked anew, and wants other calls than before.
         while label in taken:
             label = f"{label}'"
@@ -117,8 +139,10 @@ def compute_loop_key(request: Request, earlier: list[str]) -> str:
     It follows from what is asked first, so that another attempt comes to the same key.
     """
     asked = compute_key(request)
-    earlier.append(asked)
-    return f"{asked}.{earlier.count(asked)}"
+    equal = [key for key in earlier if key.partition(".")[0] == asked]
+    key = f"{asked}.{len(equal) + 1}"
+    earlier.append(key)
+    return key
 
 
 def _compute_round_key(loop_key: str, number: int, calls: Sequence[PlannedCall]) -> str:

@@ -39,7 +39,7 @@ class ToolRounds:
     """Rounds of the tool calls of one run.
 
     `dispatch` gives an event to the core and returns what is ready, `spawn` starts that, and `now`
-    returns seconds since the epoch.
+    returns seconds since the epoch. `check_doubt` raises `Ambiguous` for a call that may have acted.
     """
 
     def __init__(
@@ -48,11 +48,13 @@ class ToolRounds:
         dispatch: Callable[[Event], list[Activation]],
         spawn: Callable[[list[Activation]], None],
         now: Callable[[], float],
+        check_doubt: Callable[[Activation], None],
     ) -> None:
         self._run = run
         self._dispatch = dispatch
         self._spawn = spawn
         self._now = now
+        self._check_doubt = check_doubt
         self._waiting: dict[_Place, asyncio.Future[None]] = {}
         self._held: dict[_Place, list[Activation]] = {}
         self._suspended: set[Activation] = set()  # whose attempts have not ended yet
@@ -69,14 +71,28 @@ class ToolRounds:
         return any(agent is activation for agent, _ in self._waiting)
 
     async def start(
-        self, activation: Activation, key: str, label: str, calls: Sequence[ToolCalled]
+        self,
+        activation: Activation,
+        key: str,
+        label: str,
+        calls: Sequence[ToolCalled],
+        abandons: Sequence[ToolRound] = (),
     ) -> list[ToolOutcome]:
         """Return the outcomes of a new round of calls, in their order.
 
-        Raises `InnerFailed` if one of them fails for good.
+        Rounds that it `abandons` are withdrawn. Raises `InnerFailed` if a call fails for good, and
+        `Ambiguous` if one of those that are withdrawn may have acted.
         """
+        for round in abandons:
+            for scope in round.scopes:
+                for call in scope.active.values():
+                    self._check_doubt(call)
+            self._held.pop((activation, round.key), None)
+        event = ToolsCalled(
+            activation, key, label, calls, self._now(), [round.key for round in abandons]
+        )
         with self._wait(activation, key) as ended:
-            self._spawn(self._dispatch(ToolsCalled(activation, key, label, calls, self._now())))
+            self._spawn(self._dispatch(event))
             await ended
         return self._read_outcomes(activation, key)
 

@@ -423,3 +423,56 @@ def test_equal_loops_of_a_node_ask_side_by_side() -> None:
     assert len(set(log.keys)) == 2
     calls = sorted(step.path for step in result.steps if "act" in step.path)
     assert calls == ["write/2.r1/act#0", "write/r1/act#0"]
+
+
+# ---- agents that ask something else --------------------------------------------------------------
+def build_asking(log: Log, prompts: list[str], **options: Any) -> Flow[Any, Any, Any]:
+    """Return an agent that asks the last of these prompts."""
+
+    @agent(output=Draft, tools=[log.build(**options)], name="write", timeout=4.5, retry=TWICE)
+    def write(t: Topic) -> str:
+        return prompts.pop() if len(prompts) > 1 else prompts[0]
+
+    return Graph("harbour", State, input=Topic, output=Draft).chain(write).build()
+
+
+TWICE = Retry(attempts=2)
+
+
+@pytest.mark.parametrize("last", [YES, ToolApproval(approved=False)])
+def test_other_prompt_abandons_open_round(last: ToolApproval) -> None:
+    """An agent that asks something else than before withdraws the round that nothing takes up."""
+
+    async def main() -> None:
+        log, store, prompts = Log(), MemoryStore(), ["before"]
+        options: Any = {"durable": store, "client": Model(TWO, "done")}
+        result = await build_asking(log, prompts, approve=True).run(Topic(), run_id="r", **options)
+        prompts[0] = "after"
+        flow = build_asking(log, prompts, approve=True)
+        first, second = result.questions
+        # A call that may run wakes the agent, or else the last one that has an outcome.
+        result = await flow.answer("r", first, last, **options)
+        if not last.approved:
+            result = await flow.answer("r", second, last, **options)
+        paths = [question.path for question in result.questions]
+        assert paths == ["write/2.r1/act#0", "write/2.r1/act#1"]
+        assert log.acted == []
+        while result.status == "waiting":
+            flow = build_asking(log, prompts, approve=True)
+            result = await flow.answer("r", result.questions[-1], YES, **options)
+        assert (result.output.draft, log.acted) == ("done", [1, 2])
+        replayed = await flow.replay("r", durable=store)
+        assert replayed.output == result.output
+
+    run_virtual(main())
+
+
+def test_other_prompt_does_not_repeat_call_in_doubt() -> None:
+    """A retry that asks something else does not act again while a call may have acted."""
+    log, prompts = Log(), ["after", "before"]
+    six = [("act", f'{{"number": {number}}}') for number in range(1, 7)]
+    flow = build_asking(log, prompts)
+    with pytest.raises(RunFailed) as caught:
+        run_virtual(flow.run(Topic(), client=Model(six, "done")))
+    assert log.acted == [1, 2, 3, 4, 5]
+    assert "Ambiguous: 'write/r1/act#4' began and did not finish" in str(caught.value)
