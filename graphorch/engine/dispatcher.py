@@ -185,6 +185,7 @@ class Dispatcher:
 
     def _suspend(self, activation: Activation) -> None:
         """Tell the attempt of an activation to end without an outcome."""
+        self._attempts.settle_suspended(activation)
         for task in self.tasks:
             if task.current is activation:
                 assert self.tool_rounds is not None

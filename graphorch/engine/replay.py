@@ -33,6 +33,7 @@ from graphorch.core.events import (
     RunStarted,
     ScopeEntered,
     StopRequested,
+    SuspendNode,
     ToolsCalled,
     Update,
 )
@@ -40,6 +41,7 @@ from graphorch.core.resuming import begin_anew
 from graphorch.core.run import Run
 from graphorch.core.state import UNLIMITED, OnFailure
 from graphorch.core.tree import Activation, ToolScopes
+from graphorch.engine.attempts.attempt import acts_by_calls_only
 from graphorch.engine.calls.kept_answers import KeptAnswer, KeptAnswers, forget_answers
 from graphorch.engine.calls.sent_requests import decode_charge, decode_requests
 from graphorch.engine.human_input import PendingQuestion, choose_approval
@@ -325,6 +327,8 @@ class _Replay:
             if isinstance(command, Activation):
                 self._open[command.path] = command
                 command.started_at = command.started_at or at
+            elif isinstance(command, SuspendNode) and acts_by_calls_only(command.activation):
+                self._replayed.in_doubt.pop(command.activation.path, None)
 
     # ---- one handler per kind of record ----------------------------------------------------------
     def find_open(self, body: ActivationBody) -> Activation:

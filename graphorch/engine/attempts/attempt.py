@@ -108,6 +108,11 @@ class AttemptRunner:
         if isinstance(event, NodeSucceeded | NodeFailed) and event.activation.is_over:
             self.in_doubt.pop(event.activation.path, None)
 
+    def settle_suspended(self, activation: Activation) -> None:
+        """Take an agent out of doubt that waits for people: its answers and calls are recorded."""
+        if acts_by_calls_only(activation):
+            self.in_doubt.pop(activation.path, None)
+
     def delay_retry(self, activation: Activation, seconds: float) -> None:
         """Let the next attempt of an activation wait."""
         if self._retry_delays is None:
@@ -351,6 +356,11 @@ class AttemptRunner:
             )
         output = await self.invoker.call(activation, given)
         return binding.build_update(step, output, given, activation.version)
+
+
+def acts_by_calls_only(activation: Activation) -> bool:
+    """Return whether nothing in an attempt acts but the calls of tools, which are recorded."""
+    return activation.step.node.kind == "agent"
 
 
 def _build_ambiguous(path: str) -> Ambiguous:

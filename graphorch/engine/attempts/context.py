@@ -17,6 +17,7 @@ from graphorch.errors import InputError
 from graphorch.graph.context import ROUNDS
 
 if TYPE_CHECKING:
+    from graphorch.agents.tool import Tool
     from graphorch.agents.tool_conversation import HistoryLimits
     from graphorch.engine.calls.kept_answers import AttemptCalls
     from graphorch.engine.run_services import RunServices
@@ -172,6 +173,7 @@ class NodeContext:
             from graphorch.engine.attempts.marked_calls import check_tools
 
             check_tools(self._activation, tools)
+        self._check_questions(tools)
         rounds = self._services.tool_rounds
         assert rounds is not None
         return ToolLoop(rounds, self._activation, client, tools, request, key, limits, self._loops)
@@ -185,6 +187,16 @@ class NodeContext:
             option, why = "cache", "a result from the cache would leave out what its tools do"
         if option:
             raise InputError(f"'{self.path}' has tools and {option}: {why}. Leave {option} out.")
+
+    def _check_questions(self, tools: Sequence[Tool]) -> None:
+        """Raise `InputError` for a node that must not run again, but would after an approval."""
+        node = self._activation.step.node
+        asking = [tool.name for tool in tools if tool.approve is not False]
+        if asking and node.options.effect == "once" and node.kind != "agent":
+            raise InputError(
+                f"'{self.path}' has effect once, and would run again after a person approved a "
+                f"call of {', '.join(asking)}. Make it an @agent, or a tool of what acts in it."
+            )
 
     def _open_calls(self) -> AttemptCalls:
         """Return the calls of this attempt, with the answers that earlier attempts got."""
