@@ -39,7 +39,8 @@ class ToolRounds:
     """Rounds of the tool calls of one run.
 
     `dispatch` gives an event to the core and returns what is ready, `spawn` starts that, and `now`
-    returns seconds since the epoch. `check_doubt` raises `Ambiguous` for a call that may have acted.
+    returns seconds since the epoch. `check_doubt` raises `Ambiguous` for a call that may have
+    acted.
     """
 
     def __init__(

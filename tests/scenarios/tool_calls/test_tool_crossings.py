@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,10 @@ from graphorch import (
     node,
     tool,
 )
+from graphorch.graph.fingerprint import compute_fingerprint
+from graphorch.journal.errors import WrongKey
 from graphorch.journal.memory import MemoryStore
+from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.models.messages import Request, Response
 from graphorch.testing import run_virtual
 from tests.engine.tool_calls.test_loop import Draft, Model, State, Topic, flow_of
@@ -476,3 +480,138 @@ def test_other_prompt_does_not_repeat_call_in_doubt() -> None:
         run_virtual(flow.run(Topic(), client=Model(six, "done")))
     assert log.acted == [1, 2, 3, 4, 5]
     assert "Ambiguous: 'write/r1/act#4' began and did not finish" in str(caught.value)
+
+
+# ---- effect classes, joins and keys --------------------------------------------------------------
+@pytest.mark.parametrize("is_durable", [False, True])
+def test_acting_agent_waits_for_approvals(is_durable: bool) -> None:
+    """An agent with effect once waits for a person and goes on: that leaves nothing in doubt."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        flow = flow_of(log.build(approve=True), effect="once")
+        options: Any = {"client": Model(TWO, "done")}
+        options |= {"durable": store} if is_durable else {}
+        result = await flow.run(Topic(), run_id="r", **options)
+        while result.status == "waiting":
+            if is_durable:
+                flow = flow_of(log.build(approve=True), effect="once")
+            result = await flow.answer("r", result.questions[-1], YES, **options)
+        assert (result.output.draft, log.acted) == ("done", [1, 2])
+
+    run_virtual(main())
+
+
+def test_acting_node_is_refused_tools_that_ask() -> None:
+    """A plain node with effect once would run again after an approval, so it gets no such tool."""
+    log = Log()
+
+    @node(effect="once")
+    async def write(ctx: Context, t: Topic) -> Draft:
+        return Draft(draft=await ctx.complete(t.topic, tools=[log.build(approve=True)]))
+
+    flow = Graph("harbour", State, input=Topic, output=Draft).chain(write).build()
+    model = Model(TWO, "done")
+    with pytest.raises(RunFailed, match="failed") as caught:
+        run_virtual(flow.run(Topic(), client=model))
+    assert "'write' has effect once, and would run again after a person approved" in str(
+        caught.value
+    )
+    assert (model.asked, log.acted) == ([], [])
+
+
+class Other(BaseModel):
+    other: str = ""
+
+
+class Both(State, Other): ...
+
+
+def test_quorum_withdraws_open_approvals() -> None:
+    """A join that needs one branch cancels an agent that waits for people, calls and all."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+
+        @agent(output=Draft, tools=[log.build(approve=True)], name="write")
+        def write(t: Topic) -> str:
+            return t.topic
+
+        @node
+        async def fast(t: Topic) -> Other:
+            await asyncio.sleep(3)
+            return Other(other="fast")
+
+        @node
+        async def end(state: Both) -> Draft:
+            return Draft(draft=f"{state.other} {state.draft}")
+
+        graph: Graph[Any, Any, Any] = Graph("harbour", Both, input=Topic, output=Draft)
+        graph.chain([write, fast], end)
+        graph.join(end, need=1)
+        flow = graph.build()
+        model = Model(TWO, "done")
+        result = await flow.run(Topic(), run_id="r", durable=store, client=model)
+        assert (result.output.draft, result.questions, log.acted) == ("fast ", [], [])
+        replayed = await flow.replay("r", durable=store)
+        assert replayed.output == result.output
+
+    run_virtual(main())
+
+
+def test_keyed_journal_holds_tool_calls(tmp_path: Path) -> None:
+    """A journal with a key takes approvals and calls, and refuses them to whoever has another."""
+
+    async def main() -> None:
+        log, path = Log(), tmp_path / "runs.sqlite"
+        model = Model(TWO, "done")
+        flow = flow_of(log.build(approve=True))
+        store = await SqliteStore.open(path, key="a key")
+        result = await flow.run(Topic(), run_id="r", durable=store, client=model)
+        await store.close()
+        other = await SqliteStore.open(path, key="another key")
+        with pytest.raises(WrongKey):
+            await flow.answer("r", result.questions[0], YES, durable=other, client=model)
+        await other.close()
+        store = await SqliteStore.open(path, key="a key")
+        while result.status == "waiting":
+            question = result.questions[0]
+            result = await flow.answer("r", question, YES, durable=store, client=model)
+        assert (result.output.draft, log.acted) == ("done", [1, 2])
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_migrated_run_takes_up_its_calls() -> None:
+    """A run whose agent has another name since goes on with its calls, and keeps its keys."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        options: Any = {"durable": store, "client": Model(TWO[:1], TWO[1:], "done")}
+
+        def build(name: str) -> Graph[Any, Any, Any]:
+            @agent(output=Draft, tools=[log.build(approve=True)], name=name)
+            def write(t: Topic) -> str:
+                return t.topic
+
+            return Graph("harbour", State, input=Topic, output=Draft).chain(write)
+
+        def rename(record: dict[str, Any]) -> dict[str, Any]:
+            if "path" in record:
+                record["path"] = record["path"].replace("write", "compose")
+            return record
+
+        old = build("write").build()
+        result = await old.run(Topic(), run_id="r", **options)
+        await old.answer("r", result.questions[0], YES, **options)
+        new = build("compose")
+        new.migration(from_=compute_fingerprint(old.plan), change=rename)
+        flow = new.build()
+        result = await flow.resume("r", **options)
+        assert [question.path for question in result.questions] == ["compose/r2/act#0"]
+        result = await flow.answer("r", result.questions[0], YES, **options)
+        assert (result.output.draft, log.acted) == ("done", [1, 2])
+        assert (await flow.replay("r", durable=store)).output == result.output
+
+    run_virtual(main())
