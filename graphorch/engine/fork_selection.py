@@ -161,13 +161,20 @@ def select_records(
     copies: list[Record] = []
     begun_anew = _find_retries(records)
     for record in records:
-        is_outdated = record.kind in _CALL_KINDS and record.seq < begun_anew.get(
-            record.body["id"], 0
+        is_outdated = (
+            record.kind in _CALL_KINDS
+            and record.seq < begun_anew.get(record.body["id"], 0)
+            and not _led_to_calls(record)
         )
         if not is_outdated and _stays_true(record, gone, around, survived):
             body = _adapt_body(record.kind, record.body, budget)
             copies.append(Record(len(copies) + 2, record.kind, body))
     return copies
+
+
+def _led_to_calls(record: Record) -> bool:
+    """Return whether a model's answer led to calls of tools, which no retry makes again."""
+    return record.kind == "call" and bool(record.body["response"].get("tool_calls"))
 
 
 def _find_retries(records: Sequence[Record]) -> dict[str, int]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from graphorch import Flow, Graph, InputError, RunFailed, ToolApproval, agent, node, tool
+from graphorch import Flow, Graph, InputError, Retry, RunFailed, ToolApproval, agent, node, tool
 from graphorch.journal.memory import MemoryStore
 from graphorch.testing import run_virtual
-from tests.engine.tool_calls.test_loop import Draft, Model, State, Topic
+from tests.engine.tool_calls.test_loop import Draft, Found, Model, State, Topic
 
 ROUNDS = [[("send", '{"to": "a"}'), ("look", '{"at": "b"}')], [("send", '{"to": "c"}')], "done"]
 
@@ -228,5 +228,54 @@ def test_nothing_starts_at_a_call(start: str) -> None:
         with pytest.raises(InputError) as caught:
             await flow.fork("r", start="wite", durable=shop.store)
         assert "send" not in str(caught.value)
+
+    run_virtual(main())
+
+
+def test_fork_beside_open_agent_keeps_its_rounds() -> None:
+    """A fork that starts in another branch takes over an agent that was retried and waits.
+
+    Its rounds are made, so neither its model nor its tools are asked for them again.
+    """
+
+    async def main() -> None:
+        store, did, failures = MemoryStore(), list[str](), [OSError("down")]
+
+        @tool
+        def send(to: str) -> str:
+            did.append(to)
+            return "sent"
+
+        @tool(approve=True)
+        def pay(to: str) -> str:
+            did.append(f"pay {to}")
+            return "paid"
+
+        @agent(output=Draft, tools=[send, pay], name="write", retry=Retry(attempts=2))
+        def write(t: Topic) -> str:
+            return t.topic
+
+        @node
+        async def beside(t: Topic) -> Found:
+            return Found(place=t.topic)
+
+        class Failing(Model):
+            async def complete(self, request: Any, on_text: Any = None) -> Any:
+                response = await super().complete(request, on_text)
+                if len(request.messages) > 1 and failures:
+                    raise failures.pop()
+                return response
+
+        flow = Graph("shop", State, input=Topic, output=State).chain([write, beside]).build()
+        model = Failing([("send", '{"to": "a"}')], [("pay", '{"to": "b"}')], "done")
+        options: Any = {"durable": store, "client": model}
+        result = await flow.run(Topic(), run_id="r", **options)
+        assert (result.status, did, len(model.asked)) == ("waiting", ["a"], 3)
+        fork = await flow.fork("r", start="beside", durable=store)
+        result = await flow.resume(fork, **options)
+        assert (result.status, did, len(model.asked)) == ("waiting", ["a"], 3)
+        yes = ToolApproval(approved=True)
+        result = await flow.answer(fork, result.questions[0], yes, **options)
+        assert (result.status, did, len(model.asked)) == ("succeeded", ["a", "pay b"], 4)
 
     run_virtual(main())
