@@ -241,6 +241,40 @@ def test_run_of_wrong_type_is_left_out_of_all_commands(
     assert "record" in alone.err
 
 
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("change", [
+    {"index": 0}, {"index": 2**70}, {"tool": "look"}, {"tool": "a/b#0"}, {"effect": "pure"},
+    {"arguments": {}}, {"arguments": {"number": "x"}}, {"asks": False}, {"is_barrier": False},
+])  # fmt: skip
+def test_altered_call_raises_typed_errors(reader: str, change: dict[str, Any]) -> None:
+    """Every reader answers a journal in which the calls of a round are others than were made."""
+    for name in ("asked about tools", "half decided", "called tools", "killed in tool"):
+        case = find_case(name)
+        records = [
+            replace(record, body={
+                **record.body, "calls": [{**call, **change} for call in record.body["calls"]],
+            }) if record.kind == "tools" else record
+            for record in case.log.records
+        ]  # fmt: skip
+        read_altered(reader, replace(case, log=RunLog(case.log.head, tuple(records))))
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("change", [
+    {"key": ""}, {"key": "x:y:z"}, {"label": "a/b"}, {"label": ""}, {"calls": []},
+    {"abandons": ["x"]}, {"abandons": ["x"] * 3}, {"path": "look#0"},
+])  # fmt: skip
+def test_altered_round_raises_typed_errors(reader: str, change: dict[str, Any]) -> None:
+    """Every reader answers a journal with rounds under other names, or that withdraw others."""
+    for name in ("asked about tools", "called tools", "killed in tool"):
+        case = find_case(name)
+        records = [
+            replace(record, body={**record.body, **change}) if record.kind == "tools" else record
+            for record in case.log.records
+        ]
+        read_altered(reader, replace(case, log=RunLog(case.log.head, tuple(records))))
+
+
 def test_number_beyond_a_row_is_left_out() -> None:
     """A count of tokens that is whole, but larger than a row can hold, hides no other run."""
     case = find_case("finished")

@@ -253,7 +253,7 @@ class SpanBuilder:
         pending = {tool.number: tool for tool in agent.tools.values()}
         for call in body["calls"]:
             name, index = str(call["tool"]), int(call["index"])
-            asked = pending.get(index)
+            asked = pending.pop(index, None)
             if asked is not None:
                 del agent.tools[asked.id]
             path = f"{body['path']}/{body['label']}/{name}#{index}"

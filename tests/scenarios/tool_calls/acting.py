@@ -40,8 +40,10 @@ ActingFlow = Flow[Topic, Draft, State]
 class Ledger:
     """A file that lines are added to; the process dies before or after a line of a number.
 
-    `die_at` counts lines from 1; 0 is never.
+    `die_at` counts lines from 1; 0 is never. A tool takes `seconds` after it has written its line.
     """
+
+    seconds = 0.0
 
     def __init__(self, path: Path, die_at: int = 0, *, after: bool = False) -> None:
         self.path = path
@@ -67,7 +69,7 @@ class Ledger:
 async def look(ctx: Context[Ledger], number: int) -> str:
     """Look something up."""
     ctx.resources.write(f"look {ctx.key}")
-    await asyncio.sleep(0)
+    await asyncio.sleep(ctx.resources.seconds)
     return f"seen {number}"
 
 
@@ -75,7 +77,7 @@ async def look(ctx: Context[Ledger], number: int) -> str:
 async def send(ctx: Context[Ledger], number: int) -> str:
     """Act, once."""
     ctx.resources.write(f"send {ctx.key}")
-    await asyncio.sleep(0)
+    await asyncio.sleep(ctx.resources.seconds)
     return f"sent {number}"
 
 
@@ -83,7 +85,7 @@ async def send(ctx: Context[Ledger], number: int) -> str:
 async def save(ctx: Context[Ledger], number: int) -> str:
     """Act, as often as you like under the same key."""
     ctx.resources.write(f"save {ctx.key}")
-    await asyncio.sleep(0)
+    await asyncio.sleep(ctx.resources.seconds)
     return f"saved {number}"
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -162,3 +165,46 @@ def test_kill_at_every_record(
     kills = check_kills(tmp_path, place, ambiguous, step=1)
     print(f"{place}, {ambiguous}: {kills} kills")
     assert kills >= 2 * ROUNDS * len(NAMES)
+
+
+# ---- Ctrl-C --------------------------------------------------------------------------------------
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from tests.scenarios.tool_calls.acting import Ledger, Model, Topic, build_flow
+
+ledger = Ledger(Path(sys.argv[1]) / "ledger.txt")
+
+class Slow(Ledger):
+    def write(self, line):
+        super().write(line)
+        if line.startswith("send"):
+            self.seconds = 60
+            print("acting", flush=True)
+
+slow = Slow(ledger.path)
+flow = build_flow()
+flow.run_sync(
+    Topic(), run_id="r", client=Model(ledger.write), resources=slow,
+    durable=str(Path(sys.argv[1]) / "runs.sqlite"),
+)
+"""
+
+
+def test_interrupted_program_acts_once(tmp_path: Path) -> None:
+    """Ctrl-C while a tool acts ends the program; the run is resumed, and does not act again."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "acting\n"
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate(timeout=30)
+    assert "KeyboardInterrupt" in errors
+    assert "was stopped (ambiguous)" in resume(tmp_path, "stop")
+    ledger = Ledger(tmp_path / "ledger.txt")
+    assert [line.split()[0] for line in ledger.read()] == ["model", "look", "send"]
+    assert "Ambiguous: 'write/r1/send#1'" in resume(tmp_path, "fail")
