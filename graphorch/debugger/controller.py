@@ -347,10 +347,13 @@ class Controller:
     async def _let_through(self, activation: Activation) -> list[DebugStep]:
         for unfinished in self.run.unfinished():
             self._recorder.remember(unfinished)
-        self._recording.calls.clear()
         is_pinned = find_place(activation) in self.stepped.settings.pins
         await self.stepped.let_through(activation)
         steps = self._recorder.collect(self.run, activation, self._recording.calls)
+        # An agent may ask its model while its tool calls are let through: its next step has that.
+        ended = {step.activation for step in steps}
+        calls = self._recording.calls
+        calls[:] = [call for call in calls if call.activation not in ended]
         if is_pinned:
             steps = [
                 replace(step, how="pinned") if step.activation == activation.id else step

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias, cast
 
 from graphorch.errors import InputError, did_you_mean
-from graphorch.graph.node import Node
+from graphorch.graph.node import Node, summarize_tools
 from graphorch.graph.plan import Plan, Step
 from graphorch.render.plan_picture import box_id
 
@@ -31,7 +31,13 @@ def find_step(plan: Plan, path: str) -> Step:
     """
     *outer_names, last = box_id(path).split("/")
     for name in outer_names:
-        inner_plan = _find_in_level(plan, name, path).inner_plan
+        step = _find_in_level(plan, name, path)
+        inner_plan = step.inner_plan
+        if inner_plan is None and summarize_tools(step.node):
+            raise InputError(
+                f"'{path}' is inside of '{name}', which calls tools: a place is a node of the "
+                f"flow. Name '{name}', and step into it."
+            )
         if inner_plan is None:
             raise InputError(f"'{path}' names nothing: '{name}' is neither a sub-flow nor a map.")
         plan = inner_plan

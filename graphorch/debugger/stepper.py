@@ -201,6 +201,9 @@ class SteppedRun:
             # It was refused: the task holds the exception, which is raised here.
             self._tasks.remove(task)
             await task
+        # Nothing may come to the gate because of it, which would look again once it is written.
+        if self.scheduler.is_under_way and self.scheduler.journal is not None:
+            await self.scheduler.journal.flush()
         await self._until_quiet()
 
     # ---- the gate --------------------------------------------------------------------------------

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Status, ToolScopes
+from graphorch.core.tree import Activation, Status, ToolScope, ToolScopes
 from graphorch.engine.attempts.model_calls import RecordedCall
 from graphorch.engine.invocation.secret_values import find_marked
+from graphorch.engine.report import read_outcome
 from graphorch.errors import ReducerFailed, Unassigned
+from graphorch.graph.payloads import ToolArguments
 from graphorch.state.marks import HIDDEN
 from graphorch.state.slices import Field
 from graphorch.state.version import UNSET
@@ -41,7 +43,8 @@ class DebugStep:
     `entered` went into a sub-flow or map, or waits for tool calls. `how` names the cause: the node
     `ran`, or its output was `edited`, `pinned` or `answered`. `changed` holds fields before and
     after; a field without a value was None, and a secret is hidden. `to` names the nodes that its
-    tokens went to.
+    tokens went to. `tool` is the name of the tool of a call, `arguments` are what it runs with, and
+    `outcome` is what the model reads of it.
     """
 
     path: str
@@ -56,6 +59,9 @@ class DebugStep:
     error: str = ""
     failure: Exception | None = None
     calls: tuple[RecordedCall, ...] = ()
+    tool: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    outcome: str = ""
 
     @property
     def usd(self) -> float:
@@ -129,13 +135,31 @@ class DebugRecorder:
             kind=kind,
             activation=activation.id,
             changed=_list_changes(activation, before),
-            to=tuple(steps[edge.target].name for edge in activation.taken_edges),
+            to=()
+            if activation.tool
+            else tuple(steps[edge.target].name for edge in activation.taken_edges),
+            tool=activation.tool,
+            arguments=_read_arguments(activation),
+            outcome=read_outcome(activation),
             seconds=seconds,
             attempts=activation.attempt - activation.first_attempt + 1,
             error=error,
             failure=failure,
             calls=tuple(call for call in calls if call.activation == activation.id),
         )
+
+
+def _read_arguments(activation: Activation) -> Mapping[str, Any]:
+    """Return what a call of a tool runs with."""
+    scope = activation.scope
+    if not isinstance(scope, ToolScope):
+        return {}
+    version = scope.output or activation.version
+    if version is None:
+        return scope.call.arguments
+    reader = scope.plan.schema.reader(ToolArguments)
+    arguments: Mapping[str, Any] = reader.read(version).arguments
+    return arguments
 
 
 def _find_kind(activation: Activation) -> StepKind | None:

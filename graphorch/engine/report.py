@@ -269,11 +269,11 @@ def _build_row(activation: Activation, calls: list[CallReport]) -> ActivationRep
         taken=tuple(edge.index for edge in activation.taken_edges),
         error=describe_failure(activation.failure),
         tool=activation.tool,
-        outcome=_read_outcome(activation),
+        outcome=read_outcome(activation),
     )
 
 
-def _read_outcome(activation: Activation) -> str:
+def read_outcome(activation: Activation) -> str:
     """Return what became of a tool call that has ended; empty for others."""
     if not activation.tool or activation.update is None:
         return ""

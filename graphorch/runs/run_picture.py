@@ -7,6 +7,7 @@ and in a run without an output also what was not reached.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
@@ -20,8 +21,8 @@ from graphorch.render.picture.sizes import CARD_KINDS
 from graphorch.render.picture_style import PictureStyle
 from graphorch.render.plan_picture import box_id, draw_plan, frame_id, line_id
 from graphorch.render.svg.document import draw
-from graphorch.statuses import LIMITS, SUCCESS_STATUSES, UNFINISHED_STATUSES
-from graphorch.text import join_limited, truncate
+from graphorch.statuses import LIMITS, SUCCESS_STATUSES, TOOL_OUTCOMES, UNFINISHED_STATUSES
+from graphorch.text import join_limited, plural, truncate
 
 _LONGEST_NOTE = 40  # characters in a box
 _LONGEST_REMARK = 300
@@ -62,7 +63,12 @@ def build_overlay(
     """
     marks: dict[str, Mark] = {}
     taken: set[str] = set()
+    calls: dict[str, list[ActivationReport]] = {}  # of tools, by the box of their agent
     for activation, row in zip(report.activations(), report.steps(), strict=True):
+        agent = activation.scope.parent
+        if activation.tool and agent is not None:
+            calls.setdefault(box_id(agent.path), []).append(row)
+            continue
         path = box_id(row.path)
         if row.activation in held:
             marks.setdefault(path, Mark("not_reached"))
@@ -70,6 +76,9 @@ def build_overlay(
             status = _find_status(activation, row, is_lost=is_lost)
             marks[path] = _add_to_mark(marks.get(path), status, row, activation)
         taken.update(_list_lines(activation))
+    for path, rows in calls.items():
+        if path in marks:
+            marks[path] = _add_calls(marks[path], rows, is_lost=is_lost)
     _mark_loops(marks, report)
     for note in report.notes:
         path = box_id(note.path)
@@ -115,6 +124,29 @@ def _add_to_mark(
         note=note,
         hint="\n".join(part for part in (mark.hint, row.error) if part)[:_LONGEST_REMARK],
     )
+
+
+def _add_calls(mark: Mark, rows: list[ActivationReport], *, is_lost: bool) -> Mark:
+    """Add the calls of tools inside of an agent to the mark of its box: how many, and how.
+
+    The box itself says only that some wait for a person; the rest is in its tooltip.
+    """
+    words = Counter(_describe_call(row) for row in rows)
+    parts = [plural(len(rows), "tool call")]
+    parts += [f"{count} {word}" for word, count in words.items() if word]
+    text = ", ".join(parts)
+    waits = bool(words["waiting"]) and mark.status == "running" and not is_lost
+    return replace(
+        mark,
+        status="waiting" if waits else mark.status,
+        note=mark.note or (f"{plural(words['waiting'], 'call')} to approve" if waits else ""),
+        hint="\n".join(filter(None, (mark.hint, text)))[:_LONGEST_REMARK],
+    )
+
+
+def _describe_call(row: ActivationReport) -> str:
+    """Return what is special about a call of a tool; nothing for one with a result."""
+    return TOOL_OUTCOMES.get(row.outcome) or ("" if row.status == "done" else row.status)
 
 
 def _find_note(status: Status, row: ActivationReport, activation: Activation) -> str:

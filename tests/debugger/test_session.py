@@ -24,6 +24,8 @@ from tests.scenarios.flows import (
     to_the_end,
     up,
 )
+from tests.trace.acting import SECOND_SEND, SEND, desk
+from tests.trace.acting import Topic as DeskTopic
 
 
 def on(session: AnySession, item: Callable[[], object]) -> None:
@@ -576,3 +578,58 @@ def test_debug_refuses_journal_and_wrong_input() -> None:
         flow.debug(State(), durable=True, resources=Ledger())
     with pytest.raises(InputError, match="Flow 'chain' takes a State, got int"):
         flow.debug(3, resources=Ledger())  # pyright: ignore
+
+
+def test_tool_calls_are_steps() -> None:
+    """An agent is entered, and each of its calls is a step; its last step has what it wrote."""
+    with desk().debug(DeskTopic(), client=OfflineClient()) as session:
+        session.step_into()
+        assert (session.history[0].kind, session.next) == ("entered", "write/r1/search#0")
+        while session.next:
+            session.step_into()
+        assert [(step.path, step.kind, step.outcome) for step in session.history[1:]] == [
+            ("write/r1/search#0", "done", "ok"),
+            ("write/r1/search#1", "done", "failed"),
+            ("write/r1/note#3", "done", "ok"),
+            (SEND, "asked", ""),
+            (SECOND_SEND, "asked", ""),
+        ]
+        assert session.history[1].arguments == {"query": "tides"}
+        changed = {"to": "ann", "body": "at one"}
+        session.answer({"approved": True, "arguments": changed}, SEND)
+        session.answer({"approved": False, "reason": "no"}, SECOND_SEND)
+        while session.next:
+            session.step()
+        sent = next(step for step in session.history if step.path == SEND and step.kind == "done")
+        assert sent.arguments == changed
+        assert session.status == "succeeded"
+        assert session.result.output.words
+
+
+def test_agent_with_tools_is_one_step() -> None:
+    """A step over an agent runs its calls too, as far as people need not decide."""
+    with desk().debug(DeskTopic(), client=OfflineClient()) as session:
+        session.step()
+        assert (session.status, len(session.open_questions)) == ("waiting", 2)
+        for question in session.open_questions:
+            session.answer({"approved": False, "answer": "by hand"}, question)
+        # The last call waited for those before it; with it the agent is done.
+        assert session.next == "write/r2/search#2"
+        session.step()
+        last = session.history[-1]
+        assert (last.path, last.kind, session.next) == ("write", "done", "count")
+        assert sum(step.tokens for step in session.history) == session.controller.spent.tokens
+        session.step_back()
+        assert session.next == "write/r2/search#2"
+        session.step()
+        assert session.step().path == "count"
+
+
+def test_calls_of_tools_are_no_places() -> None:
+    """A breakpoint, a pin and a rerun take a node: the message names the agent of a call."""
+    with desk().debug(DeskTopic(), client=OfflineClient()) as session:
+        with pytest.raises(InputError, match="Name 'write', and step into it"):
+            session.break_at("write/r1/search#0")
+        session.step()
+        with pytest.raises(InputError, match="Start at 'write'"):
+            session.rerun("write/r1/search#0")

@@ -13,8 +13,11 @@ from pydantic import BaseModel
 
 from graphorch import Flow, Graph, InputError, Limits, RunFailed, append, node
 from graphorch.journal.memory import MemoryStore
+from graphorch.models.offline.client import OfflineClient
 from graphorch.runs.run_picture import build_overlay
 from tests.golden.flows import FLOWS, TOPIC, Answering, World
+from tests.trace.acting import Topic as DeskTopic
+from tests.trace.acting import act, desk
 
 
 class Items(BaseModel):
@@ -366,3 +369,14 @@ def test_failed_cell_shows_picture(capsys: pytest.CaptureFixture[str]) -> None:
         shell_module.InteractiveShell.clear_instance()
     assert [data.keys() >= {"image/svg+xml", "text/html"} for data in shown] == [True, True]
     assert "the writer is ill" in capsys.readouterr().err
+
+
+def test_box_of_agent_counts_its_tool_calls() -> None:
+    """Calls of tools are part of their agent's box, which waits if one of them needs a person."""
+    waiting = asyncio.run(desk().run(DeskTopic(), client=OfflineClient()))
+    mark = build_overlay(waiting.record).marks["write"]
+    assert (mark.status, mark.note) == ("waiting", "2 calls to approve")
+    done = asyncio.run(desk().replay("one", durable=asyncio.run(act())))
+    overlay = build_overlay(done.record)
+    assert set(overlay.marks) == {"write", "count"}
+    assert overlay.marks["write"].hint == "6 tool calls, 1 error told, 1 refused"

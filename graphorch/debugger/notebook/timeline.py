@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from graphorch.debugger.notebook.values import cut_text, format_value
 from graphorch.debugger.steps import DebugStep, StepKind
 from graphorch.render.plan_picture import box_id
+from graphorch.statuses import TOOL_OUTCOMES
 
 Json: TypeAlias = dict[str, Any]
 
@@ -40,8 +41,10 @@ def summarize_step(step: DebugStep, at: int) -> Json:
     return {
         "at": at,
         "path": step.path,
-        "box": box_id(step.path),
+        "box": find_box(step.path, is_call=bool(step.tool)),
         "kind": step.kind,
+        "tool": step.tool,
+        "outcome": TOOL_OUTCOMES.get(step.outcome, ""),
         "how": step.how,
         "to": list(step.to),
         "seconds": step.seconds,
@@ -52,6 +55,13 @@ def summarize_step(step: DebugStep, at: int) -> Json:
         "asked": len(step.calls),
         "error": cut_text(step.error),
     }
+
+
+def find_box(path: str, *, is_call: bool) -> str:
+    """Return the id of the box of a step: a call of a tool is shown at its agent's."""
+    if is_call:
+        path = path.rpartition("/")[0].rpartition("/")[0]
+    return box_id(path)
 
 
 def describe_items(history: Sequence[DebugStep], first: int, last: int) -> list[Json]:

@@ -11,15 +11,17 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
+from graphorch.core.tree import ToolScope
 from graphorch.debugger.breakpoints import AtNode, Breakpoint, OnRoute
-from graphorch.debugger.notebook.timeline import build_rows, summarize_step
+from graphorch.debugger.notebook.timeline import build_rows, find_box, summarize_step
 from graphorch.debugger.notebook.values import MAX_SHOWN, cut_text, describe_type, format_value
 from graphorch.debugger.session import Session
 from graphorch.debugger.steps import DebugStep
 from graphorch.engine.attempts.model_calls import RecordedCall
+from graphorch.engine.invocation.secret_values import hide_secrets
 from graphorch.graph.plan import Plan, Step
 from graphorch.render.plan_picture import box_id, line_id
-from graphorch.runs.result import Question
+from graphorch.runs.result import Question, build_question
 from graphorch.state.marks import HIDDEN
 
 _MAX_READY = 50  # activations listed as ready
@@ -66,7 +68,7 @@ def build_view(session: Session[Any, Any]) -> Json:
         "next": session.next,
         "ready": session.ready[:_MAX_READY],
         "stopped": session.stop_reason,
-        "questions": [_describe_question(question) for question in session.open_questions],
+        "questions": _describe_questions(session),
         "steps": len(history),
         "rows": build_rows(history),
         "step": None if last is None else describe_step(last, len(history) - 1),
@@ -175,7 +177,9 @@ def describe_step(step: DebugStep, at: int) -> Json:
         for name, (before, after) in step.changed.items()
     ]
     calls = [_describe_call(call) for call in step.calls]
-    return {**summarize_step(step, at), "changed": changed, "calls": calls}
+    arguments = format_value(dict(step.arguments)) if step.tool else ""
+    summary = summarize_step(step, at)
+    return {**summary, "arguments": arguments, "changed": changed, "calls": calls}
 
 
 def _describe_call(call: RecordedCall) -> Json:
@@ -218,6 +222,20 @@ def _list_tools(calls: Sequence[Any]) -> str:
 
 
 # ---- its questions -------------------------------------------------------------------------------
+def _describe_questions(session: Session[Any, Any]) -> list[Json]:
+    """Return the open questions; one about a call of a tool has what it would be called with."""
+    described: list[Json] = []
+    for asker in session.controller.stepped.scheduler.open_questions():
+        question = _describe_question(build_question(asker))
+        scope = asker.scope
+        if isinstance(scope, ToolScope):
+            shown = hide_secrets(asker, format_value(scope.call.arguments))
+            box = find_box(asker.path, is_call=True)
+            question |= {"tool": asker.tool, "arguments": shown, "box": box}
+        described.append(question)
+    return described
+
+
 def _describe_question(question: Question) -> Json:
     """Return a question with the fields of its answer, as a form shows them."""
     fields = [
@@ -235,6 +253,7 @@ def _describe_question(question: Question) -> Json:
         "path": question.path,
         "box": box_id(question.path),
         "text": cut_text(question.text),
+        "tool": "",
         "fields": fields,
     }
 

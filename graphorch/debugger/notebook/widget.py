@@ -253,6 +253,7 @@ class Stepper(anywidget.AnyWidget):
             "edit": self._edit,
             "pin": self._pin,
             "answer": self._answer,
+            "decide": self._decide,
             "fork": lambda panel, _: self._add_branch(panel.session.fork()),
             "rerun": self._rerun,
             "fold": self._fold,
@@ -312,6 +313,20 @@ class Stepper(anywidget.AnyWidget):
             if given["kind"] == "json":
                 value = parse_value(value, plain=False)
             values[name] = value
+        panel.session.answer(values, str(message["question"]))
+
+    def _decide(self, panel: _Panel, message: Content) -> None:
+        """Approve a call of a tool, refuse it, or answer instead of the tool."""
+        decision, words = str(message["decision"]), str(message["words"]).strip()
+        values: dict[str, Any] = {"approved": decision == "approve"}
+        if decision == "answer":
+            if not words:
+                raise InputError("Write what the model gets instead of the result of the tool.")
+            values["answer"] = words
+        elif decision == "refuse":
+            values["reason"] = words
+        elif message["arguments"] is not None:
+            values["arguments"] = parse_value(str(message["arguments"]), plain=False)
         panel.session.answer(values, str(message["question"]))
 
     def _rerun(self, panel: _Panel, message: Content) -> None:

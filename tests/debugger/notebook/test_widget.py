@@ -11,7 +11,9 @@ import pytest
 pytest.importorskip("anywidget", reason="the stepper needs the extra 'notebook'")
 
 from graphorch.debugger.notebook.widget import Stepper
+from graphorch.models.offline.client import OfflineClient
 from tests.scenarios.flows import FLOWS, Ledger, State
+from tests.trace.acting import SECOND_SEND, SEND, Topic, desk
 
 
 class Front:
@@ -288,3 +290,66 @@ def test_rerun_takes_visit_that_was_chosen(front: Front) -> None:
     assert front.until(lambda panels: panels[0]["notice"])[0]["notice"].startswith(
         "There is no step"
     )
+
+
+class DeskFront(Front):
+    """A page with a session whose calls of tools wait for a person."""
+
+    def __init__(self) -> None:
+        self.session = desk().debug(Topic(), client=OfflineClient())
+        self.session.step()
+        self.stepper = Stepper(self.session)
+        self._changed = threading.Condition()
+        self.stepper.observe(self._seen, "panels")
+
+    def decide(self, question: str, decision: str, arguments: str | None, words: str) -> None:
+        id_ = next(item.id for item in self.session.open_questions if item.path == question)
+        self.send("decide", question=id_, decision=decision, arguments=arguments, words=words)
+
+
+@pytest.mark.parametrize(
+    "decision, arguments, words, text",
+    [
+        ("approve", None, "", "sent to ann: at noon"),
+        ("approve", '{"to": "eve", "body": "x"}', "", "sent to eve: x"),
+        ("refuse", None, "not now", "Refused: a person did not approve this call of 'send'."),
+        ("answer", None, "by hand", "by hand"),
+    ],
+)
+def test_page_decides_about_calls(
+    decision: str, arguments: str | None, words: str, text: str
+) -> None:
+    """A call of a tool is approved, changed, refused or answered instead on the page."""
+    front = DeskFront()
+    (panel,) = front.stepper.panels
+    question = panel["questions"][0]
+    assert (question["tool"], question["box"]) == ("send", "write")
+    assert '"ann"' in question["arguments"]
+    front.decide(SEND, decision, arguments, words)
+    front.until(lambda panels: len(panels[0]["questions"]) == 1)
+    front.decide(SECOND_SEND, "refuse", None, "")
+    front.until(lambda panels: not panels[0]["questions"])
+    front.session.run_until()
+    step = [step for step in front.session.history if step.path == SEND][-1]
+    assert step.changed["text"][1].startswith(text)
+    front.stepper.end("over")
+
+
+@pytest.mark.parametrize(
+    "decision, arguments, words, message",
+    [
+        ("approve", '{"to": "eve"}', "", "body: Field required"),
+        ("approve", "no json", "", "That is not JSON"),
+        ("answer", None, " ", "Write what the model gets"),
+    ],
+)
+def test_page_refuses_wrong_decisions(
+    decision: str, arguments: str | None, words: str, message: str
+) -> None:
+    """A decision that does not fit is a notice, and the question stays."""
+    front = DeskFront()
+    front.decide(SEND, decision, arguments, words)
+    (panel,) = front.until(lambda panels: bool(panels[0]["notice"]))
+    assert message in panel["notice"]
+    assert len(panel["questions"]) == 2
+    front.stepper.end("over")

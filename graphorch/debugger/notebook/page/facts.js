@@ -41,9 +41,11 @@ class Facts {
     if (step.to.length) words.push(`→ ${step.to.join(", ")}`);
     return [
       h("p", { class: "gs-words" }, words.join(" · ")),
+      step.arguments ? h("p", { class: "gs-words" }, `called ${step.tool} with`) : null,
+      step.arguments ? h("pre", {}, step.arguments) : null,
       step.error ? h("pre", { class: "gs-error" }, step.error) : null,
       step.changed.length ? changes(step.changed) : step.kind === "done" ? h("p", { class: "gs-words" }, "It wrote nothing.") : null,
-      this.canChange && ["done", "handled"].includes(step.kind) ? this.rerunForm(step) : null,
+      this.canChange && !step.tool && ["done", "handled"].includes(step.kind) ? this.rerunForm(step) : null,
     ];
   }
 

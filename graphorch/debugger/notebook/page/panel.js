@@ -218,7 +218,7 @@ class Panel {
     if (key === this.asked) return; // what a person types stays
     this.asked = key;
     this.question.hidden = !questions.length;
-    this.question.replaceChildren(...questions.map((question) => (this.isLive ? this.form(question) : h("div", { class: "gs-question" }, this.asks(question)))));
+    this.question.replaceChildren(...questions.map((question) => (this.isLive ? (question.tool ? this.decision(question) : this.form(question)) : h("div", { class: "gs-question" }, this.asks(question)))));
   }
 
   asks(question) {
@@ -241,6 +241,27 @@ class Panel {
       this.asks(question),
       ...inputs.map(([field, input]) => h("label", { title: `${field.type} ${field.hint}` }, `${field.name} `, input)),
       h("button", { type: "submit" }, "Answer"),
+    );
+  }
+
+  // A call of a tool: approved as it is or with other arguments, refused, or answered instead.
+  decision(question) {
+    const lines = question.arguments.split("\n").length;
+    const area = h("textarea", { name: "arguments", rows: Math.min(8, lines), value: question.arguments, "aria-label": `arguments of ${question.path}` });
+    const words = h("input", { type: "text", name: "words", placeholder: "reason, or answer", "aria-label": `reason to refuse, or answer instead of ${question.tool}` });
+    const give = (decision) => {
+      const changed = area.value === question.arguments ? null : area.value;
+      this.send("decide", { question: question.id, decision, arguments: changed, words: words.value });
+    };
+    return h(
+      "form",
+      { class: "gs-question gs-decision", "data-question": question.path, onsubmit: (event) => { event.preventDefault(); give("approve"); } },
+      h("p", {}, h("b", {}, question.path), ` asks: may it call ${question.tool} with`),
+      area,
+      h("button", { type: "submit" }, "Approve"),
+      words,
+      h("button", { type: "button", "data-decision": "refuse", onclick: () => give("refuse") }, "Refuse"),
+      h("button", { type: "button", "data-decision": "answer", onclick: () => give("answer") }, "Answer instead"),
     );
   }
 

@@ -38,8 +38,9 @@ class Timeline {
     for (const step of this.el.querySelectorAll(".gs-inner [data-at]")) step.parentElement.classList.toggle("gs-current", Number(step.dataset.at) === this.shown);
   }
 
-  stepRow(row, width, depth = row.path.split("/").length - 1, name = row.path.split("/").at(-1)) {
-    const facts = [row.kind === "done" ? "" : row.kind, row.how === "ran" ? "" : row.how, row.attempts > 1 ? `${row.attempts} attempts` : "", ...figures(row)];
+  // A call of a tool lies below its agent, and is named with its round.
+  stepRow(row, width, depth = row.path.split("/").length - (row.tool ? 2 : 1), name = row.path.split("/").slice(row.tool ? -2 : -1).join("/")) {
+    const facts = [row.outcome, row.kind === "done" ? "" : row.kind, row.how === "ran" ? "" : row.how, row.attempts > 1 ? `${row.attempts} attempts` : "", ...figures(row)];
     return h(
       "button",
       { type: "button", "data-at": row.at, "data-key": `step ${row.at}`, onclick: () => this.page.look(row.at, row.box) },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from tests.cli.flows import DESK
 from tests.cli.shell import FLOW, Shell
 
 RICH = """
@@ -126,3 +127,15 @@ def test_name_is_sanitized(shell: Shell) -> None:
     )
     ended = shell("show", "essay.py")
     assert "\x1b" not in ended.out + ended.err
+
+
+def test_show_lists_tools_of_agents(shell: Shell) -> None:
+    """Tools stand with their effect, who approves a call, and their bounds."""
+    shell.write("desk.py", DESK, preamble="")
+    lines = shell("show", "desk.py").out.splitlines()
+    at = lines.index("tools")
+    assert [line.split(maxsplit=2) for line in lines[at + 2 : at + 5]] == [
+        ["write", "search", "pure        –            –"],
+        ["write", "note", "idempotent  –            at most 3 calls, 5 s"],
+        ["write", "send", "once        a person     –"],
+    ]
