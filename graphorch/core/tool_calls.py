@@ -13,7 +13,8 @@ Rule 4: where only questions are left, the activation rests: its attempt is susp
     ENTERED, so that it keeps no driver busy. An outcome of a call inside wakes it: the same attempt
     runs again, and is served what models answered and what the calls returned.
     An attempt that asks something else than the one before it abandons the rounds of that: they
-    are withdrawn, since nothing could take up their calls.
+    are withdrawn, since nothing could take up their calls. What they did is not done again: an
+    equal call with effect `once`, and each call of the same round, has the outcome that is there.
 Rule 5: when an attempt fails, its calls are interrupted. The next attempt repeats those that have
     not succeeded; what a call returned is never asked for again.
 
@@ -48,10 +49,28 @@ def start_round(run: RunState, event: ToolsCalled) -> None:
     for key in event.abandons:
         _abandon_round(run, children, key)
     round = ToolRound(activation, event.key, event.label, event.calls)
+    new_scopes = round.scopes
+    round.scopes = [_find_done(children, round, scope) or scope for scope in new_scopes]
     children.rounds[event.key] = round
-    children.scopes += round.scopes
-    children.unfinished += len(round.scopes)
+    children.scopes += [scope for scope in new_scopes if scope in round.scopes]
+    round.unfinished = sum(not scope.finished for scope in round.scopes)
+    children.unfinished += round.unfinished
+    if not round.unfinished:
+        run.commands.append(RoundEnded(activation, round))
     start_next(run, activation, round)
+
+
+def _find_done(children: ToolScopes, round: ToolRound, scope: ToolScope) -> ToolScope | None:
+    """Return an equal call of a round that was withdrawn, with its outcome; each counts once."""
+    call = scope.call
+    acts = call.plan.steps[0].node.options.effect == "once"
+    for other in children.withdrawn:
+        is_equal = (other.call.tool, other.call.arguments) == (call.tool, call.arguments)
+        is_same = other.round.key == round.key and other.call.place == call.place
+        if is_equal and (acts or is_same):
+            children.withdrawn.remove(other)
+            return other
+    return None
 
 
 def _abandon_round(run: RunState, children: ToolScopes, key: str) -> None:
@@ -59,7 +78,9 @@ def _abandon_round(run: RunState, children: ToolScopes, key: str) -> None:
     round = children.rounds.pop(key)
     children.may_rest = False
     for scope in round.scopes:
-        if not scope.finished:
+        if scope.output is not None:
+            children.withdrawn.append(scope)
+        elif not scope.finished:
             children.unfinished -= 1
             round.unfinished -= 1
             cancel_scope(run, scope, "its model was asked something else")

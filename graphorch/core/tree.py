@@ -391,10 +391,11 @@ class ToolScope(Scope):
 class ToolScopes(ChildScopes):
     """Scopes of the tool calls inside an activation, in rounds by their keys."""
 
-    __slots__ = ("may_rest", "rounds")
+    __slots__ = ("may_rest", "rounds", "withdrawn")
 
     def __init__(self) -> None:
         super().__init__([])
+        self.withdrawn: list[ToolScope] = []  # calls of withdrawn rounds that have an outcome
         self.rounds: dict[str, ToolRound] = {}
         self.may_rest = True  # not while its calls are interrupted or reopened, one after the other
 

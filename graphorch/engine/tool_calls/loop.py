@@ -104,7 +104,7 @@ class ToolLoop:
         return build_call(tool, call.index, arguments, asks=asks)
 
     def _list_abandoned(self, number: int) -> list[ToolRound]:
-        """Return the open rounds that this attempt does not come to, now that it begins a new one.
+        """Return the rounds that this attempt does not come to, now that it begins a new one.
 
         An attempt before it asked something else: it has opened none of their loops, or has gone
         another way in its own one.
@@ -114,7 +114,7 @@ class ToolLoop:
         for key, round in children.rounds.items() if isinstance(children, ToolScopes) else ():
             loop, _, rest = key.partition(":")
             is_replaced = loop == self._key and int(rest.partition(":")[0]) >= number
-            if round.unfinished and (is_replaced or loop not in self._opened):
+            if is_replaced or loop not in self._opened:
                 abandoned.append(round)
         return abandoned
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -443,8 +444,7 @@ def build_asking(log: Log, prompts: list[str], **options: Any) -> Flow[Any, Any,
 TWICE = Retry(attempts=2)
 
 
-@pytest.mark.parametrize("last", [YES, ToolApproval(approved=False)])
-def test_other_prompt_abandons_open_round(last: ToolApproval) -> None:
+def test_other_prompt_abandons_open_round() -> None:
     """An agent that asks something else than before withdraws the round that nothing takes up."""
 
     async def main() -> None:
@@ -453,11 +453,7 @@ def test_other_prompt_abandons_open_round(last: ToolApproval) -> None:
         result = await build_asking(log, prompts, approve=True).run(Topic(), run_id="r", **options)
         prompts[0] = "after"
         flow = build_asking(log, prompts, approve=True)
-        first, second = result.questions
-        # A call that may run wakes the agent, or else the last one that has an outcome.
-        result = await flow.answer("r", first, last, **options)
-        if not last.approved:
-            result = await flow.answer("r", second, last, **options)
+        result = await flow.answer("r", result.questions[0], YES, **options)
         paths = [question.path for question in result.questions]
         assert paths == ["write/2.r1/act#0", "write/2.r1/act#1"]
         assert log.acted == []
@@ -467,6 +463,38 @@ def test_other_prompt_abandons_open_round(last: ToolApproval) -> None:
         assert (result.output.draft, log.acted) == ("done", [1, 2])
         replayed = await flow.replay("r", durable=store)
         assert replayed.output == result.output
+
+    run_virtual(main())
+
+
+def test_other_prompt_repeats_no_effect() -> None:
+    """An agent that asks something else is given what an equal call did, or a person decided."""
+
+    async def main() -> None:
+        log, store, prompts = Log(), MemoryStore(), ["before"]
+        calls = [("act", '{"number": 1}'), ("ask", '{"number": 2}'), ("ask", '{"number": 3}')]
+        options: Any = {"durable": store, "client": Model(calls, "done")}
+
+        def build() -> Flow[Any, Any, Any]:
+            tools = [log.build(), log.build("ask", approve=True)]
+
+            @agent(output=Draft, tools=tools, name="write")
+            def write(t: Topic) -> str:
+                return prompts[0]
+
+            return Graph("harbour", State, input=Topic, output=Draft).chain(write).build()
+
+        result = await build().run(Topic(), run_id="r", **options)
+        first, second = result.questions
+        refused = ToolApproval(approved=False)
+        await build().answer("r", first, refused, **options)
+        prompts[0] = "after"
+        result = await build().answer("r", second, YES, **options)
+        assert [question.path for question in result.questions] == ["write/2.r1/ask#2"]
+        assert log.acted == [1]
+        result = await build().answer("r", result.questions[0], YES, **options)
+        assert (result.output.draft, log.acted) == ("done", [1, 3])
+        assert (await build().replay("r", durable=store)).output == result.output
 
     run_virtual(main())
 
@@ -613,5 +641,50 @@ def test_migrated_run_takes_up_its_calls() -> None:
         result = await flow.answer("r", result.questions[0], YES, **options)
         assert (result.output.draft, log.acted) == ("done", [1, 2])
         assert (await flow.replay("r", durable=store)).output == result.output
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_changing_prompts_end_all_the_same(seed: int) -> None:
+    """However often an agent asks something else between answers, the run goes on and acts once."""
+
+    async def main() -> None:
+        chance, store = random.Random(seed), MemoryStore()
+        logs = [Log() for _ in range(3)]
+
+        def build() -> Flow[Any, Any, Any]:
+            tools = [
+                logs[0].build("act", approve=True),
+                logs[1].build("post", approve=True, concurrent=True),
+                logs[2].build("see", effect="pure"),
+            ]
+
+            @agent(output=Draft, tools=tools, name="write")
+            def write(t: Topic) -> str:
+                return chance.choice("aaab")
+
+            return Graph("harbour", State, input=Topic, output=Draft).chain(write).build()
+
+        def choose() -> list[tuple[str, str]]:
+            names = chance.choices(["act", "post", "see"], k=chance.randint(1, 4))
+            return [(name, f'{{"number": {number}}}') for number, name in enumerate(names)]
+
+        rounds = choose(), choose()
+        options: Any = {"durable": store, "client": Model(*rounds, "done")}
+        result = await build().run(Topic(), run_id="r", **options)
+        decisions = [YES, ToolApproval(approved=False), ToolApproval(approved=False, answer="x")]
+        for _ in range(200):
+            if result.status != "waiting":
+                break
+            question = chance.choice(result.questions)
+            result = await build().answer("r", question, chance.choice(decisions), **options)
+        assert result.output.draft == "done"
+        for log in logs[:2]:
+            assert len(set(log.keys)) == len(log.keys)
+        for name, log in zip(("act", "post"), logs, strict=False):
+            wanted = [call for calls in rounds for call in calls if call[0] == name]
+            assert len(log.acted) <= len(wanted), "an effect was repeated"
+        assert (await build().replay("r", durable=store)).output == result.output
 
     run_virtual(main())
