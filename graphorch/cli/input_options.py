@@ -22,9 +22,9 @@ RUN_OPTIONS: Final[frozenset[str]] = frozenset(
 )
 """Options of `graphorch run` itself: a field with such a name is given in --input."""
 
-ANSWER_OPTIONS: Final[frozenset[str]] = RUN_OPTIONS - frozenset(
-    "--activations --after --durable --input --seconds --tag --usd".split()
-)
+ANSWER_OPTIONS: Final[frozenset[str]] = (
+    RUN_OPTIONS - {*"--activations --after --durable --input --seconds --tag --usd".split()}
+) | {"--no-wait"}
 """Options of `graphorch answer` itself: a field with such a name is given in a JSON object."""
 
 _USAGE: Mapping[OptionKind, str] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from graphorch.core.tree import Activation, ToolCalled, ToolRound
 from graphorch.graph.edges import Edge
@@ -223,16 +223,14 @@ class LeaveScope:
     activation: Activation
 
 
-@dataclass(slots=True)
-class RoundEnded:
+class RoundEnded(NamedTuple):
     """Hand the outcomes of a round of tool calls, or its failure, to the attempt that waits."""
 
     activation: Activation
     round: ToolRound
 
 
-@dataclass(slots=True)
-class SuspendNode:
+class SuspendNode(NamedTuple):
     """End the attempt that runs, without an outcome: only people can continue its tool calls."""
 
     activation: Activation

@@ -17,7 +17,6 @@ from graphorch.engine.event_log import EventLog
 from graphorch.engine.report import RunReport
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError
-from graphorch.trace_context import TraceContext, open_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from graphorch.engine.tool_calls.rounds import ToolRounds
     from graphorch.journal.record_kinds import ListedBody
     from graphorch.models.budgets.budget import Account
+    from graphorch.trace_context import TraceContext
 
 
 class RunServices:
@@ -108,6 +108,8 @@ class RunServices:
 
     def open_trace(self) -> None:
         """Find the trace that the run is part of, if there is one."""
+        from graphorch.trace_context import open_context  # runs without tags are part of none
+
         journal = self.log.journal
         tags = self.settings.tags if journal is None else {**self.settings.tags, **journal.tags}
         is_recorded = journal is not None and journal.is_traced

@@ -16,8 +16,7 @@ from __future__ import annotations
 import sys
 import typing
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -29,8 +28,7 @@ Marks = frozenset[MarkName]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """What an annotation says about the origin or the use of a value."""
 
     name: MarkName

@@ -188,7 +188,7 @@ class Progress:
 
 
 def describe_outcome(event: events.Committed) -> str:
-    """Return `done`, or of a tool call what the model was told instead of a result."""
+    """Return `done`, or of a tool call what its model reads instead of a result."""
     outcome = str(event.update.get("outcome", "ok")) if event.tool else "ok"
     return TOOL_OUTCOMES.get(outcome, "done")
 

@@ -53,7 +53,7 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "tools": (
         ("CALLS", "calls"),
         ("FAILED", "failed"),
-        ("TOLD", "told"),
+        ("TOLD", "errors_read"),
         ("REFUSED", "refused"),
         ("ATTEMPTS", "attempts"),
         ("SECONDS", "seconds"),

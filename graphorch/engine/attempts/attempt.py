@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from graphorch import trace_context
 from graphorch.core.events import (
     Event,
     NodeFailed,
@@ -135,6 +134,8 @@ class AttemptRunner:
         if not activation.started_at:
             activation.started_at = services.now()
         if services.trace is not None:
+            from graphorch import trace_context
+
             headers = services.trace.for_attempt(activation.id, activation.attempt)
             trace_context.enter(headers)
         if services.is_watched:

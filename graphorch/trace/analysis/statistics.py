@@ -103,15 +103,15 @@ class Steps:
 class Tools:
     """Calls of tools of one group.
 
-    `failed` calls failed for good, and with them their agent; of `told` ones the model read an
-    error, and went on. A person `refused` a call, so that it did not run. `seconds` is the sum over
-    all calls.
+    `failed` calls failed for good, and with them their agent; of `errors_read` ones the model read
+    an error, and went on. A person `refused` a call, so that it did not run. `seconds` is the sum
+    over all calls.
     """
 
     key: Key
     calls: int
     failed: int
-    told: int
+    errors_read: int
     refused: int
     cancelled: int
     error_rate: float
@@ -427,17 +427,17 @@ def tools(
         "s.kind = 'tool'", "CASE WHEN s.status IN ('ok', 'failed', 'handled') THEN s.seconds END"
     )
     rows: list[Tools] = []
-    for key, (count, failed, told, refused, cancelled, seconds) in sums.items():
+    for key, (count, failed, errors_read, refused, cancelled, seconds) in sums.items():
         attempts, failed_attempts = attempt_sums.get(key, (0, 0))
         rows.append(
             Tools(
                 key,
                 count,
                 failed,
-                told,
+                errors_read,
                 refused,
                 cancelled,
-                error_rate=(failed + told) / count,
+                error_rate=(failed + errors_read) / count,
                 attempts=attempts,
                 failed_attempts=failed_attempts,
                 seconds=seconds,

@@ -138,7 +138,7 @@ def test_tools_are_counted() -> None:
             await index.catch_up(store)
             rows = {row.key: row for row in statistics.tools(index)}
             counts = {
-                key: (row.calls, row.failed, row.told, row.refused, row.attempts)
+                key: (row.calls, row.failed, row.errors_read, row.refused, row.attempts)
                 for key, row in rows.items()
             }
             assert counts == {

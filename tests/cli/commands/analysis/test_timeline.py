@@ -13,7 +13,7 @@ def test_tool_calls_lie_below_their_agent(shell: Shell) -> None:
     for text in (
         "write/r1/search#1\nerror told",
         '{"query": "nowhere"}',
-        ">r2/send#0</text>",
+        "<title>r2/send#0 ·",
         '<g class="go_is_waiting"><title>write ·',
     ):
         assert text in svg, text
