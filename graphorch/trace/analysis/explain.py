@@ -270,6 +270,7 @@ def explain_run(
     for source, header in run.exhausted:
         reasons.did.append(f"the loop '{source} → {header}' reached its bound")
     fatal = {root.path for root in roots}
+    fatal |= {above.path for root in roots for above in _list_around(root)}
     survived = [span for span in trace.spans if _has_failed(span) and span.path not in fatal]
     for span in survived[:_MOST]:
         failure = f"'{span.path}' attempt {span.attempt}: {span.error}: {span.message}"

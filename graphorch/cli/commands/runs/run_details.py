@@ -37,6 +37,7 @@ from graphorch.statuses import TOOL_OUTCOMES
 from graphorch.text import shorten_run_id
 from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.model import Span
+from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace_context import shorten_activation_id
 
 _HEADINGS = ("STEP", "STATUS", "ATTEMPTS", "SECONDS", "CALLS", "TOKENS", "USD", "BOOKED")
@@ -187,8 +188,19 @@ def build_step_rows(log: RunLog) -> tuple[list[StepRow], list[str]]:
             inside.setdefault(body["id"], []).extend(calls)
             called |= {call.path: call for call in calls}
     _add_spans(log, list(rows.values()))
+    _redact(log, [call for calls in inside.values() for call in calls])
     nodes = [row for row in rows.values() if not row.tool]
     return [item for row in nodes for item in (row, *inside.get(row.activation, ()))], faults
+
+
+def _redact(log: RunLog, calls: Sequence[StepRow]) -> None:
+    """Hide secrets in what tools were called with, and in what they returned."""
+    first = _as_mapping(log.records[0].body if log.records else None)
+    secrets = cast("Sequence[str]", _as_mapping(first.get("flow")).get("secrets", ()))
+    redaction = Redaction(fields=frozenset(secrets))
+    for call in calls:
+        call.arguments = redaction.data(call.arguments)
+        call.result = redaction.json(call.result)
 
 
 def _list_calls(body: Mapping[str, Any]) -> list[StepRow]:

@@ -6,6 +6,7 @@ import json
 import re
 
 from tests.cli.flows import (
+    DESK,
     FLAKY,
     run_json,
     start_desk,
@@ -85,3 +86,13 @@ def test_stored_text_is_sanitized(shell: Shell) -> None:
     out = shell("runs", "show", run_id, "--db", "r.sqlite").out
     assert "\\x1b[2J\\u202e" in out
     assert "\x1b" not in out
+
+
+def test_secrets_of_calls_are_hidden(shell: Shell) -> None:
+    """What a tool was called with and what it returned is shown without keys and passwords."""
+    key = "sk-" + "abcdefghij0123456789" * 2
+    shell.write("desk.py", DESK, preamble="")
+    run_json(shell, "run", "desk.py", "--topic", key, "--db", "r.sqlite")
+    shown = shell("runs", "show", "--db", "r.sqlite", "--json").out
+    assert key not in shown
+    assert "[api_key]" in shown
