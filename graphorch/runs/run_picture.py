@@ -82,7 +82,8 @@ def build_overlay(
     _mark_loops(marks, report)
     for note in report.notes:
         path = box_id(note.path)
-        if marks[path].status != "failed":
+        # Calls of tools have no box; their notes are among the remarks.
+        if path in marks and marks[path].status != "failed":
             marks[path] = replace(marks[path], note=truncate(note.text, _LONGEST_NOTE))
     title = _build_title(report, is_lost=is_lost)
     return Overlay(marks, frozenset(taken), title, tuple(_list_remarks(report)))

@@ -11,7 +11,18 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from graphorch import Flow, Graph, InputError, Limits, RunFailed, append, node
+from graphorch import (
+    Context,
+    Flow,
+    Graph,
+    InputError,
+    Limits,
+    RunFailed,
+    agent,
+    append,
+    node,
+    tool,
+)
 from graphorch.journal.memory import MemoryStore
 from graphorch.models.offline.client import OfflineClient
 from graphorch.runs.run_picture import build_overlay
@@ -380,3 +391,21 @@ def test_box_of_agent_counts_its_tool_calls() -> None:
     overlay = build_overlay(done.record)
     assert set(overlay.marks) == {"write", "count"}
     assert overlay.marks["write"].hint == "6 tool calls, 1 error told, 1 refused"
+
+
+def test_notes_of_tools_are_remarks() -> None:
+    """A tool has no box, so what it notes stands among the remarks of the picture."""
+
+    @tool(effect="pure")
+    async def look(ctx: Context, word: str) -> str:
+        ctx.note(f"looked at {word}")
+        return word
+
+    @agent(output=DeskTopic, tools=[look], name="write")
+    def write(topic: DeskTopic) -> str:
+        return 'Look.\nSteps:\nlook {"word": "tides"}'
+
+    flow = Graph("desk", DeskTopic, input=DeskTopic, output=DeskTopic).chain(write).build()
+    result = asyncio.run(flow.run(DeskTopic(), client=OfflineClient()))
+    remarks = build_overlay(result.record).remarks
+    assert any("write/r1/look#0: looked at tides" in remark for remark in remarks)

@@ -189,10 +189,8 @@ def _has_failed(activation: Activation) -> bool:
 
 def _find_step(activation: Activation) -> str:
     """Return the path without the indices of map items; all calls of a tool have one step."""
-    agent = activation.scope.parent
-    if activation.tool and agent is not None:
-        return f"{_find_step(agent)}/{activation.tool}"
-    return strip_index(activation.path)
+    above, name = activation.scope.parent, activation.tool or activation.step.name
+    return name if above is None else f"{_find_step(above)}/{name}"
 
 
 @dataclass(slots=True)
@@ -245,6 +243,7 @@ class _Collector:
             takes,
             takes,
             (activation.started_at + activation.waited, 0),
+            _find_step(activation),
         )
         self.numbers[activation] = len(self.items)
         self.inside[activation.scope].append(len(self.items))
@@ -255,20 +254,34 @@ class _Collector:
         """Add a call of a tool, behind what asked the model for its round and its barriers."""
         agent = scope.parent
         assert agent is not None
-        asked = self._ask_model(agent, scope.round, is_own=is_own)
-        earlier = [item for item in self.asked[scope.round].calls if item[0] < scope.call.place]
-        after = [number for _, number, is_barrier in earlier if is_barrier or scope.call.is_barrier]
+        after = self._find_before_call(call, scope, is_own=is_own)
+        if call.children is not None:
+            # A flow that is called as a tool: its work is inside.
+            inside = [self.inside[inner] for inner in call.children.scopes]
+            after |= {number for numbers in inside for number in numbers}
         # Where a person answered in its place, nothing ran.
         is_decided = call.question is not None and not call.approved
-        seconds = 0.0 if is_decided else call.ended_at - call.started_at - call.waited
-        number = self._add_part(call, seconds, (asked, *after), is_own=is_own, visits=1)
+        is_work = call.children is None and not is_decided
+        seconds = call.ended_at - call.started_at - call.waited if is_work else 0.0
+        number = self._add_part(call, seconds, tuple(sorted(after)), is_own=is_own, visits=1)
         self.asked[scope.round].calls.append((scope.call.place, number, scope.call.is_barrier))
+
+    def _find_before_call(
+        self, call: Activation, scope: ToolScope, *, is_own: bool = True
+    ) -> set[int]:
+        """Return the numbers of what asked for a call, and of the barriers before it."""
+        agent = scope.parent
+        assert agent is not None
+        asked = self._ask_model(agent, scope.round, is_own=is_own)
+        earlier = [item for item in self.asked[scope.round].calls if item[0] < scope.call.place]
+        is_barrier = scope.call.is_barrier
+        return {asked, *(number for _, number, other in earlier if other or is_barrier)}
 
     def _ask_model(self, agent: Activation, round: ToolRound, *, is_own: bool) -> int:
         """Return the number of what an agent did before a round of its calls."""
         if round not in self.asked:
             after, ended = self._find_before(agent, round, is_own=is_own)
-            began = min(call.started_at for call in self.calls[round])
+            began = min((call.started_at for call in self.calls[round]), default=0.0)
             # It went on then: what people took for their answers is not its time.
             since = agent.started_at if ended < agent.started_at < began else ended
             seconds = began - since if since else 0.0
@@ -294,7 +307,9 @@ class _Collector:
             return (self._begin_agent(agent, is_own=is_own),), agent.started_at
         rounds = rounds if round is None else rounds[-1:]
         numbers = [number for other in rounds for _, number, _ in self.asked[other].calls]
-        return tuple(numbers), max(call.ended_at for other in rounds for call in self.calls[other])
+        return tuple(numbers), max(
+            (call.ended_at for other in rounds for call in self.calls[other]), default=0.0
+        )
 
     def _begin_agent(self, agent: Activation, *, is_own: bool) -> int:
         if agent not in self.agents:
@@ -390,6 +405,8 @@ class _Collector:
                     sources.add(self.numbers[token.source])
             elif (parent := activation.scope.parent) is None:
                 continue
+            elif isinstance(parent.scope, ToolScope):
+                sources |= self._find_before_call(parent, parent.scope)
             elif parent.step.map is None:
                 sources |= self._find_sources(parent)
             else:

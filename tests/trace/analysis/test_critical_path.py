@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from graphorch import Graph, agent, node, tool
+from graphorch import Graph, RunFailed, agent, node, tool
 from graphorch.engine.replay import rebuild
 from graphorch.errors import InputError
 from graphorch.graph.approval import ToolApproval
@@ -128,3 +128,62 @@ def test_time_of_people_is_not_that_of_calls() -> None:
         assert critical.busy < 0.3
 
     asyncio.run(main())
+
+
+def test_time_of_delegation_is_that_of_its_flow() -> None:
+    """A flow that is called as a tool takes the time of what is inside of it."""
+
+    @tool(effect="pure")
+    async def look(seconds: float) -> str:
+        await asyncio.sleep(seconds)
+        return "seen"
+
+    @agent(output=Reply, tools=[look])
+    def dig(order: Order) -> str:
+        return 'Dig.\nSteps:\nlook {"seconds": 3}'
+
+    research = Graph("research", Shop, input=Order, output=Reply).chain(dig).build()
+
+    @agent(output=Reply, tools=[research.as_tool(), look])
+    def ask(order: Order) -> str:
+        return 'Ask.\nSteps:\nresearch {"order": "x"}\nlook {"seconds": 1}'
+
+    flow = Graph("desk", Shop, input=Order, output=Reply).chain(ask).build()
+    result = run_virtual(flow.run(Order(), client=Slow()))
+    critical = find_critical_path(result.record.run, result.seconds)
+    assert [(path, round(seconds, 2)) for path, seconds in critical.path] == [
+        ("ask", 1),
+        ("ask/r1/research#0/dig", 1),
+        ("ask/r1/research#0/dig/r1/look#0", 3),
+        ("ask/r1/research#0/dig", 1),
+        ("ask", 1),
+    ]
+    steps = {row.step: round(row.seconds, 2) for row in critical.steps}
+    assert steps == {"ask": 2, "ask/research/dig": 2, "ask/research/dig/look": 3, "ask/look": 1}
+
+
+def test_interrupted_delegation_has_a_path() -> None:
+    """A run that stops inside of a flow that is called as a tool has a path up to there."""
+
+    @node
+    async def broken(order: Order) -> Reply:
+        await asyncio.sleep(1)
+        raise OSError("gone")
+
+    inner = Graph("inner", Shop, input=Order, output=Reply).chain(plain, broken).build()
+
+    @agent(output=Reply, tools=[inner.as_tool()])
+    def ask(order: Order) -> str:
+        return 'Ask.\nSteps:\ninner {"order": "x"}'
+
+    flow = Graph("desk", Shop, input=Order, output=Reply).chain(ask).build()
+    with pytest.raises(RunFailed) as caught:
+        run_virtual(flow.run(Order(), client=Slow()))
+    critical = find_critical_path(caught.value.run.run, 3.0)
+    assert "ask/r1/inner#0/plain" in {path for path, _ in critical.path}
+
+
+@node
+async def plain(order: Order) -> Order:
+    await asyncio.sleep(1)
+    return Order(order="planned")
