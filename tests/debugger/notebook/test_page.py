@@ -12,9 +12,11 @@ import pytest
 from graphorch.debugger import to_html
 from graphorch.debugger.notebook.page import read_script, read_style
 from graphorch.debugger.notebook.view import build_panel, describe_lines, describe_nodes
+from graphorch.models.offline.client import OfflineClient
 from graphorch.runs.background_loop import background_loop
 from tests.debugger.notebook.lab import CHROMIUM, FLAGS, needs_browser
 from tests.debugger.stepping import AnySession, opened
+from tests.trace.acting import SEND, Topic, desk
 
 pytestmark = [needs_browser, pytest.mark.slow]
 
@@ -69,6 +71,37 @@ def test_silent_kernel_is_told(browser: Any) -> None:
     page.evaluate("answer()")
     assert not page.locator(".gs-dead").is_visible()
     assert page.get_attribute("[data-command=step]", "aria-disabled") == "false"
+    page.close()
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+def test_call_is_decided_on_the_page(browser: Any, width: int) -> None:
+    """A call of a tool is shown with what it would be called with, and every decision is sent."""
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    with desk().debug(Topic(), client=OfflineClient()) as session:
+        session.step()
+        page.set_content(silent_page(session))
+    form = page.locator(f'[data-question="{SEND}"]')
+    assert form.locator("textarea").input_value() == '{"to":"ann","body":"at noon"}'
+    form.locator("[type=submit]").click()
+    form.locator("textarea").fill('{"to": "eve", "body": "x"}')
+    form.locator("[type=submit]").click()
+    form.locator("input").fill("by hand")
+    for decision in ("refuse", "answer"):
+        form.locator(f"[data-decision={decision}]").click()
+    sent = page.evaluate("sent")
+    assert [(item["decision"], item["words"]) for item in sent] == [
+        ("approve", ""),
+        ("approve", ""),
+        ("refuse", "by hand"),
+        ("answer", "by hand"),
+    ]
+    assert [item["arguments"] for item in sent[:2]] == [None, '{"to": "eve", "body": "x"}']
+    assert "r1/search#1" in page.inner_text(".gs-timeline")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert errors == []
     page.close()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from graphorch import Graph, RunFailed, agent, node, tool
 from graphorch.engine.replay import rebuild
+from graphorch.engine.report import RunReport
 from graphorch.errors import InputError
 from graphorch.graph.approval import ToolApproval
 from graphorch.journal.memory import MemoryStore
@@ -179,7 +180,9 @@ def test_interrupted_delegation_has_a_path() -> None:
     flow = Graph("desk", Shop, input=Order, output=Reply).chain(ask).build()
     with pytest.raises(RunFailed) as caught:
         run_virtual(flow.run(Order(), client=Slow()))
-    critical = find_critical_path(caught.value.run.run, 3.0)
+    report = caught.value.run
+    assert isinstance(report, RunReport)
+    critical = find_critical_path(report.run, 3.0)
     assert "ask/r1/inner#0/plain" in {path for path, _ in critical.path}
 
 
