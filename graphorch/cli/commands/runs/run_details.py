@@ -262,8 +262,10 @@ def _add_spans(log: RunLog, rows: Sequence[StepRow]) -> None:
 
 def _find_status(status: str, span: Span) -> str:
     """Return the status of an activation that no record ended: that of its span, once that has."""
-    has_ended = span.status not in ("ok", "running") and span.seconds is not None
-    return span.status if status in ("running", "retrying") and has_ended else status
+    is_open = span.status in ("ok", "running")
+    # A question that is open waits, and so does an agent at rest; only that one's span has ended.
+    is_open = is_open or (span.status == "waiting" and span.seconds is None)
+    return status if status not in ("running", "retrying") or is_open else span.status
 
 
 def _list_questions(head: RunHead, rows: Sequence[StepRow]) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ import re
 from tests.cli.flows import (
     DESK,
     FLAKY,
+    copy_crashed_run,
     run_json,
     start_desk,
     start_waiting_run,
@@ -96,3 +97,11 @@ def test_secrets_of_calls_are_hidden(shell: Shell) -> None:
     shown = shell("runs", "show", "--db", "r.sqlite", "--json").out
     assert key not in shown
     assert "[api_key]" in shown
+
+
+def test_lost_node_is_shown_as_lost(shell: Shell) -> None:
+    """What a process that is gone had under way is lost, not running."""
+    run_id = copy_crashed_run(shell)
+    shown = run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")
+    assert "lost" in {step["status"] for step in shown["steps"]}
+    assert "running" not in {step["status"] for step in shown["steps"]}
