@@ -38,6 +38,20 @@ D = TypeVar("D", bound=BaseModel | None)
 W = TypeVar("W", bound=BaseModel)
 
 
+# Options of agents beside those of every node.
+_OWN_OPTIONS = (
+    "output",
+    "model",
+    "instructions",
+    "tools",
+    "rounds",
+    "keep_rounds",
+    "keep_tokens",
+    "max_tokens",
+    "temperature",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class AgentCall(Generic[W]):
     """The call of a model that an agent makes; `prompt` is the author's function."""
@@ -143,7 +157,7 @@ class AgentDecorator(Generic[W]):
         resources = next((kind for kind in needed if kind is not None), None)
         signature = replace(signature, resources=resources)
         node_class = choose_node_class(signature)
-        options = options_from(name, self._options)
+        options = options_from(name, self._options, _OWN_OPTIONS)
         return node_class(call, signature, name=name, kind="agent", options=options)
 
 

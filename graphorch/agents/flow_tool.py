@@ -14,10 +14,10 @@ from typing import Any, Never, TypedDict, cast
 from pydantic import BaseModel
 
 from graphorch.agents.tool import Approve, Tool, ToolOptions, add_marks, read_options, require_name
-from graphorch.agents.tool_arguments import FunctionArguments
+from graphorch.agents.tool_arguments import FunctionArguments, build_tool_error
 from graphorch.agents.tool_results import write_result
 from graphorch.callables import get_doc
-from graphorch.errors import WrongCall
+from graphorch.errors import WrongCall, did_you_mean
 from graphorch.graph.node import Node
 from graphorch.graph.options import Effect
 from graphorch.graph.payloads import ToolArguments, ToolOutcome
@@ -61,9 +61,27 @@ class InputArguments:
         return self.model.model_validate_json(json.dumps(arguments))
 
 
+@dataclass(frozen=True, slots=True)
+class _FlowCall:
+    """What stands for the function of a flow as a tool: the engine enters the flow instead."""
+
+    flow: str
+    arguments: InputArguments
+
+    def __call__(self, *_: object, **__: object) -> Never:
+        """Refuse the call."""
+        raise WrongCall(f"Flow '{self.flow}' is a tool here. To run it, call run() of the flow.")
+
+
 def make_flow_tool(plan: Plan, name: str, description: str, options: FlowToolOptions) -> Tool:
     """Return the tool that runs a flow. Raises `GraphError` with code `TOOL`."""
     require_name(name)
+    known = FlowToolOptions.__annotations__
+    for option in options:
+        if option not in known:
+            raise build_tool_error(
+                name, f"there is no option '{option}'", did_you_mean(option, known)
+            )
     schema = plan.input.model_json_schema()
     arguments = InputArguments(plan.input, schema)
     given: ToolOptions = {"max_calls": MOST_CALLS, **options, "effect": find_effect(plan)}
@@ -84,9 +102,7 @@ def make_flow_tool(plan: Plan, name: str, description: str, options: FlowToolOpt
     def leave(result: BaseModel) -> ToolOutcome:
         return ToolOutcome(text=write_result(result))
 
-    def refuse(*_: object, **__: object) -> Never:
-        raise WrongCall(f"Flow '{plan.name}' is a tool here. To run it, call run() of the flow.")
-
+    refuse = _FlowCall(plan.name, arguments)
     spec = ToolSpec(name=name, description=description or get_doc(plan.input), parameters=schema)
     node = Node[Any](refuse, signature, name=name, kind="sub", options=node_settings)
     sub = SubSpec(plan, StateFunction(enter, (Read(ToolArguments),)), leave)

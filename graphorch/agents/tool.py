@@ -30,7 +30,7 @@ from graphorch.callables import (
     is_function,
     read_verdict,
 )
-from graphorch.errors import GraphError, Problem, WrongOutput
+from graphorch.errors import GraphError, Problem, WrongOutput, did_you_mean
 from graphorch.graph.checks.options import FORBIDDEN, check_process
 from graphorch.graph.compiler import compile_tool
 from graphorch.graph.node import Node
@@ -106,6 +106,9 @@ class Tool:
         """Call the function."""
         return self.fn(*args, **kwargs)
 
+    def __repr__(self) -> str:
+        return f"<tool {self.name}>"
+
     @property
     def name(self) -> str:
         """Name by which a model calls it."""
@@ -180,8 +183,8 @@ class Tool:
         if decided is None:
             discard(verdict)
             raise WrongOutput(
-                f"approve of tool '{self.name}' returned {format_value(verdict)}, which is neither "
-                "True nor False. Return whether a person has to approve the call."
+                f"It returned {format_value(verdict)}, which is neither True nor False. "
+                "Return whether a person has to approve the call."
             )
         return decided
 
@@ -296,10 +299,14 @@ def make_tool(
 
 def _build_tool(fn: Any, local: Mapping[str, Any], options: ToolOptions) -> Tool:
     """Return the tool of a function. Raises `GraphError`."""
-    if not is_function(fn) or isinstance(fn, Tool):
+    if not is_function(fn) or isinstance(fn, Tool | type):
         what = f"{fn!r:.80} is not a function"
         fix = "give a function with annotated parameters"
         name = fn if isinstance(fn, str) else get_name(fn)
+        if isinstance(fn, type):
+            what, fix = f"{name} is a class", "give a function, or an object that can be called"
+        if hasattr(fn, "as_tool"):
+            fix = f"give it as a tool: tools=[{name}.as_tool()]"
         if isinstance(fn, Node):
             fix = "give its function: .fn of a @node; the model of an agent calls no other agent"
             name = fn.name
@@ -366,7 +373,7 @@ def read_options(
     known = {"effect", "retry", "timeout", "isolation", "name"}
     unknown = [option for option in of_node if option not in known]
     for option in unknown:
-        what, fix = f"there is no option '{option}'", f"options are {', '.join(_list_options())}"
+        what, fix = f"there is no option '{option}'", did_you_mean(option, _list_options())
         problems.append(Problem("TOOL", f"tool '{name}'", what, fix))
         del of_node[option]
     try:
@@ -464,7 +471,9 @@ class _Call:
         try:
             return ToolOutcome(text=write_result(result))
         except ValueError as error:
-            text = f"Error: the result of '{self.name}' cannot be written as JSON: {error}"
+            text = (
+                f"Error: '{self.name}' has run, and its result cannot be written as JSON: {error}"
+            )
             return ToolOutcome(outcome="failed", text=text)
 
 

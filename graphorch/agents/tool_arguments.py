@@ -37,7 +37,14 @@ _MOST_BITS: Final = 4_096  # of a number
 
 
 class WrongArguments(GraphorchError):
-    """Arguments that do not fit a tool; the message is for the model that wrote them."""
+    """Arguments that do not fit a tool; the message is for the model, the `fault` for anybody."""
+
+    def __init__(self, tool: str, fault: str) -> None:
+        self.fault = fault
+        super().__init__(
+            f"Error: the arguments of '{tool}' do not fit: {fault}. "
+            "Call it again with arguments that fit its schema."
+        )
 
 
 class ArgumentReader(Protocol):
@@ -79,10 +86,7 @@ class FunctionArguments:
         try:
             given = self.model.model_validate_json(text)
         except ValidationError as error:
-            raise WrongArguments(
-                f"Error: the arguments of '{tool}' do not fit: {_list_faults(error)}. "
-                "Call it again with arguments that fit its schema."
-            ) from error
+            raise WrongArguments(tool, _list_faults(error)) from error
         return self._write(given, text)
 
     def _write(self, given: BaseModel, text: str) -> dict[str, Any]:

@@ -153,8 +153,8 @@ class NodeSettings:
     tells: tuple[type[Exception], ...] = ()
 
 
-def options_from(name: str, given: NodeOptions) -> NodeSettings:
-    """Return the validated options of the node called `name`.
+def options_from(name: str, given: NodeOptions, others: Iterable[str] = ()) -> NodeSettings:
+    """Return the validated options of the node called `name`, whose decorator has `others` too.
 
     `build()` checks whether they fit each other and the node's effect class.
 
@@ -167,7 +167,7 @@ def options_from(name: str, given: NodeOptions) -> NodeSettings:
         if rule is None:
             problems.append(
                 _option_problem(
-                    name, f"there is no option '{option}'", did_you_mean(option, _RULES)
+                    name, f"there is no option '{option}'", did_you_mean(option, [*others, *_RULES])
                 )
             )
         elif not rule.holds(value):

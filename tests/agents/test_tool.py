@@ -276,6 +276,17 @@ def test_impossible_option_is_refused(options: Any, says: str) -> None:
     assert {problem.code for problem in caught.value.problems} == {"TOOL"}
 
 
+def test_tool_shows_its_name() -> None:
+    """A tool is short where it is printed."""
+    assert repr(tool(water)) == "<tool water>"
+
+
+def test_class_is_no_tool() -> None:
+    """A class is refused as what it is."""
+    with pytest.raises(GraphError, match="Place is a class"):
+        build_tools([Place])
+
+
 def test_tool_of_tool_is_refused() -> None:
     """A second decorator, a node and a class are no functions of tools."""
     with pytest.raises(GraphError, match="drop the second decorator"):
@@ -309,5 +320,5 @@ def test_undecided_approval_is_an_error() -> None:
     def pay(amount: int) -> str:
         return str(amount)
 
-    with pytest.raises(WrongOutput, match=r"tool 'pay' returned int 3, which is neither"):
+    with pytest.raises(WrongOutput, match=r"It returned int 3, which is neither"):
         pay.needs_approval({"amount": 3})

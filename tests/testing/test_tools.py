@@ -164,22 +164,23 @@ def test_approval_of_tool_holds(answer: bool, outcome: str) -> None:
     assert mail.calls == ([{"to": "Ada"}] if answer else [])
 
 
+def ring_bell(n: int) -> int:
+    """Ring a bell."""
+    return n
+
+
 def test_stand_in_keeps_guards() -> None:
     """Name, schema, effect, approval, told exceptions and bounds are those of the tool."""
 
-    @tool(
+    ring = tool(
         effect="idempotent",
         max_calls=2,
         timeout=3,
         isolation="process",
         concurrent=True,
         approve=lambda n: n > 1,
-    )
-    def ring(n: int) -> int:
-        """Ring a bell."""
-        return n
-
-    twin = ScriptedTool("ring", 1).stand_in(ring)
+    )(ring_bell)
+    twin = ScriptedTool("ring_bell", 1).stand_in(ring)
     for name in ("name", "spec", "effect", "approve", "tells", "max_calls", "is_barrier"):
         assert getattr(twin, name) == getattr(ring, name)
     assert (twin.node.options.timeout, twin.node.options.isolation) == (3, "inline")
@@ -510,7 +511,8 @@ def test_other_arguments_are_shown() -> None:
         run_virtual(with_tools(BUSY, *recorded_tools(run)).run(State(), client=model))
     text = str(caught.value.exceptions[0])
     assert "Call 1 of tool 'read', with {\"word\": \"z\"}, is not in the recorded run 'r'" in text
-    assert 'which holds {"word": "x"}, {"word": "y"}.' in text
+    # The two were called side by side, so either may have ended first.
+    assert re.search(r'which holds \{"word": "[xy]"\}, \{"word": "[xy]"\}\.', text)
 
 
 def test_unused_call_of_recorded_tool_fails_check() -> None:

@@ -35,11 +35,7 @@ class SchemaArguments:
                 faults = list_misfits(self.schema, given)
                 if not faults:
                     return given
-        raise WrongArguments(
-            f"Error: the arguments of '{tool}' do not fit: "
-            f"{escape_surrogates('; '.join(faults))}. "
-            "Call it again with arguments that fit its schema."
-        )
+        raise WrongArguments(tool, escape_surrogates("; ".join(faults)))
 
     def bind(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments as they are: the server reads them."""

@@ -160,11 +160,15 @@ class NodeContext:
         """
         from graphorch.agents.tool import build_tools
         from graphorch.agents.tool_sources import check_tool_names, split_sources
+        from graphorch.engine.tool_calls.call_plans import require_declared
         from graphorch.engine.tool_calls.loop import ToolLoop, compute_loop_key
 
         key = compute_loop_key(request, self._loops)
         functions, servers = split_sources(sources)
         tools = build_tools(functions)
+        for tool in tools:
+            if tool.sub is not None:
+                require_declared(self._activation, tool)
         self._check_options(acts=bool(servers) or any(tool.effect != "pure" for tool in tools))
         if servers:
             tools = (*tools, *await self._services.open_tools(servers))

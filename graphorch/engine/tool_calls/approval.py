@@ -73,5 +73,7 @@ def _check_arguments(activation: Activation, given: dict[str, Any]) -> dict[str,
         reader: ArgumentReader = cast("Any", node.fn).arguments
         return reader.read(scope.call.tool, json.dumps(given))
     except WrongArguments as error:
-        reason = str(error).removeprefix("Error: ")
-        raise InputError(f"The changed arguments of '{activation.path}': {reason}") from error
+        raise InputError(
+            f"The changed arguments of '{activation.path}' do not fit: {error.fault}. "
+            "Give all arguments of the tool, as its schema wants them."
+        ) from error

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from graphorch.core.tree import Activation, ToolCalled, ToolScope
-from graphorch.errors import InternalError
+from graphorch.errors import InputError, InternalError
 from graphorch.graph.compiler import compile_tool
 from graphorch.graph.node import Node
 from graphorch.graph.options import Effect, NodeSettings
@@ -91,6 +91,18 @@ def find_tool_of(step: Step, name: str) -> Tool | None:
     sources = cast("tuple[object, ...]", getattr(step.node.fn, "tools", ()))
     tools = (source for source in sources if isinstance(source, Tool))
     return next((tool for tool in tools if tool.name == name), None)
+
+
+def require_declared(agent: Activation, tool: Tool) -> None:
+    """Raise `InputError` for a flow as a tool that only the code of a node knows.
+
+    Its nodes have records of their own, which nobody could read without knowing the flow.
+    """
+    if find_tool(agent, tool.name) is not tool:
+        raise InputError(
+            f"'{tool.name}' is a flow, and '{agent.path}' gives it to ctx.complete(): a journal "
+            "could not be read again. Give it to an agent: @agent(tools=[flow.as_tool()])."
+        )
 
 
 def bind_tool(scope: ToolScope, tools: Mapping[str, Tool]) -> None:

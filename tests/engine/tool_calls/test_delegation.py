@@ -11,10 +11,13 @@ from pydantic import BaseModel
 
 from graphorch import (
     Budget,
+    Context,
     Flow,
     Graph,
     GraphError,
+    InputError,
     RunFailed,
+    ToolApproval,
     Untrusted,
     agent,
     node,
@@ -162,6 +165,44 @@ def test_question_inside_waits_and_goes_on(tmp_path: Path) -> None:
 
     # The first request is served from the journal: two are asked anew.
     assert asyncio.run(main()) == ("write/r1/research#0/agree", "1.5 metres", 2)
+
+
+def test_delegation_may_be_changed() -> None:
+    """A person may change what a flow is asked, by the fields of its input."""
+
+    async def main() -> list[str]:
+        flow, model = answer_flow(approve=True), Model()
+        waiting = await flow.run(Question(question="?"), client=model)
+        (question,) = waiting.questions
+        wrong = ToolApproval(approved=True, arguments={"question": 3})
+        with pytest.raises(InputError, match=r"do not fit: question: .*Give all arguments"):
+            await flow.answer(waiting.run_id, question, wrong)
+        changed = ToolApproval(approved=True, arguments={"question": "how wide?"})
+        await flow.answer(waiting.run_id, question, changed)
+        return [request.messages[-1].content for request in model.asked]
+
+    assert "Dig: how wide?" in asyncio.run(main())
+
+
+@pytest.mark.parametrize("option", ["efect", "timeout", "effect"])
+def test_other_options_are_refused(option: str) -> None:
+    """A flow has no options that its nodes decide, or that do not exist."""
+    with pytest.raises(GraphError, match=f"there is no option '{option}'"):
+        research_flow().as_tool(**{option: 3})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_node_gives_no_flow_to_its_call() -> None:
+    """A flow that only the code of a node knows is refused before anything is recorded of it."""
+    inner = research_flow().as_tool()
+
+    @node
+    async def write(ctx: Context, q: Question) -> Answer:
+        return Answer(answer=await ctx.complete(q.question, tools=[inner]))
+
+    flow = Graph("answer", State, input=Question, output=Answer).chain(write).build()
+    with pytest.raises(RunFailed) as caught:
+        asyncio.run(flow.run(Question(question="?"), client=Model()))
+    assert "Give it to an agent" in str(caught.value)
 
 
 def test_effect_is_that_of_its_nodes() -> None:

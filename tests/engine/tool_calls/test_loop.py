@@ -514,7 +514,7 @@ def test_impossible_result_is_told() -> None:
 
     model = Model([("cyclic", "")], "done")
     assert run(model, cyclic).output.draft == "done"
-    assert model.results[0].startswith("Error: the result of 'cyclic' cannot be written as JSON: ")
+    assert model.results[0].startswith("Error: 'cyclic' has run, and its result cannot ")
 
 
 def test_cancelled_run_cancels_tool() -> None:
