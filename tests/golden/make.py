@@ -19,11 +19,13 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from graphorch import Request, Response, RunFailed
+from graphorch import Request, Response, RunFailed, ToolApproval
 from graphorch.journal.record_kinds import FORMAT
 from graphorch.journal.sqlite.store import SqliteStore
-from tests.golden.flows import FLOWS, TOPIC, Answering, World, to_the_end
+from tests.golden.flows import FLOWS, TOPIC, Answering, to_the_end
+from tests.golden.flows import World as FlowWorld
 from tests.golden.pattern_flows import PATTERNS, SUBJECT, Model, sorted_requests, to_the_end_of
+from tests.golden.tool_flows import ORDER, TOOL_RUNS, Caller, World, tool_flow
 
 FOLDER = Path(__file__).parent / f"format_{FORMAT}"
 
@@ -49,7 +51,7 @@ async def write(name: str, path: Path) -> None:
             run_id=name,
             durable=store,
             client=client,
-            resources=World(),
+            resources=FlowWorld(),
             tags={"kind": "golden"},
         )
     except RunFailed:
@@ -68,6 +70,18 @@ async def write_pattern(name: str, path: Path, dies_at: int | None) -> None:
     await PATTERNS[name]().run(
         SUBJECT, run_id=name, durable=store, client=client, tags={"kind": "golden"}
     )
+    await store.close()
+
+
+async def write_tools(name: str, path: Path) -> None:
+    """Record a run of an agent with tools: it waits, was changed by a person, or dies in a tool."""
+    dies = (lambda: os.kill(os.getpid(), signal.SIGKILL)) if name == "tools.crashed" else None
+    store = await SqliteStore.open(path, clock=lambda: time.time() - 3_600)
+    flow, options = tool_flow(World(dies)), {"durable": store, "client": Caller()}
+    waiting = await flow.run(ORDER, run_id=name, tags={"kind": "golden"}, **options)
+    if name != "tools.waiting":
+        less = ToolApproval(approved=True, arguments={"order": "A7", "amount": 90})
+        await flow.answer(name, waiting.questions[0], less, **options)
     await store.close()
 
 
@@ -109,6 +123,9 @@ def main() -> None:
                 in_a_process(
                     path, FOLDER / f"{name}{suffix}.golden", write_pattern(name, path, dies_at)
                 )
+        for name in TOOL_RUNS:
+            path = Path(folder) / f"{name}.sqlite"
+            in_a_process(path, FOLDER / f"{name}.golden", write_tools(name, path))
     (FOLDER / "expected.json").write_text(json.dumps(states, indent=1) + "\n")
     (FOLDER / "requests.json").write_text(json.dumps(requests, indent=1) + "\n")
     print(f"wrote {', '.join(sorted(entry.name for entry in FOLDER.iterdir()))} in {FOLDER}")

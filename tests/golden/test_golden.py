@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from graphorch import Graph, RunFailed
+from graphorch import Graph, RunFailed, ToolApproval
 from graphorch.engine.replay import rebuild
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.records import RunLog
@@ -30,6 +30,7 @@ from tests.golden.flows import (
     to_the_end,
 )
 from tests.golden.pattern_flows import PATTERNS, Model, sorted_requests, to_the_end_of
+from tests.golden.tool_flows import TOOL_RUNS, Caller, World, tool_flow
 
 FORMATS = sorted(
     Path(__file__).parent.glob("format_*"), key=lambda folder: int(folder.name.partition("_")[2])
@@ -42,6 +43,8 @@ PATTERN_RUNS = [
     for folder in FORMATS
     for name in PATTERNS
 ]
+# Calls of tools have records from format 5 on.
+WITH_TOOLS = [folder for folder in FORMATS if int(folder.name.partition("_")[2]) >= 5]
 STATUS = {"finished": "succeeded", "waiting": "waiting", "failed": "failed", "crashed": "running"}
 
 
@@ -71,7 +74,8 @@ def test_every_format_has_golden_journals() -> None:
     for folder in FORMATS:
         files = {path.name: path.stat().st_size for path in folder.glob("*.golden")}
         patterns = {f"{name}{suffix}.golden" for name in PATTERNS for suffix in ("", ".crashed")}
-        assert set(files) == {f"{name}.golden" for name in FLOWS} | patterns
+        tools = {f"{name}.golden" for name in TOOL_RUNS} if folder in WITH_TOOLS else set[str]()
+        assert set(files) == {f"{name}.golden" for name in FLOWS} | patterns | tools
         assert max(files.values()) < 200_000
 
 
@@ -205,3 +209,48 @@ def test_golden_run_migrates_in_its_format(folder: Path, copy: Any) -> None:
     ]
     assert marks == [{"to": compute_fingerprint(flow.plan, version)}]
     assert asyncio.run(flow.replay("waiting", durable=path)).state == state
+
+
+# ---- calls of tools ------------------------------------------------------------------------------
+@pytest.mark.parametrize("folder", WITH_TOOLS, ids=lambda folder: folder.name)
+def test_waiting_call_of_golden_run_is_approved(folder: Path, copy: Any) -> None:
+    """A golden run that waits for the approval of a call goes on, and acts once."""
+    path, world, model = copy(folder, "tools.waiting"), World(), Caller()
+
+    async def main() -> str:
+        flow = tool_flow(world)
+        waits = await flow.replay("tools.waiting", durable=path)
+        yes = ToolApproval(approved=True)
+        (question,) = waits.questions
+        done = await flow.answer("tools.waiting", question, yes, durable=path, client=model)
+        return f"{question.path}: {done.output.reply}"
+
+    assert asyncio.run(main()) == "settle/r1/refund#2: It is settled."
+    assert (world.acts, len(model.asked)) == (["refund 250", "send done"], 2)
+
+
+@pytest.mark.parametrize("folder", WITH_TOOLS, ids=lambda folder: folder.name)
+def test_changed_call_of_golden_run_replays(folder: Path, copy: Any) -> None:
+    """A golden run in which a person changed a call is replayed without calling anything."""
+    world = World()
+    replay = tool_flow(world).replay("tools.changed", durable=copy(folder, "tools.changed"))
+    assert asyncio.run(replay).output.reply == "It is settled."
+    assert world.acts == []
+
+
+@pytest.mark.parametrize("folder", WITH_TOOLS, ids=lambda folder: folder.name)
+def test_killed_call_of_golden_run_is_in_doubt(folder: Path, copy: Any) -> None:
+    """A golden run that died in a call which acts once is ambiguous, and repeats it on demand."""
+    path, world, model = copy(folder, "tools.crashed"), World(), Caller()
+    options: Any = {"durable": path, "client": model}
+
+    async def main() -> str:
+        flow = tool_flow(world)
+        with pytest.raises(RunFailed) as caught:
+            await flow.resume("tools.crashed", **options)
+        assert "settle/r2/send#0" in str(caught.value)
+        assert world.acts == []
+        return (await flow.resume("tools.crashed", ambiguous="repeat", **options)).output.reply
+
+    assert asyncio.run(main()) == "It is settled."
+    assert (world.acts, len(model.asked)) == (["send done"], 1)
