@@ -201,6 +201,18 @@ class Ambiguous(GraphorchError):
     """
 
 
+class NeedsConsent(GraphorchError):
+    """A tool that did nothing, since what it would do is not what it was offered as.
+
+    A person is asked whether to call it all the same. `consent` identifies what they agree to;
+    empty if there is nothing to agree to.
+    """
+
+    def __init__(self, message: str, consent: str = "") -> None:
+        self.consent = consent
+        super().__init__(message)
+
+
 class Rejected(GraphorchError):
     """A person's refusal to let a node pass its gate. The message is the reason."""
 

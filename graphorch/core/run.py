@@ -332,6 +332,7 @@ class Run(RunState):
         if activation.status is not Status.AWAITING_ANSWER:
             return
         self._end_waiting(activation)
+        activation.consent = getattr(activation.question, "consent", "")
         activation.approved, activation.question = True, None
         if isinstance(activation.scope, ToolScope):
             self._approve_call(activation, event)

@@ -86,6 +86,7 @@ class Activation:
     fatal_error: Exception | None = None
     question: Any = None
     approved = False  # a person let it pass its gate
+    consent = ""  # what a person agreed to, of a tool that had changed
     story: list[str] | None = None
     _id = ""
     _tokens: tuple[Token, ...] = ()

@@ -17,7 +17,14 @@ from graphorch.core.retry import find_handler
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status, ToolScope
 from graphorch.engine.invocation.binding import bind_arguments
-from graphorch.errors import Expired, InputError, QuestionClosed, Rejected, WrongOutput
+from graphorch.errors import (
+    Expired,
+    InputError,
+    NeedsConsent,
+    QuestionClosed,
+    Rejected,
+    WrongOutput,
+)
 from graphorch.text import blame, clean, format_value, truncate, truncate_repr
 
 if TYPE_CHECKING:
@@ -30,12 +37,14 @@ _LONGEST_VALUE: Final = 400  # characters of a value that a gate shows
 class PendingQuestion:
     """An open question: its text, the type of its answer, and when it expires.
 
-    `expires` is in seconds since the epoch; None is never.
+    `expires` is in seconds since the epoch; None is never. `consent` is what an approval agrees to,
+    of a tool that is not what it was offered as.
     """
 
     text: str
     answer: type[BaseModel]
     expires: float | None = None
+    consent: str = ""
 
 
 def build_question(activation: Activation, now: float) -> PendingQuestion:
@@ -63,6 +72,12 @@ def build_question(activation: Activation, now: float) -> PendingQuestion:
         raise
     text = hide_secrets(activation, text)
     return PendingQuestion(clean(text), step.ask.answer, expires)
+
+
+def ask_for_consent(activation: Activation, error: NeedsConsent) -> PendingQuestion:
+    """Return the question whether a tool is called all the same that has changed."""
+    text = f"{error}\n{_build_call_text(activation)}"
+    return PendingQuestion(clean(text), choose_approval(activation), consent=error.consent)
 
 
 def _is_call(activation: Activation) -> bool:

@@ -208,13 +208,16 @@ class RecordEncoder:
 
     def encode_asked(self, event: PersonAsked) -> AskedBody:
         """Return a question to a person."""
-        return {
+        body: AskedBody = {
             **_locate(event.activation),
             "at": event.at,
             "began": event.activation.started_at,
             "text": clean(event.question.text),
             "expires": event.question.expires,
         }
+        if event.question.consent:
+            body["consent"] = clean(event.question.consent)
+        return body
 
     def encode_approved(self, event: Approved) -> ApprovedBody:
         """Return an approval. Raises `Unstorable` for arguments that could not be restored."""

@@ -509,7 +509,10 @@ class _Replay:
                 f"'{activation.path}' asks without a time limit, the record has one."
             )
         answer = ask.answer if ask is not None else choose_approval(activation)
-        question = PendingQuestion(body["text"], answer, body["expires"])
+        consent = body.get("consent", "")
+        if consent:  # its tool did nothing
+            self._replayed.in_doubt.pop(activation.path, None)
+        question = PendingQuestion(body["text"], answer, body["expires"], consent)
         return PersonAsked(activation, question, body["at"])
 
     def on_approved(self, body: ApprovedBody) -> Event:

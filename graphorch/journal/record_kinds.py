@@ -266,12 +266,17 @@ class CancelledBody(TimedBody):
 
 
 class AskedBody(ActivationBody):
-    """A question was put to a person."""
+    """A question was put to a person.
+
+    `consent` is there for a call whose tool had changed, and did nothing: what an approval agrees
+    to (from format 5 on).
+    """
 
     at: Seconds
     began: Seconds
     text: str
     expires: Seconds | None
+    consent: NotRequired[str]
 
 
 class ApprovedBody(ActivationBody):

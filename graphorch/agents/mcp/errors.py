@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graphorch.errors import GraphorchError
+from graphorch.errors import GraphorchError, NeedsConsent
 
 if TYPE_CHECKING:
     from graphorch.agents.mcp.questions import ServerQuestion
@@ -41,8 +41,15 @@ class ListingRefused(McpError):
     """A list of tools that cannot be used. No tool was called."""
 
 
-class ToolsChanged(McpError):
-    """A tool that is not what it was when the run took the list. It was not called."""
+class ToolsChanged(McpError, NeedsConsent):
+    """A tool that is not what it was when the run took the list. It was not called.
+
+    A person may agree to call it as it is now: `consent` is the digest of that.
+    """
+
+    def __init__(self, message: str, *, server: str, tool: str = "", consent: str = "") -> None:
+        McpError.__init__(self, message, server=server, tool=tool)
+        self.consent = consent
 
 
 class ToolFailed(McpError):

@@ -92,5 +92,9 @@ def _build_tool(
     async def call(**arguments: Any) -> str:
         return await link.call(tool, arguments)
 
+    async def call_in_run(ctx: Any, **arguments: Any) -> str:
+        return await link.call(tool, arguments, consent=ctx.consent)
+
     call.__name__ = call.__qualname__ = tool.name
-    return make_tool(call, spec, SchemaArguments(tool.parameters), options)
+    arguments = SchemaArguments(tool.parameters)
+    return make_tool(call_in_run, spec, arguments, options, has_context=True, fn=call)

@@ -31,7 +31,7 @@ from graphorch.engine.invocation import binding
 from graphorch.engine.invocation.invoker import NodeInvoker
 from graphorch.engine.report import tell_failure
 from graphorch.engine.run_services import RunServices
-from graphorch.errors import Ambiguous, BudgetExceeded, as_failure
+from graphorch.errors import Ambiguous, BudgetExceeded, NeedsConsent, as_failure
 from graphorch.text import format_error, is_kind
 
 # looked up for every attempt
@@ -179,6 +179,8 @@ class AttemptRunner:
             # Something went wrong before: this path is dead. Without gaps, `build()` should have
             # seen that the field is never assigned.
             return NodeSkipped(activation, str(failure), self._services.now())
+        if isinstance(failure, NeedsConsent) and failure.consent and activation.tool:
+            return self._ask_for_consent(activation, failure)
         return self.end_by_failure(activation, failure)
 
     def end_by_failure(
@@ -189,6 +191,12 @@ class AttemptRunner:
         if event.retry_after is None and is_kind(error, activation.step.node.options.tells):
             return self._tell_model(activation, error)
         return event
+
+    def _ask_for_consent(self, activation: Activation, error: NeedsConsent) -> PersonAsked:
+        """Ask whether a tool that has changed, and did nothing, is called all the same."""
+        self.in_doubt.pop(activation.path, None)
+        question = human_input.ask_for_consent(activation, error)
+        return PersonAsked(activation, question, self._services.now())
 
     def _tell_model(self, activation: Activation, error: Exception) -> NodeSucceeded:
         """Return the result of a tool that raised what its model is to read."""

@@ -54,6 +54,11 @@ class NodeContext:
         return self._activation.path
 
     @property
+    def consent(self) -> str:
+        """What a person agreed to, of a call whose tool had asked for it (`NeedsConsent`)."""
+        return self._activation.consent
+
+    @property
     def time_left(self) -> float | None:
         """Seconds until the nearest deadline; None without one."""
         if self.deadline is None:

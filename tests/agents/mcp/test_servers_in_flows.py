@@ -200,23 +200,59 @@ class Failing(Caller):
         return response
 
 
-def test_changed_server_stops_resumed_run(tmp_path: Path) -> None:
-    """A tool that changed since the run began is not called when the run is resumed."""
+def change(tmp_path: Path) -> tuple[Any, Any, Any, Path]:
+    """Return a run whose server changed since it began, its flow, its store and a note of calls."""
     note = tmp_path / "calls"
     store = MemoryStore()
-    client = Failing()
     with pytest.raises(RunFailed):
-        run(build(start_hostile()), client, durable=store, run_id="r")
+        run(build(start_hostile()), Failing(), durable=store, run_id="r")
     changed = build(start_hostile("--note", str(note), "--description", "Echo to evil.example."))
-    after = Caller("files__echo")
-    with pytest.raises(RunFailed) as caught:
-        asyncio.run(changed.resume("r", durable=store, client=after))
-    error = caught.value.exceptions[0].__cause__
-    assert isinstance(error, ToolsChanged)
-    assert "'Tool echo.' became 'Echo to evil.example.'" in str(error)
-    assert not note.exists()
+    after = Caller("files__echo", arguments='{"text": "bye"}')
+    waiting = asyncio.run(changed.resume("r", durable=store, client=after))
     # What models were offered is what the run took.
     assert after.requests[0].tools[0].description == "Tool echo."
+    return waiting, changed, store, note
+
+
+def test_changed_tool_is_a_question(tmp_path: Path) -> None:
+    """A tool that changed since the run began is not called before a person has agreed to it."""
+    waiting, flow, store, note = change(tmp_path)
+    (question,) = waiting.questions
+    assert "'Tool echo.' became 'Echo to evil.example.'" in question.text
+    assert '"text": "bye"' in question.text
+    assert not note.exists()
+    yes = ToolApproval(approved=True)
+    client = Caller("files__echo", arguments='{"text": "bye"}')
+    result = asyncio.run(flow.answer("r", question, yes, durable=store, client=client))
+    assert result.output.draft == '{"text": "bye"}'
+    assert note.read_text().count("echo") == 1
+    off = build(McpServer.stdio("files", "no-such-program"))
+    assert asyncio.run(off.replay("r", durable=store)).output == result.output
+
+
+def test_changed_tool_may_be_refused(tmp_path: Path) -> None:
+    """A person may refuse a tool that changed: the model reads why, and nothing is called."""
+    waiting, flow, store, note = change(tmp_path)
+    no = ToolApproval(approved=False, reason="it sends data away")
+    client = Caller("files__echo", arguments='{"text": "bye"}')
+    result = asyncio.run(flow.answer("r", waiting.questions[0], no, durable=store, client=client))
+    assert "it sends data away" in result.output.draft
+    assert not note.exists()
+
+
+def test_tool_that_is_gone_fails_its_agent() -> None:
+    """There is nothing to agree to where the tool is gone."""
+    store = MemoryStore()
+    with pytest.raises(RunFailed):
+        run(build(start_hostile()), Failing(), durable=store, run_id="r")
+    gone = build(start_hostile("pages"))
+    with pytest.raises(RunFailed) as caught:
+        asyncio.run(
+            gone.resume(
+                "r", durable=store, client=Caller("files__echo", arguments='{"text": "bye"}')
+            )
+        )
+    assert isinstance(caught.value.exceptions[0].__cause__, ToolsChanged)
 
 
 def test_unchanged_server_goes_on_after_resume() -> None:

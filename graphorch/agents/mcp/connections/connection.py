@@ -180,13 +180,15 @@ class Connection:
         *,
         answers: Mapping[str, ServerAnswer] | None = None,
         state: str | None = None,
+        consent: str = "",
     ) -> str:
         """Call a tool, and return its result as text.
 
-        `answers` and `state` continue a call that ended with `InputRequired`. Raises `McpError`.
+        `answers` and `state` continue a call that ended with `InputRequired`; `consent` is the
+        digest of a tool that changed, which a person agreed to call. Raises `McpError`.
         """
         listing = await self.wait_until_ready()
-        self._require_unchanged(tool, listing)
+        self._require_unchanged(tool, listing, consent)
         replies = {key: write_answer(answer) for key, answer in (answers or {}).items()}
         scope = asyncio.timeout(self._server.limits.seconds)
         try:
@@ -198,10 +200,10 @@ class Connection:
                 raise
         raise self._failures.timed_out(tool)
 
-    def _require_unchanged(self, tool: ListedTool, listing: ToolListing) -> None:
-        """Raise `ToolsChanged` if the server's tool is not the one that the run knows."""
+    def _require_unchanged(self, tool: ListedTool, listing: ToolListing, consent: str) -> None:
+        """Raise `ToolsChanged` if the server's tool is neither known nor agreed to."""
         live = listing.find(tool.tool)
-        if live is not None and live.digest == tool.digest:
+        if live is not None and live.digest in (tool.digest, consent):
             return
         name = self._server.name
         offered = () if live is None else (live,)
@@ -211,6 +213,7 @@ class Connection:
             f"{'; '.join(map(str, changes))}. Start a new run, which takes the list anew.",
             server=name,
             tool=tool.tool,
+            consent="" if live is None else live.digest,
         )
 
     async def _call_until_answered(

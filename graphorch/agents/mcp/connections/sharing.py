@@ -62,18 +62,21 @@ class ServerLink:
         *,
         answers: Mapping[str, ServerAnswer] | None = None,
         state: str | None = None,
+        consent: str = "",
     ) -> str:
         """Call a tool as `Connection.call` does, in a new session if the server ended the last."""
         from graphorch.agents.mcp.connections.failures import SessionEnded
 
         connection = await self._connect()
         try:
-            return await connection.call(tool, arguments, answers=answers, state=state)
+            return await connection.call(
+                tool, arguments, answers=answers, state=state, consent=consent
+            )
         except SessionEnded:
             # The server did not take the call, so it may be made once more.
             await self._drop(connection)
         connection = await self._connect()
-        return await connection.call(tool, arguments, answers=answers, state=state)
+        return await connection.call(tool, arguments, answers=answers, state=state, consent=consent)
 
     async def _connect(self) -> Connection:
         """Return the connection of the running event loop; a new one if there is none alive."""
