@@ -92,7 +92,7 @@ def _build_tool(
     async def call(**arguments: Any) -> str:
         return await link.call(tool, arguments)
 
-    async def call_in_run(ctx: Any, **arguments: Any) -> str:
+    async def call_in_run(ctx: Any, /, **arguments: Any) -> str:
         return await link.call(tool, arguments, consent=ctx.consent)
 
     call.__name__ = call.__qualname__ = tool.name

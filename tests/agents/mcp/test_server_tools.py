@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -112,9 +113,10 @@ def test_call_reaches_server() -> None:
     async def work(server: McpServer) -> list[str]:
         tools = {tool.name: tool for tool in server.build_tools(await server.take_listing())}
         arguments = ToolArguments(arguments={"self": 1, "ctx": 2, "fn": 3, "a-b": 4})
-        outcome = await tools["files__echo"].node.fn(arguments)
+        context = SimpleNamespace(consent="")
+        outcome = await tools["files__echo"].node.fn(context, arguments)
         with pytest.raises(ToolFailed, match="no such file"):
-            await tools["files__fail"].node.fn(ToolArguments(arguments={}))
+            await tools["files__fail"].node.fn(context, ToolArguments(arguments={}))
         return [outcome.outcome, outcome.text]
 
     assert use(start_hostile(), work) == ["ok", '{"a-b": 4, "ctx": 2, "fn": 3, "self": 1}']

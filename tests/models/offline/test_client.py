@@ -317,7 +317,7 @@ def test_long_document_spares_event_loop() -> None:
 
     async def main() -> int:
         call = asyncio.create_task(
-            OfflineClient().complete(Request(MODEL, to_messages(f"Summarise:\n{HARBOUR * 10}")))
+            OfflineClient().complete(Request(MODEL, to_messages(f"Summarise:\n{HARBOUR * 40}")))
         )
         turns = 0
         while not call.done():
