@@ -74,7 +74,7 @@ def test_timeline_children_lie_below() -> None:
     [
         [],
         [Bar("a", "", "a", 0, 0)],
-        [Bar("a", "", "<&>\u202e" * 50, 0, 1e6, "failed", "<x>", ((0, 1e5),))],
+        [Bar("a", "", "<&>\u202e" * 50, 0, 1e6, "failed", "<x>", "<told>", ((0, 1e5),))],
     ],
 )
 def test_timeline_of_any_length(bars: list[Bar]) -> None:
