@@ -202,10 +202,10 @@ class Ambiguous(GraphorchError):
 
 
 class NeedsConsent(GraphorchError):
-    """A tool that did nothing, since what it would do is not what it was offered as.
+    """A tool that was not called, because it is no longer the one that the model was offered.
 
-    A person is asked whether to call it all the same. `consent` identifies what they agree to;
-    empty if there is nothing to agree to.
+    A person is asked whether to call it all the same. `consent` identifies what they agree to; it
+    is empty if there is nothing to agree to.
     """
 
     def __init__(self, message: str, consent: str = "") -> None:

@@ -2,7 +2,7 @@
 
 Rules of this file:
 1. A tool is called only with arguments that fit; what does not fit is told to the model as text.
-2. What will run is decided before anybody approves it: arguments are plain JSON with all defaults,
+2. What will run is decided before a person approves it: arguments are plain JSON with all defaults,
    and the function gets exactly what that JSON means.
 
 Texts that begin with "Error:" are read by models: they are part of stored requests.
@@ -37,7 +37,7 @@ _MOST_BITS: Final = 4_096  # of a number
 
 
 class WrongArguments(GraphorchError):
-    """Arguments that do not fit a tool; the message is for the model, the `fault` for anybody."""
+    """Arguments that do not fit a tool; the message is for the model, the `fault` for people."""
 
     def __init__(self, tool: str, fault: str) -> None:
         self.fault = fault

@@ -12,10 +12,10 @@ Rule 3: a round has ended when all of its calls have; then `RoundEnded` tells th
 Rule 4: where only questions are left, the activation rests: its attempt is suspended, and it is
     ENTERED, so that it keeps no driver busy. An outcome of a call inside wakes it: the same attempt
     runs again, and is served what models answered and what the calls returned.
-    An attempt that asks something else than the one before it abandons the rounds of that: they
+Rule 5: an attempt that asks something else than the one before it abandons that one's rounds: they
     are withdrawn, since nothing could take up their calls. What they did is not done again: an
     equal call with effect `once`, and each call of the same round, has the outcome that is there.
-Rule 5: when an attempt fails, its calls are interrupted. The next attempt repeats those that have
+Rule 6: when an attempt fails, its calls are interrupted. The next attempt repeats those that have
     not succeeded; what a call returned is never asked for again.
 
 These are functions over the state of a run. What a settled scope means for the calls beside it is

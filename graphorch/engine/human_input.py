@@ -75,8 +75,10 @@ def build_question(activation: Activation, now: float) -> PendingQuestion:
 
 
 def ask_for_consent(activation: Activation, error: NeedsConsent) -> PendingQuestion:
-    """Return the question whether a tool is called all the same that has changed."""
-    text = f"{error}\n{_build_call_text(activation)}"
+    """Return the question whether a tool that has changed is called all the same."""
+    from graphorch.engine.invocation.secret_values import hide_secrets
+
+    text = hide_secrets(activation, f"{error}\n{_build_call_text(activation)}")
     return PendingQuestion(clean(text), choose_approval(activation), consent=error.consent)
 
 

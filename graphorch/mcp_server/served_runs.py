@@ -74,7 +74,7 @@ class _Work:
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     tasks: set[_Task] = field(default_factory=set[_Task])
     answering: set[str] = field(default_factory=set[str])
-    has_asked: bool = False  # since somebody looked
+    has_asked: bool = False  # since a leg last looked
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     steps: int = 0
     last_path: str = ""

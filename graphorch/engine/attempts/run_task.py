@@ -17,7 +17,7 @@ class RunTask:
     """An asyncio task that runs one activation after another: the caller's own, or a new one.
 
     `is_bound` is whether it is known yet which asyncio task that is, and `suspended` the activation
-    whose attempt was told to end without an outcome.
+    whose attempt is about to end without an outcome.
     """
 
     __slots__ = (

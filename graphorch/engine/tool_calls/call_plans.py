@@ -96,7 +96,7 @@ def find_tool_of(step: Step, name: str) -> Tool | None:
 def require_declared(agent: Activation, tool: Tool) -> None:
     """Raise `InputError` for a flow as a tool that only the code of a node knows.
 
-    Its nodes have records of their own, which nobody could read without knowing the flow.
+    Its nodes have records of their own, which cannot be read without knowing the flow.
     """
     if find_tool(agent, tool.name) is not tool:
         raise InputError(

@@ -152,8 +152,10 @@ class ToolRounds:
         self._suspended.add(activation)
 
     def take_ready(self, ready: list[Activation]) -> list[Activation]:
-        """Return what may start now; keep calls that no attempt waits for (rule 1), and attempts
-        whose predecessors have not ended (rule 3).
+        """Return what may start now, and keep the rest.
+
+        That is calls that no attempt waits for (rule 1), and attempts whose predecessors have not
+        ended (rule 3).
         """
         return [activation for activation in ready if self._may_start(activation)]
 

@@ -378,18 +378,23 @@ def _build_calls(
     )
 
 
+# How often a step or a call of a tool ended in each way, and the seconds of those that ran.
+_ENDS = ", ".join(
+    f"sum(s.status = '{status}')" for status in ("failed", "handled", "skipped", "cancelled")
+)
+_SECONDS_OF_ENDED = "CASE WHEN s.status IN ('ok', 'failed', 'handled') THEN s.seconds END"
+# The attempt of an agent that rests while its tool calls wait for people goes on in another span.
+_ATTEMPTS = "sum(s.status <> 'waiting'), sum(s.status = 'failed')"
+
+
 def steps(
     index: SpanIndex, by: Sequence[str] = ("step",), selection: Selection = EVERYTHING
 ) -> Table[Steps]:
     """Return activations of nodes by group, the slowest group first; `tools` has calls of tools."""
     question = _Question(index, by, selection)
-    statuses = ("failed", "handled", "skipped", "cancelled")
-    counts = ", ".join(f"sum(s.status = '{status}')" for status in statuses)
-    sums = question.aggregate("node", f"count(*), {counts}")
+    sums = question.aggregate("node", f"count(*), {_ENDS}")
     attempt_sums = question.aggregate("attempt", _ATTEMPTS)
-    latency = question.rank(
-        "s.kind = 'node'", "CASE WHEN s.status IN ('ok', 'failed', 'handled') THEN s.seconds END"
-    )
+    latency = question.rank("s.kind = 'node'", _SECONDS_OF_ENDED)
     rows: list[Steps] = []
     for key, (count, failed, handled, skipped, cancelled) in sums.items():
         attempts, failed_attempts = attempt_sums.get(key, (0, 0))
@@ -410,22 +415,14 @@ def steps(
     return _build_table(Steps, by, rows, lambda row: (row.latency.p50 or 0.0, row.visits))
 
 
-# The attempt of an agent that rests while its tool calls wait for people goes on in another span.
-_ATTEMPTS = "sum(s.status <> 'waiting'), sum(s.status = 'failed')"
-
-
 def tools(
     index: SpanIndex, by: Sequence[str] = ("agent", "tool"), selection: Selection = EVERYTHING
 ) -> Table[Tools]:
     """Return calls of tools by group, those that took longest first."""
     question = _Question(index, by, selection)
-    statuses = ("failed", "handled", "skipped", "cancelled")
-    counts = ", ".join(f"sum(s.status = '{status}')" for status in statuses)
-    sums = question.aggregate("tool", f"count(*), {counts}, total(s.seconds)")
+    sums = question.aggregate("tool", f"count(*), {_ENDS}, total(s.seconds)")
     attempt_sums = question.aggregate("tool_attempt", _ATTEMPTS)
-    latency = question.rank(
-        "s.kind = 'tool'", "CASE WHEN s.status IN ('ok', 'failed', 'handled') THEN s.seconds END"
-    )
+    latency = question.rank("s.kind = 'tool'", _SECONDS_OF_ENDED)
     rows: list[Tools] = []
     for key, (count, failed, errors_read, refused, cancelled, seconds) in sums.items():
         attempts, failed_attempts = attempt_sums.get(key, (0, 0))

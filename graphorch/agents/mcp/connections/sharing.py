@@ -1,8 +1,8 @@
 """Connections that runs share: one for each event loop, opened when it is first needed.
 
 Rules of this file:
-1. A connection lives as long as somebody holds the server in its event loop.
-2. One that ended is replaced at the next call, and by nobody before that.
+1. A connection lives as long as a run or a program holds the server in its event loop.
+2. One that ended is replaced at the next call, and not before.
 """
 
 from __future__ import annotations
