@@ -19,7 +19,7 @@ from graphorch.graph.plan import Plan, Step
 from graphorch.graph.schema_identity import build_schema, strip_names
 from graphorch.state.reducers import find_reducer, name_reducer
 
-FORMAT = 5
+FORMAT = 6
 """The format of the records that runs are written in, and of the description of their graph."""
 
 

@@ -54,7 +54,7 @@ RecordKind: TypeAlias = Literal[
     "ended",
 ]
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """Number of the format that new runs are written in. Runs of an older format are still read."""
 
 RECORD_KINDS: Final[frozenset[str]] = frozenset(get_args(RecordKind))
