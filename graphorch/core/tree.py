@@ -229,6 +229,7 @@ class Scope:
         "arrived",
         "busy_count",
         "closed",
+        "detached",
         "due",
         "end",
         "failures",
@@ -267,6 +268,8 @@ class Scope:
         self.finished = False  # END fired
         self.failures: tuple[Activation, ...] = ()  # failed for good in here, and closed the scope
         self.output: Version | None = None
+        # scopes beside this one whose work goes on, though no token of theirs comes back into it
+        self.detached: Sequence[Scope] = ()
         # the run's id for the root scope; else empty until `origin` is read
         self._origin = origin
 
@@ -295,8 +298,8 @@ class Scope:
         return self._origin
 
     def child_scopes(self) -> list[Scope]:
-        """Return the unfinished scopes directly inside this one."""
-        children: list[Scope] = []
+        """Return the unfinished scopes directly inside this one, and those detached from it."""
+        children = [scope for scope in self.detached if not scope.finished]
         for activation in self.active.values():
             if activation.children is not None:
                 children += [scope for scope in activation.children.scopes if not scope.finished]
@@ -323,6 +326,9 @@ class Scope:
             for scope in activation.children.scopes:
                 if not scope.finished:
                     questions += scope.open_questions()
+        for scope in self.detached:
+            if not scope.finished:
+                questions += scope.open_questions()
         return questions
 
 
