@@ -7,6 +7,11 @@ Rule 2: a scope that cannot reach its END fails the sub-flow or map, and closes 
 Rule 3: a map that has as many results as it needs cancels the rest.
 Rule 4: a sub-flow or map is left once: when all is done, when enough is done, or after a failure
     when nothing runs inside any more.
+Rule 5: a map with `until` or `grow` reviews each item that is done, one at a time, in the order in
+    which they were done. Until the driver has answered, it starts no item and is not left. Enough
+    cancels the rest; what an item grows is added to the items that wait to begin.
+Rule 6: a review that fails closes the other scopes, and fails the map when nothing runs in it any
+    more. When the map is continued, the item is reviewed again.
 
 These are functions over the state of a run. Which scope is done or has failed is decided where a
 quiet scope is settled, in `run.py`.
@@ -14,38 +19,61 @@ quiet scope is settled, in `run.py`.
 
 from __future__ import annotations
 
-from graphorch.core.events import LeaveScope, Update
+from graphorch.core.events import ItemReviewed, LeaveScope, ReviewItem, Update
 from graphorch.core.firing import begin
 from graphorch.core.state import RunState
-from graphorch.core.stopping import cancel_children, cancel_scope, close_scope, interrupt_scope
-from graphorch.core.tree import Activation, ChildScopes, Scope, Status
+from graphorch.core.stopping import (
+    cancel_children,
+    cancel_scope,
+    close_scope,
+    interrupt_scope,
+    suspend_review,
+)
+from graphorch.core.tree import (
+    Activation,
+    ChildScopes,
+    GrownScope,
+    ReviewedScopes,
+    Scope,
+    Status,
+    format_place,
+)
+from graphorch.graph.plan import Plan
 
 # Shared and never changed: takes the place of an input that its scope has received.
 _NO_UPDATE: Update = {}
 
 
 def start_items(
-    run: RunState, activation: Activation, children: ChildScopes, until: int = 0
+    run: RunState, activation: Activation, children: ChildScopes, at_least: int = 0
 ) -> None:
-    """Begin the next scopes inside, as far as the concurrency limit allows, or `until` so many."""
+    """Begin the next scopes inside, as far as the concurrency limit allows, or up to `at_least`."""
     spec, plan = activation.step.map, activation.step.inner_plan
     assert plan is not None
     concurrency = spec.concurrency if spec is not None else 1
     while children.started < len(children.updates) and (
-        children.running < concurrency or children.started < until
+        children.running < concurrency or children.started < at_least
     ):
         # Checked for every item, since one that ends at once may have changed any of these.
         if activation.scope.closed or activation.status is not Status.ENTERED or children.failed:
             return
+        if children.is_reviewing and children.started >= at_least:
+            return
         item = children.started
         children.started += 1
         children.running += 1
-        scope = Scope(plan, "", activation, item if spec is not None else -1)
+        scope = _make_scope(plan, activation, children, item if spec is not None else -1)
         children.scopes.append(scope)
         update, children.updates[item] = children.updates[item], _NO_UPDATE
         begin(run, scope, update)
         if not scope.busy_count and not scope.finished:
             run.settle(scope)
+
+
+def _make_scope(plan: Plan, activation: Activation, children: ChildScopes, item: int) -> Scope:
+    if isinstance(children, ReviewedScopes) and len(children.places[item]) > 1:
+        return GrownScope(plan, activation, children.places[item])
+    return Scope(plan, "", activation, item)
 
 
 def finish_item(run: RunState, activation: Activation, scope: Scope) -> None:
@@ -59,6 +87,16 @@ def finish_item(run: RunState, activation: Activation, scope: Scope) -> None:
         reason = f"'{activation.path}' has the {children.succeeded} that it needs"
         cancel_children(run, children, reason)
         leave_children(run, activation)
+        return
+    if isinstance(children, ReviewedScopes):
+        children.reviews.append(scope)
+    go_on(run, activation, children)
+
+
+def go_on(run: RunState, activation: Activation, children: ChildScopes) -> None:
+    """Review the next item that is done, start the next ones, or leave a map that has no more."""
+    if isinstance(children, ReviewedScopes) and children.reviews:
+        request_review(run, activation, children)
     elif not children.unfinished:
         leave_children(run, activation)
     elif activation.status is Status.ENTERED:
@@ -70,21 +108,24 @@ def fail_item(run: RunState, activation: Activation, scope: Scope) -> None:
     children, spec = activation.children, activation.step.map
     assert children is not None
     if spec is None or (spec.on_item_error == "fail" and spec.need is None):
-        children.failed = True
-        for other in children.scopes:
-            if not other.finished:
-                close_scope(run, other)
-                if run.on_failure == "cancel":
-                    interrupt_scope(run, other, f"'{scope.prefix.removesuffix('/')}' failed")
-        leave_when_stopped(run, activation, children)
+        _fail_all(run, activation, children, f"'{scope.prefix.removesuffix('/')}' failed")
         return
     children.unfinished -= 1
     children.running -= 1
     cancel_scope(run, scope, "the item failed")
-    if not children.unfinished:
-        leave_children(run, activation)
-    else:
-        start_items(run, activation, children)
+    go_on(run, activation, children)
+
+
+def _fail_all(run: RunState, activation: Activation, children: ChildScopes, reason: str) -> None:
+    """Fail a sub-flow or map: close the scopes inside, and leave it once nothing runs in them."""
+    children.failed = True
+    for other in children.scopes:
+        if not other.finished:
+            close_scope(run, other)
+            if run.on_failure == "cancel":
+                interrupt_scope(run, other, reason)
+    leave_when_stopped(run, activation, children)
+    suspend_review(run, activation)
 
 
 def leave_when_stopped(run: RunState, activation: Activation, children: ChildScopes) -> None:
@@ -98,6 +139,7 @@ def leave_children(run: RunState, activation: Activation) -> None:
     if activation.status is Status.ENTERED:
         activation.status = Status.RUNNING
         run.enter_busy(activation.scope)
+        suspend_review(run, activation)
         run.commands.append(LeaveScope(activation))
 
 
@@ -105,3 +147,37 @@ def has_enough(activation: Activation, children: ChildScopes) -> bool:
     """Return whether as many items of a map are done as it needs, if it does not need all."""
     spec = activation.step.map
     return spec is not None and spec.need is not None and children.succeeded >= spec.need
+
+
+# ---- reviews -------------------------------------------------------------------------------------
+def request_review(run: RunState, activation: Activation, children: ReviewedScopes) -> None:
+    """Have the driver review the first item that is done, unless it does so already."""
+    if children.is_reviewing or children.failed or activation.status is not Status.ENTERED:
+        return
+    children.is_reviewing = True
+    run.enter_busy(activation.scope)
+    run.commands.append(ReviewItem(activation, children.reviews[0]))
+
+
+def take_review(run: RunState, event: ItemReviewed) -> None:
+    """Take what `until` and `grow` said about an item: go on, leave the map, or fail it."""
+    activation, children = event.activation, event.activation.children
+    if not isinstance(children, ReviewedScopes) or not children.is_reviewing:
+        return
+    scope = children.reviews[0]
+    if format_place(scope.place) != event.item:
+        return
+    children.is_reviewing = False
+    if event.failure is not None:
+        children.review_failure = event.failure
+        _fail_all(run, activation, children, f"the review of '{activation.path}' failed")
+    else:
+        del children.reviews[0]
+        children.grow(scope.place, event.updates)
+        if event.enough:
+            children.has_agreed = True
+            cancel_children(run, children, f"'{activation.path}' has enough")
+            leave_children(run, activation)
+        else:
+            go_on(run, activation, children)
+    run.exit_busy(activation.scope)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from graphorch.core.tree import Activation, ToolCalled, ToolRound
+from graphorch.core.tree import Activation, Scope, ToolCalled, ToolRound
 from graphorch.graph.edges import Edge
 from graphorch.statuses import RunStatus
 
@@ -70,6 +70,23 @@ class ScopeEntered:
 
     activation: Activation
     updates: list[Update]
+    at: float = 0.0
+
+
+@dataclass(slots=True)
+class ItemReviewed:
+    """Values of `until` and `grow` of a map, after one of its items is done.
+
+    `item` names the item as paths do, such as `2` or `2.0`. If it is `enough`, the rest of the map
+    is cancelled; otherwise `updates` are the inputs of the items that it grows. `failure` is what
+    one of the functions raised: it fails the map.
+    """
+
+    activation: Activation
+    item: str
+    enough: bool = False
+    updates: Sequence[Update] = ()
+    failure: Any = None
     at: float = 0.0
 
 
@@ -191,6 +208,7 @@ Event: TypeAlias = (
     | NodeSucceeded
     | Routed
     | ScopeEntered
+    | ItemReviewed
     | ToolsCalled
     | NodeFailed
     | NodeSkipped
@@ -221,6 +239,13 @@ class LeaveScope:
     """Evaluate `leave` or `gather` of a sub-flow or map; answer with `NodeSucceeded`."""
 
     activation: Activation
+
+
+class ReviewItem(NamedTuple):
+    """Evaluate `until` and `grow` of a map for an item that is done; answer with `ItemReviewed`."""
+
+    activation: Activation
+    scope: Scope
 
 
 class RoundEnded(NamedTuple):
@@ -265,6 +290,7 @@ Command: TypeAlias = (
     Activation
     | EvaluateRoute
     | LeaveScope
+    | ReviewItem
     | RoundEnded
     | SuspendNode
     | CancelNode

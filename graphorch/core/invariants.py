@@ -11,7 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, ChildScopes, Scope, Status, Token, ToolScopes
+from graphorch.core.tree import (
+    Activation,
+    ChildScopes,
+    ReviewedScopes,
+    Scope,
+    Status,
+    Token,
+    ToolScopes,
+)
 from graphorch.errors import InternalError
 from graphorch.statuses import SUCCESS_STATUSES
 
@@ -54,7 +62,11 @@ def live_positions(scope: Scope) -> int:
 def busy_count(scope: Scope) -> int:
     """Count the activations that keep a driver busy, and the child scopes that do."""
     activations = sum(activation.status in _BUSY for activation in scope.active.values())
-    return activations + sum(child.busy_count > 0 for child in scope.child_scopes())
+    reviews = sum(
+        activation.children is not None and activation.children.is_reviewing
+        for activation in scope.active.values()
+    )
+    return activations + reviews + sum(child.busy_count > 0 for child in scope.child_scopes())
 
 
 def _check_root(run: Run) -> Iterator[str]:
@@ -143,10 +155,21 @@ def _check_children(activation: Activation, children: ChildScopes) -> Iterator[s
     may_start = spec is None or (
         len(unfinished) < spec.concurrency and children.started < len(children.updates)
     )
-    is_quiet = not any(scope.busy_count for scope in unfinished)
+    if isinstance(children, ReviewedScopes):
+        yield from _check_reviews(activation, children)
+    is_quiet = not (children.is_reviewing or any(scope.busy_count for scope in unfinished))
     is_held = activation.scope.closed or any(map(_is_held, unfinished))
     if is_entered and is_quiet and may_start and not is_held:
         yield f"nothing goes on inside {activation!r}"
+
+
+def _check_reviews(activation: Activation, children: ReviewedScopes) -> Iterator[str]:
+    if len(children.places) != len(children.updates):
+        yield f"{activation!r} has {len(children.updates)} items at {len(children.places)} places"
+    if children.is_reviewing and activation.status is not Status.ENTERED:
+        yield f"{activation!r} reviews an item after it was left"
+    if children.is_reviewing and not children.reviews:
+        yield f"{activation!r} reviews an item that is not done"
 
 
 def _check_calls(activation: Activation, calls: ToolScopes) -> Iterator[str]:

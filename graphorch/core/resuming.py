@@ -16,12 +16,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from graphorch.core.children import has_enough, leave_children, start_items
+from graphorch.core.children import go_on, has_enough, leave_children
 from graphorch.core.events import EvaluateRoute
 from graphorch.core.firing import fire_ready
 from graphorch.core.state import RunState
 from graphorch.core.tool_calls import rest_if_idle, start_next
-from graphorch.core.tree import Activation, ChildScopes, Scope, Status, ToolScopes
+from graphorch.core.tree import (
+    Activation,
+    ChildScopes,
+    ReviewedScopes,
+    Scope,
+    Status,
+    ToolScopes,
+)
 
 
 def reopen_scope(run: RunState, scope: Scope, at: float) -> None:
@@ -100,13 +107,16 @@ def resume_children(
 ) -> None:
     """Reopen the unfinished scopes inside, and start those that have not begun."""
     activation.status, children.failed = Status.ENTERED, False
+    is_reviewed = isinstance(children, ReviewedScopes)
+    if is_reviewed:
+        children.review_failure = None
     for scope in children.scopes:
         if activation.status is not Status.ENTERED or children.failed:
             break
         if not scope.finished:
             reopen_scope(run, scope, at)
-    if children.unfinished and not has_enough(activation, children):
-        start_items(run, activation, children)
-    else:
+    if has_enough(activation, children) or (is_reviewed and children.has_agreed):
         leave_children(run, activation)
+    else:
+        go_on(run, activation, children)
     run.exit_busy(activation.scope)

@@ -22,7 +22,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
-from graphorch.core.children import fail_item, finish_item, leave_when_stopped, start_items
+from graphorch.core.children import (
+    fail_item,
+    finish_item,
+    leave_when_stopped,
+    start_items,
+    take_review,
+)
 from graphorch.core.events import (
     Approved,
     Command,
@@ -30,6 +36,7 @@ from graphorch.core.events import (
     Event,
     FinishRun,
     GraceExpired,
+    ItemReviewed,
     LeaveScope,
     NodeCancelled,
     NodeFailed,
@@ -38,6 +45,7 @@ from graphorch.core.events import (
     PersonAsked,
     Resumed,
     RetryDue,
+    ReviewItem,
     Routed,
     RouteDecision,
     RunStarted,
@@ -65,7 +73,15 @@ from graphorch.core.tool_calls import (
     settle_call,
     start_round,
 )
-from graphorch.core.tree import Activation, ChildScopes, Scope, Status, ToolScope, ToolScopes
+from graphorch.core.tree import (
+    Activation,
+    ChildScopes,
+    ReviewedScopes,
+    Scope,
+    Status,
+    ToolScope,
+    ToolScopes,
+)
 from graphorch.errors import InternalError
 from graphorch.graph.edges import Edge
 from graphorch.state.version import WIDTH, Version
@@ -98,15 +114,15 @@ class Run(RunState):
             HANDLERS[type(event)](self, event)
         return self.commands
 
-    def begin_items(self, activation: Activation, last: int) -> list[Command]:
-        """Begin the items of a map up to number `last`, beyond its limit, and return what follows.
+    def begin_items(self, activation: Activation, last: str) -> list[Command]:
+        """Begin the items of a map up to `last`, beyond its limit, and return what follows.
 
         For records that a fork took over: an item before them may be open again.
         """
         self.commands = []
         children = activation.children
-        if children is not None:
-            start_items(self, activation, children, until=last + 1)
+        if children is not None and (number := children.find_item(last)) >= 0:
+            start_items(self, activation, children, at_least=number + 1)
         return self.commands
 
     # Fast paths of `handle`, for drivers that need no event for anything else: `NodeSucceeded` of
@@ -136,6 +152,10 @@ class Run(RunState):
         for activation in self.unfinished():
             if activation.status is _ROUTING:
                 commands.append(EvaluateRoute(activation))
+            elif activation.status is Status.ENTERED:
+                children = activation.children
+                if isinstance(children, ReviewedScopes) and children.is_reviewing:
+                    commands.append(ReviewItem(activation, children.reviews[0]))
             elif activation.status is _RUNNING:
                 children = activation.children
                 has_left = children is not None and not isinstance(children, ToolScopes)
@@ -247,13 +267,20 @@ class Run(RunState):
         activation = event.activation
         if activation.status is not Status.RUNNING or activation.children is not None:
             return
-        activation.children = children = ChildScopes(event.updates)
+        spec = activation.step.map
+        is_reviewed = spec is not None and spec.is_reviewed
+        children = (ReviewedScopes if is_reviewed else ChildScopes)(event.updates)
+        activation.children = children
         if not children.unfinished:
             self.commands.append(LeaveScope(activation))
             return
         activation.status = Status.ENTERED
         start_items(self, activation, children)
         self.exit_busy(activation.scope)
+
+    def on_item_reviewed(self, event: ItemReviewed) -> None:
+        """Go on in a map after the review of an item, leave it, or fail it."""
+        take_review(self, event)
 
     def on_tools_called(self, event: ToolsCalled) -> None:
         """Start the tool calls that a model asked for while an attempt runs."""
@@ -498,6 +525,7 @@ HANDLERS: Final[Mapping[type[Event], Callable[[Run, Any], None]]] = {
     NodeSucceeded: Run.on_node_succeeded,
     Routed: Run.on_routed,
     ScopeEntered: Run.on_scope_entered,
+    ItemReviewed: Run.on_item_reviewed,
     ToolsCalled: Run.on_tools_called,
     NodeFailed: Run.on_node_failed,
     NodeSkipped: Run.on_node_skipped,

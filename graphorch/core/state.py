@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias, TypeVar
 
 from graphorch.core.events import Command
-from graphorch.core.tree import Activation, Scope, Status, Token
+from graphorch.core.tree import Activation, ReviewedScopes, Scope, Status, Token
 from graphorch.graph.plan import Plan
 from graphorch.state.version import Version
 from graphorch.statuses import RunStatus
@@ -149,6 +149,8 @@ def _is_effect_of_child(activation: Activation) -> bool:
     """Return whether it failed because something inside did, which is listed itself."""
     children = activation.children
     if children is None or not children.failed:
+        return False
+    if isinstance(children, ReviewedScopes) and children.review_failure is not None:
         return False
     return any(scope.failures for scope in children.scopes)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from graphorch.core.events import CancelNode
 from graphorch.core.firing import cancel_node
 from graphorch.core.state import RunState, append_to
-from graphorch.core.tree import Activation, ChildScopes, Scope, Status
+from graphorch.core.tree import Activation, ChildScopes, ReviewedScopes, Scope, Status
 from graphorch.statuses import RunStatus
 
 
@@ -63,6 +63,16 @@ def interrupt_scope(run: RunState, scope: Scope, reason: str) -> None:
                 if was_running:
                     run.commands.append(CancelNode(activation, reason))
                 run.exit_busy(interrupted)
+            else:
+                suspend_review(run, activation)
+
+
+def suspend_review(run: RunState, activation: Activation) -> None:
+    """Put off the review of an item: it is made when the map is continued, if it is at all."""
+    children = activation.children
+    if isinstance(children, ReviewedScopes) and children.is_reviewing:
+        children.is_reviewing = False
+        run.exit_busy(activation.scope)
 
 
 # ---- cancelling: for good ------------------------------------------------------------------------
@@ -76,6 +86,7 @@ def cancel_activation(run: RunState, activation: Activation, reason: str) -> Non
     run.history.append(activation)
     if activation.children is not None:
         cancel_children(run, activation.children, reason)
+        suspend_review(run, activation)
     if status in (Status.RUNNING, Status.RETRYING):
         run.commands.append(CancelNode(activation, reason))
     if status <= Status.RETRYING:

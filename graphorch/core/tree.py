@@ -21,6 +21,8 @@ from graphorch.state.version import Version
 # loop -> how often its body was begun since the loop was entered; a loop that is missing: once
 Counters = Mapping[int, int]
 NO_COUNTERS: Counters = {}
+Place = tuple[int, ...]
+"""Place of an item in the tree of items of a map that grows: its number behind its parent's."""
 
 
 class Status(IntEnum):
@@ -194,6 +196,8 @@ class ChildScopes:
 
     __slots__ = ("failed", "running", "scopes", "started", "succeeded", "unfinished", "updates")
 
+    is_reviewing = False  # the driver evaluates what a map decides after an item
+
     def __init__(self, updates: list[dict[int, Any]]) -> None:
         self.updates = updates
         self.scopes: list[Scope] = []
@@ -202,6 +206,51 @@ class ChildScopes:
         self.unfinished = len(updates)
         self.failed = False  # a scope failed, and with it the sub-flow or map
         self.succeeded = 0
+
+    def list_in_order(self) -> Sequence[int]:
+        """Return the numbers of the inputs in the order in which results are gathered."""
+        return range(len(self.updates))
+
+    def find_item(self, label: str) -> int:
+        """Return the number of the input of an item by its name in paths, or -1."""
+        return int(label) if label.isdecimal() and int(label) < len(self.updates) else -1
+
+
+class ReviewedScopes(ChildScopes):
+    """Scopes inside a map that decides after each item whether it is enough, or what to add.
+
+    `places` has for each input its place in the tree of items: the number of the item, behind those
+    of the items that it was grown by. `reviews` are the items that are done and were not reviewed,
+    in the order in which they were done; while the map `is_reviewing`, the driver evaluates the
+    first. `review_failure` is what a function raised about it.
+    """
+
+    __slots__ = ("has_agreed", "is_reviewing", "places", "review_failure", "reviews")
+
+    def __init__(self, updates: list[dict[int, Any]]) -> None:
+        super().__init__(updates)
+        self.places: list[Place] = [(number,) for number in range(len(updates))]
+        self.reviews: list[Scope] = []
+        self.is_reviewing = False
+        self.has_agreed = False  # the results so far are enough
+        self.review_failure: Any = None
+
+    def grow(self, place: Place, updates: Sequence[dict[int, Any]]) -> None:
+        """Add the items that the item at a place grows."""
+        self.updates.extend(updates)
+        self.places.extend((*place, number) for number in range(len(updates)))
+        self.unfinished += len(updates)
+
+    def list_in_order(self) -> Sequence[int]:
+        """Return the numbers of the inputs: behind each item those that it grew, at every depth."""
+        return sorted(range(len(self.places)), key=self.places.__getitem__)
+
+    def find_item(self, label: str) -> int:
+        """Return the number of the input of an item by its name in paths, or -1."""
+        try:
+            return self.places.index(tuple(map(int, label.split("."))))
+        except ValueError:
+            return -1
 
 
 # Shared and never changed: most scopes of a map never have a token that waits.
@@ -280,6 +329,11 @@ class Scope:
         return self._parent() if self._parent is not None else None
 
     @property
+    def place(self) -> Place:
+        """Place among the items of a map, which sorts them as their results are gathered."""
+        return (self.item,)
+
+    @property
     def prefix(self) -> str:
         """Beginning of the paths in here, such as `team/` or `workers[3]/`."""
         if self._prefix is None:
@@ -330,6 +384,35 @@ class Scope:
             if not scope.finished:
                 questions += scope.open_questions()
         return questions
+
+
+class GrownScope(Scope):
+    """Scope of an item that the result of another one added to a map."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, plan: Plan, parent: Activation, place: Place) -> None:
+        super().__init__(plan, "", parent, place[0])
+        self._place = place
+
+    @property
+    def place(self) -> Place:
+        """Place in the tree of items: its number, behind those of the items that grew it."""
+        return self._place
+
+    @property
+    def prefix(self) -> str:
+        """Beginning of the paths in here, such as `crawl[2.0]/`."""
+        parent = self.parent
+        assert parent is not None
+        return f"{parent.path}[{format_place(self._place)}]/"
+
+    @property
+    def origin(self) -> str:
+        """Id that the ids in here derive from: that of the map, and the place of the item."""
+        parent = self.parent
+        assert parent is not None
+        return f"{parent.id}:{format_place(self._place)}"
 
 
 class ToolCalled(NamedTuple):
@@ -405,6 +488,11 @@ class ToolScopes(ChildScopes):
         self.withdrawn: list[ToolScope] = []  # calls of withdrawn rounds that have an outcome
         self.rounds: dict[str, ToolRound] = {}
         self.may_rest = True  # not while its calls are interrupted or reopened, one after the other
+
+
+def format_place(place: Place) -> str:
+    """Return the name of an item in paths, such as `2`, or `2.0` for the first that item 2 grew."""
+    return ".".join(map(str, place))
 
 
 def is_inside_call(activation: Activation) -> bool:

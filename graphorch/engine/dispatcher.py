@@ -6,6 +6,7 @@ With a journal, an event is appended before the core gets it; observers get it a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from graphorch.core.events import (
@@ -14,17 +15,19 @@ from graphorch.core.events import (
     EvaluateRoute,
     Event,
     FinishRun,
+    ItemReviewed,
     LeaveScope,
     NodeFailed,
     NodeSucceeded,
     PersonAsked,
+    ReviewItem,
     RoundEnded,
     Routed,
     ScheduleRetry,
     ScopeEntered,
     SuspendNode,
 )
-from graphorch.core.tree import Activation, Status
+from graphorch.core.tree import Activation, Scope, Status, format_place
 from graphorch.engine import human_input
 from graphorch.engine.attempts.attempt import AttemptRunner
 from graphorch.engine.attempts.run_task import RunTask
@@ -86,6 +89,8 @@ class Dispatcher:
                     commands += self.evaluate_route(activation)
                 case LeaveScope(activation):
                     commands += self._handle(self._leave_scope(activation))
+                case ReviewItem(activation, scope):
+                    commands += self._review_item(activation, scope)
                 case ScheduleRetry(activation, seconds):
                     self._attempts.delay_retry(activation, seconds)
                     ready.append(activation)
@@ -155,9 +160,12 @@ class Dispatcher:
         try:
             journal.buffer(event)
         except Unstorable as error:
-            if not isinstance(event, NodeSucceeded | ScopeEntered):
+            if isinstance(event, ItemReviewed):
+                event = replace(event, updates=(), failure=error)
+            elif isinstance(event, NodeSucceeded | ScopeEntered):
+                event = self._attempts.build_failure(event.activation, error)
+            else:
                 raise
-            event = self._attempts.build_failure(event.activation, error)
             journal.buffer(event)
         if self._services.kept_answers and type(event) is NodeSucceeded:
             # It is on its way to the disk, so its activation is never attempted again.
@@ -175,6 +183,22 @@ class Dispatcher:
                 raise
             return self._attempts.end_by_failure(activation, failure)
         return NodeSucceeded(activation, update, self._services.now())
+
+    def _review_item(self, activation: Activation, scope: Scope) -> list[Command]:
+        """Evaluate what a map decides after an item, and return what follows."""
+        children = activation.children
+        if children is None or not children.is_reviewing:
+            return []  # an event that came with the item put the review off
+        item, enough, updates, failure = format_place(scope.place), False, [], None
+        try:
+            enough, updates = binding.review_item(activation, scope)
+        # The border to the user's `until` and `grow`.
+        except BaseException as error:
+            failure = as_failure(error)
+            if failure is None:
+                raise
+        now = self._services.now()
+        return self._handle(ItemReviewed(activation, item, enough, updates, failure, now))
 
     def _build_failure(self, activation: Activation, error: BaseException) -> NodeFailed:
         """Return the failure that an exception of a user's function means, or raise it again."""

@@ -17,6 +17,7 @@ from graphorch.core.events import (
     Approved,
     Event,
     GraceExpired,
+    ItemReviewed,
     NodeCancelled,
     NodeFailed,
     NodeSkipped,
@@ -52,11 +53,13 @@ from graphorch.journal.record_kinds import (
     DefaultsBody,
     EnteredBody,
     FailedBody,
+    InputsBody,
     ModelFailureBody,
     MomentBody,
     PinnedBody,
     RecordKind,
     RetryBody,
+    ReviewedBody,
     RouteBody,
     RoutedBody,
     SendingBody,
@@ -152,19 +155,41 @@ class RecordEncoder:
 
     def encode_entered(self, event: ScopeEntered) -> EnteredBody:
         """Return the inputs of a sub-flow or map."""
-        plan = event.activation.step.inner_plan
+        inputs = self._encode_inputs(event.activation, event.updates)
+        return {**_locate(event.activation), "at": event.at, **inputs}
+
+    def _encode_inputs(self, activation: Activation, updates: Sequence[Update]) -> InputsBody:
+        """Return the inputs of scopes inside a sub-flow or map."""
+        plan = activation.step.inner_plan
         assert plan is not None
         codec = self._codecs.of(plan)
-        encoded = [codec.encode(update) for update in event.updates]
-        defaults = _encode_defaults(codec, event.updates)
-        items = [item.values for item in encoded]
+        encoded = [codec.encode(update) for update in updates]
+        defaults = _encode_defaults(codec, updates)
         codec.require_room([*encoded, *defaults])
-        body: EnteredBody = {**_locate(event.activation), "at": event.at, "items": items}
+        body: InputsBody = {"items": [item.values for item in encoded]}
         notes = [item.notes for item in encoded]
         if any(note is not None for note in notes):
             body["restore"] = notes
         if defaults:
             body["defaults"] = list(map(_build_defaults, defaults))
+        return body
+
+    def encode_reviewed(self, event: ItemReviewed) -> ReviewedBody:
+        """Return what a map decided after an item."""
+        body: ReviewedBody = {
+            **_locate(event.activation),
+            "at": event.at,
+            "item": event.item,
+            "enough": event.enough,
+            **self._encode_inputs(event.activation, event.updates),
+        }
+        error = event.failure
+        if error is not None:
+            body["failure"] = {
+                "error": name_error(error),
+                "kinds": list(list_kinds(error)),
+                "message": explain_error(error),
+            }
         return body
 
     def encode_tools(self, event: ToolsCalled) -> ToolsBody:
@@ -263,6 +288,7 @@ _ENCODERS: Final[Mapping[type, tuple[RecordKind, _Encoder]]] = {
     NodeSucceeded: ("commit", RecordEncoder.encode_commit),
     Routed: ("routed", RecordEncoder.encode_routed),
     ScopeEntered: ("entered", RecordEncoder.encode_entered),
+    ItemReviewed: ("reviewed", RecordEncoder.encode_reviewed),
     ToolsCalled: ("tools", RecordEncoder.encode_tools),
     NodeFailed: ("failed", RecordEncoder.encode_failed),
     NodeSkipped: ("skipped", RecordEncoder.encode_skipped),

@@ -21,6 +21,7 @@ from graphorch.core.events import (
     Command,
     Event,
     GraceExpired,
+    ItemReviewed,
     NodeCancelled,
     NodeFailed,
     NodeSkipped,
@@ -40,7 +41,7 @@ from graphorch.core.events import (
 from graphorch.core.resuming import begin_anew
 from graphorch.core.run import Run
 from graphorch.core.state import UNLIMITED, OnFailure
-from graphorch.core.tree import Activation, ToolScopes
+from graphorch.core.tree import Activation, ReviewedScopes, ToolScopes, format_place
 from graphorch.engine.attempts.attempt import acts_by_calls_only
 from graphorch.engine.calls.kept_answers import KeptAnswer, KeptAnswers, forget_answers
 from graphorch.engine.calls.sent_requests import decode_charge, decode_requests
@@ -68,11 +69,13 @@ from graphorch.journal.record_kinds import (
     EnteredBody,
     FailedBody,
     ForkedBody,
+    InputsBody,
     ListedBody,
     MomentBody,
     PinnedBody,
     RecordKind,
     RetryBody,
+    ReviewedBody,
     RoutedBody,
     RulesBody,
     SendingBody,
@@ -360,9 +363,9 @@ class _Replay:
         while end >= 0:
             name, _, item = path[:end].rpartition("[")
             activation = self._open.get(name)
-            if activation is not None and item.isdigit():
+            if activation is not None:
                 run = self._replayed.run
-                self._open_started(run.begin_items(activation, int(item)), 0.0)
+                self._open_started(run.begin_items(activation, item), 0.0)
             end = path.find("]", end + 1)
 
     def find_known(self, body: ActivationBody) -> Activation:
@@ -426,6 +429,27 @@ class _Replay:
 
     def on_entered(self, body: EnteredBody) -> Event:
         activation = self.find_open(body)
+        return ScopeEntered(activation, self._decode_inputs(activation, body), body["at"])
+
+    def on_reviewed(self, body: ReviewedBody) -> Event:
+        activation = self.find_open(body)
+        children, failure = activation.children, None
+        if not isinstance(children, ReviewedScopes) or not children.is_reviewing:
+            raise ReplayDiverged(f"'{activation.path}' decides nothing about an item here.")
+        item = format_place(children.reviews[0].place)
+        if item != body["item"]:
+            raise ReplayDiverged(
+                f"'{activation.path}' decides about item {item} here, the record is about item "
+                f"{truncate_repr(body['item'], _LONGEST_VALUE)}."
+            )
+        if "failure" in body:
+            raised = body["failure"]
+            failure = RecordedError(raised["error"], raised["message"], raised["kinds"])
+        updates = self._decode_inputs(activation, body)
+        return ItemReviewed(activation, body["item"], body["enough"], updates, failure, body["at"])
+
+    def _decode_inputs(self, activation: Activation, body: InputsBody) -> list[Update]:
+        """Return the inputs of scopes inside a sub-flow or map."""
         plan = activation.step.inner_plan
         if plan is None:
             raise ReplayDiverged(f"'{activation.path}' is not a map or sub-flow any more.")
@@ -435,11 +459,10 @@ class _Replay:
             for item, note in zip(body["items"], _list_notes(body), strict=False)
         ]
         defaults = itertools.chain(body.get("defaults", ()), itertools.repeat(None))
-        updates = [
+        return [
             self._add_defaults(plan, update, made)
             for update, made in zip(updates, defaults, strict=False)
         ]
-        return ScopeEntered(activation, updates, body["at"])
 
     def on_tools(self, body: ToolsBody) -> Event:
         agent = self.find_open(body)
@@ -618,6 +641,7 @@ HANDLERS: Final[Mapping[RecordKind, Handler]] = {
     "commit": _Replay.on_commit,
     "routed": _Replay.on_routed,
     "entered": _Replay.on_entered,
+    "reviewed": _Replay.on_reviewed,
     "tools": _Replay.on_tools,
     "failed": _Replay.on_failed,
     "skipped": _Replay.on_skipped,
@@ -651,6 +675,8 @@ class _ReplayVerifier(_Replay):
                 self._verify_route(activation, decision)
             case ScopeEntered(activation, updates):
                 self._verify_items(activation, updates, body)
+            case ItemReviewed(failure=None):
+                self._verify_review(event, body)
             case NodeSucceeded(activation, update) if _has_gathered(activation):
                 self._verify_result(activation, update, body)
             case _:
@@ -669,10 +695,31 @@ class _ReplayVerifier(_Replay):
     def _verify_items(
         self, activation: Activation, recorded: Sequence[Update], body: EnteredBody
     ) -> None:
+        self._verify_inputs(activation, recorded, binding.build_items(activation), body)
+
+    def _verify_review(self, event: ItemReviewed, body: ReviewedBody) -> None:
+        activation = event.activation
+        assert isinstance(activation.children, ReviewedScopes)
+        enough, updates = binding.review_item(activation, activation.children.reviews[0])
+        # A fork takes over a review without the results that are to be made anew.
+        if enough != event.enough and self._replayed.last_seq >= self._copied:
+            before, after = ("enough" if held else "not enough" for held in (event.enough, enough))
+            raise ReplayDiverged(
+                f"the results of '{activation.path}' were {before} after item {event.item}, and "
+                f"are {after} now."
+            )
+        self._verify_inputs(activation, event.updates, updates, body)
+
+    def _verify_inputs(
+        self,
+        activation: Activation,
+        recorded: Sequence[Update],
+        now: Sequence[Update],
+        body: InputsBody,
+    ) -> None:
         plan = activation.step.inner_plan
         assert plan is not None
         codec = self._codecs.of(plan)
-        now = binding.build_items(activation)
         parts = zip(recorded, _list_notes(body), now, strict=False)
         is_equal = all(codec.is_recorded(update, notes, item) for update, notes, item in parts)
         if len(recorded) != len(now) or not is_equal:
@@ -694,7 +741,7 @@ def _has_gathered(activation: Activation) -> bool:
     return children is not None and not isinstance(children, ToolScopes)
 
 
-def _list_notes(body: EnteredBody) -> Sequence[Any]:
+def _list_notes(body: InputsBody) -> Sequence[Any]:
     """Return the notes of each item of a sub-flow or map; None for an item without notes."""
     notes = body.get("restore") or []
     return [*notes, *[None] * (len(body["items"]) - len(notes))]

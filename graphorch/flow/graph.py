@@ -173,6 +173,8 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         concurrency: int = 8,
         need: int | Literal["all"] = "all",
         on_item_error: OnItemError = "fail",
+        until: Callable[[list[O2]], bool] | None = None,
+        grow: Callable[[O2], Sequence[I2]] | None = None,
     ) -> Node1[S, W]:
         """Add a node that runs `work` once per item of the list that `over` returns.
 
@@ -180,6 +182,12 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
         items. More than `max_items` is a failure; an empty list completes at once. `need=k` takes
         the first k that succeed and cancels the rest. A failing item fails the whole (`fail`), or
         is left out (`skip`, and `collect`, where `gather` has to take the `Missing` items too).
+
+        `until` is called after each item that succeeds, with the results so far: once it returns
+        True, the rest is cancelled, and `gather` gets these results. `grow` returns the items that
+        a result adds, with no round to wait for: item 2 grows the items 2.0, 2.1 and so on, whose
+        results stand behind its own. `max_items` bounds all items together. Both are pure
+        functions.
         """
         if not isinstance(work, Node | Flow):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise _build_refusal(
@@ -191,6 +199,9 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
                 "decorate the worker with @node or @agent, or give a built flow",
             )
         check_plain(gather, f"gather of map '{name}'")
+        for role, function in (("until", until), ("grow", grow)):
+            if function is not None:
+                check_plain(function, f"{role} of map '{name}'")
         _check_name(self.name, "map", name)
         item, result, worker, plan = _describe_worker(work)
         spec = MapSpec(
@@ -205,6 +216,8 @@ class Graph(PatternMethods[S], Generic[S, I, O]):
             concurrency=concurrency,
             need=None if need == "all" else need,
             on_item_error=on_item_error,
+            until=until,
+            grow=grow,
         )
         self.spec.maps[name] = spec
         return self._add_inner(Node1[S, W], name, "map", gather)

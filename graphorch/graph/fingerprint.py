@@ -102,6 +102,7 @@ def _describe_later(plan: Plan, format: int) -> dict[str, Any]:
 
 def _describe_node_later(plan: Plan, step: Step, format: int) -> dict[str, Any]:
     writes = _writes(plan, step, format)
+    reviewed = [] if step.map is None else step.map.list_reviews()
     return {
         "name": step.name,
         "kind": step.node.kind,
@@ -109,6 +110,8 @@ def _describe_node_later(plan: Plan, step: Step, format: int) -> dict[str, Any]:
         "fields": [list(model.model_fields) for model in writes],
         "need": step.need,
         "inner": describe(step.inner_plan, format) if step.inner_plan is not None else None,
+        # In every format: records of a map that has one of these do not fit a map without it.
+        **({"reviewed": reviewed} if reviewed else {}),
     }
 
 

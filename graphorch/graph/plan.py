@@ -77,7 +77,8 @@ class MapSpec:
     """A node that runs one worker per item.
 
     Exactly one of `worker` and `flow` is set. `need` is the number of results to wait for, or None
-    for all of them.
+    for all of them. `until` says of the results so far whether they are enough, and `grow` returns
+    the items that a result adds.
     """
 
     item: type[BaseModel]
@@ -91,6 +92,18 @@ class MapSpec:
     concurrency: int
     need: int | None
     on_item_error: OnItemError
+    until: Callable[[list[Any]], object] | None = None
+    grow: Callable[[Any], object] | None = None
+
+    @property
+    def is_reviewed(self) -> bool:
+        """Whether something is decided after each item that is done."""
+        return self.until is not None or self.grow is not None
+
+    def list_reviews(self) -> list[str]:
+        """Return the names of the options that decide something after each item."""
+        options = {"until": self.until, "grow": self.grow}
+        return [name for name, function in options.items() if function is not None]
 
 
 @dataclass(frozen=True, slots=True)

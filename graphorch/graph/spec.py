@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 GO_BACK = "return True to go back, False to go on"
 """What the condition of a loop returns."""
 
+ENOUGH = "return True to end the map with the results so far, False to go on"
+"""What `until` of a map returns."""
+
 
 @dataclass(slots=True)
 class RouteSpec:

@@ -33,6 +33,7 @@ RecordKind: TypeAlias = Literal[
     "commit",
     "routed",
     "entered",
+    "reviewed",
     "tools",
     "failed",
     "skipped",
@@ -197,16 +198,43 @@ class RoutedBody(ActivationBody, RouteBody):
     at: Seconds
 
 
-class EnteredBody(ActivationBody):
-    """A sub-flow (one item) or a map (one per item) was entered with these inputs.
+class InputsBody(TypedDict):
+    """Inputs of scopes inside a sub-flow or map.
 
     `restore` holds that of each item, and is there if one of them has any; so do `defaults`.
     """
 
-    at: Seconds
     items: list[dict[str, Any]]
     restore: NotRequired[list[dict[str, Any] | None]]
     defaults: NotRequired[list[DefaultsBody]]
+
+
+class EnteredBody(ActivationBody, InputsBody):
+    """A sub-flow (one item) or a map (one per item) was entered with these inputs."""
+
+    at: Seconds
+
+
+class ReviewFailureBody(TypedDict):
+    """What a function of a map raised about an item, as in `FailedBody`."""
+
+    error: str
+    kinds: list[str]
+    message: str
+
+
+class ReviewedBody(ActivationBody, InputsBody):
+    """A map decided after an item that was done: from format 6 on.
+
+    `item` names it as paths do, such as `2`, or `2.0` for the first item that item 2 grew. If it is
+    `enough`, the map ends with the results so far; else `items` are those that the item grows.
+    `failure` is there if one of the functions raised.
+    """
+
+    at: Seconds
+    item: str
+    enough: bool
+    failure: NotRequired[ReviewFailureBody]
 
 
 class CalledToolBody(TypedDict):
@@ -502,6 +530,7 @@ BODIES: Final[Mapping[RecordKind, type]] = {
     "commit": CommitBody,
     "routed": RoutedBody,
     "entered": EnteredBody,
+    "reviewed": ReviewedBody,
     "tools": ToolsBody,
     "failed": FailedBody,
     "skipped": SkippedBody,

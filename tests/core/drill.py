@@ -6,7 +6,7 @@ Every invariant is checked after every event.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel
 
@@ -16,6 +16,7 @@ from graphorch.core.events import (
     EvaluateRoute,
     Event,
     FinishRun,
+    ItemReviewed,
     LeaveScope,
     NodeFailed,
     NodeSkipped,
@@ -23,6 +24,7 @@ from graphorch.core.events import (
     PersonAsked,
     Resumed,
     RetryDue,
+    ReviewItem,
     Routed,
     RunStarted,
     ScheduleRetry,
@@ -32,7 +34,7 @@ from graphorch.core.events import (
 from graphorch.core.invariants import check_invariants
 from graphorch.core.retry import find_handler
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Status
+from graphorch.core.tree import Activation, Status, format_place
 from graphorch.engine.invocation import binding
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.compiler import compile_plan
@@ -115,6 +117,9 @@ def map_over(
     need: int | None = None,
     on_item_error: Any = "fail",
     flow: Plan | None = None,
+    until: Callable[[list[Any]], object] | None = None,
+    grow: Callable[[Any], object] | None = None,
+    max_items: int = 100,
 ) -> Node[Any]:
     """Return a map over the numbers from 0.
 
@@ -146,10 +151,12 @@ def map_over(
         ),
         gather=gather,
         wants_missing=True,
-        max_items=100,
+        max_items=max_items,
         concurrency=concurrency,
         need=need,
         on_item_error=on_item_error,
+        until=until,
+        grow=grow,
     )
     return node
 
@@ -196,7 +203,7 @@ class Drill:
         at_once = [
             job
             for job in self.jobs
-            if isinstance(job, EvaluateRoute | LeaveScope)
+            if isinstance(job, EvaluateRoute | LeaveScope | ReviewItem)
             or (isinstance(job, Activation) and job.step.inner_plan is not None)
         ]
         for job in at_once[:1]:
@@ -204,8 +211,10 @@ class Drill:
             self.tell(self._result(job))
 
     def _result(self, job: Command) -> Event:
-        assert isinstance(job, Activation | EvaluateRoute | LeaveScope)
+        assert isinstance(job, Activation | EvaluateRoute | LeaveScope | ReviewItem)
         activation = about(job)
+        if isinstance(job, ReviewItem):
+            return review(job)
         try:
             if activation.failure is not None and isinstance(job, Activation):
                 raise activation.failure
@@ -244,7 +253,7 @@ class Drill:
     def activation(self, path: str) -> Activation:
         return about(self.job(path))
 
-    def finish(self, *paths: str) -> Drill:
+    def finish(self, *paths: str) -> Self:
         """End these nodes, one after the other."""
         for path in paths:
             job = self.job(path)
@@ -259,7 +268,7 @@ class Drill:
         *,
         retry_after: float | None = None,
         limit: str = "",
-    ) -> Drill:
+    ) -> Self:
         job = self.job(path)
         self.jobs.remove(job)
         activation, raised = about(job), error or ValueError(path)
@@ -275,7 +284,7 @@ class Drill:
         )
         return self
 
-    def skip(self, path: str) -> Drill:
+    def skip(self, path: str) -> Self:
         job = self.job(path)
         self.jobs.remove(job)
         self.tell(NodeSkipped(about(job), "unassigned"))
@@ -293,21 +302,21 @@ class Drill:
             NodeSucceeded(activation, activation.step.writes[0].update(Log(log=[entry])))
         )
 
-    def retry(self, path: str) -> Drill:
+    def retry(self, path: str) -> Self:
         job = self.job(path)
         assert isinstance(job, ScheduleRetry)
         self.tell(RetryDue(job.activation, job.activation.attempt))
         return self
 
-    def stop(self, *, status: RunStatus = "stopped", now: bool = True) -> Drill:
+    def stop(self, *, status: RunStatus = "stopped", now: bool = True) -> Self:
         self.tell(StopRequested("asked to", status, now))
         return self
 
-    def resume(self) -> Drill:
+    def resume(self) -> Self:
         self.tell(Resumed())
         return self
 
-    def finish_all(self, pick: Callable[[list[str]], str] = min) -> Drill:
+    def finish_all(self, pick: Callable[[list[str]], str] = min) -> Self:
         """End everything that runs, and what follows it."""
         while self.running:
             self.finish(pick(self.running))
@@ -338,6 +347,16 @@ class Drill:
         return {path: sorted(of_path) for path, of_path in ids.items()}
 
 
+def review(job: ReviewItem) -> ItemReviewed:
+    """Return what the functions of a map say about an item."""
+    item = format_place(job.scope.place)
+    try:
+        enough, updates = binding.review_item(job.activation, job.scope)
+    except Exception as error:
+        return ItemReviewed(job.activation, item, failure=error)
+    return ItemReviewed(job.activation, item, enough, updates)
+
+
 def about(job: Command) -> Activation:
     """Return the activation that a command is about."""
     assert not isinstance(job, FinishRun)
@@ -350,6 +369,8 @@ def _is_due(job: Command) -> bool:
             return activation.status is Status.RUNNING
         case EvaluateRoute(activation):
             return activation.status is Status.ROUTING
+        case ReviewItem(activation):
+            return activation.children is not None and activation.children.is_reviewing
         case ScheduleRetry(activation):
             return activation.status is Status.RETRYING
         case _:

@@ -266,6 +266,39 @@ async def use_server(store: MemoryStore) -> None:
     await flow.run(State(), durable=store, run_id="r", client=ScriptedModel("Done."))
 
 
+async def review_items(store: MemoryStore) -> None:
+    """A map that grows until it has enough, then another one whose `until` raises."""
+
+    @node
+    def visit(page: Word) -> Count:
+        return Count(n=len(page.word))
+
+    def build(enough: int) -> Any:
+        graph = Graph("g", Texts, input=Word, output=Count)
+        return graph.chain(
+            graph.map(
+                "each",
+                visit,
+                over=lambda s: [Word(word=s.word)],
+                gather=lambda counts: Count(n=len(counts)),
+                max_items=9,
+                until=lambda counts: 1 // enough > 0 and len(counts) == 3,
+                grow=lambda count: [Word(word="a" * (count.n + 1))],
+            )
+        ).build()
+
+    await build(1).run(Word(), durable=store, run_id="r")
+    records = list((await store.load("r")).records)
+    failing = MemoryStore()
+    await run_to_failure(build(0).run(Word(), durable=failing, run_id="r"))
+    (failed,) = [
+        record for record in (await failing.load("r")).records if record.kind == "reviewed"
+    ]
+    check_body(records[3].body, BODIES["reviewed"], "reviewed")
+    check_body(failed.body, BODIES["reviewed"], "reviewed")
+    assert failed.body["failure"]["error"] == "ZeroDivisionError"
+
+
 SCENARIOS: dict[Callable[[MemoryStore], Awaitable[None]], set[str]] = {
     finish_golden: {"started", "commit", "entered", "failed", "sending", "call", "ended"},
     resume_failed: {"failed", "continued", "resumed", "rules"},
@@ -281,6 +314,7 @@ SCENARIOS: dict[Callable[[MemoryStore], Awaitable[None]], set[str]] = {
     change_tool_call: {"tools", "asked", "approved", "starting"},
     migrate_waiting: {"migrated"},
     use_server: {"listed"},
+    review_items: {"reviewed"},
 }
 
 

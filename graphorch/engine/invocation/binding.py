@@ -6,14 +6,15 @@ it into an event.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic import BaseModel
 
 from graphorch.callables import discard, read_verdict
 from graphorch.core.events import RouteDecision, Update
-from graphorch.core.tree import Activation, Scope, Token
+from graphorch.core.tree import Activation, ReviewedScopes, Scope, Token, format_place
 from graphorch.errors import (
     GraphorchError,
     LoopExhausted,
@@ -25,7 +26,7 @@ from graphorch.errors import (
 )
 from graphorch.graph.edges import Edge
 from graphorch.graph.plan import Step
-from graphorch.graph.spec import GO_BACK
+from graphorch.graph.spec import ENOUGH, GO_BACK
 from graphorch.state.version import Version
 from graphorch.text import (
     LINEAGE,
@@ -130,15 +131,74 @@ def build_items(activation: Activation) -> list[Update]:
         raise
 
 
-def list_items(subject: str, value: object, item: Any) -> list[Any]:
+def list_items(subject: str, value: object, item: Any, *, at_most: int | None = None) -> list[Any]:
     """Return the items that a function gave. Raises `WrongOutput` for what is no list of them."""
     items: Any = value
     if isinstance(items, Iterable) and not isinstance(items, str | bytes | Mapping | BaseModel):
-        return list(cast("Iterable[Any]", items))
+        return list(itertools.islice(cast("Iterable[Any]", items), at_most))
     raise WrongOutput(
         f"{subject} returned {format_value(value)}, which is not a list of items. "
         f"Return list[{item.__name__}]."
     )
+
+
+def review_item(activation: Activation, scope: Scope) -> tuple[bool, list[Update]]:
+    """Return whether a map has enough with an item that is done, and the items that it grows.
+
+    Raises `TooManyItems`, `WrongOutput`, and what `until` and `grow` raise.
+    """
+    spec = activation.step.map
+    assert spec is not None
+    if spec.until is not None and _has_agreed(activation, spec.until):
+        return True, []
+    if spec.grow is None:
+        return False, []
+    try:
+        return False, _build_grown(activation, scope, spec.grow)
+    except Exception as error:
+        blame(error, f"grow of map '{activation.step.name}'")
+        raise
+
+
+def _has_agreed(activation: Activation, until: Callable[[list[Any]], object]) -> bool:
+    """Return whether the results so far, in the order of `gather`, are enough."""
+    children = activation.children
+    assert isinstance(children, ReviewedScopes)
+    read = children.scopes[0].plan.read_output.result
+    later = children.reviews[1:]  # they are reviewed next, each with those before it
+    done = [scope for scope in children.scopes if scope not in later]
+    done.sort(key=lambda scope: scope.place)
+    results = [read(scope.output) for scope in done if scope.output is not None]
+    try:
+        verdict = until(results)
+        return check_verdict(f"'{_name_of(until)}'", verdict, ENOUGH)
+    except Exception as error:
+        blame(error, f"until of map '{activation.step.name}'")
+        raise
+
+
+def _build_grown(
+    activation: Activation, scope: Scope, grow: Callable[[Any], object]
+) -> list[Update]:
+    """Return the inputs of the items that the result of an item adds to its map."""
+    children, spec, plan = activation.children, activation.step.map, scope.plan
+    assert children is not None
+    assert spec is not None
+    assert scope.output is not None
+    value = grow(plan.read_output.result(scope.output))
+    room = spec.max_items - len(children.updates)
+    items = list_items(f"'{_name_of(grow)}'", value, plan.input, at_most=room + 1)
+    if len(items) > room:
+        item = f"{activation.path}[{format_place(scope.place)}]"
+        raise TooManyItems(
+            f"with what '{item}' adds, there are more than {spec.max_items} items, which is "
+            "max_items. Raise max_items, or grow fewer."
+        )
+    return [plan.read_input.update(item) for item in items]
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _name_function(step: Step, of_sub: str, of_map: str) -> str:
@@ -155,6 +215,8 @@ def gather_children(activation: Activation) -> Update:
     step, inner, plan = activation.step, activation.children, activation.step.inner_plan
     assert inner is not None
     assert plan is not None
+    if isinstance(inner, ReviewedScopes) and inner.review_failure is not None:
+        raise inner.review_failure
     if step.map is None:
         scope = inner.scopes[0]
         if scope.output is None:
@@ -170,12 +232,12 @@ def gather_children(activation: Activation) -> Update:
 
     results: list[Any] = []
     missing: list[Missing] = []
-    for index in range(len(inner.updates)):
+    for position, index in enumerate(inner.list_in_order()):
         output = inner.scopes[index].output if index < len(inner.scopes) else None
         if output is not None:
             results.append(plan.read_output.result(output))
         else:
-            missing.append(Missing(index, _explain_missing(activation, index)))
+            missing.append(Missing(position, _explain_missing(activation, index)))
     _check_enough(activation, results, missing)
     gather = step.map.gather
     try:
@@ -221,6 +283,8 @@ def _list_causes(scopes: Sequence[Scope]) -> Iterator[Activation]:
 def _check_enough(activation: Activation, results: list[Any], missing: list[Missing]) -> None:
     spec = activation.step.map
     assert spec is not None
+    if isinstance(activation.children, ReviewedScopes) and activation.children.has_agreed:
+        return
     count = len(results) + len(missing)
     if spec.need is not None and len(results) < min(spec.need, count):
         reasons = "; ".join(f"item {item.index}: {item.reason}" for item in missing[:5])

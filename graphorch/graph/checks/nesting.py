@@ -16,6 +16,7 @@ from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.checks.quorums import once_inside
 from graphorch.graph.options import is_count
 from graphorch.graph.plan import MapSpec, SubSpec
+from graphorch.graph.spec import ENOUGH
 
 MAX_LEVELS = 100
 """Levels of flows inside each other: what describes, draws and estimates them is recursive."""
@@ -26,14 +27,16 @@ MAX_NODES = 100_000
 def check(graph: CheckedGraph) -> Iterator[Problem]:
     """What does not fit between a graph and the flows inside it.
 
-    `MAP_WORKER`, `MAP_ITEMS`, `MAP_RESULTS`, `MAP_OPTION`, `SUB_ENTER`, `SUB_LEAVE`,
-    `ASK_QUESTION`, `NESTED_TOO_DEEPLY` and `TOO_MANY_NODES`.
+    `MAP_WORKER`, `MAP_ITEMS`, `MAP_RESULTS`, `MAP_UNTIL`, `MAP_GROW`, `MAP_OPTION`, `SUB_ENTER`,
+    `SUB_LEAVE`, `ASK_QUESTION`, `NESTED_TOO_DEEPLY` and `TOO_MANY_NODES`.
     """
     for name, spec in graph.spec.maps.items():
         where = f"map '{name}'"
         yield from _check_worker(spec, where)
         yield from _check_items(spec, where)
         yield from _check_results(spec, where)
+        yield from _check_until(spec, where)
+        yield from _check_grow(spec, where)
         yield from _check_bounds(spec, where)
     for name, sub in graph.spec.subs.items():
         yield from _check_sub(sub, f"sub '{name}'")
@@ -130,6 +133,36 @@ def _check_results(spec: MapSpec, where: str) -> Iterator[Problem]:
         )
 
 
+def _check_until(spec: MapSpec, where: str) -> Iterator[Problem]:
+    if spec.until is None:
+        return
+    name = getattr(spec.until, "__name__", "function")
+    takes, given = read_parameter(spec.until, 0), read_return(spec.until)
+    results = find_element(takes)
+    if (takes is not None and results is None) or is_clash(spec.result, results):
+        result = format_hint(spec.result)
+        what = f"until '{name}' takes {format_hint(takes)}, but the worker writes {result}"
+        yield Problem("MAP_UNTIL", where, what, f"take list[{result}], the results so far")
+    if is_clash(given, bool):
+        what = f"until '{name}' returns {format_hint(given)}, which is neither True nor False"
+        yield Problem("MAP_UNTIL", where, what, ENOUGH)
+
+
+def _check_grow(spec: MapSpec, where: str) -> Iterator[Problem]:
+    if spec.grow is None:
+        return
+    name, item = getattr(spec.grow, "__name__", "function"), format_hint(spec.item)
+    takes, given = read_parameter(spec.grow, 0), read_return(spec.grow)
+    items = find_element(given)
+    if is_clash(spec.result, takes):
+        result = format_hint(spec.result)
+        what = f"grow '{name}' takes {format_hint(takes)}, but the worker writes {result}"
+        yield Problem("MAP_GROW", where, what, f"take one {result}")
+    if (given is not None and items is None) or is_clash(items, spec.item):
+        what = f"grow '{name}' returns {format_hint(given)}, but the worker takes {item}"
+        yield Problem("MAP_GROW", where, what, f"return list[{item}], and [] to add nothing")
+
+
 def _check_bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
     for option, value in (("max_items", spec.max_items), ("concurrency", spec.concurrency)):
         if not is_count(value):
@@ -146,9 +179,11 @@ def _check_bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
             f"on_item_error={spec.on_item_error!r} is not possible",
             'give "fail", "skip" or "collect"',
         )
-    if spec.need is None:
+    if spec.need is None and spec.until is None:
         return
-    if not is_count(spec.need) or (is_count(spec.max_items) and spec.need > spec.max_items):
+    if spec.need is not None and (
+        not is_count(spec.need) or (is_count(spec.max_items) and spec.need > spec.max_items)
+    ):
         what = f"need={spec.need!r} is out of range for max_items={spec.max_items!r}"
         yield Problem("MAP_OPTION", where, what, f"give a number from 1 to {spec.max_items}")
     once = None
@@ -157,7 +192,8 @@ def _check_bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
     if spec.worker is not None and spec.worker.options.effect == "once":
         once = spec.worker.name
     if once is not None:
-        what = f"need={spec.need} may cancel '{once}', which has effect=\"once\""
+        option = "until" if spec.need is None else f"need={spec.need}"
+        what = f"{option} may cancel '{once}', which has effect=\"once\""
         yield Problem("MAP_OPTION", where, what, "need all items, or move the effect after the map")
 
 

@@ -416,6 +416,7 @@ IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
         "listed",
         "migrated",
         "tools",
+        "reviewed",
     }
 )
 """Kinds of records in which nothing is said or done."""

@@ -918,6 +918,16 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[SpanBuilder, Body], None]]] = {
 """Handlers by kind of record."""
 
 IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
-    {"stopping", "grace", "continued", "resumed", "rules", "listed", "migrated", "pinned"}
+    {
+        "stopping",
+        "grace",
+        "continued",
+        "resumed",
+        "rules",
+        "listed",
+        "migrated",
+        "pinned",
+        "reviewed",
+    }
 )
 """Kinds of records that change no span."""
