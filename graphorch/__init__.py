@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from graphorch.engine.events import Skipped as Skipped
     from graphorch.engine.events import Started as Started
     from graphorch.engine.events import TextDelta as TextDelta
+    from graphorch.engine.questions.question_event import OnQuestion as OnQuestion
+    from graphorch.engine.questions.question_event import QuestionEvent as QuestionEvent
     from graphorch.engine.settings import Limits as Limits
     from graphorch.errors import Ambiguous as Ambiguous
     from graphorch.errors import BudgetExceeded as BudgetExceeded
@@ -114,6 +116,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
             "Cancelled Committed Emitted Ended Expanded Failed ModelCalled QuestionAsked RunEvent "
             "Skipped Started TextDelta"
         ),
+        "engine.questions.question_event": "OnQuestion QuestionEvent",
         "engine.settings": "Limits",
         "errors": (
             "Ambiguous BudgetExceeded Expired GraphError GraphorchError InputError InternalError "

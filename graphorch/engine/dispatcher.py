@@ -47,8 +47,8 @@ class Dispatcher:
 
     `tasks` are the run tasks at work. `on_final_failure` is called after each failure that is not
     retried and that no error edge handles, while the run is under way. `is_unobserved` says that
-    neither a journal nor an observer needs to see an event. `tool_rounds` takes the rounds of tool
-    calls.
+    neither a journal, an observer nor a hook needs to see an event. `tool_rounds` takes the rounds
+    of tool calls.
     """
 
     __slots__ = (
@@ -146,7 +146,7 @@ class Dispatcher:
             self._react_to_failure(event)
         if attempts.in_doubt:
             attempts.settle_doubt(event)
-        if log.observers is not None:
+        if log.observers is not None or log.questions is not None:
             log.notify(event)
         return commands
 

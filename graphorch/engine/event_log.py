@@ -1,13 +1,14 @@
 """The way of a run's events out of the engine: into its journal first, to its observers afterwards.
 
-Rule of this file: with a journal, observers hear of an event only once its record is durable, so
-they never see anything that a crash could take back.
+Rule of this file: with a journal, observers, and the hook that hears of questions, hear of an event
+only once its record is durable, so they never see anything that a crash could take back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from graphorch.core.events import Event
@@ -19,29 +20,39 @@ from graphorch.engine.observers import Observers, to_run_event
 if TYPE_CHECKING:
     from graphorch.engine.events import RunEvent
     from graphorch.engine.mailbox.mailbox import Mailbox
+    from graphorch.engine.questions.question_hook import QuestionHook
     from graphorch.engine.run_journal import RunJournal
 
 
 class EventLog:
-    """Journal and observers of one run; either may be absent."""
+    """Journal, observers and hook of one run; each may be absent."""
 
-    __slots__ = ("_heartbeat", "_undelivered", "journal", "mailbox", "observers")
+    __slots__ = ("_heartbeat", "_undelivered", "journal", "mailbox", "observers", "questions")
 
     def __init__(self, journal: RunJournal | None, observers: Observers | None) -> None:
         self.journal = journal
         self.observers = observers
-        # (number of its record, event): observers get it once that record is durable
-        self._undelivered: Sequence[tuple[int, Event]] = ()
+        self.questions: QuestionHook | None = None
+        # (number of the record, what to do once it is durable)
+        self._undelivered: Sequence[tuple[int, Callable[[], None]]] = ()
         self._heartbeat: LeaseHeartbeat | None = None
         self.mailbox: Mailbox | None = None  # of a run with a journal
 
     def notify(self, event: Event) -> None:
-        """Hand an event of the core to the observers, at once or as soon as it is durable."""
+        """Deliver an event that the core has taken, at once or as soon as it is durable."""
+        deliveries: list[Callable[[], None]] = []
+        if self.observers is not None:
+            deliveries.append(partial(self._tell_observers, event))
+        if self.questions is not None:
+            call = self.questions.begin_call
+            deliveries += [partial(call, change) for change in self.questions.read(event)]
         if self.journal is None:
-            self._deliver(event)
-        elif self.observers is not None:
-            entry = (self.journal.last_buffered_seq, event)
-            self._undelivered = append_to(self._undelivered, (entry,))
+            for deliver in deliveries:
+                deliver()
+        elif deliveries:
+            seq = self.journal.last_buffered_seq
+            entries = [(seq, deliver) for deliver in deliveries]
+            self._undelivered = append_to(self._undelivered, entries)
 
     def publish(self, event: RunEvent) -> None:
         """Hand an event to the observers."""
@@ -94,14 +105,14 @@ class EventLog:
             self.mailbox.close()
 
     def _deliver_durable(self) -> None:
-        """Hand the observers what has become durable."""
+        """Deliver what has become durable."""
         durable = self.journal.last_durable_seq if self.journal is not None else 0
-        ready = [event for seq, event in self._undelivered if seq <= durable]
+        ready = [deliver for seq, deliver in self._undelivered if seq <= durable]
         self._undelivered = self._undelivered[len(ready) :]
-        for event in ready:
-            self._deliver(event)
+        for deliver in ready:
+            deliver()
 
-    def _deliver(self, event: Event) -> None:
+    def _tell_observers(self, event: Event) -> None:
         run_event = to_run_event(event)
         if run_event is not None and self.observers is not None:
             self.observers.notify(run_event)

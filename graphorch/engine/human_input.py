@@ -7,7 +7,6 @@ taken only while its question is open.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
@@ -17,6 +16,7 @@ from graphorch.core.retry import find_handler
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status, ToolScope
 from graphorch.engine.invocation.binding import bind_arguments
+from graphorch.engine.questions.pending_question import PendingQuestion
 from graphorch.errors import (
     Expired,
     InputError,
@@ -31,20 +31,6 @@ if TYPE_CHECKING:
     from graphorch.graph.approval import Approval
 
 _LONGEST_VALUE: Final = 400  # characters of a value that a gate shows
-
-
-@dataclass(frozen=True, slots=True)
-class PendingQuestion:
-    """An open question: its text, the type of its answer, and when it expires.
-
-    `expires` is in seconds since the epoch; None is never. `consent` is what an approval agrees to,
-    of a tool that is not what it was offered as.
-    """
-
-    text: str
-    answer: type[BaseModel]
-    expires: float | None = None
-    consent: str = ""
 
 
 def build_question(activation: Activation, now: float) -> PendingQuestion:

@@ -45,9 +45,10 @@ from graphorch.core.tree import Activation, ReviewedScopes, ToolScopes, format_p
 from graphorch.engine.attempts.attempt import acts_by_calls_only
 from graphorch.engine.calls.kept_answers import KeptAnswer, KeptAnswers, forget_answers
 from graphorch.engine.calls.sent_requests import decode_charge, decode_requests
-from graphorch.engine.human_input import PendingQuestion, choose_approval
+from graphorch.engine.human_input import choose_approval
 from graphorch.engine.invocation import binding
 from graphorch.engine.invocation.secret_values import hide_all_fields
+from graphorch.engine.questions.pending_question import PendingQuestion
 from graphorch.engine.record_bodies import decode_response, read_charge
 from graphorch.engine.report import CallReport, RunReport, tell_failure
 from graphorch.engine.state_codec import CodecCache

@@ -118,6 +118,8 @@ class Scheduler:
         self._services = RunServices(
             self.run, settings, self.report, self._log, kept_answers, last_call, listings
         )
+        if settings.on_question is not None:
+            self._listen_to_questions(settings)
         in_doubt = {} if replayed is None else replayed.in_doubt
         self._attempts = AttemptRunner(self._services, gate, in_doubt)
         self._dispatcher = Dispatcher(self._services, self._attempts)
@@ -260,6 +262,7 @@ class Scheduler:
         for status in ("stopped", "cancelled"):
             self._dispatcher.dispatch(StopRequested("cancelled", status, at=self._services.now()))
         await self._write_end()
+        await self._finish_hook_calls()
 
     def edit(self, activation: Activation, update: Update) -> None:
         """Commit an update for an activation as if its node had returned it.
@@ -330,6 +333,7 @@ class Scheduler:
         self._services.reset_budgets()
         self._set_rules()
         self._log.observers = _build_observers(settings)
+        self._listen_to_questions(settings)
 
     def add_watcher(self, watcher: Observer) -> None:
         """Hand the events from here on to one more watcher."""
@@ -364,7 +368,7 @@ class Scheduler:
     # ---- the run ---------------------------------------------------------------------------------
     async def _execute(self, *first: Event, commands: Sequence[Command] = ()) -> None:
         """Run from some first events, or commands that are open, until nothing is left to do."""
-        services, is_journaled = self._services, self.journal is not None
+        services, is_journaled, is_interrupted = self._services, self.journal is not None, False
         services.enter_loop()
         for event in first:
             event.at = services.now()
@@ -386,6 +390,7 @@ class Scheduler:
                 self.run.handle(StopRequested(reason, at=services.now()))
             else:
                 # Cancelled, or Ctrl-C. The tasks are gone; the core has yet to hear of it.
+                is_interrupted = True
                 self._dispatcher.dispatch(StopRequested("interrupted", at=services.now()))
                 await asyncio.shield(self._write_end())
             if cause is error:
@@ -399,6 +404,7 @@ class Scheduler:
                     await services.servers.close()
             finally:
                 self._close()
+                await self._finish_hook_calls(is_interrupted=is_interrupted)
 
     def _open(self) -> None:
         attempts, dispatcher = self._attempts, self._dispatcher
@@ -416,6 +422,7 @@ class Scheduler:
         if self.plan.may_call_tools:
             self._open_tool_rounds()
         has_fast_paths = self._uses_fast_paths and self.journal is None and not self.plan.acts_once
+        has_fast_paths = has_fast_paths and self._log.questions is None
         dispatcher.is_unobserved = has_fast_paths and self._log.observers is None
         self._pool.takes_fast_path = has_fast_paths and not attempts.has_overrides
 
@@ -460,6 +467,26 @@ class Scheduler:
         self._services.tool_rounds = self._dispatcher.tool_rounds = None
         self._attempts.close()
         self._log.publish_end(self.run, now)
+
+    # ---- questions -------------------------------------------------------------------------------
+    def _listen_to_questions(self, settings: RunSettings) -> None:
+        """Tell the function of the settings what becomes of questions from here on."""
+        function, hook = settings.on_question, self._log.questions
+        if function is None:
+            self._log.questions = None
+            return
+        tags = settings.tags if self.journal is None else {**settings.tags, **self.journal.tags}
+        if hook is not None:
+            hook.replace(function, tags)
+            return
+        from graphorch.engine.questions.question_hook import QuestionHook
+
+        self._log.questions = QuestionHook(self.run, function, tags)
+
+    async def _finish_hook_calls(self, *, is_interrupted: bool = False) -> None:
+        """Wait for the calls of the hook that have not ended, within their limits."""
+        if self._log.questions is not None:
+            await self._log.questions.finish_calls(is_interrupted=is_interrupted)
 
     # ---- letters ---------------------------------------------------------------------------------
     async def _write_end(self) -> list[Activation]:

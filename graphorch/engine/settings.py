@@ -15,6 +15,7 @@ from graphorch.graph.options import is_count, is_number
 
 if TYPE_CHECKING:
     from graphorch.engine.events import Observer
+    from graphorch.engine.questions.question_event import OnQuestion
     from graphorch.models.budgets.budget import Account, Alert, Budget
     from graphorch.models.client import ModelClient
 
@@ -74,7 +75,8 @@ class RunSettings:
     the stored run, for which `open_account` opens another account. `open_node` opens the account of
     a node without a budget of its own below another one, or returns that one; `on_alert` listens to
     all of them.
-    `own_client` is the client that the caller passed, of which `client` makes use.
+    `own_client` is the client that the caller passed, of which `client` makes use. `on_question`
+    hears of what becomes of questions.
     """
 
     client: ModelClient
@@ -93,5 +95,6 @@ class RunSettings:
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     on_failure: OnFailure = "drain"
     watchers: tuple[Observer, ...] = ()
+    on_question: OnQuestion | None = None
     clock: Clock = system_clock
     cache: NodeCache = field(default_factory=NodeCache)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from graphorch.agents.tool import Tool
     from graphorch.debugger.session import Session
     from graphorch.engine.events import RunEvent
+    from graphorch.engine.questions.question_event import OnQuestion
     from graphorch.engine.settings import Limits
     from graphorch.graph.estimate.amounts import Assumed
     from graphorch.graph.estimate.estimator import Estimate
@@ -248,14 +249,23 @@ class Flow(Generic[In, Out, State]):
         """
         await self._runs.send_stop(run_id, durable, reason, now=now, wait=wait)
 
-    async def cancel(self, run_id: str, /, *, durable: Durable = False, wait: bool = True) -> None:
+    async def cancel(
+        self,
+        run_id: str,
+        /,
+        *,
+        durable: Durable = False,
+        wait: bool = True,
+        on_question: OnQuestion | None = None,
+    ) -> None:
         """Cancel a run for good, and withdraw its questions; running nodes are cancelled.
 
         What was committed can still be read. If another process drives the run, it is that process
         which cancels it. Returns once the run is cancelled; without `wait`, a run under way is
-        cancelled soon after. Raises `InputError` for a run that is over.
+        cancelled soon after. `on_question` hears of the questions that are withdrawn, as it does in
+        `run`. Raises `InputError` for a run that is over.
         """
-        await self._runs.cancel(run_id, durable, wait=wait)
+        await self._runs.cancel(run_id, durable, on_question, wait=wait)
 
     # ---- as a part of others ---------------------------------------------------------------------
     def as_tool(

@@ -44,6 +44,7 @@ from graphorch.runs.stores import open_store
 from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES
 
 if TYPE_CHECKING:
+    from graphorch.engine.questions.question_event import OnQuestion
     from graphorch.runs.asked_models import AskedModels
     from graphorch.runs.fork import Effects, RerunResult
     from graphorch.runs.stores import Durable
@@ -229,11 +230,16 @@ class RunManager:
         check_run_id("run_id", run_id)
         self._open_runs.find(run_id).request_stop(reason, now=now)
 
-    async def cancel(self, run_id: str, durable: Durable, *, wait: bool) -> None:
+    async def cancel(
+        self, run_id: str, durable: Durable, on_question: OnQuestion | None, *, wait: bool
+    ) -> None:
         """Cancel a run for good, also one that is under way. Raises `InputError` if it is over."""
         options = RunOptions()
+        if on_question is not None:
+            options["on_question"] = on_question
+            check_options(options)
         if durable is not False:
-            options = RunOptions(durable=durable, client=NO_CALLS)  # so none is configured
+            options.update(durable=durable, client=NO_CALLS)  # so none is configured
             from graphorch.runs.mailbox import cancel_with_owner
 
             cancel = partial(self._cancel_here, run_id, options, wait=wait)
@@ -387,6 +393,7 @@ class RunManager:
                 watch=before.watchers,
                 clock=before.clock,
                 on_alert=before.on_alert,
+                on_question=before.on_question,
             )
             given: RunOptions = {**kept, **options, "run_id": run_id}
             settings = self.build_settings(given)

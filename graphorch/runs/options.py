@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from graphorch.callables import get_name, never_runs
+from graphorch.callables import get_name, is_generator, never_runs
 from graphorch.clock import Clock, system_clock
 from graphorch.core.state import OnFailure
 from graphorch.engine.node_cache import NodeCache
@@ -19,6 +20,7 @@ from graphorch.text import NAME_RULE, RUN_ID_RULE, is_name, is_run_id
 
 if TYPE_CHECKING:
     from graphorch.engine.events import Observer
+    from graphorch.engine.questions.question_event import OnQuestion
     from graphorch.models.budgets.budget import Budget
     from graphorch.models.client import ModelClient
     from graphorch.models.config.accounts import OnAlert
@@ -49,6 +51,7 @@ class ForkOptions(TypedDict, total=False):
     run_id: str | None
     watch: Sequence[Observer]
     on_alert: OnAlert | None
+    on_question: OnQuestion | None
     clock: Clock
 
 
@@ -67,6 +70,12 @@ class RunOptions(ForkOptions, total=False):
     - `on_alert` is a function that is called with an `Alert` when a budget has spent one of the
       shares that `[alerts]` in the configuration names, or 50, 80 and 100 %. Without it, alerts of
       the configuration are logged as warnings.
+    - `on_question` is a function, plain or async, that is called with a `QuestionEvent` when a
+      question is opened, answered or withdrawn, or when its time is over: to send a mail that
+      points to it, say. It hears of what happens while this process drives the run, once that is
+      durable; the record is the run, whose `questions` are those that are open. It never holds up
+      or fails the run: what it raises is logged. The call returns once its calls have ended, or
+      30 seconds after the run came to rest.
     - `run_id` is generated if absent.
     - `clock` returns the seconds since the epoch; tests pass their own.
     - `durable` keeps the run in a journal, where a crash loses nothing: True is
@@ -110,6 +119,7 @@ def build_settings(
         tags=tags,
         on_failure=options.get("on_failure") or "drain",
         watchers=tuple(options.get("watch") or ()),
+        on_question=options.get("on_question"),
         clock=options.get("clock") or system_clock,
         cache=cache,
     )
@@ -187,6 +197,22 @@ def _check_listener(option: str, value: object) -> None:
         )
 
 
+def _check_hook(option: str, value: object) -> None:
+    example = f"Write {option}=function, with a function that takes a QuestionEvent."
+    if not callable(value) or is_generator(value):
+        raise InputError(
+            f"{option} has to be a function, plain or async; got {value!r:.80}. {example}"
+        )
+    try:
+        inspect.signature(value).bind(None)
+    except ValueError:
+        return  # a builtin function that does not say what it takes
+    except TypeError as error:
+        raise InputError(
+            f"{option}: '{get_name(value)}' cannot be called with one argument: {error}. {example}"
+        ) from None
+
+
 def _check_clock(option: str, value: object) -> None:
     if not callable(value) or never_runs(value):
         raise InputError(
@@ -220,6 +246,7 @@ _CHECKS: dict[str, Callable[[str, object], None]] = {
     "run_id": check_run_id,
     "watch": _check_watchers,
     "on_alert": _check_listener,
+    "on_question": _check_hook,
     "client": _check_client,
     "clock": _check_clock,
     "tags": _check_tags,

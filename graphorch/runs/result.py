@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.core.tree import Activation
-from graphorch.engine.human_input import PendingQuestion, find_closed_question
+from graphorch.engine.human_input import find_closed_question
+from graphorch.engine.questions.pending_question import PendingQuestion
 from graphorch.engine.report import ActivationReport, CallReport, Note, RunReport
 from graphorch.engine.scheduler import Scheduler
 from graphorch.errors import InputError, NoSuchName, ReducerFailed, WrongCall, did_you_mean

@@ -18,8 +18,8 @@ PUBLIC = {
         Failure Flow Graph GraphError GraphorchError History InputError InternalError
         JournalError KeepRecent last LimitReached Limits LoopExhausted maximum McpError
         McpLimits McpServer merge Message minimum Missing ModelCalled ModelClient
-        ModelError node Node NodeError Problem Prompt Question QuestionAsked
-        QuestionClosed QuorumNotMet ReducerFailed Rejected ReplayDiverged Request
+        ModelError node Node NodeError OnQuestion Problem Prompt Question QuestionAsked
+        QuestionClosed QuestionEvent QuorumNotMet ReducerFailed Rejected ReplayDiverged Request
         Response Result Retry RunEvent RunFailed Secret ServerAnswer ServerQuestion
         Session Skipped START Started TextDelta tool Tool ToolApproval TooManyItems
         Unassigned union Untrusted Usage WriteConflict WrongOutput

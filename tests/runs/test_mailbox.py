@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,31 @@ def test_late_answer_expires_the_question(place: str, tmp_path: Path) -> None:
         assert "was not answered within" in str(caught.value)
 
     run_owned(place, tmp_path, check, build_flow(expires=0.05))
+
+
+@places
+@pytest.mark.parametrize("letter", ["answer", "cancel"])
+def test_owner_tells_hook_of_letters(place: str, letter: str, tmp_path: Path) -> None:
+    """What a letter does to a question is told by the owner of the run, once."""
+    heard: list[str] = []
+
+    async def check(owner: Owner) -> None:
+        await owner.begin(on_question=lambda event: heard.append(event.kind))
+        if letter == "cancel":
+            await owner.flow.cancel("r", durable=owner.other)
+            with pytest.raises(RunFailed, match="cancelled"):
+                await owner.finish()
+            return
+        for answer, error in (("one", None), ("two", QuestionClosed)):
+            sending = owner.flow.send_answer(
+                "r", "ask", Verdict(verdict=answer), durable=owner.other
+            )
+            with pytest.raises(error) if error else nullcontext():
+                await sending
+        await owner.finish()
+
+    run_owned(place, tmp_path, check)
+    assert heard == ["opened", "answered" if letter == "answer" else "withdrawn"]
 
 
 # ---- stop and cancel -----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from graphorch import (
     Failure,
     Graph,
     GraphorchError,
+    QuestionEvent,
     Retry,
     RunFailed,
     Secret,
@@ -126,7 +127,11 @@ def test_hidden_error_takes_its_edge() -> None:
 
 
 def test_question_and_gate_hide_secret() -> None:
-    """A person is asked without the secret."""
+    """A person is asked without the secret, and a hook tells of the question without it."""
+    told: list[str] = []
+
+    def tell(event: QuestionEvent) -> None:
+        told.append(repr(event))
 
     @node(gate="before", declassify="returns no key")
     def use(login: Login, key: Key) -> Done:
@@ -137,7 +142,7 @@ def test_question_and_gate_hide_secret() -> None:
     flow = g.chain(derive, ask, use).build()
 
     async def drive() -> None:
-        first = await flow.run(Login(token=TOKEN), run_id="asking")
+        first = await flow.run(Login(token=TOKEN), run_id="asking", on_question=tell)
         assert first.questions[0].text == "Use [hidden] as ada?"
         second = await flow.answer("asking", ask, Key(key="of the person"))
         assert '"user":"ada"' in second.questions[0].text
@@ -146,6 +151,9 @@ def test_question_and_gate_hide_secret() -> None:
         assert done.output.done == "used"
 
     run_virtual(drive())
+    assert len(told) == 4
+    assert "Use [hidden] as ada?" in told[0]
+    assert all(map(is_hidden, told))
 
 
 def test_events_notes_and_logs_hide_secret(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,19 @@ from typing import assert_type
 
 from pydantic import BaseModel
 
-from graphorch import END, Approval, Ask, Expired, Graph, Question, Rejected, Result, node
+from graphorch import (
+    END,
+    Approval,
+    Ask,
+    Expired,
+    Graph,
+    OnQuestion,
+    Question,
+    QuestionEvent,
+    Rejected,
+    Result,
+    node,
+)
 
 
 class Offer(BaseModel):
@@ -50,13 +62,28 @@ flow = deal.build()
 inline = Graph("inline", Deal, input=Offer, output=Letter)
 inline.chain(inline.ask("decide", question=ask_for, answer=Decision), send)
 
+sent: list[str] = []
+
+
+def send_mail(event: QuestionEvent) -> None:
+    sent.append(f"{event.kind}: {event.text}")
+
+
+async def post_message(event: QuestionEvent) -> bool:
+    assert_type(event.answer_type, type[BaseModel])
+    assert_type(event.expires, float | None)
+    return event.kind == "opened" and bool(event.answer_schema)
+
+
+hooks: list[OnQuestion] = [send_mail, post_message]
+
 ANSWER = ["Do we take the offer 'ten'?", "ten: yes, Ada", "ten: dropped"]
 
 
 async def one_run(approval: Approval) -> tuple[str, str]:
-    result = await flow.run(Offer(offer="ten"))
+    result = await flow.run(Offer(offer="ten"), on_question=send_mail)
     asked: Question = result.questions[0]
-    result = await flow.answer(result.run_id, decide, Decision(accepted=True, by="Ada"))
+    result = await flow.answer(result.run_id, decide, Decision(accepted=True, by="Ada"), on_question=post_message)
     assert_type(result, Result[Letter, Deal])
     result = await flow.answer(result.run_id, result.questions[0], approval)
     return asked.text, result.output.letter

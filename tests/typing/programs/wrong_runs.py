@@ -223,3 +223,11 @@ def r26() -> object:
 # R27: [pyright mypy] a journal is on, or somewhere
 async def r27() -> object:
     return await desk.run(TICKET, durable=1.5)  # wrong
+
+
+def takes_text(question: str) -> None: ...
+
+
+# R28: [pyright mypy] a hook hears of an event, not of a text
+async def r28() -> object:
+    return await desk.run(TICKET, on_question=takes_text)  # wrong
