@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from graphorch.graph.node import START as START
     from graphorch.graph.node import Ask as Ask
     from graphorch.graph.node import Node as Node
+    from graphorch.graph.node import Signal as Signal
+    from graphorch.graph.node import Timer as Timer
     from graphorch.graph.node import node as node
     from graphorch.graph.options import Cache as Cache
     from graphorch.graph.options import Retry as Retry
@@ -133,7 +135,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         "graph.estimate.estimator": "Estimate",
         "graph.approval": "Approval ToolApproval",
         "graph.payloads": "Failure Missing",
-        "graph.node": "Ask END Node START node",
+        "graph.node": "Ask END Node START Signal Timer node",
         "graph.options": "Cache Retry",
         "models.budgets.budget": "Budget",
         "models.client": "ModelClient",

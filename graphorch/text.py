@@ -6,6 +6,7 @@ import inspect
 import math
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 LONGEST_NAME = 200  # characters
@@ -232,6 +233,14 @@ def format_cost(usd: float, unpriced: int, decimals: int = 4, booked: float = 0.
         return format_usd(usd, decimals)
     known = f"{format_usd(usd, decimals)} and calls of unknown price" if usd else "price unknown"
     return f"{known}, at most {format_usd(booked, decimals)} in all" if booked > usd else known
+
+
+def format_moment(at: float) -> str:
+    """Return a time in seconds since the epoch as a date in UTC: `2026-03-01 09:30:00 UTC`."""
+    try:
+        return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return f"{at:g} s since 1970"
 
 
 def format_seconds(seconds: float) -> str:

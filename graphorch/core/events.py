@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from graphorch.core.tree import Activation, Scope, ToolCalled, ToolRound
+from graphorch.core.tree import Activation, EventWait, Scope, ToolCalled, ToolRound
 from graphorch.graph.edges import Edge
 from graphorch.statuses import RunStatus
 
@@ -155,6 +155,29 @@ class PersonAsked:
 
 
 @dataclass(slots=True)
+class WaitBegan:
+    """A wait for a signal or a time.
+
+    The activation is given a signal, or waits for `NodeSucceeded` (its time has come) or
+    `NodeFailed` (its patience is over).
+    """
+
+    activation: Activation
+    wait: EventWait
+    at: float = 0.0
+
+
+@dataclass(slots=True)
+class SignalReceived:
+    """A signal from outside; `value` is an instance of the model that its node declares."""
+
+    name: str
+    key: str
+    value: Any
+    at: float = 0.0
+
+
+@dataclass(slots=True)
 class Approved:
     """A person's approval at a gate: before the node runs, or before its result goes on.
 
@@ -214,6 +237,8 @@ Event: TypeAlias = (
     | NodeSkipped
     | NodeCancelled
     | PersonAsked
+    | WaitBegan
+    | SignalReceived
     | Approved
     | RetryDue
     | StopRequested
@@ -277,9 +302,16 @@ class ScheduleRetry:
     seconds: float
 
 
+class WaitUntil(NamedTuple):
+    """Report what becomes of an activation that waits, if it still waits at this time."""
+
+    activation: Activation
+    due: float
+
+
 @dataclass(slots=True)
 class FinishRun:
-    """Return the outcome: nothing is left to do, or the run waits for people (`waits`)."""
+    """Return the outcome: nothing is left to do, or the run waits (`waits`)."""
 
     status: RunStatus
     reason: str = ""
@@ -295,5 +327,6 @@ Command: TypeAlias = (
     | SuspendNode
     | CancelNode
     | ScheduleRetry
+    | WaitUntil
     | FinishRun
 )

@@ -51,9 +51,12 @@ from graphorch.core.events import (
     RunStarted,
     ScheduleRetry,
     ScopeEntered,
+    SignalReceived,
     StopRequested,
     ToolsCalled,
     Update,
+    WaitBegan,
+    WaitUntil,
 )
 from graphorch.core.firing import advance, begin, deactivate, emit, fire_ready
 from graphorch.core.resuming import reopen_scope, run_again
@@ -82,6 +85,7 @@ from graphorch.core.tree import (
     ToolScope,
     ToolScopes,
 )
+from graphorch.core.waits import begin_wait, list_waits, receive_signal, withdraw_rivals
 from graphorch.errors import InternalError
 from graphorch.graph.edges import Edge
 from graphorch.state.version import WIDTH, Version
@@ -94,7 +98,7 @@ from graphorch.statuses import (
 )
 
 # Looked up for every event, so not as attributes of the enumeration.
-_AWAITING_ANSWER = Status.AWAITING_ANSWER
+_WAITING = (Status.AWAITING_ANSWER, Status.AWAITING_EVENT)
 _DONE = Status.DONE
 _HANDLED = Status.HANDLED
 _ROUTING = Status.ROUTING
@@ -213,12 +217,13 @@ class Run(RunState):
         activation = event.activation
         if (
             activation.update is not None
-            or activation.status not in (_RUNNING, _AWAITING_ANSWER)
+            or (activation.status is not _RUNNING and activation.status not in _WAITING)
             or event.attempt not in (0, activation.attempt)
         ):
             return
-        if activation.status is _AWAITING_ANSWER:
-            self._end_waiting(activation)
+        if activation.status in _WAITING:
+            self.leave_rest(activation.scope)
+            withdraw_rivals(self, activation)
         self._accept_update(activation, event.update, event.at)
 
     def _accept_update(self, activation: Activation, update: Update, at: float) -> None:
@@ -292,12 +297,12 @@ class Run(RunState):
         """Repeat the attempt, follow an error edge, stop at a limit, skip the node, or fail it."""
         activation = event.activation
         if (
-            activation.status not in (Status.RUNNING, Status.ROUTING, Status.AWAITING_ANSWER)
+            activation.status not in (Status.RUNNING, Status.ROUTING, *_WAITING)
             or event.attempt != activation.attempt
         ):
             return
-        if activation.status is Status.AWAITING_ANSWER:
-            self._end_waiting(activation)
+        if activation.status in _WAITING:
+            self.leave_rest(activation.scope)
         if activation.children is not None:
             interrupt_calls(self, activation)
         activation.failure, activation.ended_at = event.failure, event.at
@@ -308,6 +313,7 @@ class Run(RunState):
             defer_retry(self, activation)
         elif event.handler >= 0 and activation.version is not None:
             self.has_gaps = True
+            withdraw_rivals(self, activation)
             self._commit(activation, (activation.step.errors[event.handler][1],), event.failure)
         elif event.limit:
             self.errors = append_to(self.errors, (activation,))
@@ -351,6 +357,9 @@ class Run(RunState):
         activation = event.activation
         if activation.status in (Status.RUNNING, Status.ROUTING):
             activation.status, activation.question = Status.AWAITING_ANSWER, event.question
+            due: float | None = getattr(event.question, "expires", None)
+            if due is not None:
+                self.commands.append(WaitUntil(activation, due))
             self.exit_busy(activation.scope)
 
     def on_approved(self, event: Approved) -> None:
@@ -358,7 +367,7 @@ class Run(RunState):
         activation = event.activation
         if activation.status is not Status.AWAITING_ANSWER:
             return
-        self._end_waiting(activation)
+        self.leave_rest(activation.scope)
         activation.consent = getattr(activation.question, "consent", "")
         activation.approved, activation.question = True, None
         if isinstance(activation.scope, ToolScope):
@@ -383,10 +392,14 @@ class Run(RunState):
         activation.started_at = 0.0  # it begins when it runs
         hold_until_turn(self, activation)
 
-    def _end_waiting(self, activation: Activation) -> None:
-        self.enter_busy(activation.scope)
-        if self.status == "waiting":
-            self.status = "running"
+    # ---- events: signals and times ---------------------------------------------------------------
+    def on_wait_began(self, event: WaitBegan) -> None:
+        """Have an activation wait for a signal or a time, without keeping a driver busy."""
+        begin_wait(self, event)
+
+    def on_signal_received(self, event: SignalReceived) -> None:
+        """Give a signal to the activation that waits for it, or keep it."""
+        receive_signal(self, event)
 
     # ---- what the token rules need of the run ----------------------------------------------------
     def on_limit_reached(self) -> None:
@@ -403,6 +416,10 @@ class Run(RunState):
             finish_call(self, parent, cast("ToolScope", scope))
         else:
             finish_item(self, parent, scope)
+
+    def waits(self) -> list[Activation]:
+        """Return the activations that wait for a person, a signal or a time."""
+        return [*self.root.open_questions(), *list_waits(self.root)]
 
     def cancel(self, activation: Activation, reason: str) -> None:
         """Cancel an activation and everything inside it, for good."""
@@ -490,7 +507,8 @@ class Run(RunState):
         if parent.status is not Status.ENTERED or parent.children is None:
             return
         # It failed, or is stuck: neither closed nor waiting for people, and nothing can reach END.
-        if not scope.finished and (scope.failures or not (scope.closed or scope.open_questions())):
+        is_stuck = not (scope.closed or scope.open_questions() or list_waits(scope))
+        if not scope.finished and (scope.failures or is_stuck):
             fail_item(self, parent, scope)
         elif parent.children.failed and (scope.finished or scope.closed):
             leave_when_stopped(self, parent, parent.children)
@@ -503,7 +521,7 @@ class Run(RunState):
             self._finish(self.stop_status, self.stopping)
         elif root.failures:
             self._finish("failed", "failed")
-        elif waits := root.open_questions():
+        elif waits := self.waits():
             self._finish("waiting", "waiting", waits)
         else:
             self._finish("failed", "end not reached")
@@ -532,5 +550,7 @@ HANDLERS: Final[Mapping[type[Event], Callable[[Run, Any], None]]] = {
     NodeCancelled: Run.on_node_cancelled,
     RetryDue: Run.on_retry_due,
     PersonAsked: Run.on_person_asked,
+    WaitBegan: Run.on_wait_began,
+    SignalReceived: Run.on_signal_received,
     Approved: Run.on_approved,
 }

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from graphorch.core.events import Command
 from graphorch.core.tree import Activation, ReviewedScopes, Scope, Status, Token
@@ -17,6 +17,9 @@ from graphorch.state.version import Version
 from graphorch.statuses import RunStatus
 
 T = TypeVar("T")
+
+# Shared and never changed: most runs get no signal that has to be kept.
+NOTHING_KEPT: dict[tuple[str, str], list[Any]] = {}
 
 OnFailure: TypeAlias = Literal["drain", "cancel", "isolate"]
 UNLIMITED = 1 << 62
@@ -45,6 +48,7 @@ class RunState:
         "has_quorums",
         "has_tool_calls",
         "history",
+        "kept_signals",
         "on_failure",
         "plan",
         "reason",
@@ -83,6 +87,8 @@ class RunState:
         # loops that reached their bound: path of the source, name of the header
         self.exhausted: Sequence[tuple[str, str]] = ()
         self.cancelled_tokens: Sequence[Token] = ()
+        # signals that nothing waits for yet, by name and key, oldest first
+        self.kept_signals = NOTHING_KEPT
         # something did not happen that `build()` counted on: a failure was survived, or a join
         # fired without all its branches
         self.has_gaps = False
@@ -107,6 +113,12 @@ class RunState:
     def settle(self, scope: Scope) -> None:
         """Decide what follows from a quiet scope for the run, or for the activation around it."""
         raise NotImplementedError
+
+    def leave_rest(self, scope: Scope) -> None:
+        """Count one more unit of work in a scope, of a run that may have waited."""
+        self.enter_busy(scope)
+        if self.status == "waiting":
+            self.status = "running"
 
     def enter_busy(self, scope: Scope | None) -> None:
         """Count one more unit of work in `scope` and, if it was quiet, around it."""
@@ -133,6 +145,10 @@ class RunState:
     def questions(self) -> list[Activation]:
         """Return the activations that wait for a person."""
         return self.root.open_questions()
+
+    def waits(self) -> list[Activation]:
+        """Return the activations that wait for a person, a signal or a time."""
+        raise NotImplementedError
 
     def story(self, node: str) -> list[str]:
         """Return the story of a node, by name or path: a line per activation and event."""

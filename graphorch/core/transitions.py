@@ -21,6 +21,8 @@ from graphorch.core.events import (
     RetryDue,
     Routed,
     ScopeEntered,
+    SignalReceived,
+    WaitBegan,
 )
 from graphorch.core.tree import Status
 
@@ -44,6 +46,7 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Cause, tuple[Status, ...]]]] = {
         NodeSkipped: (Status.SKIPPED,),
         NodeCancelled: (Status.FAILED,),
         PersonAsked: (Status.AWAITING_ANSWER,),
+        WaitBegan: (Status.AWAITING_EVENT,),
         ONLY_QUESTIONS: (Status.ENTERED,),
         INTERRUPTED: (Status.FAILED,),
         CANCELLED: (Status.CANCELLED,),
@@ -71,6 +74,12 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Cause, tuple[Status, ...]]]] = {
         NodeSucceeded: (Status.ROUTING, Status.DONE),
         NodeFailed: (Status.RETRYING, Status.HANDLED, Status.SKIPPED, Status.FAILED),
         Approved: (Status.RUNNING, Status.ROUTING, Status.HELD, Status.FAILED),
+        CANCELLED: (Status.CANCELLED,),
+    },
+    Status.AWAITING_EVENT: {
+        SignalReceived: (Status.RUNNING, Status.FAILED),
+        NodeSucceeded: (Status.ROUTING, Status.DONE),
+        NodeFailed: (Status.RETRYING, Status.HANDLED, Status.SKIPPED, Status.FAILED),
         CANCELLED: (Status.CANCELLED,),
     },
     Status.HELD: {

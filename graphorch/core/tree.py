@@ -38,12 +38,25 @@ class Status(IntEnum):
     # a sub-flow or map whose inner work is not finished, or a node whose tool calls wait for people
     ENTERED = 3
     AWAITING_ANSWER = 4  # waits for a person
-    HELD = 5  # an approved tool call that waits until the calls before it have ended
-    FAILED = 6  # failed for good in a run that stopped; resuming tries again
-    DONE = 7
-    HANDLED = 8  # failed for good, and an error edge carried on
-    SKIPPED = 9  # failed in isolation, or could not read what it needs: a dead path
-    CANCELLED = 10
+    AWAITING_EVENT = 5  # waits for a signal or a time
+    HELD = 6  # an approved tool call that waits until the calls before it have ended
+    FAILED = 7  # failed for good in a run that stopped; resuming tries again
+    DONE = 8
+    HANDLED = 9  # failed for good, and an error edge carried on
+    SKIPPED = 10  # failed in isolation, or could not read what it needs: a dead path
+    CANCELLED = 11
+
+
+class EventWait(NamedTuple):
+    """What an activation waits for: a signal with a key, or a time.
+
+    `due` is when a timer fires, or when a signal is not waited for any more (None: never), in
+    seconds since the epoch. A timer has no `signal`.
+    """
+
+    signal: str = ""
+    key: str = ""
+    due: float | None = None
 
 
 class Token:
@@ -87,6 +100,8 @@ class Activation:
     # why no attempt can succeed: two writes at once, or a quorum that was not met
     fatal_error: Exception | None = None
     question: Any = None
+    wait: EventWait | None = None  # for a signal or a time
+    received: tuple[Any] | None = None  # the value of a signal that it was given
     approved = False  # a person let it pass its gate
     consent = ""  # what a person agreed to, of a tool that had changed
     story: list[str] | None = None

@@ -30,6 +30,7 @@ _KINDS: dict[Status, StepKind] = {
     Status.CANCELLED: "cancelled",
     Status.FAILED: "failed",
     Status.AWAITING_ANSWER: "asked",
+    Status.AWAITING_EVENT: "asked",
     Status.ENTERED: "entered",
 }
 

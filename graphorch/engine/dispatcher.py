@@ -26,6 +26,7 @@ from graphorch.core.events import (
     ScheduleRetry,
     ScopeEntered,
     SuspendNode,
+    WaitUntil,
 )
 from graphorch.core.tree import Activation, Scope, Status, format_place
 from graphorch.engine import human_input
@@ -38,6 +39,7 @@ from graphorch.errors import Unstorable, as_failure
 if TYPE_CHECKING:
     from graphorch.engine.run_journal import RunJournal
     from graphorch.engine.tool_calls.rounds import ToolRounds
+    from graphorch.engine.waits.due_times import DueTimes
 
 _RETRYING, _RUNNING = Status.RETRYING, Status.RUNNING
 
@@ -48,7 +50,7 @@ class Dispatcher:
     `tasks` are the run tasks at work. `on_final_failure` is called after each failure that is not
     retried and that no error edge handles, while the run is under way. `is_unobserved` says that
     neither a journal, an observer nor a hook needs to see an event. `tool_rounds` takes the rounds
-    of tool calls.
+    of tool calls, and `due_times` the times until which something waits.
     """
 
     __slots__ = (
@@ -57,6 +59,7 @@ class Dispatcher:
         "_log",
         "_run",
         "_services",
+        "due_times",
         "is_unobserved",
         "on_final_failure",
         "tasks",
@@ -73,6 +76,7 @@ class Dispatcher:
         self.on_final_failure: Callable[[], None] | None = None
         self.is_unobserved = False
         self.tool_rounds: ToolRounds | None = None
+        self.due_times: DueTimes | None = None
 
     def dispatch(self, event: Event) -> list[Activation]:
         """Give an event to the core, apply its commands, and return what is ready to run."""
@@ -101,8 +105,11 @@ class Dispatcher:
                         self.tool_rounds.end(activation, round)
                 case SuspendNode(activation):
                     self._suspend(activation)
+                case WaitUntil(activation, due):
+                    if self.due_times is not None:
+                        self.due_times.add(activation, due)
                 case FinishRun():
-                    self._log.stop_background()
+                    self._finish(command)
         # A later command may have cancelled what an earlier one started.
         ready = [
             activation
@@ -112,6 +119,16 @@ class Dispatcher:
         if ready and self._run.has_tool_calls and self.tool_rounds is not None:
             return self.tool_rounds.take_ready(ready)
         return ready
+
+    def _finish(self, command: FinishRun) -> None:
+        """Let the run come to rest, unless it only waits for a timer that is close."""
+        due_times = self.due_times
+        if due_times is not None:
+            limits = self._services.settings.limits
+            if command.status == "waiting" and due_times.hold(command.waits, limits.waiting):
+                return
+            due_times.let_go()
+        self._log.stop_background()
 
     def evaluate_route(self, activation: Activation) -> list[Command]:
         """Decide where an activation's tokens go, or ask a person first; return what follows."""

@@ -16,6 +16,7 @@ from graphorch.core.run import Run
 from graphorch.core.state import append_to
 from graphorch.engine.lease_heartbeat import LeaseHeartbeat
 from graphorch.engine.observers import Observers, to_run_event
+from graphorch.engine.waits.event_waits import find_next_due
 
 if TYPE_CHECKING:
     from graphorch.engine.events import RunEvent
@@ -77,7 +78,8 @@ class EventLog:
         """
         if self.journal is None:
             return True
-        await self.journal.end(run.status, run.reason, at)
+        due = find_next_due(run) if run.status == "waiting" else None
+        await self.journal.end(run.status, run.reason, at, due)
         self._deliver_durable()
         return await self.journal.release_unless_mail()
 

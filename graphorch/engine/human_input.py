@@ -25,7 +25,7 @@ from graphorch.errors import (
     Rejected,
     WrongOutput,
 )
-from graphorch.text import blame, clean, format_value, truncate, truncate_repr
+from graphorch.text import blame, clean, format_value, is_kind, truncate, truncate_repr
 
 if TYPE_CHECKING:
     from graphorch.graph.approval import Approval
@@ -117,8 +117,11 @@ def build_answer(
         raise InputError(f"The answer to '{activation.path}' does not fit: {error}") from error
 
 
-def find_closed_question(run: Run, name: str) -> QuestionClosed | None:
-    """Return the error of a question, by path or id, that was open once; None if it never was."""
+def find_closed_question(run: Run, name: str) -> QuestionClosed | Expired | None:
+    """Return the error of a question, by path or id, that was open once; None if it never was.
+
+    It is `Expired` if the time of the question was over, and `QuestionClosed` for any other reason.
+    """
     for activation in [*run.unfinished(), *reversed(run.history)]:
         step = activation.step
         has_asked = step.ask is not None or activation.approved or activation.question is not None
@@ -127,13 +130,13 @@ def find_closed_question(run: Run, name: str) -> QuestionClosed | None:
     return None
 
 
-def _build_closed(activation: Activation) -> QuestionClosed:
+def _build_closed(activation: Activation) -> QuestionClosed | Expired:
     """Return the error of a question that is not open, with what became of it."""
+    if is_kind(activation.failure, (Expired,)):
+        return Expired(f"The question of '{activation.path}' is not open: its time is over.")
     if activation.status is Status.CANCELLED:
         story = activation.story or [""]
         reason = f"it was withdrawn ({story[-1].removeprefix('cancelled: ')})"
-    elif isinstance(activation.failure, Expired):
-        reason = "its time was over before it was answered"
     elif activation.update is not None or activation.approved or activation.failure is not None:
         reason = "it was answered already, and the first answer counts"
     else:

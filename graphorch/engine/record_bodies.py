@@ -28,15 +28,18 @@ from graphorch.core.events import (
     Routed,
     RunStarted,
     ScopeEntered,
+    SignalReceived,
     StopRequested,
     ToolsCalled,
     Update,
+    WaitBegan,
 )
 from graphorch.core.tree import Activation, ToolCalled
 from graphorch.engine.calls.sent_requests import decode_charge, encode_charge, encode_requests
 from graphorch.engine.prompt_log import CallDescription
 from graphorch.engine.report import RequestReport
 from graphorch.engine.state_codec import CodecCache, EncodedUpdate, PlanCodec, require_storable
+from graphorch.engine.waits.answer_codec import encode_answer
 from graphorch.errors import JournalError, ModelError
 from graphorch.graph.fingerprint import describe
 from graphorch.graph.plan import Plan
@@ -63,6 +66,7 @@ from graphorch.journal.record_kinds import (
     RouteBody,
     RoutedBody,
     SendingBody,
+    SignalBody,
     SkippedBody,
     StartedBody,
     StartedOptions,
@@ -70,6 +74,7 @@ from graphorch.journal.record_kinds import (
     TimedBody,
     ToolsBody,
     UnansweredBody,
+    WaitingBody,
 )
 from graphorch.state.version import InputUpdate
 from graphorch.text import LONGEST_ERROR, clean, explain_error, list_kinds, name_error
@@ -244,6 +249,33 @@ class RecordEncoder:
             body["consent"] = clean(event.question.consent)
         return body
 
+    def encode_waiting(self, event: WaitBegan) -> WaitingBody:
+        """Return what an activation waits for."""
+        wait = event.wait
+        body: WaitingBody = {
+            **_locate(event.activation),
+            "at": event.at,
+            "began": event.activation.started_at,
+            "due": wait.due,
+        }
+        if wait.signal:
+            body["signal"] = wait.signal
+        if wait.key:
+            body["key"] = wait.key
+        return body
+
+    def encode_signal(self, event: SignalReceived) -> SignalBody:
+        """Return a signal. Raises `Unstorable` for a value that could not be restored."""
+        where = f"The value of signal '{event.name}'"
+        fields = encode_answer(where, event.value, self._plan.signals[event.name].value)
+        require_storable(fields["answer"], where, "Send less.", self._limits)
+        body: SignalBody = {"at": event.at, "name": event.name, "value": fields["answer"]}
+        if event.key:
+            body["key"] = event.key
+        if "notes" in fields:
+            body["notes"] = fields["notes"]
+        return body
+
     def encode_approved(self, event: Approved) -> ApprovedBody:
         """Return an approval. Raises `Unstorable` for arguments that could not be restored."""
         body: ApprovedBody = {**_locate(event.activation), "at": event.at}
@@ -294,6 +326,8 @@ _ENCODERS: Final[Mapping[type, tuple[RecordKind, _Encoder]]] = {
     NodeSkipped: ("skipped", RecordEncoder.encode_skipped),
     NodeCancelled: ("cancelled", RecordEncoder.encode_cancelled),
     PersonAsked: ("asked", RecordEncoder.encode_asked),
+    WaitBegan: ("waiting", RecordEncoder.encode_waiting),
+    SignalReceived: ("signal", RecordEncoder.encode_signal),
     Approved: ("approved", RecordEncoder.encode_approved),
     RetryDue: ("retry", RecordEncoder.encode_retry),
     StopRequested: ("stopping", RecordEncoder.encode_stopping),

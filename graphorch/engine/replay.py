@@ -33,15 +33,17 @@ from graphorch.core.events import (
     RouteDecision,
     RunStarted,
     ScopeEntered,
+    SignalReceived,
     StopRequested,
     SuspendNode,
     ToolsCalled,
     Update,
+    WaitBegan,
 )
 from graphorch.core.resuming import begin_anew
 from graphorch.core.run import Run
 from graphorch.core.state import UNLIMITED, OnFailure
-from graphorch.core.tree import Activation, ReviewedScopes, ToolScopes, format_place
+from graphorch.core.tree import Activation, EventWait, ReviewedScopes, ToolScopes, format_place
 from graphorch.engine.attempts.attempt import acts_by_calls_only
 from graphorch.engine.calls.kept_answers import KeptAnswer, KeptAnswers, forget_answers
 from graphorch.engine.calls.sent_requests import decode_charge, decode_requests
@@ -54,8 +56,9 @@ from graphorch.engine.report import CallReport, RunReport, tell_failure
 from graphorch.engine.state_codec import CodecCache
 from graphorch.engine.tool_calls.call_plans import encode_arguments, find_tool_of, rebuild_call
 from graphorch.engine.tool_calls.pinned_calls import find_pinned_plan, find_place
+from graphorch.engine.waits.answer_codec import decode_answer
 from graphorch.errors import GraphorchError, JournalError, ReplayDiverged
-from graphorch.graph.plan import Plan, Step
+from graphorch.graph.plan import Plan, SignalSpec, Step
 from graphorch.journal.engagements import EngagementReader
 from graphorch.journal.record_kinds import (
     ActivationBody,
@@ -80,6 +83,7 @@ from graphorch.journal.record_kinds import (
     RoutedBody,
     RulesBody,
     SendingBody,
+    SignalBody,
     SkippedBody,
     StartedBody,
     StartingBody,
@@ -87,6 +91,7 @@ from graphorch.journal.record_kinds import (
     TimedBody,
     ToolsBody,
     UnansweredBody,
+    WaitingBody,
 )
 from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import Record
@@ -539,6 +544,24 @@ class _Replay:
         question = PendingQuestion(body["text"], answer, body["expires"], consent)
         return PersonAsked(activation, question, body["at"])
 
+    def on_waiting(self, body: WaitingBody) -> Event:
+        activation = self.find_open(body)
+        signal = body.get("signal", "")
+        event = activation.step.event
+        if event is None or isinstance(event, SignalSpec) != bool(signal):
+            raise ReplayDiverged(f"'{activation.path}' does not wait for that any more.")
+        wait = EventWait(signal, body.get("key", ""), body["due"])
+        return WaitBegan(activation, wait, body["at"])
+
+    def on_signal(self, body: SignalBody) -> Event:
+        name = body["name"]
+        spec = self._plan.signals.get(name)
+        if spec is None:
+            raise ReplayDiverged(f"the flow declares no signal '{name}' any more.")
+        fields = {"answer": body["value"], "notes": body.get("notes")}
+        value = decode_answer(f"signal {name}", fields, spec.value)
+        return SignalReceived(name, body.get("key", ""), value, body["at"])
+
     def on_approved(self, body: ApprovedBody) -> Event:
         activation, update = self.find_open(body), None
         if "arguments" in body:
@@ -648,6 +671,8 @@ HANDLERS: Final[Mapping[RecordKind, Handler]] = {
     "skipped": _Replay.on_skipped,
     "cancelled": _Replay.on_cancelled,
     "asked": _Replay.on_asked,
+    "waiting": _Replay.on_waiting,
+    "signal": _Replay.on_signal,
     "approved": _Replay.on_approved,
     "retry": _Replay.on_retry,
     "stopping": _Replay.on_stopping,

@@ -304,6 +304,7 @@ _STATUS_NAMES: Final = {
     Status.RETRYING: "running",
     Status.ENTERED: "running",
     Status.AWAITING_ANSWER: "waiting",
+    Status.AWAITING_EVENT: "waiting",
     Status.HELD: "running",
     Status.FAILED: "failed",
     Status.DONE: "done",

@@ -229,9 +229,16 @@ class RunJournal:
             else:
                 return
 
-    async def end(self, status: RunStatus, reason: str, at: float) -> None:
-        """Record that nothing is left to do for now, and set the status of the run."""
+    async def end(
+        self, status: RunStatus, reason: str, at: float, due: float | None = None
+    ) -> None:
+        """Record that nothing is left to do for now, and set the status of the run.
+
+        `due` is when the next of what it waits for has its time.
+        """
         body: EndedBody = {"at": at, "status": status, "reason": reason}
+        if due is not None:
+            body["due"] = due
         self._add("ended", body)
         self._is_at_rest = True
         await self.flush(status)

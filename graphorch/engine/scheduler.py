@@ -29,6 +29,7 @@ from graphorch.core.events import (
     NodeSucceeded,
     Resumed,
     RunStarted,
+    SignalReceived,
     StopRequested,
     Update,
 )
@@ -207,13 +208,8 @@ class Scheduler:
             self._dispatcher.dispatch(StopRequested("crashed", at=now))
         # Letters came before: an answer in time is in time, and a cancelled run does not go on.
         ready = await self._take_in_mail()
-        expired = [
-            self._attempts.build_failure(activation, human_input.build_expiry(activation))
-            for activation in self.open_questions()
-            if human_input.is_late(activation, now)
-        ]
         resumed = [Resumed()] if self.run.status in RESUMABLE_STATUSES else []
-        await self._execute(*resumed, *expired, commands=ready)
+        await self._execute(*resumed, commands=ready)
 
     async def needs_mail(self) -> bool:
         """Return whether letters have to be taken in before anything else: see `take_in`.
@@ -296,6 +292,24 @@ class Scheduler:
             self._idle = self._idle or asyncio.Event()
             await self._idle.wait()
 
+    async def send(self, signal: SignalReceived) -> None:
+        """Give a signal to the run and continue, or wait until the run under way has ended.
+
+        Raises `InputError` for a signal that nothing takes.
+        """
+        from graphorch.engine.mailbox.expected_signals import require_expected
+        from graphorch.engine.mailbox.letter_reader import require_open
+
+        require_open(self.run, "signal")
+        require_expected(self.run, signal)
+        signal.at = self.settings.clock()
+        if not self.is_under_way:
+            await self._execute(signal)
+        else:
+            self._pool.spawn_when_durable(self._dispatcher.dispatch(signal))
+            self._idle = self._idle or asyncio.Event()
+            await self._idle.wait()
+
     def stop(self, reason: str, *, status: RunStatus = "stopped", now: bool = True) -> None:
         """Stop a run under way: at once, or after what runs has finished.
 
@@ -374,7 +388,8 @@ class Scheduler:
             event.at = services.now()
         self._open()
         try:
-            begins_alone = not is_journaled and not self.plan.may_call_tools
+            has_events = self.plan.may_call_tools or self.plan.has_due_times
+            begins_alone = not is_journaled and not has_events
             if begins_alone and first and type(first[0]) is RunStarted:
                 await self._pool.run_from_start(first[0])
             else:
@@ -421,6 +436,8 @@ class Scheduler:
         attempts.open(self._start_deadline())
         if self.plan.may_call_tools:
             self._open_tool_rounds()
+        if self.plan.has_due_times:
+            self._open_due_times()
         has_fast_paths = self._uses_fast_paths and self.journal is None and not self.plan.acts_once
         has_fast_paths = has_fast_paths and self._log.questions is None
         dispatcher.is_unobserved = has_fast_paths and self._log.observers is None
@@ -437,6 +454,23 @@ class Scheduler:
         check_doubt = self._attempts.check_doubt
         rounds = ToolRounds(self.run, dispatcher.dispatch, spawn, services.now, check_doubt)
         services.tool_rounds = dispatcher.tool_rounds = rounds
+
+    def _open_due_times(self) -> None:
+        """Watch the times until which something waits, until the run is at rest."""
+        from graphorch.engine.waits.due_times import DueTimes
+
+        spawn = self._pool.spawn_when_durable
+        self._dispatcher.due_times = DueTimes(self._services.now, self._end_wait, spawn)
+
+    def _end_wait(self, activation: Activation) -> list[Activation]:
+        """Let a timer fire, or end the wait of what was waited for too long."""
+        from graphorch.engine.waits.event_waits import build_expiry
+
+        error = build_expiry(activation)
+        event: Event = NodeSucceeded(activation, {}, self._services.now())
+        if error is not None:
+            event = self._attempts.build_failure(activation, error)
+        return self._dispatcher.dispatch(event)
 
     def _start_deadline(self) -> float | None:
         """Stop the run when its time is over; return that time of the loop, if there is one."""
@@ -465,6 +499,7 @@ class Scheduler:
             timer.cancel()
         self._timers = ()
         self._services.tool_rounds = self._dispatcher.tool_rounds = None
+        self._dispatcher.due_times = None
         self._attempts.close()
         self._log.publish_end(self.run, now)
 

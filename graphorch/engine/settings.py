@@ -30,14 +30,17 @@ class Limits:
     A run that reaches a limit is stopped: what it committed is kept, and it can be resumed.
     `activations` counts node runs, with those of sub-flows, without retries. `seconds` is
     wall-clock time. `grace` is how many seconds running nodes may go on after another one failed.
-    `concurrency` is how many nodes run at once, with those of sub-flows. Raises `InputError` for
-    values that make no sense.
+    `concurrency` is how many nodes run at once, with those of sub-flows. `waiting` is how many
+    seconds a run stays under way for its next timer where nothing else is left to do: with one that
+    is farther away it returns as waiting (0: always). Raises `InputError` for values that make no
+    sense.
     """
 
     activations: int | None = None
     seconds: float | None = None
     concurrency: int | None = None
     grace: float | None = 30.0
+    waiting: float | None = 60.0
 
     def __post_init__(self) -> None:
         for name in ("seconds", "grace"):
@@ -47,6 +50,12 @@ class Limits:
                     f"Limits({name}={value!r:.80}): a limit is a number above 0. "
                     "Leave it out for none."
                 )
+        waiting = self.waiting
+        if waiting is not None and not (is_number(waiting) and waiting >= 0):
+            raise InputError(
+                f"Limits(waiting={waiting!r:.80}): it is a number of seconds from 0 on, or None "
+                "for as long as it takes."
+            )
         for name in ("activations", "concurrency"):
             value = getattr(self, name)
             if value is not None and not is_count(value):

@@ -75,14 +75,22 @@ class TaskPool:
         log = self._log
         async with asyncio.TaskGroup() as self._group:
             log.start_background(self._group)
+            due_times = self._dispatcher.due_times
+            if due_times is not None:
+                due_times.open(self._group)
             ready = self._dispatcher.apply([*commands]) if commands else []
             for event in first:
                 ready += self._dispatcher.dispatch(event)
+            if due_times is not None:
+                ready += due_times.watch(self._services.run.waits())
             await log.make_durable()
-            if self._services.run.status != "running":
+            is_held = due_times is not None and due_times.is_holding
+            if self._services.run.status != "running" and not is_held:
                 log.stop_background()
             if ready:
                 await self._run_all(ready)
+        if due_times is not None:
+            due_times.close()
 
     def spawn_when_durable(self, activations: list[Activation]) -> None:
         """Start activations once the events that led to them are durable."""

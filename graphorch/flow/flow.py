@@ -14,7 +14,7 @@ from typing_extensions import TypeVar
 from graphorch.engine.scheduler import OnAmbiguous
 from graphorch.errors import InputError, Problem
 from graphorch.flow.foreign_names import FLOW_NAMES, refuse_name
-from graphorch.graph.node import Ask
+from graphorch.graph.node import Ask, Signal
 from graphorch.graph.plan import Plan
 from graphorch.graph.wrong_calls import shows_right_call
 from graphorch.runs.background_loop import background_loop
@@ -170,6 +170,72 @@ class Flow(Generic[In, Out, State]):
         `answer`, but not because of what becomes of the run.
         """
         await self._runs.send_answer(run_id, question, answer, durable, wait=wait)
+
+    @overload
+    async def send(
+        self,
+        run_id: str,
+        signal: Signal[Any, W],
+        value: W,
+        /,
+        *,
+        key: str = "",
+        id: str = "",
+        **options: Unpack[RunOptions],
+    ) -> Result[Out, State]: ...
+    @overload
+    async def send(
+        self,
+        run_id: str,
+        signal: str,
+        value: BaseModel,
+        /,
+        *,
+        key: str = "",
+        id: str = "",
+        **options: Unpack[RunOptions],
+    ) -> Result[Out, State]: ...
+    async def send(
+        self,
+        run_id: str,
+        signal: object,
+        value: BaseModel,
+        /,
+        *,
+        key: str = "",
+        id: str = "",
+        **options: Unpack[RunOptions],
+    ) -> Result[Out, State]:
+        """Send a signal to a run, and return the result of the run.
+
+        `signal` is the node or its name, and `key` says which of the nodes of this name is meant,
+        if they have keys. In a journal, a signal with an `id` that was sent before is not sent
+        again. Pass the `durable` option of the run to find it in a journal. A waiting run is
+        resumed; if another process drives the run, that process takes the signal in and goes on,
+        and this call waits for it. Raises `InputError` for a signal that the flow does not declare,
+        of another type, or that nothing waits for and nothing keeps, and errors like `run`.
+        """
+        return await self._runs.send(run_id, signal, value, key, id, options)
+
+    async def send_signal(
+        self,
+        run_id: str,
+        signal: Signal[Any, Any] | str,
+        value: BaseModel,
+        /,
+        *,
+        key: str = "",
+        id: str = "",
+        durable: Durable = True,
+        wait: bool = True,
+    ) -> None:
+        """Send a signal to the owner of a run in a journal; see `send`.
+
+        Returns once it is taken in, or without `wait` as soon as it is stored. If nobody drives the
+        run, the signal is kept until the run is resumed, which is an `InputError` with `wait`.
+        Raises like `send`, but not because of what becomes of the run.
+        """
+        await self._runs.send_signal(run_id, signal, value, key, id, durable, wait=wait)
 
     async def resume(
         self, run_id: str, /, *, ambiguous: OnAmbiguous = "stop", **options: Unpack[RunOptions]

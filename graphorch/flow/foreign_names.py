@@ -35,7 +35,10 @@ FLOW_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("invoke", "ainvoke", "kickoff", "arun", "execute", "start"), _RUN),
     **dict.fromkeys(("astream", "run_stream"), "Write async for event in flow.stream(…)"),
     **dict.fromkeys(
-        ("build", "compile", "chain", "route", "loop", "map", "sub", "ask"),
+        (
+            *("build", "compile", "chain", "route", "loop"),
+            *("map", "sub", "ask", "signal", "timer", "first"),
+        ),
         "A flow is built and stays as it is: change the graph, and build() that again",
     ),
     "draw": "Write flow.svg()",

@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.errors import GraphError, Problem
+from graphorch.flow.event_methods import EventMethods
 from graphorch.flow.flow import Flow
 from graphorch.flow.foreign_names import GRAPH_NAMES, refuse_name
 from graphorch.flow.pattern_methods import PatternMethods
@@ -71,7 +72,7 @@ class SliceOf(Protocol[Slice, Made]):
         ...
 
 
-class Graph(PatternMethods[S], Generic[S, I, O]):
+class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
     """A graph being built: nodes in any order, then `build()`, which proves that they fit.
 
     `state` is a pydantic model composed of slices by inheritance; `input` and `output` are slices

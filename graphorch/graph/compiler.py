@@ -16,9 +16,11 @@ from graphorch.graph.plan import (
     AskSpec,
     BoundFunction,
     CompiledRoute,
+    EventSpec,
     LoopExit,
     MapSpec,
     Plan,
+    SignalSpec,
     Step,
     SubSpec,
 )
@@ -46,6 +48,7 @@ def compile_plan(spec: GraphSpec, topology: Topology, regions: Regions) -> Plan:
     schema = Schema(spec.state, spec.memory)
     latches = _number_latches(topology)
     compiler = _StepCompiler(spec, topology, schema, latches, regions)
+    signals = collect_signals(spec)
     return Plan(
         name=spec.name,
         schema=schema,
@@ -68,6 +71,7 @@ def compile_plan(spec: GraphSpec, topology: Topology, regions: Regions) -> Plan:
         tags=tuple((name, BoundFunction(tag, schema)) for name, tag in spec.tags.items()),
         fallback_nodes={name: item.since for item in spec.fallbacks for name in item.nodes},
         fallback_memory=frozenset(spec.fallback_memory),
+        signals=signals,
     )
 
 
@@ -144,6 +148,7 @@ class _StepCompiler:
         # A check refuses a second declaration of a join or a route; the first one counts.
         self.joins = {join.node: join for join in reversed(spec.joins)}
         self.routes = {route.source: route for route in reversed(spec.routes)}
+        self.rivals = _find_rivals(spec, topology)
 
     def find_blocked(self) -> tuple[int, ...]:
         """Return for each position the joins that it blocks."""
@@ -162,9 +167,12 @@ class _StepCompiler:
         name = topology.name(index)
         node = spec.nodes[name] if index < topology.end else END
         map_, sub, ask = spec.maps.get(name), spec.subs.get(name), spec.asks.get(name)
-        over = _find_input_function(map_, sub, ask)
+        event = spec.events.get(name)
+        over = _find_input_function(map_, sub, ask, event)
         # A node that evaluates a function first reads through that function alone.
         slices = node.signature.reads if over is None else ()
+        # All events of which the first counts begin at once.
+        taken = "routed" if name in spec.firsts else "always"
         failure_at = next((at for at, read in enumerate(slices) if read.model is Failure), -1)
         leaving = topology.leaving[index]
         route = self._compile_route(index)
@@ -175,7 +183,7 @@ class _StepCompiler:
             index=index,
             name=name,
             node=node,
-            edges=tuple(edge for edge in leaving if edge.kind == "always"),
+            edges=tuple(edge for edge in leaving if edge.kind == taken),
             route=route,
             exits=exits,
             inside=self.inside.get(index, _NO_LOOPS),
@@ -195,6 +203,8 @@ class _StepCompiler:
             errors=tuple((_error_types(edge), edge) for edge in leaving if edge.kind == "error"),
             decides=route is not None or bool(exits) or node.options.gate == "after",
             ask=ask,
+            event=event,
+            rivals=self.rivals.get(name, ()),
             failure_at=failure_at,
         )
 
@@ -234,9 +244,11 @@ class _StepCompiler:
 
 
 def _find_input_function(
-    map_: MapSpec | None, sub: SubSpec | None, ask: AskSpec | None
+    map_: MapSpec | None, sub: SubSpec | None, ask: AskSpec | None, event: EventSpec | None
 ) -> StateFunction | None:
-    """Return the function that a map, a sub-flow or a question evaluates first."""
+    """Return the function that a map, a sub-flow, a question or an event evaluates first."""
+    if event is not None:
+        return event.key if isinstance(event, SignalSpec) else event.function
     if map_ is not None:
         return map_.over
     if sub is not None:
@@ -248,6 +260,27 @@ def _find_inner_plan(map_: MapSpec | None, sub: SubSpec | None) -> Plan | None:
     if map_ is not None:
         return compile_worker(map_)
     return sub.flow if sub is not None else None
+
+
+def _find_rivals(spec: GraphSpec, topology: Topology) -> dict[str, tuple[int, ...]]:
+    """Return for each event of which only the first counts the numbers of the others."""
+    numbers = {name: number for number, name in enumerate(topology.names)}
+    return {
+        event: tuple(numbers[other] for other in events if other != event)
+        for events in spec.firsts.values()
+        for event in events
+    }
+
+
+def collect_signals(spec: GraphSpec) -> dict[str, SignalSpec]:
+    """Return the signals of a graph and of the flows inside it, by name."""
+    inner = [sub.flow for sub in spec.subs.values()]
+    inner += [map_.flow for map_ in spec.maps.values() if map_.flow is not None]
+    signals: dict[str, SignalSpec] = {}
+    for plan in inner:
+        signals |= plan.signals
+    own = {name: event for name, event in spec.events.items() if isinstance(event, SignalSpec)}
+    return signals | own
 
 
 def _error_types(edge: Edge) -> tuple[type[BaseException], ...]:

@@ -46,7 +46,9 @@ X = TypeVar("X", bound=BaseModel)
 R = TypeVar("R")
 Slice = TypeVar("Slice", contravariant=True)
 Needs = TypeVar("Needs", covariant=True)
-NodeKind = Literal["node", "agent", "map", "sub", "ask", "tool", "start", "end"]
+NodeKind = Literal[
+    "node", "agent", "map", "sub", "ask", "signal", "timer", "first", "tool", "start", "end"
+]
 
 
 class Reads(Generic[Slice]):
@@ -199,6 +201,17 @@ class Ask(Node1[A, W]):
 
     `flow.answer` takes it, or the id of one of its questions.
     """
+
+
+class Signal(Node1[A, W]):
+    """Node that waits for a signal from outside, made by `Graph.signal`.
+
+    `flow.send` takes it, or its name.
+    """
+
+
+class Timer(Node[Reads[A]], Generic[A]):
+    """Node that waits for a time, made by `Graph.timer`."""
 
 
 def _check_name(name: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel
 
@@ -128,6 +128,37 @@ class AskSpec:
     expires: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SignalSpec:
+    """A node that waits for a signal from outside, and writes its value.
+
+    `keep` is how many are kept that come before a node waits for them; `key` returns which of the
+    signals of this name is meant; `expires` are the seconds after which it is not waited for.
+    """
+
+    value: type[BaseModel]
+    keep: int = 1
+    key: StateFunction | None = None
+    expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimerSpec:
+    """A node that waits for a time: `seconds` after it began, or what a function returns.
+
+    `function` returns a duration or, with `is_moment`, a date; `moment` is a date that is fixed, in
+    seconds since the epoch. Exactly one of the three is set.
+    """
+
+    seconds: float | None = None
+    moment: float | None = None
+    function: StateFunction | None = None
+    is_moment: bool = False
+
+
+EventSpec: TypeAlias = SignalSpec | TimerSpec
+
+
 # ---- how a step is left --------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class CompiledRoute:
@@ -189,6 +220,8 @@ class Step:
     errors: tuple[tuple[tuple[type[BaseException], ...], Edge], ...] = ()
     decides: bool = False  # something must be evaluated before its tokens can be emitted
     ask: AskSpec | None = None
+    event: EventSpec | None = None  # what it waits for
+    rivals: tuple[int, ...] = ()  # events of which only the first counts, without this one
     # position of the `Failure` parameter, not counting the context, or -1; `reads` has the others
     failure_at: int = -1
 
@@ -262,6 +295,8 @@ class Plan:
     # the nodes of fallbacks, and the first format of journals that describes them
     fallback_nodes: Mapping[str, int] = field(default_factory=dict[str, int])
     fallback_memory: frozenset[type[BaseModel]] = frozenset()
+    # those that it waits for, those of sub-flows and maps included, by name
+    signals: Mapping[str, SignalSpec] = field(default_factory=dict[str, SignalSpec])
 
     # Derived once, since every run needs them.
     end: int = field(init=False)  # index of END
@@ -272,6 +307,7 @@ class Plan:
     can_ask: bool = field(init=False)  # some node has a context, and so may ask a model
     acts_once: bool = field(init=False)  # some node has effects that must not happen twice
     may_call_tools: bool = field(init=False)  # some node is an agent with tools, or may be like one
+    has_due_times: bool = field(init=False)  # some node waits until a time
     levels: int = field(init=False)  # of flows inside each other, this one included
     size: int = field(init=False)  # nodes with those of sub-flows and maps, as often as they occur
     # By format of the journal; `fingerprint.py` fills them once.
@@ -306,6 +342,9 @@ class Plan:
         self.may_call_tools = any(_may_call_tools(step.node) for step in steps) or any(
             plan.may_call_tools for plan in inner
         )
+        self.has_due_times = any(_has_due_time(step) for step in steps) or any(
+            plan.has_due_times for plan in inner
+        )
         self.levels = 1 + max((plan.levels for plan in inner), default=0)
         self.size = self.end + sum(plan.size for plan in inner)
 
@@ -315,6 +354,13 @@ class Plan:
             return None
         target = self.steps[edges[0].target]
         return None if target.joins else target
+
+
+def _has_due_time(step: Step) -> bool:
+    """Return whether a node waits until a time."""
+    if isinstance(step.event, SignalSpec):
+        return step.event.expires is not None
+    return step.event is not None or (step.ask is not None and step.ask.expires is not None)
 
 
 def _may_call_tools(node: Node[Any]) -> bool:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from graphorch.errors import Problem
 from graphorch.graph.edges import OTHERWISE, Label
 from graphorch.graph.node import Node
-from graphorch.graph.plan import AskSpec, JoinSpec, MapSpec, Migration, SubSpec
+from graphorch.graph.plan import AskSpec, EventSpec, JoinSpec, MapSpec, Migration, SubSpec
 from graphorch.graph.signature import StateFunction
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ class ReturnSpec:
 class GraphSpec:
     """A whole graph in the order of its declarations.
 
+    `events` are what nodes wait for from outside; `firsts` name those of which the first counts.
     `returns` says what pure functions have to return, and `problems` holds what was wrong with the
     calls themselves. `memory` are slices beside the state that patterns keep for their own nodes,
     `fallback_memory` those of them that serve fallbacks. `tags` are the labels that model calls
@@ -140,6 +141,8 @@ class GraphSpec:
     maps: dict[str, MapSpec] = field(default_factory=dict[str, MapSpec])
     subs: dict[str, SubSpec] = field(default_factory=dict[str, SubSpec])
     asks: dict[str, AskSpec] = field(default_factory=dict[str, AskSpec])
+    events: dict[str, EventSpec] = field(default_factory=dict[str, EventSpec])
+    firsts: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     errors: list[ErrorSpec] = field(default_factory=list[ErrorSpec])
     fallbacks: list[FallbackSpec] = field(default_factory=list[FallbackSpec])
     returns: list[ReturnSpec] = field(default_factory=list[ReturnSpec])

@@ -27,6 +27,10 @@ def build_topology(spec: GraphSpec) -> Topology:
         if source != "END" and target != "START":
             topology.add_edge(numbers[source], numbers[target], "always")
     _add_routes(topology, spec, numbers)
+    for name, events in spec.firsts.items():
+        for event in dict.fromkeys(filter(None, events)):
+            # Only one of them comes, so for every check they are like the cases of a route.
+            topology.add_edge(numbers[name], numbers[event], "routed", (event,))
     for loop_spec in spec.loops:
         if loop_spec.sources and not {*loop_spec.sources, loop_spec.header} & _BORDER:
             _add_loop(topology, loop_spec, numbers)

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict  # pydantic checks bodies by them, also 
 from graphorch.journal.record_kinds import Seconds
 from graphorch.journal.records import Letter
 
-LetterKind: TypeAlias = Literal["answer", "cancel", "stop"]
+LetterKind: TypeAlias = Literal["answer", "signal", "cancel", "stop"]
 
 
 class AnswerLetter(TypedDict):
@@ -24,6 +24,19 @@ class AnswerLetter(TypedDict):
 
     question: str
     path: str
+    at: Seconds
+    answer: Any
+    notes: NotRequired[dict[str, Any]]
+
+
+class SignalLetter(TypedDict):
+    """Signal with a name, sent at a time; `key` says which of those that wait for it is meant.
+
+    The other fields are those of an answer.
+    """
+
+    name: str
+    key: str
     at: Seconds
     answer: Any
     notes: NotRequired[dict[str, Any]]
@@ -42,6 +55,7 @@ class StopLetter(TypedDict):
 
 LETTERS: Final[Mapping[LetterKind, type]] = {
     "answer": AnswerLetter,
+    "signal": SignalLetter,
     "cancel": CancelLetter,
     "stop": StopLetter,
 }

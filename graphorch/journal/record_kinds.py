@@ -39,6 +39,8 @@ RecordKind: TypeAlias = Literal[
     "skipped",
     "cancelled",
     "asked",
+    "waiting",
+    "signal",
     "approved",
     "retry",
     "stopping",
@@ -307,6 +309,34 @@ class AskedBody(ActivationBody):
     consent: NotRequired[str]
 
 
+class WaitingBody(ActivationBody):
+    """An activation waits for a signal, or for a time; from format 6 on.
+
+    `signal` and `key` say which; a timer has no signal. `due` is when the timer fires, or when the
+    signal is not waited for any more; None is never.
+    """
+
+    at: Seconds
+    began: Seconds
+    signal: NotRequired[str]
+    key: NotRequired[str]
+    due: Seconds | None
+
+
+class SignalBody(TypedDict):
+    """A signal came from outside; from format 6 on.
+
+    The first activation that waits for its name and key gets it; if none does, it is kept. `notes`
+    say how its value is read, and are there if JSON does not say all about it.
+    """
+
+    at: Seconds
+    name: str
+    key: NotRequired[str]
+    value: Any
+    notes: NotRequired[dict[str, Any]]
+
+
 class ApprovedBody(ActivationBody):
     """A person let an activation pass its gate.
 
@@ -516,11 +546,16 @@ class MigratedBody(TypedDict):
 
 
 class EndedBody(TypedDict):
-    """Nothing is left to do for now. `at` is missing in formats before 4."""
+    """Nothing is left to do for now. `at` is missing in formats before 4.
+
+    `due` is when the next of what the run waits for has its time, and is there if there is such a
+    time (from format 6 on).
+    """
 
     at: NotRequired[Seconds]
     status: RunStatus
     reason: str
+    due: NotRequired[Seconds]
 
 
 BODIES: Final[Mapping[RecordKind, type]] = {
@@ -536,6 +571,8 @@ BODIES: Final[Mapping[RecordKind, type]] = {
     "skipped": SkippedBody,
     "cancelled": CancelledBody,
     "asked": AskedBody,
+    "waiting": WaitingBody,
+    "signal": SignalBody,
     "approved": ApprovedBody,
     "retry": RetryBody,
     "stopping": StoppingBody,

@@ -21,7 +21,14 @@ from pydantic import BaseModel
 from graphorch.callables import get_doc, get_module
 from graphorch.graph.edges import OTHERWISE, START_INDEX, Edge, Loop, MarkedFlow, Topology
 from graphorch.graph.node import Node, summarize_tools
-from graphorch.graph.plan import BoundFunction, CompiledRoute, JoinSpec, MapSpec, Plan
+from graphorch.graph.plan import (
+    BoundFunction,
+    CompiledRoute,
+    JoinSpec,
+    MapSpec,
+    Plan,
+    SignalSpec,
+)
 from graphorch.graph.signature import StateFunction
 from graphorch.render.picture.model import (
     MARK_WORDS,
@@ -44,6 +51,9 @@ _KINDS: Mapping[str, BoxKind] = {
     "map": "map",
     "sub": "sub",
     "ask": "ask",
+    "signal": "ask",
+    "timer": "ask",
+    "first": "decision",
 }
 _SHORT_HINTS: Mapping[str, str] = {"fire": "goes on with what it has if fewer can come"}
 _LINES: Mapping[str, LineKind] = {
@@ -203,6 +213,8 @@ class _Flow:
             detail = _detail(step.node, step.map)
             if step.ask:
                 detail = f"asks for {step.ask.answer.__name__}"
+            if isinstance(step.event, SignalSpec):
+                detail = f"signal · {step.event.value.__name__}"
             self._add(_box(id_, step.name, step.node, group, detail))
         if step.join is not None and step.join.need != "arriving":
             self._join(index, step.join, group)
@@ -283,7 +295,8 @@ class _Flow:
             )
 
     def _source(self, edge: Edge) -> str:
-        if edge.kind == "routed":
+        is_first = edge.source >= 0 and self.plan.steps[edge.source].node.kind == "first"
+        if edge.kind == "routed" and not is_first:
             return self._id(f"{self.plan.topology.name(edge.source)}//route")
         return self.ends[edge.source].exit
 
@@ -397,7 +410,13 @@ def _detail(node: Node[Any], spec: MapSpec | None) -> str:
         if spec.need is not None:
             bound += f" · first {spec.need}"
         return bound
-    kind = {"agent": "agent", "sub": "sub-flow", "ask": "asks a person"}.get(node.kind, "function")
+    kind = {
+        "agent": "agent",
+        "sub": "sub-flow",
+        "ask": "asks a person",
+        "timer": "timer",
+        "first": "the first of",
+    }.get(node.kind, "function")
     gate = node.options.gate and f"gate {node.options.gate}"
     check = node.options.declassify and "check"
     return " · ".join(part for part in (kind, node.model, gate, check) if part)

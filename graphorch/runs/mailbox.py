@@ -15,12 +15,14 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
+from graphorch.core.events import SignalReceived
 from graphorch.engine import human_input
-from graphorch.engine.mailbox.answer_codec import encode_answer
+from graphorch.engine.mailbox.expected_signals import find_signal
 from graphorch.engine.mailbox.letter_reader import raise_refusal, require_open
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.engine.tool_calls.approval import ToolNotKnown
+from graphorch.engine.waits.answer_codec import encode_answer
 from graphorch.errors import InputError
 from graphorch.graph.plan import Plan
 from graphorch.journal.errors import LeaseHeld
@@ -54,9 +56,24 @@ def build_answer_letter(
     return build_letter(scheduler.run.run_id, "answer", {**body, **fields})
 
 
-def build_letter(run_id: str, kind: LetterKind, body: Mapping[str, Any]) -> NewLetter:
-    """Return a letter with an id of its own."""
-    return NewLetter(run_id, uuid.uuid4().hex, kind, dict(body))
+def build_signal_letter(
+    plan: Plan, run_id: str, signal: SignalReceived, letter_id: str = ""
+) -> NewLetter:
+    """Return a signal as a letter to a run; with an id, the same signal counts once.
+
+    Raises `InputError` for a signal that the flow does not declare, or of another type.
+    """
+    spec = find_signal(plan, signal.name)
+    body = {"name": signal.name, "key": signal.key, "at": signal.at}
+    fields = encode_answer(f"signal {signal.name}", signal.value, spec.value)
+    return build_letter(run_id, "signal", {**body, **fields}, letter_id)
+
+
+def build_letter(
+    run_id: str, kind: LetterKind, body: Mapping[str, Any], letter_id: str = ""
+) -> NewLetter:
+    """Return a letter with this id, or one of its own."""
+    return NewLetter(run_id, letter_id or uuid.uuid4().hex, kind, dict(body))
 
 
 async def read_run(store: Store, plan: Plan, run_id: str) -> Scheduler:

@@ -45,6 +45,8 @@ from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES
 
 if TYPE_CHECKING:
     from graphorch.engine.questions.question_event import OnQuestion
+    from graphorch.journal.records import Letter
+    from graphorch.journal.store import Store
     from graphorch.runs.asked_models import AskedModels
     from graphorch.runs.fork import Effects, RerunResult
     from graphorch.runs.stores import Durable
@@ -159,34 +161,90 @@ class RunManager:
 
         If its owner is gone before it has come to rest, the run is driven here.
         """
+        from graphorch.runs.mailbox import build_answer_letter, read_run
+
+        given_at = self.build_settings(options).clock()
+        async with open_store(options.get("durable", False)) as store:
+            seen = await read_run(store, self._plan, run_id)
+            letter = await store.post(build_answer_letter(seen, question, answer, given_at))
+            return await self._follow_letter(store, letter, options)
+
+    async def _follow_letter(
+        self, store: Store, letter: Letter, options: RunOptions
+    ) -> Result[Any, Any]:
+        """Return the result of a run once it has taken a letter in and is at rest.
+
+        The owner of the run takes it in; if there is none, the run is driven here.
+        """
         from graphorch.runs.mailbox import (
             PAUSE,
-            build_answer_letter,
             read_outcome,
             read_run,
             wait_for_outcome,
             wait_for_rest,
         )
 
-        given_at = self.build_settings(options).clock()
-        async with open_store(options.get("durable", False)) as store:
+        run_id = letter.run_id
+        while True:
+            if await wait_for_outcome(store, letter):
+                await wait_for_rest(store, run_id)
+                seen = await read_run(store, self._plan, run_id)
+                if seen.run.status != "running":
+                    return build_result(seen)
+            async with self._try_reopen(run_id, options) as scheduler:
+                if scheduler is None:  # by the clock of its owner it has one
+                    await asyncio.sleep(PAUSE)
+                    continue
+                if scheduler.journal is not None:
+                    self.check_needs(scheduler.settings)
+                    await self._drive(scheduler, scheduler.take_in())
+                await read_outcome(store, letter)
+                return build_result(scheduler)
+
+    async def send(
+        self, run_id: str, signal: object, value: object, key: str, id: str, options: RunOptions
+    ) -> Result[Any, Any]:
+        """Send a signal to a run, and return the result of the run once it is at rest."""
+        check_run_id("run_id", run_id)
+        from graphorch.engine.mailbox.expected_signals import build_signal
+
+        durable = options.get("durable", False)
+        sent = build_signal(self._plan, signal, value, key, self.build_settings(options).clock())
+        if durable is False:
+            async with self._reopen(run_id, options) as scheduler:
+                self.check_needs(scheduler.settings)
+                await self._drive(scheduler, scheduler.send(sent))
+                return build_result(scheduler)
+        from graphorch.runs.mailbox import build_signal_letter
+
+        async with open_store(durable) as store:
+            letter = await store.post(build_signal_letter(self._plan, run_id, sent, id))
+            return await self._follow_letter(store, letter, options)
+
+    async def send_signal(
+        self,
+        run_id: str,
+        signal: object,
+        value: object,
+        key: str,
+        id: str,
+        durable: Durable,
+        *,
+        wait: bool,
+    ) -> None:
+        """Send a signal to the owner of a run, now or later."""
+        check_run_id("run_id", run_id)
+        from graphorch.engine.mailbox.expected_signals import build_signal
+        from graphorch.engine.mailbox.letter_reader import require_open
+        from graphorch.runs.mailbox import build_signal_letter, read_run, require_taken
+
+        async with open_store(durable) as store:
             seen = await read_run(store, self._plan, run_id)
-            letter = await store.post(build_answer_letter(seen, question, answer, given_at))
-            while True:
-                if await wait_for_outcome(store, letter):
-                    await wait_for_rest(store, run_id)
-                    seen = await read_run(store, self._plan, run_id)
-                    if seen.run.status != "running":
-                        return build_result(seen)
-                async with self._try_reopen(run_id, options) as scheduler:
-                    if scheduler is None:  # by the clock of its owner it has one
-                        await asyncio.sleep(PAUSE)
-                        continue
-                    if scheduler.journal is not None:
-                        self.check_needs(scheduler.settings)
-                        await self._drive(scheduler, scheduler.take_in())
-                    await read_outcome(store, letter)
-                    return build_result(scheduler)
+            require_open(seen.run, "signal")
+            sent = build_signal(self._plan, signal, value, key, seen.settings.clock())
+            letter = await store.post(build_signal_letter(self._plan, run_id, sent, id))
+            if wait:
+                await require_taken(store, letter)
 
     async def send_answer(
         self, run_id: str, question: object, answer: BaseModel, durable: Durable, *, wait: bool

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Never, cast
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
-from graphorch.core.tree import Activation
+from graphorch.core.run import Run
+from graphorch.core.tree import Activation, Status
 from graphorch.engine.human_input import find_closed_question
 from graphorch.engine.questions.pending_question import PendingQuestion
 from graphorch.engine.report import ActivationReport, CallReport, Note, RunReport
 from graphorch.engine.scheduler import Scheduler
+from graphorch.engine.waits.event_waits import find_next_due
 from graphorch.errors import InputError, NoSuchName, ReducerFailed, WrongCall, did_you_mean
 from graphorch.graph.node import Node
 from graphorch.runs.failures import build_run_failed, build_unreadable
 from graphorch.runs.run_drawing import RunDrawing
 from graphorch.statuses import SUCCESS_STATUSES
-from graphorch.text import format_cost, format_seconds, plural
+from graphorch.text import format_cost, format_moment, format_seconds, plural
 
 if TYPE_CHECKING:
     from graphorch.render.layout.engine import Direction, Engine
@@ -48,8 +50,23 @@ class Question:
     expires: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A signal or a timer that a run waits for.
+
+    `due` (seconds since the epoch) is when a timer fires, or when the signal is not waited for any
+    more; None is never. A timer has no `signal`, and a signal without keys no `key`.
+    """
+
+    path: str
+    node: str
+    signal: str
+    key: str
+    due: float | None
+
+
 class Result(Generic[Out, State]):
-    """One run that reached its end, or waits for people.
+    """One run that reached its end, or waits for people, signals or timers.
 
     `status` is `succeeded`, `partial` (some branches failed in isolation) or `waiting`;
     `end_reason` says why. A run that failed has no result: `run` raises `RunFailed`, whose `run`
@@ -60,6 +77,11 @@ class Result(Generic[Out, State]):
         self.record: RunReport = scheduler.report
         is_waiting = scheduler.run.status == "waiting"
         self._askers = scheduler.open_questions() if is_waiting else []
+        # What waits now: the run may go on while this result is kept.
+        self.waits: list[Wait] = _list_waits(scheduler.run) if is_waiting else []
+        """Signals and timers that the run waits for."""
+        self.due: float | None = find_next_due(scheduler.run) if is_waiting else None
+        """Next time of a timer, a signal or a question, in seconds since the epoch."""
 
     @property
     def status(self) -> Literal["succeeded", "partial", "waiting"]:
@@ -187,12 +209,32 @@ class Result(Generic[Out, State]):
     def _final_version(self) -> Any:
         version = self.record.run.root.output
         if version is None:
-            questions = [f"'{item.node}' asks: {item.text}" for item in self.questions]
+            waits = [f"'{item.node}' asks: {item.text}" for item in self.questions]
+            waits += [_describe_wait(wait) for wait in self.waits]
+            ways = ["Answer with flow.answer(…)."] if self.questions else []
+            if any(wait.signal for wait in self.waits):
+                ways.append("Send a signal with flow.send(…).")
+            if self.due is not None:
+                ways.append(f"After {format_moment(self.due)}, flow.resume(…) continues it.")
             raise InputError(
-                f"Run {self.run_id} has no output yet, it waits for people. "
-                f"{'; '.join(questions)} Answer with flow.answer(…)."
+                f"Run {self.run_id} has no output yet, it waits. {'; '.join(waits)}. "
+                f"{' '.join(ways)}"
             )
         return version
+
+
+def _list_waits(run: Run) -> list[Wait]:
+    return [
+        Wait(each.path, each.step.name, each.wait.signal, each.wait.key, each.wait.due)
+        for each in run.waits()
+        if each.status is Status.AWAITING_EVENT and each.wait is not None
+    ]
+
+
+def _describe_wait(wait: Wait) -> str:
+    if not wait.signal:
+        return f"'{wait.path}' is a timer"
+    return f"'{wait.path}' waits for a signal" + (f" with key '{wait.key}'" if wait.key else "")
 
 
 def build_result(scheduler: Scheduler) -> Result[Any, Any]:

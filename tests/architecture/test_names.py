@@ -21,7 +21,7 @@ PUBLIC = {
         ModelError node Node NodeError OnQuestion Problem Prompt Question QuestionAsked
         QuestionClosed QuestionEvent QuorumNotMet ReducerFailed Rejected ReplayDiverged Request
         Response Result Retry RunEvent RunFailed Secret ServerAnswer ServerQuestion
-        Session Skipped START Started TextDelta tool Tool ToolApproval TooManyItems
+        Session Signal Skipped START Started TextDelta Timer tool Tool ToolApproval TooManyItems
         Unassigned union Untrusted Usage WriteConflict WrongOutput
     """.split(),
     "graphorch.debugger": """

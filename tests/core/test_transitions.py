@@ -24,7 +24,9 @@ from graphorch.core.events import (
     Routed,
     RouteDecision,
     RunStarted,
+    SignalReceived,
     StopRequested,
+    WaitBegan,
 )
 from graphorch.core.run import Run
 from graphorch.core.state import OnFailure
@@ -40,7 +42,7 @@ from graphorch.core.transitions import (
     TRANSITIONS,
     Cause,
 )
-from graphorch.core.tree import Activation, Status
+from graphorch.core.tree import Activation, EventWait, Status
 from graphorch.errors import WriteConflict
 from graphorch.graph.node import END
 from tests.core.calling import Caller, Wanted
@@ -52,7 +54,7 @@ from tests.simulation.simulate import SCHEDULES
 Change = tuple[Status, Cause, Status]
 
 # functions that change activations other than the one that the event is about
-INDIRECT = {
+INDIRECT: dict[str, Cause] = {
     "leave_children": CHILDREN_DONE,
     "cancel_activation": CANCELLED,
     "interrupt_scope": INTERRUPTED,
@@ -62,6 +64,7 @@ INDIRECT = {
     "rest_if_idle": ONLY_QUESTIONS,
     "wake": ANSWERED_INSIDE,
     "start_next": ITS_TURN,
+    "receive_signal": SignalReceived,
 }
 ALLOWED: set[Change] = {
     (before, cause, after)
@@ -150,6 +153,8 @@ EVENTS: list[Callable[[Activation], Event]] = [
     lambda activation: NodeCancelled(activation),
     lambda activation: PersonAsked(activation, "question"),
     lambda activation: Approved(activation),
+    lambda activation: WaitBegan(activation, EventWait("paid")),
+    lambda activation: SignalReceived("paid", "", "value"),
     lambda activation: RetryDue(activation, activation.attempt),
     lambda activation: StopRequested("asked to"),
     lambda activation: Resumed(),
@@ -165,6 +170,21 @@ def drive_interrupted_child() -> None:
     drill = Drill(plan_of(made), on_failure="cancel").finish("team/fork").fail("team/a")
     drill.finish_all()
     assert drill.ends == ["succeeded"]
+
+
+def drive_waits() -> None:
+    """End a timer by its time, and cancel another wait by a quorum."""
+    for event in ("fires", "is cancelled"):
+        made, merge = graph(), step("merge")
+        made.chain(step("fork"), [step("a"), step("b")], merge).join(merge, need=1)
+        drill = Drill(plan_of(made)).finish("fork")
+        waiting = drill.activation("a")
+        drill.jobs.remove(waiting)
+        drill.tell(WaitBegan(waiting, EventWait(due=1.0)))
+        if event == "fires":
+            drill.tell(NodeSucceeded(waiting, {}))
+        drill.finish_all()
+        assert drill.ends == ["succeeded"]
 
 
 def drive_tool_calls(runs: int) -> None:
@@ -194,6 +214,7 @@ def test_handlers_make_listed_changes(recorder: StatusRecorder) -> None:
         drive_every_sequence(4, on_failure)
     drive_interrupted_child()
     drive_tool_calls(200)
+    drive_waits()
     unlisted = {change: recorder.changes[change] for change in recorder.changes.keys() - ALLOWED}
     assert unlisted == {}
     never_made = {

@@ -744,7 +744,7 @@ def test_question_does_not_stop_branches() -> None:
     assert [(question.node, question.text) for question in result.questions] == [
         ("approve", "Publish number 1?")
     ]
-    with pytest.raises(InputError, match="has no output yet, it waits for people"):
+    with pytest.raises(InputError, match="has no output yet, it waits"):
         _ = result.output
 
 

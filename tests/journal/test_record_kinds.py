@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from typing_extensions import is_typeddict
 
 from graphorch import (
+    START,
     Approval,
     Budget,
     Context,
@@ -299,6 +300,13 @@ async def review_items(store: MemoryStore) -> None:
     assert failed.body["failure"]["error"] == "ZeroDivisionError"
 
 
+async def wait_for_signal(store: MemoryStore) -> None:
+    graph = Graph("g", Texts, input=Count, output=Word)
+    flow = graph.chain(START, graph.signal("word", Word)).build()
+    await flow.run(Count(), durable=store, run_id="r")
+    await flow.send("r", "word", Word(word="hello"), durable=store)
+
+
 SCENARIOS: dict[Callable[[MemoryStore], Awaitable[None]], set[str]] = {
     finish_golden: {"started", "commit", "entered", "failed", "sending", "call", "ended"},
     resume_failed: {"failed", "continued", "resumed", "rules"},
@@ -315,6 +323,7 @@ SCENARIOS: dict[Callable[[MemoryStore], Awaitable[None]], set[str]] = {
     migrate_waiting: {"migrated"},
     use_server: {"listed"},
     review_items: {"reviewed"},
+    wait_for_signal: {"waiting", "signal"},
 }
 
 

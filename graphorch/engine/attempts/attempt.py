@@ -31,6 +31,7 @@ from graphorch.engine.invocation import binding
 from graphorch.engine.invocation.invoker import NodeInvoker
 from graphorch.engine.report import tell_failure
 from graphorch.engine.run_services import RunServices
+from graphorch.engine.waits import event_waits
 from graphorch.errors import Ambiguous, BudgetExceeded, NeedsConsent, as_failure
 from graphorch.text import format_error, is_kind
 
@@ -280,6 +281,10 @@ class AttemptRunner:
         """Return the event of an attempt: what stands in for the node, else what it returns."""
         step, now = activation.step, self._services.now
         self._raise_known_failure(activation)
+        if step.event is not None:
+            return event_waits.build_wait(activation, now())
+        if step.node.kind == "first":
+            return NodeSucceeded(activation, {}, now())
         if step.ask is not None or _waits_at_gate(activation):
             question = human_input.build_question(activation, now())
             return PersonAsked(activation, question, now())

@@ -16,11 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from graphorch.core.events import Event, NodeFailed, StopRequested
+from graphorch.core.events import Event, NodeFailed, SignalReceived, StopRequested
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
 from graphorch.engine import human_input
-from graphorch.engine.mailbox.answer_codec import decode_answer
+from graphorch.engine.mailbox.expected_signals import find_signal, require_expected
+from graphorch.engine.waits.answer_codec import decode_answer
 from graphorch.errors import (
     Expired,
     GraphorchError,
@@ -71,7 +72,7 @@ class LetterReader:
         """Return what follows from a letter at this moment."""
         try:
             return self._read(letter, now)
-        except InputError as error:
+        except (InputError, Expired) as error:
             return Reading(None, refuse(error))
 
     def _read(self, letter: Letter, now: float) -> Reading:
@@ -85,6 +86,8 @@ class LetterReader:
         require_open(self._run, letter.kind)
         if letter.kind == "answer":
             return self._read_answer(body, now)
+        if letter.kind == "signal":
+            return self._read_signal(body, now)
         if letter.kind == "cancel":
             is_stopping = self._run.status == "running" and bool(self._run.stopping)
             event = StopRequested("cancelled", "cancelled", at=now)
@@ -116,6 +119,29 @@ class LetterReader:
             self._require_storable(event)
         except Unstorable as error:
             raise InputError(f"The answer to '{activation.path}' does not fit: {error}") from error
+        return Reading(event, TAKEN)
+
+    def _read_signal(self, body: dict[str, Any], now: float) -> Reading:
+        name, key = body["name"], body["key"]
+        spec = find_signal(self._run.plan, name)
+        try:
+            value = decode_answer(f"signal {name}", body, spec.value)
+        except InputError:
+            raise
+        # The border to the user's validators: what they raise must not end the run.
+        except BaseException as error:
+            failure = as_failure(error)
+            if failure is None:
+                raise
+            raise InputError(
+                f"The value of signal '{name}' does not fit: {format_error(failure)}"
+            ) from error
+        event = SignalReceived(name, key, value, now)
+        require_expected(self._run, event)
+        try:
+            self._require_storable(event)
+        except Unstorable as error:
+            raise InputError(f"The value of signal '{name}' does not fit: {error}") from error
         return Reading(event, TAKEN)
 
     def _find_asker(self, question: str, path: str) -> Activation:

@@ -14,7 +14,7 @@ from graphorch.graph.edges import START_INDEX, Edge, Loop, Topology
 from graphorch.graph.node import Node
 from graphorch.graph.options import is_count
 from graphorch.graph.payloads import Failure
-from graphorch.graph.plan import JoinSpec
+from graphorch.graph.plan import JoinSpec, SignalSpec
 from graphorch.graph.signature import StateFunction
 from graphorch.graph.spec import GraphSpec, format_loop_title
 from graphorch.state.reducers import find_reducer
@@ -153,7 +153,8 @@ class CheckedGraph:
         ]
 
     def _node_uses(self) -> Iterator[Use]:
-        special = self.spec.maps.keys() | self.spec.subs.keys() | self.spec.asks.keys()
+        spec = self.spec
+        special = spec.maps.keys() | spec.subs.keys() | spec.asks.keys() | spec.events.keys()
         for index, node in enumerate(self.nodes):
             # A map, a sub-flow or a question reads through its pure function alone.
             if node.name in special:
@@ -182,6 +183,11 @@ class CheckedGraph:
             functions.append((f"enter of sub '{name}'", sub.enter, self._at(name), False))
         for name, ask in spec.asks.items():
             functions.append((f"question of '{name}'", ask.question, self._at(name), False))
+        for name, event in spec.events.items():
+            function = event.key if isinstance(event, SignalSpec) else event.function
+            if function is not None:
+                what = "key of signal" if isinstance(event, SignalSpec) else "time of timer"
+                functions.append((f"{what} '{name}'", function, self._at(name), False))
         for route in spec.routes:
             functions.append(
                 (f"route of '{route.source}'", route.selector, self._at(route.source), True)

@@ -1,4 +1,4 @@
-"""The options of a node fit its effect class, its kind, and each other."""
+"""The options of a node fit its effect class, its kind, and each other; so do pure functions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from graphorch.errors import Problem
+from graphorch.graph.checks.annotations import format_hint, is_clash, read_return
 from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.node import Node
 from graphorch.graph.options import Effect
@@ -39,6 +40,15 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
     for name, spec in graph.spec.maps.items():
         if spec.worker is not None:
             yield from _check_node(spec.worker, f"{name}/{spec.worker.name}", "")
+
+
+def check_returns(graph: CheckedGraph) -> Iterator[Problem]:
+    """`PURE_RETURN`: conditions of loops, gates, and what patterns ask for verdicts and scores."""
+    for expected in graph.spec.returns:
+        hint = read_return(expected.function.fn)
+        if is_clash(hint, *expected.wanted):
+            what = f"'{expected.function.name}' is annotated to return {format_hint(hint)}"
+            yield Problem("PURE_RETURN", expected.where, what, expected.fix)
 
 
 def _check_node(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from graphorch.graph.analysis import Analysis
 from graphorch.graph.edges import START_INDEX, Topology
 from graphorch.graph.node import Node
 from graphorch.graph.payloads import Failure
-from graphorch.graph.plan import MapSpec, Plan, SubSpec
+from graphorch.graph.plan import MapSpec, Plan, SignalSpec, SubSpec
 from graphorch.graph.signature import Read, list_parameter_names
 from graphorch.graph.spec import GraphSpec
 from graphorch.state.defaults import find_constant
@@ -151,7 +151,11 @@ def inspect_spec(spec: GraphSpec, topology: Topology, analysis: Analysis) -> Ins
     for loop in spec.loops:
         for source in loop.sources:
             deciding.setdefault(source, []).append(loop.condition)
-    questions = {name: ask.question for name, ask in spec.asks.items()}
+    questions: dict[str, PureFunction] = {name: ask.question for name, ask in spec.asks.items()}
+    for name, event in spec.events.items():
+        function = event.key if isinstance(event, SignalSpec) else event.function
+        if function is not None:
+            questions[name] = function
     nodes = [spec.nodes[name] for name in topology.names]
     inspector = _Inspector(spec.state, spec.memory)
     return InspectedGraph(
@@ -187,7 +191,7 @@ def inspect_plan(plan: Plan) -> InspectedGraph:
         deciding: list[PureFunction] = [exit.condition for exit in step.exits]
         if step.route is not None:
             deciding.append(step.route.selector)
-        question = step.ask.question if step.ask is not None else None
+        question = step.over if step.ask is not None or step.event is not None else None
         nodes.append(inspector.inspect(step.node, deciding, step.map, step.sub, question))
     return InspectedGraph(
         name=plan.name,

@@ -407,6 +407,8 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[ConversationBuilder, Body], list[T
 IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
     {
         "pinned",
+        "waiting",
+        "signal",
         "retry",
         "grace",
         "continued",

@@ -50,6 +50,7 @@ from graphorch.trace_context import (
 Body: TypeAlias = dict[str, Any]
 
 _KINDS: Mapping[str, SpanKind] = {"map": "flow", "sub": "flow", "ask": "ask", "tool": "tool"}
+_WAITING_KINDS = ("ask", "signal", "timer")  # nodes that wait for people or events
 _TOOL_STATUSES: Mapping[str, SpanStatus] = {"failed": "handled", "refused": "skipped"}
 _TOLD = "told"
 """Error of a tool call whose failure the model was told."""
@@ -333,6 +334,12 @@ class SpanBuilder:
         else:
             span = self._open_question(body)
         span.status, span.message = "waiting", str(body["text"])
+
+    def on_waiting(self, body: Body) -> None:
+        """Begin the wait of a node for a signal, or for a time."""
+        span = self._activation(body, body["at"]).span
+        signal = body.get("signal", "")
+        span.status, span.message = "waiting", f"signal '{signal}'" if signal else "timer"
 
     def on_approved(self, body: Body) -> None:
         """End the question of a gate; a tool call may go on with other arguments."""
@@ -907,6 +914,7 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[SpanBuilder, Body], None]]] = {
     "skipped": SpanBuilder.on_skipped,
     "cancelled": SpanBuilder.on_cancelled,
     "asked": SpanBuilder.on_asked,
+    "waiting": SpanBuilder.on_waiting,
     "approved": SpanBuilder.on_approved,
     "retry": SpanBuilder.on_retry,
     "starting": SpanBuilder.on_starting,
@@ -928,6 +936,7 @@ IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
         "migrated",
         "pinned",
         "reviewed",
+        "signal",
     }
 )
 """Kinds of records that change no span."""

@@ -45,6 +45,7 @@ _HEADINGS = ("STEP", "STATUS", "ATTEMPTS", "SECONDS", "CALLS", "TOKENS", "USD", 
 _STATUS_AFTER: Mapping[RecordKind, str] = {
     "commit": "done",
     "asked": "waiting",
+    "waiting": "waiting",
     "approved": "running",
     "starting": "running",
     "skipped": "skipped",

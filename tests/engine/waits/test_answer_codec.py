@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from graphorch import Approval, InputError
-from graphorch.engine.mailbox.answer_codec import decode_answer, encode_answer
+from graphorch.engine.waits.answer_codec import decode_answer, encode_answer
 
 
 class Part(BaseModel):
