@@ -286,6 +286,15 @@ class SuspendNode(NamedTuple):
     activation: Activation
 
 
+class NodeHeld(NamedTuple):
+    """Nothing to run yet: the activation waits for its exclusive regions.
+
+    It may have got its turn by a later command of the same event.
+    """
+
+    activation: Activation
+
+
 @dataclass(slots=True)
 class CancelNode:
     """Stop the attempt that runs; its result is not accepted any more."""
@@ -325,6 +334,7 @@ Command: TypeAlias = (
     | ReviewItem
     | RoundEnded
     | SuspendNode
+    | NodeHeld
     | CancelNode
     | ScheduleRetry
     | WaitUntil

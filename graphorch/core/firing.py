@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from graphorch.core.events import NodeHeld
 from graphorch.core.state import RunState, append_to
 from graphorch.core.tree import (
     NO_COUNTERS,
@@ -72,9 +73,10 @@ def advance(
 ) -> bool:
     """Commit an activation with one token whose target starts at once. Return False if it cannot.
 
-    False means that nothing was changed. It is a fast path of emit + deactivate + fire_ready: one
-    activation ends and the next one starts, so the scope stays as busy as it was, and no token is
-    made. Most commits of most runs are of this kind. tests/core/test_fast_path.py compares both.
+    False means that nothing was changed. It is a fast path of emit + deactivate + fire_ready, for
+    runs without exclusive regions: one activation ends and the next one starts, so the scope stays
+    as busy as it was, and no token is made. Most commits of most runs are of this kind.
+    tests/core/test_fast_path.py compares both.
     """
     active, step, edge = scope.active, activation.step, edges[0]
     index = edge.target
@@ -275,10 +277,21 @@ def add_activation(run: RunState, scope: Scope, activation: Activation) -> None:
     if step.index != scope.end:
         run.activations_left -= 1
         run.started += 1
+    if step.exclusive and step.node.options.gate != "before":
+        hold(run, activation)
+        return
     scope.busy_count += 1
     if scope.busy_count == 1 and (parent := scope.parent) is not None:
         run.enter_busy(parent.scope)
     run.commands.append(activation)
+
+
+def hold(run: RunState, activation: Activation, *, is_first: bool = False) -> None:
+    """Have an activation wait for its exclusive regions, which it may get by the same event."""
+    assert run.exclusive is not None
+    activation.status = Status.HELD
+    run.exclusive.add(activation, is_first=is_first)
+    run.commands.append(NodeHeld(activation))
 
 
 def deactivate(scope: Scope, activation: Activation) -> None:

@@ -36,6 +36,7 @@ def check_invariants(run: Run) -> None:
         problems += _check_scope(scope, consumers)
         pending += scope.child_scopes()
     problems += _check_root(run)
+    problems += _check_regions(run)
     if problems:
         stories = "".join(f"\n    {line}" for line in _stories(run))
         raise InternalError(
@@ -80,6 +81,23 @@ def _check_root(run: Run) -> Iterator[str]:
         yield f"{-run.activations_left} activations more than allowed were started"
     if run.status in SUCCESS_STATUSES and (root.active or root.waiting):
         yield f"it is over, but {_list_paths(root)} are not"
+
+
+def _check_regions(run: Run) -> Iterator[str]:
+    members = [item for item in run.root.active_activations() if item.step.exclusive]
+    holders: dict[str, Activation] = {}
+    for activation in members:
+        waits_at_gate = activation.step.node.options.gate == "before" and not activation.approved
+        if activation.status is Status.HELD or waits_at_gate:
+            continue
+        for name in activation.step.exclusive:
+            if holders.setdefault(name, activation) is not activation:
+                yield f"{activation!r} and {holders[name]!r} both hold region '{name}'"
+    for activation in members:
+        if activation.status is not Status.HELD or activation.scope.closed:
+            continue
+        if holders.keys().isdisjoint(activation.step.exclusive):
+            yield f"{activation!r} waits for regions that nothing holds"
 
 
 def _is_work(activation: Activation) -> bool:
@@ -186,9 +204,12 @@ def _check_calls(activation: Activation, calls: ToolScopes) -> Iterator[str]:
 
 
 def _is_held(scope: Scope) -> bool:
-    """Return whether a quiet scope has a reason to be quiet: closed, or a question is open."""
-    asks = any(item.status is Status.AWAITING_ANSWER for item in scope.active.values())
-    return scope.closed or asks or any(map(_is_held, scope.child_scopes()))
+    """Return whether a quiet scope has a reason: closed, a question is open, or a region taken."""
+    waits = any(
+        item.status in (Status.AWAITING_ANSWER, Status.AWAITING_EVENT, Status.HELD)
+        for item in scope.active.values()
+    )
+    return scope.closed or waits or any(map(_is_held, scope.child_scopes()))
 
 
 def _list_paths(scope: Scope) -> str:

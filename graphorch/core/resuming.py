@@ -55,6 +55,10 @@ def reopen_scope(run: RunState, scope: Scope, at: float) -> None:
                 activation.first_attempt = activation.attempt
                 activation.started_at, activation.waited = at, 0.0
             run_again(run, activation, at)
+        elif activation.status is Status.HELD:
+            activation.held_at = at
+            if run.exclusive is not None:
+                run.exclusive.look_again(activation)
     for index in scope.waiting:
         scope.due |= 1 << index
     fire_ready(run, scope)
@@ -69,6 +73,8 @@ def begin_anew(activations: Iterable[Activation], at: float) -> None:
     for activation in activations:
         if activation.status is Status.ENTERED:
             activation.started_at = activation.started_at or at
+        elif activation.status is Status.HELD:
+            activation.held_at = at
 
 
 def run_again(run: RunState, activation: Activation, at: float) -> None:

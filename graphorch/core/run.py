@@ -58,7 +58,8 @@ from graphorch.core.events import (
     WaitBegan,
     WaitUntil,
 )
-from graphorch.core.firing import advance, begin, deactivate, emit, fire_ready
+from graphorch.core.exclusive import is_held_inside
+from graphorch.core.firing import advance, begin, deactivate, emit, fire_ready, hold
 from graphorch.core.resuming import reopen_scope, run_again
 from graphorch.core.state import RunState, append_to
 from graphorch.core.stopping import (
@@ -127,6 +128,24 @@ class Run(RunState):
         children = activation.children
         if children is not None and (number := children.find_item(last)) >= 0:
             start_items(self, activation, children, at_least=number + 1)
+            self._give_turns()
+        return self.commands
+
+    def begin_held(self, activation: Activation) -> list[Command]:
+        """Begin a held activation out of turn, and return what follows.
+
+        For records that a fork took over, or that another graph wrote: what holds its exclusive
+        regions now was over then, or they were none. What has done nothing yet is held instead.
+        """
+        self.commands = []
+        if activation.status is Status.HELD and self.exclusive is not None:
+            self.enter_busy(self.root)  # held, so that it never becomes quiet
+            preempted = self.exclusive.preempt(activation)
+            self._begin_turn(activation)
+            for other in preempted:
+                hold(self, other, is_first=True)
+                self.exit_busy(other.scope)
+            self.exit_busy(self.root)
         return self.commands
 
     # Fast paths of `handle`, for drivers that need no event for anything else: `NodeSucceeded` of
@@ -172,6 +191,7 @@ class Run(RunState):
         if self.started or self.root.finished:
             return
         begin(self, self.root, event.update)
+        self._give_turns()
         self.settle(self.root)
 
     def on_stop_requested(self, event: StopRequested) -> None:
@@ -375,6 +395,9 @@ class Run(RunState):
         elif activation.update is not None:
             activation.status = Status.ROUTING
             self.commands.append(EvaluateRoute(activation))
+        elif activation.step.exclusive and not self._holds_regions(activation):
+            hold(self, activation)
+            self.exit_busy(activation.scope)
         elif activation.scope.closed:
             activation.status = Status.FAILED  # it starts when the run is resumed
             self.exit_busy(activation.scope)
@@ -434,6 +457,7 @@ class Run(RunState):
             and failure is None
             and version is not None
             and activation.children is None
+            and self.exclusive is None
             and advance(self, scope, activation, edges, version)
         ):
             return
@@ -454,6 +478,9 @@ class Run(RunState):
         deactivate(scope, activation)
         if scope.due:
             fire_ready(self, scope)
+        if self.exclusive is not None:
+            self.exclusive.release(activation)
+            self._give_turns()
         # Inlined `exit_busy`.
         scope.busy_count -= 1
         if not scope.busy_count:
@@ -467,6 +494,8 @@ class Run(RunState):
             cancel_children(self, activation.children, f"'{activation.path}' is over")
         deactivate(activation.scope, activation)
         fire_ready(self, activation.scope)
+        if self.exclusive is not None:
+            self.exclusive.release(activation)
         self.exit_busy(activation.scope)
 
     def _fail(self, activation: Activation) -> None:
@@ -480,9 +509,26 @@ class Run(RunState):
             interrupt_scope(self, scope, f"'{activation.path}' failed")
         self.exit_busy(scope)
 
+    # ---- exclusive regions -----------------------------------------------------------------------
+    def _give_turns(self) -> None:
+        """Start what waited for exclusive regions that are free now."""
+        if self.exclusive is not None:
+            for activation in self.exclusive.take_turns():
+                self._begin_turn(activation)
+
+    def _begin_turn(self, activation: Activation) -> None:
+        activation.status = Status.RUNNING
+        self.enter_busy(activation.scope)
+        self.commands.append(activation)
+
+    def _holds_regions(self, activation: Activation) -> bool:
+        return self.exclusive is not None and self.exclusive.is_holder(activation)
+
     # ---- busy or quiet ---------------------------------------------------------------------------
     def exit_busy(self, scope: Scope) -> None:
         """Count one unit of work less in `scope`, and settle it if it becomes quiet."""
+        if self.exclusive is not None:
+            self._give_turns()
         scope.busy_count -= 1
         if not scope.busy_count:
             self._on_quiet(scope)
@@ -507,11 +553,16 @@ class Run(RunState):
         if parent.status is not Status.ENTERED or parent.children is None:
             return
         # It failed, or is stuck: neither closed nor waiting for people, and nothing can reach END.
-        is_stuck = not (scope.closed or scope.open_questions() or list_waits(scope))
+        is_stuck = not (scope.closed or self._waits(scope))
         if not scope.finished and (scope.failures or is_stuck):
             fail_item(self, parent, scope)
         elif parent.children.failed and (scope.finished or scope.closed):
             leave_when_stopped(self, parent, parent.children)
+
+    def _waits(self, scope: Scope) -> bool:
+        """Return whether something in a quiet scope waits: for a person, an event or its turn."""
+        is_held = self.exclusive is not None and is_held_inside(scope)
+        return is_held or bool(scope.open_questions() or list_waits(scope))
 
     def _settle_root(self, root: Scope) -> None:
         """End the run, or have it wait. The order decides where several reasons hold."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from graphorch.core.events import Command
+from graphorch.core.exclusive import ExclusiveRegions
 from graphorch.core.tree import Activation, ReviewedScopes, Scope, Status, Token
 from graphorch.graph.plan import Plan
 from graphorch.state.version import Version
@@ -43,6 +44,7 @@ class RunState:
         "cancelled_tokens",
         "commands",
         "errors",
+        "exclusive",
         "exhausted",
         "has_gaps",
         "has_quorums",
@@ -70,6 +72,8 @@ class RunState:
     ) -> None:
         self.plan = plan
         self.has_quorums = plan.has_quorums
+        # who holds the exclusive regions, if there are any in it
+        self.exclusive = ExclusiveRegions() if plan.exclusive else None
         self.has_tool_calls = False  # a tool was called in it
         self.run_id = run_id
         self.root = Scope(plan, run_id)

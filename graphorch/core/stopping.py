@@ -87,6 +87,8 @@ def cancel_activation(run: RunState, activation: Activation, reason: str) -> Non
     if activation.children is not None:
         cancel_children(run, activation.children, reason)
         suspend_review(run, activation)
+    if run.exclusive is not None:
+        run.exclusive.release(activation)
     if status in (Status.RUNNING, Status.RETRYING):
         run.commands.append(CancelNode(activation, reason))
     if status <= Status.RETRYING:

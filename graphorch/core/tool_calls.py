@@ -25,6 +25,7 @@ decided here, and what becomes of the activation itself by its own attempt.
 from __future__ import annotations
 
 from graphorch.core.events import RoundEnded, SuspendNode, ToolsCalled
+from graphorch.core.exclusive import ExclusiveRegions, is_held_inside
 from graphorch.core.state import RunState
 from graphorch.core.stopping import cancel_scope, close_scope, interrupt_scope
 from graphorch.core.tree import (
@@ -46,6 +47,8 @@ def start_round(run: RunState, event: ToolsCalled) -> None:
         children = activation.children = ToolScopes()
     run.has_tool_calls = True
     run.has_quorums = run.has_quorums or any(call.plan.has_quorums for call in event.calls)
+    if run.exclusive is None and any(call.plan.exclusive for call in event.calls):
+        run.exclusive = ExclusiveRegions()
     for key in event.abandons:
         _abandon_round(run, children, key)
     round = ToolRound(activation, event.key, event.label, event.calls)
@@ -175,11 +178,8 @@ def settle_call(run: RunState, activation: Activation, scope: ToolScope) -> None
 
 def _is_stuck(scope: ToolScope) -> bool:
     """Return whether a quiet call failed, or nothing in it can reach its end."""
-    return bool(scope.failures) or not (scope.closed or _is_held(scope) or scope.open_questions())
-
-
-def _is_held(scope: ToolScope) -> bool:
-    return any(activation.status is Status.HELD for activation in scope.active.values())
+    waits = is_held_inside(scope) or bool(scope.open_questions())
+    return bool(scope.failures) or not (scope.closed or waits)
 
 
 def rest_if_idle(run: RunState, activation: Activation) -> None:

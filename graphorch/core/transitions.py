@@ -35,7 +35,8 @@ INTERRUPTED: Final = "interrupted"  # by a stop, a failure or the end of the tim
 CLOSED: Final = "scope closed"  # nothing new starts around it, so its retry has to wait
 ONLY_QUESTIONS: Final = "only questions left"  # of its tool calls, all but those have ended
 ANSWERED_INSIDE: Final = "answered inside"  # a person decided about one of its tool calls
-ITS_TURN: Final = "its turn"  # the tool calls before it have ended
+ITS_TURN: Final = "its turn"  # its exclusive regions are free, or the tool calls before it ended
+REGION_HELD: Final = "region held"  # as it is to start, something else holds its exclusive region
 RESUMED: Final = "resumed"  # with the run, or with the sub-flow or map around it
 
 TRANSITIONS: Final[Mapping[Status, Mapping[Cause, tuple[Status, ...]]]] = {
@@ -48,6 +49,7 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Cause, tuple[Status, ...]]]] = {
         PersonAsked: (Status.AWAITING_ANSWER,),
         WaitBegan: (Status.AWAITING_EVENT,),
         ONLY_QUESTIONS: (Status.ENTERED,),
+        REGION_HELD: (Status.HELD,),
         INTERRUPTED: (Status.FAILED,),
         CANCELLED: (Status.CANCELLED,),
     },

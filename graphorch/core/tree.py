@@ -39,7 +39,9 @@ class Status(IntEnum):
     ENTERED = 3
     AWAITING_ANSWER = 4  # waits for a person
     AWAITING_EVENT = 5  # waits for a signal or a time
-    HELD = 6  # an approved tool call that waits until the calls before it have ended
+    # waits for its turn: a member of an exclusive region that another one holds, or an approved
+    # tool call that waits until the calls before it have ended
+    HELD = 6
     FAILED = 7  # failed for good in a run that stopped; resuming tries again
     DONE = 8
     HANDLED = 9  # failed for good, and an error edge carried on
@@ -91,6 +93,7 @@ class Activation:
     retried_at = 0.0  # when its present attempt began, if that is a retry
     ended_at = 0.0
     waited = 0.0  # seconds of all its attempts without a slot of its node or its run
+    held_at = 0.0  # when it came to wait for its exclusive regions, if it did
     hedged_at = 0.0  # when a second copy of its present attempt was started beside the first
     is_hedge_taken = False  # the result of that copy counts
     update: dict[int, Any] | None = None

@@ -18,6 +18,7 @@ from graphorch.core.events import (
     ItemReviewed,
     LeaveScope,
     NodeFailed,
+    NodeHeld,
     NodeSucceeded,
     PersonAsked,
     ReviewItem,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from graphorch.engine.tool_calls.rounds import ToolRounds
     from graphorch.engine.waits.due_times import DueTimes
 
-_RETRYING, _RUNNING = Status.RETRYING, Status.RUNNING
+_HELD, _RETRYING, _RUNNING = Status.HELD, Status.RETRYING, Status.RUNNING
 
 
 class Dispatcher:
@@ -108,6 +109,9 @@ class Dispatcher:
                 case WaitUntil(activation, due):
                     if self.due_times is not None:
                         self.due_times.add(activation, due)
+                case NodeHeld(activation):
+                    if activation.status is _HELD:  # else it has got its turn already
+                        activation.held_at = self._services.now()
                 case FinishRun():
                     self._finish(command)
         # A later command may have cancelled what an earlier one started.

@@ -108,7 +108,7 @@ def find_affected(run: Run, change: Activation) -> tuple[set[str], set[str]]:
     while outer is not None:
         around.append(outer)
         outer = outer.scope.parent
-    affected = {change, *around}
+    affected = {change, *around, *_find_rivals(run, [change, *around])}
     candidates = [*run.history, *run.unfinished()]
     # Activations are not in causal order, so repeat until nothing is added.
     has_grown = True
@@ -120,6 +120,19 @@ def find_affected(run: Run, change: Activation) -> tuple[set[str], set[str]]:
                 has_grown = True
     descendants = {activation.id for activation in affected if activation not in around}
     return descendants, {activation.id for activation in around}
+
+
+def _find_rivals(run: Run, reopened: Sequence[Activation]) -> list[Activation]:
+    """Return what is open in an exclusive region that something reopened holds again.
+
+    It came later in the old run, and is done anew in the fork: both cannot go on at once.
+    """
+    regions = {name for activation in reopened for name in activation.step.exclusive}
+    return [
+        activation
+        for activation in run.unfinished()
+        if activation not in reopened and not regions.isdisjoint(activation.step.exclusive)
+    ]
 
 
 def find_survived(run: Run, around: set[str]) -> set[str]:

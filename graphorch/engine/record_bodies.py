@@ -569,6 +569,8 @@ def _time(activation: Activation, at: float) -> TimedBody:
     }
     if activation.waited:
         body["waited"] = activation.waited
+    if activation.held_at:
+        body["held"] = activation.held_at
     if activation.hedged_at:
         body["hedge"] = {"began": activation.hedged_at, "is_taken": activation.is_hedge_taken}
     return body

@@ -24,6 +24,7 @@ from graphorch.core.events import (
     ItemReviewed,
     NodeCancelled,
     NodeFailed,
+    NodeHeld,
     NodeSkipped,
     NodeSucceeded,
     PersonAsked,
@@ -43,7 +44,14 @@ from graphorch.core.events import (
 from graphorch.core.resuming import begin_anew
 from graphorch.core.run import Run
 from graphorch.core.state import UNLIMITED, OnFailure
-from graphorch.core.tree import Activation, EventWait, ReviewedScopes, ToolScopes, format_place
+from graphorch.core.tree import (
+    Activation,
+    EventWait,
+    ReviewedScopes,
+    Status,
+    ToolScopes,
+    format_place,
+)
 from graphorch.engine.attempts.attempt import acts_by_calls_only
 from graphorch.engine.calls.kept_answers import KeptAnswer, KeptAnswers, forget_answers
 from graphorch.engine.calls.sent_requests import decode_charge, decode_requests
@@ -297,7 +305,7 @@ class _Replay:
             # What is over was done by another run, and what is open has not begun in this one.
             self._replayed.taken_over = len(self._replayed.run.history)
             for activation in self._replayed.unfinished():
-                activation.started_at = 0.0
+                activation.started_at = activation.held_at = 0.0
 
     def _check_order(self, kind: RecordKind) -> None:
         """Raise `ReplayDiverged` unless a run begins once, and before anything else happens."""
@@ -336,8 +344,16 @@ class _Replay:
             if isinstance(command, Activation):
                 self._open[command.path] = command
                 command.started_at = command.started_at or at
+            elif isinstance(command, NodeHeld):
+                self._open_held(command.activation, at)
             elif isinstance(command, SuspendNode) and acts_by_calls_only(command.activation):
                 self._replayed.in_doubt.pop(command.activation.path, None)
+
+    def _open_held(self, activation: Activation, at: float) -> None:
+        """Note what waits for its exclusive regions."""
+        if activation.status is Status.HELD:
+            self._open[activation.path] = activation
+            activation.held_at = at
 
     # ---- one handler per kind of record ----------------------------------------------------------
     def find_open(self, body: ActivationBody) -> Activation:
@@ -353,12 +369,27 @@ class _Replay:
             )
         if self._replayed.last_seq < self._adopted:
             activation.set_id(body["id"])
+        self._begin_held(activation)
         if activation.id != body["id"]:
             raise ReplayDiverged(
                 f"'{path}' is activation {activation.id}, the record is about {body['id']}. "
                 "The flow is not the one that wrote it."
             )
         return activation
+
+    def _begin_held(self, activation: Activation) -> None:
+        """Begin what a record is about although its exclusive regions are held, where that may be.
+
+        In a fork what held them may be open again, and another graph may have had no regions.
+        """
+        if activation.status is not Status.HELD or activation.tool:
+            return
+        if self._replayed.last_seq >= self._adopted:
+            raise ReplayDiverged(
+                f"'{activation.path}' is held at this point: it waits for its exclusive regions. "
+                "The flow is not the one that wrote the record."
+            )
+        self._open_started(self._replayed.run.begin_held(activation), 0.0)
 
     def _begin_items(self, path: str) -> None:
         """Begin the items of maps that a path leads through, whatever the maps' limits.
@@ -526,6 +557,7 @@ class _Replay:
         # In formats before 4 it began before a pause of the run that is not its time.
         activation.started_at = max(activation.started_at, body["began"])
         activation.waited = body.get("waited", 0.0)
+        activation.held_at = body.get("held", 0.0)
         if "hedge" in body:
             activation.hedged_at = body["hedge"]["began"]
             activation.is_hedge_taken = body["hedge"]["is_taken"]

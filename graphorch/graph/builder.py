@@ -19,7 +19,7 @@ from typing_extensions import TypeVar
 from graphorch.errors import GraphError, Problem, did_you_mean
 from graphorch.graph.edges import Label
 from graphorch.graph.node import Node
-from graphorch.graph.plan import JoinSpec, Need, Short
+from graphorch.graph.plan import ExclusiveSpec, JoinSpec, Need, Short
 from graphorch.graph.route import Fits, Free, Of, Route, Step, Steps
 from graphorch.graph.signature import (
     StateFunction,
@@ -164,6 +164,22 @@ class GraphBuilder(Generic[S]):
             self.spec.errors.extend(ErrorSpec(item, target, types) for item in sources)
         return self
 
+    @shows_right_call('graph.exclusive("db", [load, save])')
+    def exclusive(self, name: str, nodes: Steps[S]) -> Self:
+        """Let only one of `nodes` run at a time, wherever in the run they are.
+
+        A node that may start waits until no other node of the region `name` is under way; its
+        branch waits with it, other branches go on. A region is held until its node has ended: also
+        between attempts, while a person is asked, and while the run is at rest. A node with
+        `gate="before"` takes it once a person has approved. Inner flows that name the same region
+        share it, so all items of a map do. A node in several regions waits until it can have all
+        of them. To make several nodes in a row exclusive, put them into a sub-flow.
+        """
+        members = self._register_steps(nodes, "exclusive()")
+        if members:
+            self.spec.exclusives.append(ExclusiveSpec(name, members))
+        return self
+
     # ---- For patterns --------------------------------------------------------------------------
     # Public inside the package: patterns add nodes and edges through these methods and `spec`.
     def add_steps(self, steps: object, where: str) -> tuple[str, ...]:
@@ -171,6 +187,12 @@ class GraphBuilder(Generic[S]):
 
         Anything else becomes a problem at `where` and has no name in the result.
         """
+        names = self._register_steps(steps, where)
+        self.spec.connected.update(names)
+        return names
+
+    def _register_steps(self, steps: object, where: str) -> tuple[str, ...]:
+        """Return the names of nodes, which are known to the graph then but may not be connected."""
         items: Sequence[object] = [steps]
         if isinstance(steps, Sequence) and not isinstance(steps, str):
             items = cast("Sequence[object]", steps)
@@ -181,7 +203,6 @@ class GraphBuilder(Generic[S]):
         for item in items:
             if isinstance(item, Node):
                 names.append(self._register(cast("Node[Any]", item)))
-                self.spec.connected.add(names[-1])
             elif isinstance(item, str):
                 names_so_far = [node.name for node in self.spec.nodes.values()]
                 hint = f". {did_you_mean(item, names_so_far)}" if names_so_far else ""

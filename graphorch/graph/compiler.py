@@ -149,6 +149,7 @@ class _StepCompiler:
         self.joins = {join.node: join for join in reversed(spec.joins)}
         self.routes = {route.source: route for route in reversed(spec.routes)}
         self.rivals = _find_rivals(spec, topology)
+        self.exclusive = _group_regions(spec)
 
     def find_blocked(self) -> tuple[int, ...]:
         """Return for each position the joins that it blocks."""
@@ -206,6 +207,7 @@ class _StepCompiler:
             event=event,
             rivals=self.rivals.get(name, ()),
             failure_at=failure_at,
+            exclusive=self.exclusive.get(name, ()),
         )
 
     def _compile_read(self, read: Read) -> tuple[Reader[Any], bool]:
@@ -281,6 +283,15 @@ def collect_signals(spec: GraphSpec) -> dict[str, SignalSpec]:
         signals |= plan.signals
     own = {name: event for name, event in spec.events.items() if isinstance(event, SignalSpec)}
     return signals | own
+
+
+def _group_regions(spec: GraphSpec) -> dict[str, tuple[str, ...]]:
+    """Return the exclusive regions of each member, in alphabetical order."""
+    names: dict[str, set[str]] = {}
+    for region in spec.exclusives:
+        for member in region.nodes:
+            names.setdefault(member, set()).add(region.name)
+    return {member: tuple(sorted(regions)) for member, regions in names.items()}
 
 
 def _error_types(edge: Edge) -> tuple[type[BaseException], ...]:

@@ -110,8 +110,10 @@ def _describe_node_later(plan: Plan, step: Step, format: int) -> dict[str, Any]:
         "fields": [list(model.model_fields) for model in writes],
         "need": step.need,
         "inner": describe(step.inner_plan, format) if step.inner_plan is not None else None,
-        # In every format: records of a map that has one of these do not fit a map without it.
+        # In every format: records of a map that has one of these do not fit a map without it, and
+        # those of a run with exclusive regions no run without them.
         **({"reviewed": reviewed} if reviewed else {}),
+        **({"exclusive": list(step.exclusive)} if step.exclusive else {}),
     }
 
 

@@ -159,6 +159,14 @@ class TimerSpec:
 EventSpec: TypeAlias = SignalSpec | TimerSpec
 
 
+@dataclass(frozen=True, slots=True)
+class ExclusiveSpec:
+    """An exclusive region: of these nodes one runs at a time in a run."""
+
+    name: str
+    nodes: tuple[str, ...]
+
+
 # ---- how a step is left --------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class CompiledRoute:
@@ -224,6 +232,7 @@ class Step:
     rivals: tuple[int, ...] = ()  # events of which only the first counts, without this one
     # position of the `Failure` parameter, not counting the context, or -1; `reads` has the others
     failure_at: int = -1
+    exclusive: tuple[str, ...] = ()  # the exclusive regions that it is a member of, by name
 
     # Derived.
     bit: int = field(init=False)  # in the masks of live positions; 0 unless tracked
@@ -302,8 +311,11 @@ class Plan:
     end: int = field(init=False)  # index of END
     # the only node that START leads to, if no other edge leads there
     entry: Step | None = field(init=False, repr=False, compare=False)
-    # The next six look into sub-flows and maps too.
+    # The next eight look into sub-flows and maps too.
     has_quorums: bool = field(init=False)
+    exclusive: frozenset[str] = field(init=False)  # exclusive regions; those of flow tools too
+    # pairs of regions: what holds the first may wait for the second inside
+    exclusive_orders: frozenset[tuple[str, str]] = field(init=False)
     can_ask: bool = field(init=False)  # some node has a context, and so may ask a model
     acts_once: bool = field(init=False)  # some node has effects that must not happen twice
     may_call_tools: bool = field(init=False)  # some node is an agent with tools, or may be like one
@@ -345,6 +357,7 @@ class Plan:
         self.has_due_times = any(_has_due_time(step) for step in steps) or any(
             plan.has_due_times for plan in inner
         )
+        self.exclusive, self.exclusive_orders = _find_exclusive(steps)
         self.levels = 1 + max((plan.levels for plan in inner), default=0)
         self.size = self.end + sum(plan.size for plan in inner)
 
@@ -368,3 +381,22 @@ def _may_call_tools(node: Node[Any]) -> bool:
     if not node.signature.has_context or not node.options.asks_models:
         return False
     return node.kind != "agent" or bool(getattr(node.fn, "tools", ()))
+
+
+def _find_exclusive(steps: Sequence[Step]) -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
+    """Return the exclusive regions in and inside of some steps, and which may be held in which."""
+    names, orders = set[str](), set[tuple[str, str]]()
+    for step in steps:
+        names.update(step.exclusive)
+        for flow in list_flows_inside(step.node, step.inner_plan):
+            names |= flow.exclusive
+            orders |= flow.exclusive_orders
+            orders.update((outer, inner) for outer in step.exclusive for inner in flow.exclusive)
+    return frozenset(names), frozenset(orders)
+
+
+def list_flows_inside(node: Node[Any], inner: Plan | None) -> list[Plan]:
+    """Return the flows that run inside a node: its own, and those that its model may call."""
+    tools: Sequence[Any] = getattr(node.fn, "tools", ()) if node.kind == "agent" else ()
+    subs = [sub for tool in tools if (sub := getattr(tool, "sub", None)) is not None]
+    return [*([inner] if inner is not None else []), *(sub.flow for sub in subs)]

@@ -11,7 +11,15 @@ from pydantic import BaseModel
 from graphorch.errors import Problem
 from graphorch.graph.edges import OTHERWISE, Label
 from graphorch.graph.node import Node
-from graphorch.graph.plan import AskSpec, EventSpec, JoinSpec, MapSpec, Migration, SubSpec
+from graphorch.graph.plan import (
+    AskSpec,
+    EventSpec,
+    ExclusiveSpec,
+    JoinSpec,
+    MapSpec,
+    Migration,
+    SubSpec,
+)
 from graphorch.graph.signature import StateFunction
 
 if TYPE_CHECKING:
@@ -144,6 +152,7 @@ class GraphSpec:
     events: dict[str, EventSpec] = field(default_factory=dict[str, EventSpec])
     firsts: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     errors: list[ErrorSpec] = field(default_factory=list[ErrorSpec])
+    exclusives: list[ExclusiveSpec] = field(default_factory=list[ExclusiveSpec])
     fallbacks: list[FallbackSpec] = field(default_factory=list[FallbackSpec])
     returns: list[ReturnSpec] = field(default_factory=list[ReturnSpec])
     problems: list[Problem] = field(default_factory=list[Problem])

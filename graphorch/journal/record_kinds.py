@@ -170,12 +170,14 @@ class TimedBody(ActivationBody):
     `began` is its first beginning, or from format 4 on that after the last pause of the run, since
     the pause is nobody's time. `waited` is how many seconds of it all attempts waited for a slot of
     the node's or the run's limit, and is there if they did (from format 4 on). `hedge` is there if
-    a second copy of the last attempt was started (from format 4 on).
+    a second copy of the last attempt was started (from format 4 on). `held` is when it came to wait
+    for its exclusive regions, before `began`, and is there if it did (from format 6 on).
     """
 
     at: Seconds
     began: Seconds
     waited: NotRequired[Seconds]
+    held: NotRequired[Seconds]
     hedge: NotRequired[HedgeBody]
 
 

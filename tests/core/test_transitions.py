@@ -38,6 +38,7 @@ from graphorch.core.transitions import (
     INTERRUPTED,
     ITS_TURN,
     ONLY_QUESTIONS,
+    REGION_HELD,
     RESUMED,
     TRANSITIONS,
     Cause,
@@ -65,6 +66,8 @@ INDIRECT: dict[str, Cause] = {
     "wake": ANSWERED_INSIDE,
     "start_next": ITS_TURN,
     "receive_signal": SignalReceived,
+    "_begin_turn": ITS_TURN,
+    "add_activation": REGION_HELD,
 }
 ALLOWED: set[Change] = {
     (before, cause, after)

@@ -23,6 +23,7 @@ from graphorch.core.events import (
     GraceExpired,
     LeaveScope,
     NodeFailed,
+    NodeHeld,
     NodeSucceeded,
     PersonAsked,
     Resumed,
@@ -451,6 +452,10 @@ class Watch:
         for command in commands:
             if isinstance(command, Activation):
                 self._started(command)
+            elif isinstance(command, NodeHeld):
+                self._fired(command.activation)
+        if self.run.exclusive is not None:
+            self._check_regions()
 
     def _started(self, activation: Activation) -> None:
         key = self.key(activation)
@@ -467,10 +472,25 @@ class Watch:
             raise Broken(
                 "I24 nothing starts", f"{activation.path} is started in a run that is stopping"
             )
+        self._fired(activation)
+
+    def _fired(self, activation: Activation) -> None:
         if activation not in self.running:
             self.running.add(activation)
             self._consume(activation)
             self._check_join(activation)
+
+    def _check_regions(self) -> None:
+        """Check I27: of a region, one activation at most is under way in the whole run."""
+        under_way = Counter(
+            name
+            for activation in self.run.unfinished()
+            if activation.status is not Status.HELD
+            for name in activation.step.exclusive
+        )
+        crowded = [name for name, count in under_way.items() if count > 1]
+        if crowded:
+            raise Broken("I27 exclusive regions", f"several nodes of {crowded} are under way")
 
     def _consume(self, activation: Activation) -> None:
         for token in activation.tokens:
@@ -492,7 +512,7 @@ class Watch:
         """Check I10 by path search: no live position can still bring a token of this iteration."""
         sample = self._sample_of(activation.scope)
         scope, name = activation.scope, activation.step.name
-        if sample is None or activation.step.need or self.keys[activation] in self.commits:
+        if sample is None or activation.step.need or self.key(activation) in self.commits:
             return
         named = scope.plan.topology.name
         live = {named(index) for index in scope.active} | {

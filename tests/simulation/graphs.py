@@ -80,6 +80,7 @@ class Draft:
     errors: list[tuple[str, str]] = field(default_factory=list)
     needs: dict[str, int] = field(default_factory=dict)
     inner: dict[str, str] = field(default_factory=dict)  # name -> "map" or "sub"
+    exclusives: dict[str, list[str]] = field(default_factory=dict)  # region -> its nodes
 
     def after(self, name: str) -> list[str]:
         """Return the nodes behind a node, and END."""
@@ -100,6 +101,7 @@ def random_graph(seed: int, *, level: int = 0) -> Sample:
     rng = random.Random(seed)
     while True:
         draft = _drawn(rng, level)
+        _add_regions(draft, random.Random(f"{seed}, exclusive regions"), level)
         sample = _built(draft, seed, level)
         if next(mistakes(sample.structure), None) is None:
             return sample
@@ -256,6 +258,23 @@ def _add_error(draft: Draft) -> Callable[[], None]:
     return lambda: draft.errors.pop() and None
 
 
+def _add_regions(draft: Draft, rng: random.Random, level: int) -> None:
+    """Make nodes exclusive, in some of the graphs; a node may be in several regions.
+
+    Regions are named after levels of flows, so that no circle is possible: what has something
+    inside is in regions of its own level only. All flows of a level share them.
+    """
+    if rng.random() < 0.5:
+        return
+    for name in draft.declared:
+        last = level if name in draft.inner else 2
+        for region in sorted({f"{rng.choice('xy')}{rng.randint(level, last)}" for _ in range(2)}):
+            if rng.random() < 0.4:
+                draft.exclusives.setdefault(region, []).append(name)
+    members = {frozenset(names): region for region, names in sorted(draft.exclusives.items())}
+    draft.exclusives = {region: draft.exclusives[region] for region in sorted(members.values())}
+
+
 # ---- building ------------------------------------------------------------------------------------
 def _blueprint(draft: Draft) -> GraphSpec:
     """Return a blueprint whose functions do nothing: enough to judge its structure."""
@@ -298,6 +317,8 @@ def _connected(
         graph.on_error(nodes[source], known[handler], when=Boom)
     for name, need in draft.needs.items():
         graph.join(nodes[name], need=need, short="fire")
+    for region, members in draft.exclusives.items():
+        graph.exclusive(region, [nodes[name] for name in members])
     assert not graph.spec.problems, graph.spec.problems
     return graph.spec
 

@@ -16,6 +16,7 @@ from graphorch.core import resuming as resuming_module
 from graphorch.core import run as run_module
 from graphorch.core import stopping as stopping_module
 from graphorch.core.events import NodeFailed, NodeSucceeded, Routed
+from graphorch.core.exclusive import ExclusiveRegions
 from graphorch.core.run import Run
 from graphorch.core.state import RunState
 from graphorch.core.tree import Activation, Scope, Status
@@ -473,3 +474,33 @@ def busy_is_miscounted() -> Any:
         return cancel
 
     return replaced(Run, "cancel", wrong)
+
+
+# ---- exclusive regions ---------------------------------------------------------------------------
+def region_is_not_taken() -> Any:
+    """Whoever has a turn does not keep others out."""
+    return replaced(ExclusiveRegions, "_take", lambda _: lambda self, activation: None)
+
+
+def region_is_not_given_back() -> Any:
+    """A region stays held after its holder has ended."""
+    return replaced(ExclusiveRegions, "release", lambda _: lambda self, activation: None)
+
+
+def turn_in_a_closed_scope() -> Any:
+    """A turn is also given where nothing new may start."""
+
+    def can_start(self: ExclusiveRegions, activation: Activation) -> bool:
+        return activation.status is Status.HELD and self.find_holder(activation) is None
+
+    return replaced(ExclusiveRegions, "_can_start", lambda _: can_start)
+
+
+def turn_without_a_unit_of_work() -> Any:
+    """What gets its turn is not counted as work."""
+
+    def begin_turn(self: Run, activation: Activation) -> None:
+        activation.status = Status.RUNNING
+        self.commands.append(activation)
+
+    return replaced(Run, "_begin_turn", lambda _: begin_turn)

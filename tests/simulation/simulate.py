@@ -177,5 +177,6 @@ def features(sample: Sample) -> set[str]:
         "two levels": any(flow.flows for flow in sample.flows.values()),
         "error edges": bool(blueprint.errors),
         "races": sample.races,
+        "exclusive regions": bool(blueprint.exclusives),
     }
     return {name for name, is_present in presence.items() if is_present}

@@ -40,6 +40,10 @@ DETECTED_BY = {
     planted.error_edge_and_all_others: "failures on error edges",
     planted.id_depends_on_the_attempt: "I5 ids",
     planted.busy_is_miscounted: "check_invariants",
+    planted.region_is_not_taken: "I27 exclusive regions",
+    planted.region_is_not_given_back: "check_invariants",
+    planted.turn_in_a_closed_scope: "I24 nothing starts",
+    planted.turn_without_a_unit_of_work: "check_invariants",
 }
 
 

@@ -102,5 +102,5 @@ def test_generator_covers_every_structure():
             "multi-choice",
             "maps",
         ),
-        *("sub-flows", "two levels", "error edges", "races"),
+        *("sub-flows", "two levels", "error edges", "races", "exclusive regions"),
     }

@@ -34,6 +34,7 @@ from graphorch.graph.checks import (
 )
 from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.edges import MarkedFlow, Topology
+from graphorch.graph.exclusive.regions import check_regions
 from graphorch.graph.information_flow.analysis import prove_flow
 from graphorch.graph.spec import GraphSpec
 from graphorch.graph.topology import build_topology
@@ -86,6 +87,7 @@ def check(spec: GraphSpec, topology: Topology) -> CheckResult:
     for run_check in CHECKS:
         checked = connected if run_check in ORDER_CHECKS else graph
         everything.update(dict.fromkeys(run_check(checked)))
+    everything.update(dict.fromkeys(check_regions(spec)))
     marked, flow_problems = prove_flow(connected.spec, connected.topology, connected.analysis)
     everything.update(dict.fromkeys(flow_problems))
     problems = tuple(problem for problem in everything if problem.severity == "error")

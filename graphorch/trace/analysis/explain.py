@@ -34,7 +34,7 @@ _STATES = {
     Status.ENTERED: "running inside",
     Status.AWAITING_ANSWER: "waiting for a person",
     Status.AWAITING_EVENT: "waiting for an event",
-    Status.HELD: "approved, and waiting for its turn",
+    Status.HELD: "waiting for its turn",
     Status.FAILED: "failed",
     Status.DONE: "done",
     Status.HANDLED: "failed, and handled",

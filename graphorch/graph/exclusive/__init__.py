@@ -1,0 +1,1 @@
+"""Exclusive regions of a graph: what `build()` proves about them."""
