@@ -255,6 +255,14 @@ class RunJournal:
         """Let other processes have the run unless there are letters to take in; return which."""
         return await self._store.release_unless_mail(self._lease)
 
+    async def enter_regions(self, names: Sequence[str]) -> bool:
+        """Have the run be alone in exclusive regions of its store; return whether it is."""
+        return await self._store.enter_regions(self._lease, names)
+
+    async def leave_regions(self, names: Sequence[str]) -> None:
+        """Free exclusive regions that the run entered."""
+        await self._store.leave_regions(self._lease, names)
+
     async def list_letters(self, *, after: int = 0) -> list[Letter]:
         """Return the letters of the run after a number that are to be taken in, in order."""
         letters = await self._store.list_letters(self._lease.run_id, after=after)

@@ -19,7 +19,7 @@ from typing_extensions import TypeVar
 from graphorch.errors import GraphError, Problem, did_you_mean
 from graphorch.graph.edges import Label
 from graphorch.graph.node import Node
-from graphorch.graph.plan import ExclusiveSpec, JoinSpec, Need, Short
+from graphorch.graph.plan import Across, ExclusiveSpec, JoinSpec, Need, Short
 from graphorch.graph.route import Fits, Free, Of, Route, Step, Steps
 from graphorch.graph.signature import (
     StateFunction,
@@ -165,7 +165,7 @@ class GraphBuilder(Generic[S]):
         return self
 
     @shows_right_call('graph.exclusive("db", [load, save])')
-    def exclusive(self, name: str, nodes: Steps[S]) -> Self:
+    def exclusive(self, name: str, nodes: Steps[S], *, across: Across = "run") -> Self:
         """Let only one of `nodes` run at a time, wherever in the run they are.
 
         A node that may start waits until no other node of the region `name` is under way; its
@@ -174,10 +174,14 @@ class GraphBuilder(Generic[S]):
         `gate="before"` takes it once a person has approved. Inner flows that name the same region
         share it, so all items of a map do. A node in several regions waits until it can have all
         of them. To make several nodes in a row exclusive, put them into a sub-flow.
+
+        `across="journal"` also keeps out the other runs of the journal, in all processes, while an
+        attempt of a node runs; it holds the region in the journal for this long only, and waits as
+        for a slot of a limit. A process that ended frees it when its lease has, after 30 seconds.
         """
         members = self._register_steps(nodes, "exclusive()")
         if members:
-            self.spec.exclusives.append(ExclusiveSpec(name, members))
+            self.spec.exclusives.append(ExclusiveSpec(name, members, across))
         return self
 
     # ---- For patterns --------------------------------------------------------------------------

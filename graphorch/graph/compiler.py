@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from graphorch.graph.plan import (
     BoundFunction,
     CompiledRoute,
     EventSpec,
+    ExclusiveSpec,
     LoopExit,
     MapSpec,
     Plan,
@@ -149,7 +150,10 @@ class _StepCompiler:
         self.joins = {join.node: join for join in reversed(spec.joins)}
         self.routes = {route.source: route for route in reversed(spec.routes)}
         self.rivals = _find_rivals(spec, topology)
-        self.exclusive = _group_regions(spec)
+        self.exclusive = _group_regions(spec.exclusives)
+        self.shared = _group_regions(
+            region for region in spec.exclusives if region.across == "journal"
+        )
 
     def find_blocked(self) -> tuple[int, ...]:
         """Return for each position the joins that it blocks."""
@@ -208,6 +212,7 @@ class _StepCompiler:
             rivals=self.rivals.get(name, ()),
             failure_at=failure_at,
             exclusive=self.exclusive.get(name, ()),
+            shared_regions=self.shared.get(name, ()),
         )
 
     def _compile_read(self, read: Read) -> tuple[Reader[Any], bool]:
@@ -285,10 +290,10 @@ def collect_signals(spec: GraphSpec) -> dict[str, SignalSpec]:
     return signals | own
 
 
-def _group_regions(spec: GraphSpec) -> dict[str, tuple[str, ...]]:
+def _group_regions(regions: Iterable[ExclusiveSpec]) -> dict[str, tuple[str, ...]]:
     """Return the exclusive regions of each member, in alphabetical order."""
     names: dict[str, set[str]] = {}
-    for region in spec.exclusives:
+    for region in regions:
         for member in region.nodes:
             names.setdefault(member, set()).add(region.name)
     return {member: tuple(sorted(regions)) for member, regions in names.items()}

@@ -24,6 +24,7 @@ from graphorch.state.version import Version
 Need = int | Literal["arriving", "all"]
 Short = Literal["fail", "fire"]
 OnItemError = Literal["fail", "skip", "collect"]
+Across = Literal["run", "journal"]
 Migration = Callable[[dict[str, Any]], dict[str, Any] | None]
 """Rewrites a stored record (body with `kind`) for the present graph; None leaves it out."""
 
@@ -161,10 +162,14 @@ EventSpec: TypeAlias = SignalSpec | TimerSpec
 
 @dataclass(frozen=True, slots=True)
 class ExclusiveSpec:
-    """An exclusive region: of these nodes one runs at a time in a run."""
+    """An exclusive region: of these nodes one runs at a time in a run.
+
+    With `across="journal"` one attempt of them runs at a time in all runs of a journal.
+    """
 
     name: str
     nodes: tuple[str, ...]
+    across: Across = "run"
 
 
 # ---- how a step is left --------------------------------------------------------------------------
@@ -198,7 +203,7 @@ class LoopExit:
 
 
 # ---- steps and plans -----------------------------------------------------------------------------
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)  # quicker to import
 class Step:
     """One node of the plan, with what running it looks up all the time derived once."""
 
@@ -233,6 +238,7 @@ class Step:
     # position of the `Failure` parameter, not counting the context, or -1; `reads` has the others
     failure_at: int = -1
     exclusive: tuple[str, ...] = ()  # the exclusive regions that it is a member of, by name
+    shared_regions: tuple[str, ...] = ()  # those of them that all runs of a journal share
 
     # Derived.
     bit: int = field(init=False)  # in the masks of live positions; 0 unless tracked
@@ -267,10 +273,11 @@ class Step:
         )
         if self.maps_one:
             self.read, self.write = self.reads[0][0].read, self.writes[0].update
-        self.is_simple = self.node.is_simple and self.ask is None and self.inner_plan is None
+        has_more = self.ask is not None or self.inner_plan is not None or self.shared_regions
+        self.is_simple = self.node.is_simple and not has_more
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)  # quicker to import
 class Plan:
     """A graph that was checked and compiled; the last of its `steps` is END.
 
@@ -314,6 +321,7 @@ class Plan:
     # The next eight look into sub-flows and maps too.
     has_quorums: bool = field(init=False)
     exclusive: frozenset[str] = field(init=False)  # exclusive regions; those of flow tools too
+    shared_regions: frozenset[str] = field(init=False)  # those that all runs of a journal share
     # pairs of regions: what holds the first may wait for the second inside
     exclusive_orders: frozenset[tuple[str, str]] = field(init=False)
     can_ask: bool = field(init=False)  # some node has a context, and so may ask a model
@@ -358,6 +366,14 @@ class Plan:
             plan.has_due_times for plan in inner
         )
         self.exclusive, self.exclusive_orders = _find_exclusive(steps)
+        self.shared_regions = frozenset[str]().union(
+            *(step.shared_regions for step in steps),
+            *(
+                flow.shared_regions
+                for step in steps
+                for flow in list_flows_inside(step.node, step.inner_plan)
+            ),
+        )
         self.levels = 1 + max((plan.levels for plan in inner), default=0)
         self.size = self.end + sum(plan.size for plan in inner)
 

@@ -123,7 +123,7 @@ class ReturnSpec:
     fix: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)  # quicker to import
 class GraphSpec:
     """A whole graph in the order of its declarations.
 

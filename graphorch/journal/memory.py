@@ -18,6 +18,7 @@ from graphorch.journal.tables import (
     LetterRow,
     Pruning,
     RecordRow,
+    RegionRow,
     RunRow,
     SnapshotRow,
     Tables,
@@ -44,6 +45,7 @@ class MemoryTables:
         self._ids: dict[str, int] = {}
         self._next_id = 1
         self._last_letter = 0
+        self._regions: dict[str, RegionRow] = {}
 
     def find_run(self, run_id: str) -> RunRow | None:
         """See `Tables.find_run`."""
@@ -110,6 +112,18 @@ class MemoryTables:
     def newest_letter(self) -> int:
         """See `Tables.newest_letter`."""
         return self._last_letter
+
+    def region(self, name: str) -> RegionRow | None:
+        """See `Tables.region`."""
+        return self._regions.get(name)
+
+    def set_region(self, row: RegionRow) -> None:
+        """See `Tables.set_region`."""
+        self._regions[row.name] = row
+
+    def drop_region(self, name: str) -> None:
+        """See `Tables.drop_region`."""
+        self._regions.pop(name, None)
 
     def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
         """See `Tables.list_runs`."""

@@ -45,6 +45,7 @@ from graphorch.journal.tables import (
     LetterRow,
     Pruning,
     RecordRow,
+    RegionRow,
     RunRow,
     SnapshotRow,
     Tables,
@@ -156,6 +157,34 @@ def release_unless_mail(tables: Tables, lease: Lease) -> bool:
         return False
     release(tables, lease)
     return True
+
+
+def enter_regions(tables: Tables, lease: Lease, names: Sequence[str], now: float) -> bool:
+    """Have a run be in exclusive regions, in all of them or in none; return whether it is."""
+    _require_owned(tables, lease, now)
+    if any(_is_taken(tables, lease.run_id, name, now) for name in names):
+        return False
+    for name in names:
+        tables.set_region(RegionRow(name, lease.run_id, lease.epoch))
+    return True
+
+
+def _is_taken(tables: Tables, run_id: str, name: str, now: float) -> bool:
+    """Return whether another run is in a region, by a lease that still runs."""
+    region = tables.region(name)
+    if region is None or region.run_id == run_id:
+        return False
+    other = tables.find_run(region.run_id)
+    held = None if other is None else build_lease(other)
+    return held is not None and held.epoch == region.epoch and held.is_running(now)
+
+
+def leave_regions(tables: Tables, lease: Lease, names: Sequence[str]) -> None:
+    """Free those of some exclusive regions that a run entered by this lease."""
+    for name in names:
+        region = tables.region(name)
+        if region == RegionRow(name, lease.run_id, lease.epoch):
+            tables.drop_region(name)
 
 
 def append(

@@ -13,7 +13,8 @@ Promises of a `Store`, for every storage:
 3. `load` returns what was appended, in order, from the requested record to the end. Anything else
    raises `JournalDamaged`.
 4. Bodies are plain JSON and come back equal, the keys of objects in their order.
-5. A letter whose `post` returned is in the mailbox of its run until the owner settles it, which
+5. Of the runs of a store, one at most is in an exclusive region by a lease that runs.
+6. A letter whose `post` returned is in the mailbox of its run until the owner settles it, which
    happens together with the records that follow from it, or not at all.
 """
 
@@ -176,6 +177,23 @@ class Store(Protocol):
 
         That is at once if it was posted through this store, and soon otherwise; it may be called
         without a letter. What came before is not announced. Returns a function that ends it.
+        """
+        ...
+
+    async def enter_regions(self, lease: Lease, names: Sequence[str]) -> bool:
+        """Have a run be alone in exclusive regions, in all of them or in none.
+
+        Returns whether it is. A region is taken while another run that entered it has not left it,
+        and the lease that it entered by still runs. A run may enter a region again.
+
+        Raises `InvalidName`, `RunNotFound`, `LeaseLost`, `LeaseExpired`.
+        """
+        ...
+
+    async def leave_regions(self, lease: Lease, names: Sequence[str]) -> None:
+        """Free exclusive regions that a run entered by this lease; others are left alone.
+
+        Raises `InvalidName`.
         """
         ...
 
@@ -383,6 +401,22 @@ class TableStore:
         """See `Store.watch_mail`."""
         check_run_id(run_id)
         return self._mail_watch.watch(run_id, wake)
+
+    async def enter_regions(self, lease: Lease, names: Sequence[str]) -> bool:
+        """See `Store.enter_regions`."""
+        check_run_id(lease.run_id)
+        for name in names:
+            check_text(name, "name of a region")
+        return await self._runner.write(
+            lambda tables: operations.enter_regions(tables, lease, names, self._clock())
+        )
+
+    async def leave_regions(self, lease: Lease, names: Sequence[str]) -> None:
+        """See `Store.leave_regions`."""
+        check_run_id(lease.run_id)
+        for name in names:
+            check_text(name, "name of a region")
+        await self._runner.write(partial(operations.leave_regions, lease=lease, names=tuple(names)))
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`."""

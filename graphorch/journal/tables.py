@@ -87,6 +87,15 @@ class LetterRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RegionRow:
+    """An exclusive region, and the run that holds it with the lease of an epoch."""
+
+    name: str
+    run_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pruning:
     """The runs to delete: of these statuses, last changed before a time, without an owner `now`.
 
@@ -164,6 +173,18 @@ class Tables(Protocol):
 
     def newest_letter(self) -> int:
         """Return the greatest number of a letter of any run, 0 if there is none."""
+        ...
+
+    def region(self, name: str) -> RegionRow | None:
+        """Return which run entered a region last and has not left it, if there is one."""
+        ...
+
+    def set_region(self, row: RegionRow) -> None:
+        """Write which run is in a region."""
+        ...
+
+    def drop_region(self, name: str) -> None:
+        """Write that no run is in a region."""
         ...
 
     def list_runs(self, query: RunQuery) -> Iterable[RunRow]:

@@ -107,6 +107,14 @@ class ForwardingStore:
         """See `Store.watch_mail`."""
         return self._store.watch_mail(run_id, wake)
 
+    async def enter_regions(self, lease: Lease, names: Sequence[str]) -> bool:
+        """See `Store.enter_regions`."""
+        return await self._store.enter_regions(lease, names)
+
+    async def leave_regions(self, lease: Lease, names: Sequence[str]) -> None:
+        """See `Store.leave_regions`."""
+        await self._store.leave_regions(lease, names)
+
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`."""
         return await self._store.load(run_id, after_seq=after_seq)

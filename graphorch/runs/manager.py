@@ -80,6 +80,7 @@ class RunManager:
                     f"after={after!r} needs the journal that holds that run. "
                     'Pass durable=True, or durable="its path".'
                 )
+            self._check_regions()
             scheduler = Scheduler(self._plan, settings, pace=pace)
             await self._drive(scheduler, scheduler.begin(update))
             return build_result(scheduler)
@@ -93,6 +94,16 @@ class RunManager:
             async with releasing(journal):
                 await self._drive(scheduler, scheduler.begin(update))
             return build_result(scheduler)
+
+    def _check_regions(self) -> None:
+        """Raise `InputError` for a run in memory that cannot keep out the runs of a journal."""
+        shared = sorted(self._plan.shared_regions)
+        if shared:
+            raise InputError(
+                f"The nodes of region '{shared[0]}' of flow '{self._plan.name}' are exclusive "
+                "across the runs of a journal, and a run in memory has none. "
+                'Pass durable=True, or durable="its path".'
+            )
 
     def build_settings(self, options: RunOptions) -> RunSettings:
         """Return the checked settings of a run. Raises `InputError`."""

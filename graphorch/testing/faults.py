@@ -268,6 +268,12 @@ class _FailingStore:
     def watch_mail(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
         return self._store.watch_mail(run_id, wake)
 
+    async def enter_regions(self, lease: Lease, names: Sequence[str]) -> bool:
+        return await self._call(partial(self._store.enter_regions, lease, names))
+
+    async def leave_regions(self, lease: Lease, names: Sequence[str]) -> None:
+        await self._call(partial(self._store.leave_regions, lease, names))
+
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         return await self._call(partial(self._store.load, run_id, after_seq=after_seq))
 

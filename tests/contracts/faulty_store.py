@@ -110,6 +110,12 @@ class FaultyStore:
     def watch_mail(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
         return self._store.watch_mail(run_id, wake)
 
+    async def enter_regions(self, lease: Lease, names: Sequence[str]) -> bool:
+        return await self._call(self._store.enter_regions(lease, names))
+
+    async def leave_regions(self, lease: Lease, names: Sequence[str]) -> None:
+        await self._call(self._store.leave_regions(lease, names))
+
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         return await self._call(self._store.load(run_id, after_seq=after_seq))
 

@@ -510,6 +510,77 @@ async def repeated_claim_ends_lost_lease(bench: Bench) -> None:
 
 
 @scenario
+async def region_holds_one_run(bench: Bench) -> None:
+    """Of several runs one is in an exclusive region, until it leaves it."""
+    one, two = await bench.begin("run-1"), await bench.begin("run-2")
+    assert await bench.store.enter_regions(one, ["db"])
+    assert await bench.store.enter_regions(one, ["db"])  # a run may enter it again
+    assert not await bench.store.enter_regions(two, ["db"])
+    assert await bench.store.enter_regions(two, ["disk"])
+    await bench.store.leave_regions(two, ["db"])  # which it is not in
+    assert not await bench.store.enter_regions(two, ["db"])
+    await bench.store.leave_regions(one, ["db"])
+    assert await bench.store.enter_regions(two, ["db"])
+
+
+@scenario
+async def regions_are_entered_at_once(bench: Bench) -> None:
+    """A run enters all of several regions, or none."""
+    one, two = await bench.begin("run-1"), await bench.begin("run-2")
+    assert await bench.store.enter_regions(one, ["b"])
+    assert not await bench.store.enter_regions(two, ["a", "b"])
+    assert await bench.store.enter_regions(one, ["a", "b"])
+    await bench.store.leave_regions(one, ["a", "b"])
+    assert await bench.store.enter_regions(two, ["a", "b"])
+
+
+@scenario
+async def region_ends_with_lease(bench: Bench) -> None:
+    """A region is free once the lease of its run has ended, been released or been replaced."""
+    one, two = await bench.begin("run-1", ttl=10), await bench.begin("run-2", ttl=1000)
+    assert await bench.store.enter_regions(one, ["db"])
+    bench.clock.now += 9
+    one = await bench.store.renew(one, ttl=10)
+    bench.clock.now += 9
+    assert not await bench.store.enter_regions(two, ["db"])
+    bench.clock.now += 2
+    assert await bench.store.enter_regions(two, ["db"])
+    await bench.store.leave_regions(one, ["db"])  # too late: it is not its own any more
+    one = await bench.store.claim("run-1", "other", ttl=100)
+    assert not await bench.store.enter_regions(one, ["db"])
+    await bench.store.release(two)
+    assert await bench.store.enter_regions(one, ["db"])
+    await bench.store.claim("run-1", "other", ttl=100)  # in another epoch
+    two = await bench.store.claim("run-2", "me", ttl=100)
+    assert await bench.store.enter_regions(two, ["db"])
+
+
+@scenario
+async def region_needs_current_lease(bench: Bench) -> None:
+    """Only the owner of a run enters a region for it, and a region has a name."""
+    lost = await bench.begin(ttl=10)
+    lease = await bench.store.claim("run-1", "me", ttl=10)
+    with pytest.raises(LeaseLost):
+        await bench.store.enter_regions(lost, ["db"])
+    with pytest.raises(InvalidName, match="name of a region"):
+        await bench.store.enter_regions(lease, [""])
+    bench.clock.now += 10
+    with pytest.raises(LeaseExpired):
+        await bench.store.enter_regions(lease, ["db"])
+
+
+@scenario
+async def region_of_deleted_run_is_free(bench: Bench) -> None:
+    """A run that was deleted is in no region."""
+    one, two = await bench.begin("run-1"), await bench.begin("run-2")
+    assert await bench.store.enter_regions(one, ["db"])
+    await bench.add(one, "a", status="succeeded")
+    await bench.store.release(one)
+    await bench.store.prune(before=bench.clock.now + 1, statuses=["succeeded"])
+    assert await bench.store.enter_regions(two, ["db"])
+
+
+@scenario
 async def released_run_can_be_claimed(
     bench: Bench,
 ) -> None:

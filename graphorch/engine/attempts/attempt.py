@@ -352,6 +352,16 @@ class AttemptRunner:
             raise _build_ambiguous(path)
 
     async def _call(self, activation: Activation, given: list[Any]) -> Update:
+        """Call a node, alone among all runs of the journal if it has to be."""
+        journal, names = self._services.log.journal, activation.step.shared_regions
+        if not names or journal is None:
+            return await self._call_now(activation, given)
+        from graphorch.engine.attempts.shared_regions import SharedRegions
+
+        async with SharedRegions(journal, activation):
+            return await self._call_now(activation, given)
+
+    async def _call_now(self, activation: Activation, given: list[Any]) -> Update:
         """Call a node, and return the update that its output means."""
         services, step = self._services, activation.step
         if step.node.options.effect == "once":

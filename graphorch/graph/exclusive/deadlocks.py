@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from graphorch.errors import Problem
-from graphorch.graph.plan import MapSpec, Plan, SubSpec, list_flows_inside
+from graphorch.graph.plan import Plan, list_flows_inside
 from graphorch.graph.spec import GraphSpec
 
 Orders: TypeAlias = dict[tuple[str, str], tuple[str, str]]
@@ -45,8 +45,7 @@ def _find_orders(spec: GraphSpec) -> Orders:
     orders: Orders = {}
     for node in spec.nodes.values():
         own = [region.name for region in spec.exclusives if node.name in region.nodes]
-        inner = _find_flow(spec.maps.get(node.name), spec.subs.get(node.name))
-        for flow in list_flows_inside(node, inner):
+        for flow in list_flows_inside(node, find_flow(spec, node.name)):
             for outer in own:
                 for name in sorted(flow.exclusive):
                     path = f"{node.name}/{_find_member(flow, name)}"
@@ -57,7 +56,9 @@ def _find_orders(spec: GraphSpec) -> Orders:
     return orders
 
 
-def _find_flow(map_: MapSpec | None, sub: SubSpec | None) -> Plan | None:
+def find_flow(spec: GraphSpec, name: str) -> Plan | None:
+    """Return the flow of a map or sub-flow; None for other nodes, and for a map of a node."""
+    map_, sub = spec.maps.get(name), spec.subs.get(name)
     if map_ is not None:
         return map_.flow
     return sub.flow if sub is not None else None

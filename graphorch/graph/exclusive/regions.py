@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from graphorch.errors import Problem
-from graphorch.graph.exclusive.deadlocks import check_circles
+from graphorch.errors import Problem, did_you_mean
+from graphorch.graph.exclusive.deadlocks import check_circles, find_flow
+from graphorch.graph.plan import ExclusiveSpec, Plan, list_flows_inside
 from graphorch.graph.spec import GraphSpec
 from graphorch.text import LONGEST_NAME, is_name
 
@@ -14,7 +15,7 @@ from graphorch.text import LONGEST_NAME, is_name
 def check_regions(spec: GraphSpec) -> Iterator[Problem]:
     """Yield what is wrong with the exclusive regions of a graph and of the flows inside it.
 
-    `EXCLUSIVE_NAME`, `EXCLUSIVE_MEMBER` and `EXCLUSIVE_DEADLOCK`.
+    `EXCLUSIVE_NAME`, `EXCLUSIVE_MEMBER`, `EXCLUSIVE_ACROSS` and `EXCLUSIVE_DEADLOCK`.
     """
     regions = spec.exclusives
     names = Counter(region.name for region in regions if is_name(region.name))
@@ -32,11 +33,13 @@ def check_regions(spec: GraphSpec) -> Iterator[Problem]:
         if other != region.name:
             what = f"it has the same nodes as region '{other}'"
             yield Problem("EXCLUSIVE_NAME", where, what, "keep one of the two names")
-        yield from _check_members(region.nodes, where)
+        yield from _check_members(spec, region.nodes, where)
+        yield from _check_across(spec, region, where)
+    yield from _check_sharing(spec)
     yield from check_circles(spec)
 
 
-def _check_members(nodes: Sequence[str], where: str) -> Iterator[Problem]:
+def _check_members(spec: GraphSpec, nodes: Sequence[str], where: str) -> Iterator[Problem]:
     for name, times in Counter(nodes).items():
         if name in ("START", "END"):
             what = f"{name} is not a node: it runs nothing"
@@ -44,3 +47,43 @@ def _check_members(nodes: Sequence[str], where: str) -> Iterator[Problem]:
         elif times > 1:
             what = f"node '{name}' is named {times} times"
             yield Problem("EXCLUSIVE_MEMBER", where, what, "name each node once")
+        elif spec.nodes[name].options.hedge_after is not None:
+            what = f"node '{name}' has hedge_after, so two copies of it may run at once"
+            yield Problem("EXCLUSIVE_MEMBER", where, what, "hedge it, or make it exclusive")
+
+
+def _check_across(spec: GraphSpec, region: ExclusiveSpec, where: str) -> Iterator[Problem]:
+    """Yield members that cannot be exclusive across runs."""
+    if region.across not in ("run", "journal"):
+        what = f"across={region.across!r} is not possible"
+        hint = did_you_mean(str(region.across), ("run", "journal"))
+        yield Problem("EXCLUSIVE_ACROSS", where, what, f'give "run" or "journal". {hint}')
+        return
+    is_shared = region.across == "journal"
+    for name in dict.fromkeys(region.nodes):
+        kind = spec.nodes[name].kind
+        if is_shared and kind not in ("node", "agent", "start", "end"):
+            what = f"'{name}' is a {kind}, which may wait inside for long"
+            fix = 'across="journal" is for single attempts: name the nodes inside of it instead'
+            yield Problem("EXCLUSIVE_ACROSS", where, what, fix)
+
+
+def _check_sharing(spec: GraphSpec) -> Iterator[Problem]:
+    """Yield regions that are shared with other runs by some of the flows that name them only."""
+    shared, alone = dict[str, str](), dict[str, str]()
+    for region in spec.exclusives:
+        (shared if region.across == "journal" else alone)[region.name] = "here"
+    for name, flow in _list_flows(spec):
+        place = f"in flow '{flow.name}' of '{name}'"
+        for region in sorted(flow.exclusive):
+            (shared if region in flow.shared_regions else alone).setdefault(region, place)
+    for region in sorted(shared.keys() & alone.keys()):
+        what = f'it has across="journal" {shared[region]}, and across="run" {alone[region]}'
+        where = f"exclusive region '{region}'"
+        yield Problem("EXCLUSIVE_ACROSS", where, what, "declare it equally, or use two names")
+
+
+def _list_flows(spec: GraphSpec) -> Iterator[tuple[str, Plan]]:
+    for name, node in spec.nodes.items():
+        for flow in list_flows_inside(node, find_flow(spec, name)):
+            yield name, flow

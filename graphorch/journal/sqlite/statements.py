@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 APPLICATION_ID = 1735552882  # what `SET_STAMP` writes into the file: "gror"
-FORMAT = 4  # the version of the tables below; a file of a later one is refused
+FORMAT = 5  # the version of the tables below; a file of a later one is refused
 
 BEGIN_READ = "BEGIN"
 BEGIN_WRITE = "BEGIN IMMEDIATE"
@@ -168,6 +168,17 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "CREATE INDEX letters_by_run ON letters (run)",
         "PRAGMA user_version = 4",
     ),
+    # No region was exclusive across runs.
+    4: (
+        """
+        CREATE TABLE regions (
+            name TEXT PRIMARY KEY,
+            run_id TEXT NOT NULL,
+            epoch INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+        "PRAGMA user_version = 5",
+    ),
 }
 
 FIND_RUN = """
@@ -220,6 +231,10 @@ GET_LETTERS = """
 """
 FIND_MAIL = "SELECT 1 FROM letters WHERE run = ? AND error IS NULL LIMIT 1"
 GET_NEWEST_LETTER = "SELECT ifnull(max(number), 0) FROM letters"
+
+GET_REGION = "SELECT name, run_id, epoch FROM regions WHERE name = ?"
+SET_REGION = "INSERT OR REPLACE INTO regions (name, run_id, epoch) VALUES (?, ?, ?)"
+DROP_REGION = "DELETE FROM regions WHERE name = ?"
 
 LIST_RUNS = """
     SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status, last_seq, link, seal, salt,

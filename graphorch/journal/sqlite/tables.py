@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.records import RunQuery
 from graphorch.journal.sqlite import statements
-from graphorch.journal.tables import LetterRow, Pruning, RecordRow, RunRow, SnapshotRow
+from graphorch.journal.tables import LetterRow, Pruning, RecordRow, RegionRow, RunRow, SnapshotRow
 
 T = TypeVar("T")
 _KNOWN_RUNS = 4096
@@ -142,6 +142,19 @@ class SqliteTables:
         """See `Tables.newest_letter`."""
         return self._db.execute(statements.GET_NEWEST_LETTER).fetchone()[0]
 
+    def region(self, name: str) -> RegionRow | None:
+        """See `Tables.region`."""
+        columns = self._db.execute(statements.GET_REGION, (name,)).fetchone()
+        return None if columns is None else _check_types(RegionRow, columns, _REGION_TYPES)
+
+    def set_region(self, row: RegionRow) -> None:
+        """See `Tables.set_region`."""
+        self._db.execute(statements.SET_REGION, (row.name, row.run_id, row.epoch))
+
+    def drop_region(self, name: str) -> None:
+        """See `Tables.drop_region`."""
+        self._db.execute(statements.DROP_REGION, (name,))
+
     def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
         """See `Tables.list_runs`."""
         tag, value = query.tag or (None, None)
@@ -234,6 +247,7 @@ _RECORD_TYPES = frozenset(
     (int, str, body, digest, bytes) for body in (bytes, _NULL) for digest in (bytes, _NULL)
 )
 _SNAPSHOT_TYPES = frozenset([(int, bytes, bytes)])
+_REGION_TYPES = frozenset([(str, str, int)])
 _LETTER_TYPES = frozenset(
     (int, str, str, bytes, float, error, str, bytes) for error in (str, _NULL)
 )

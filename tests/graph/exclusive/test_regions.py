@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import END, START, Graph, GraphError, node
+from graphorch.graph.plan import Across
 
 
 class Count(BaseModel):
@@ -102,3 +103,58 @@ def test_name_of_node_is_no_member():
 def test_region_of_one_node_builds():
     """A region of one node is right: in a map, all items share it."""
     branches().exclusive("db", load).build()
+
+
+def test_hedged_member_is_refused():
+    """Two copies of a hedged node would be under way."""
+    hedged = node(name="hedged", hedge_after=1.0)(save.fn)
+    graph = Graph("hedged", State).chain(START, [load, hedged], END)
+    (problem,) = list_problems(graph.exclusive("db", [load, hedged]))
+    assert "node 'hedged' has hedge_after" in problem
+
+
+# ---- across the runs of a journal ----------------------------------------------------------------
+def make_flow(across: Across, name: str = "inner"):
+    graph = Graph(name, State).chain(START, load, END)
+    return graph.exclusive("db", load, across=across).build()
+
+
+def as_node(graph: Graph[State, State, State], name: str, across: Across):
+    return graph.sub(name, make_flow(across), enter=lambda state: State(), leave=keep_text)
+
+
+def keep_text(state: State) -> Text:
+    return Text(text=state.text)
+
+
+def test_reach_of_region_is_run_or_journal():
+    """Any other reach is refused, with the one that was meant."""
+    graph = branches().exclusive("db", [load, save], across="journals")  # pyright: ignore[reportArgumentType]
+    (problem,) = list_problems(graph)
+    assert "EXCLUSIVE_ACROSS" in problem
+    assert "Did you mean 'journal'?" in problem
+
+
+def test_sub_flow_is_not_exclusive_across_runs():
+    """What may wait inside for a person cannot keep out other runs."""
+    graph = Graph("outer", State)
+    team = graph.sub(
+        "team", Graph("in", State).chain(START, load, END).build(),
+        enter=lambda state: State(), leave=keep_text,
+    )  # fmt: skip
+    graph.chain(START, team, END)
+    (problem,) = list_problems(graph.exclusive("db", team, across="journal"))
+    assert "'team' is a sub, which may wait inside for long" in problem
+    assert "name the nodes inside of it instead" in problem
+
+
+def test_region_reaches_equally_far_in_all_flows():
+    """A region that is shared with other runs here and not there would keep out nothing."""
+    graph = Graph("outer", State)
+    graph.chain(START, as_node(graph, "team", "journal"), save, END).exclusive("db", save)
+    (problem,) = list_problems(graph)
+    assert "across=\"journal\" in flow 'inner' of 'team', and across=\"run\" here" in problem
+    graph = Graph("outer", State)
+    graph.chain(START, as_node(graph, "a", "run"), as_node(graph, "b", "journal"), END)
+    (problem,) = list_problems(graph)
+    assert "across=\"journal\" in flow 'inner' of 'b'" in problem

@@ -392,7 +392,7 @@ def test_full_disk_raises_and_keeps_data(tmp_path: Path) -> None:
         await bench.store.close()
         return added
 
-    counts = [asyncio.run(filled(tmp_path / f"{pages}.db", pages)) for pages in range(18, 30, 2)]
+    counts = [asyncio.run(filled(tmp_path / f"{pages}.db", pages)) for pages in range(20, 32, 2)]
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
 
