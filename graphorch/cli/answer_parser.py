@@ -1,4 +1,4 @@
-"""The answer to a question from the command line: yes or no, a value, JSON, or options."""
+"""An answer or the value of a signal from the command line: yes or no, a value, JSON, options."""
 
 from __future__ import annotations
 
@@ -20,32 +20,40 @@ _MEANINGS = {"--arguments": "yes", "--reason": "no", "--answer": "no"}
 _TRUTH_VALUES = {"yes": "true", "true": "true", "no": "false", "false": "false"}
 
 
-def parse_answer(model: type[BaseModel], words: Sequence[str]) -> BaseModel:
+def parse_answer(
+    model: type[BaseModel],
+    words: Sequence[str],
+    what: str = "answer",
+    taken: frozenset[str] = ANSWER_OPTIONS,
+) -> BaseModel:
     """Return the answer that the words after QUESTION give: VALUE, options of its fields, or both.
 
     An answer has at least one word, also if all of its fields have defaults: a question is answered
-    once and for good, and no word may be a mistake. Raises `InputError`.
+    once and for good, and no word may be a mistake. `what` is what messages call it, and `taken`
+    are the options that the command itself has. Raises `InputError`.
     """
     if not words and list_options(model):
         choice = _format_choice(model)
-        raise InputError(f"VALUE, the answer of type {model.__name__}, is missing. Write {choice}.")
+        raise InputError(f"VALUE, the {what} of type {model.__name__}, is missing. Write {choice}.")
     if is_tool_approval(model):
         words = _add_verdict(words)
     if not words or words[0].startswith("--"):
-        return _parse(model, None, words)
+        return parse_input(model, None, words, "VALUE", taken)
     value, rest = words[0], words[1:]
     flag, field = _find_flag(model), _find_only_field(model)
     truth = _TRUTH_VALUES.get(value.lower())
     if flag is not None and truth is not None:
-        return _parse(model, None, [f"{flag.name}={truth}", *rest])
+        return parse_input(model, None, [f"{flag.name}={truth}", *rest], "VALUE", taken)
     # a file is JSON unless the answer is a single field, whose text it may hold
     is_json = value == "-" or value.lstrip().startswith("{")
     if is_json or (value.startswith("@") and field is None):
-        return _parse(model, value, rest)
+        return parse_input(model, value, rest, "VALUE", taken)
     if field is not None and flag is None:
-        return _parse(model, None, [f"{field.name}={value}", *rest])
+        return parse_input(model, None, [f"{field.name}={value}", *rest], "VALUE", taken)
+    article = "an" if what[0] in "aeiou" else "a"
     raise InputError(
-        f"'{value}' is not an answer of type {model.__name__}. Write {_format_choice(model)}."
+        f"'{value}' is not {article} {what} of type {model.__name__}. "
+        f"Write {_format_choice(model)}."
     )
 
 
@@ -72,10 +80,6 @@ def _add_verdict(words: Sequence[str]) -> Sequence[str]:
             "no --reason TEXT to refuse it; or no --answer TEXT to answer instead of the tool."
         )
     return [*meant, *words] if words and verdict.startswith("--") and meant else words
-
-
-def _parse(model: type[BaseModel], source: str | None, words: Sequence[str]) -> BaseModel:
-    return parse_input(model, source, words, "VALUE", ANSWER_OPTIONS)
 
 
 def _format_choice(model: type[BaseModel]) -> str:

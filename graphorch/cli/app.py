@@ -28,6 +28,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         f"{_COMMANDS}.runs.answer:answer",
         "Answer a question of a run, and resume it.",
     ),
+    "send": (f"{_COMMANDS}.runs.send:send", "Send a signal to a run, and resume it."),
     "check": (
         f"{_COMMANDS}.flows.check:check",
         "Build flows without running them; show all problems.",
@@ -104,8 +105,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 A name of two words is a command of the group that the first word names.
 """
 
-# the fields of an input or an answer are options that only the flow knows
-_TAKES_FIELDS = frozenset({"run", "answer"})
+# the fields of an input, an answer or a signal are options that only the flow knows
+_TAKES_FIELDS = frozenset({"run", "answer", "send"})
 
 
 class LazyCommand(TyperCommand):

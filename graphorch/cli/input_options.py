@@ -27,6 +27,9 @@ ANSWER_OPTIONS: Final[frozenset[str]] = (
 ) | {"--no-wait"}
 """Options of `graphorch answer` itself: a field with such a name is given in a JSON object."""
 
+SEND_OPTIONS: Final[frozenset[str]] = ANSWER_OPTIONS | {"--key", "--id"}
+"""Options of `graphorch send` itself: a field with such a name is given in a JSON object."""
+
 _USAGE: Mapping[OptionKind, str] = {
     "text": " TEXT",
     "number": " NUMBER",

@@ -20,10 +20,15 @@ def is_under_way(head: RunHead) -> bool:
     return head.lease is not None and head.lease.is_running(time.time())
 
 
-def format_status(head: RunHead) -> str:
-    """Return the status for people: a running run whose process is gone has crashed."""
+def format_status(head: RunHead, due: float | None = None) -> str:
+    """Return the status for people: a running run whose process is gone has crashed.
+
+    `due` is when a waiting run goes on by itself.
+    """
     if head.is_erased:
         return "erased"
+    if head.status == "waiting" and due is not None:
+        return f"waiting until {format_time(due)}"
     return "crashed" if head.status == "running" and not is_under_way(head) else head.status
 
 

@@ -6,6 +6,7 @@ goes to standard error. Programs get one object on standard output.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import PurePath
@@ -21,11 +22,19 @@ from graphorch.cli.json_output import to_json_line, to_json_text
 from graphorch.cli.live.progress import Progress, count_items, format_usage
 from graphorch.cli.run_request import RunRequest
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
+from graphorch.engine.mailbox.expected_signals import find_signal
 from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, NodeError, RunFailed
 from graphorch.models.structured_output import find_text_field
-from graphorch.runs.result import Question, Result
-from graphorch.text import format_cost, format_seconds, plural, shorten_run_id, truncate
+from graphorch.runs.result import Question, Result, Wait
+from graphorch.text import (
+    format_cost,
+    format_moment,
+    format_seconds,
+    plural,
+    shorten_run_id,
+    truncate,
+)
 
 _MOST_LINES = 12  # of the arguments of a tool call in a question
 
@@ -47,7 +56,9 @@ def print_result(
     if request.output_format != "text":
         questions = [_describe_question(question) for question in result.questions]
         report = _describe_run(flow, result.record)
-        report |= {"output": output, "questions": questions, **(extra or {})}
+        waits = [_describe_wait(wait, result) for wait in result.waits]
+        report |= {"output": output, "questions": questions, "waits": waits, "due": result.due}
+        report |= extra or {}
         print_output(to_json_line(report))
     elif output is not None and (problem or not request.output_file):
         print_output(sanitize(format_output(output)))
@@ -91,8 +102,10 @@ def _print_notes(result: Result[Any, Any], request: RunRequest) -> None:
         print_status(f"note: {sanitize_line(note.path)}: {sanitize_line(note.text, 500)}")
     for question in result.questions:
         print_status(_format_question(question))
-    if result.questions:
-        _print_how_to_answer(result, request)
+    for wait in result.waits:
+        print_status(_format_wait(wait, result))
+    if result.questions or result.waits:
+        _print_how_to_go_on(result, request)
     if result.status == "partial":
         failed = [sanitize_line(step.path) for step in result.steps if step.status == "failed"]
         print_status(
@@ -114,19 +127,62 @@ def _format_question(question: Question) -> str:
     return "\n  ".join([f"waiting: {sanitize_line(first, 400)}", *shown, *more])
 
 
-def _print_how_to_answer(result: Result[Any, Any], request: RunRequest) -> None:
+def _format_wait(wait: Wait, result: Result[Any, Any]) -> str:
+    """Return what a step waits for beside people."""
+    until = "" if wait.due is None else f", until {format_moment(wait.due)}"
+    path, key = sanitize_line(wait.path), f" with key '{wait.key}'" if wait.key else ""
+    if not wait.signal:
+        return f"waiting: {path} waits for a time{until}"
+    value = _find_value_type(wait, result).__name__
+    return sanitize_line(f"waiting: {path} waits for a signal ({value}){key}{until}", 400)
+
+
+def _find_value_type(wait: Wait, result: Result[Any, Any]) -> type[BaseModel]:
+    return find_signal(result.record.run.plan, wait.signal).value
+
+
+def _print_how_to_go_on(result: Result[Any, Any], request: RunRequest) -> None:
+    """Print the commands that answer the questions of a run, send its signals, and resume it."""
     if request.journal is None:
         print_status(
             "note: this run was in memory and ends here. With --durable or --db PATH it is kept, "
-            "and can be answered with `graphorch answer`."
+            f"and can be {' or '.join(_list_ways_on(result))}."
         )
         return
-    commands = [_format_answer_command(question, result, request) for question in result.questions]
-    print_status("\n  ".join(["answer with:", *commands]))
+    answers = [_format_answer_command(question, result, request) for question in result.questions]
+    if answers:
+        print_status("\n  ".join(["answer with:", *answers]))
+    signals = [_format_send_command(wait, result, request) for wait in result.waits if wait.signal]
+    if signals:
+        print_status("\n  ".join(["send with:", *dict.fromkeys(signals)]))
+    if result.due is not None:
+        command = request.format_command("resume", value="--due")
+        print_status(f"after {format_moment(result.due)} it goes on with: {command}")
     if any(is_tool_approval(question.answer_type) for question in result.questions):
         print_status(
             "a call of a tool takes yes, yes --arguments JSON, no --reason TEXT or no --answer TEXT"
         )
+
+
+def _list_ways_on(result: Result[Any, Any]) -> list[str]:
+    """Return what can be done with a waiting run that is kept."""
+    ways: list[str] = []
+    if result.questions:
+        ways.append("answered with `graphorch answer`")
+    if any(wait.signal for wait in result.waits):
+        ways.append("sent a signal with `graphorch send`")
+    if result.due is not None:
+        ways.append("resumed in time with `graphorch resume --due`")
+    return ways
+
+
+def _format_send_command(wait: Wait, result: Result[Any, Any], request: RunRequest) -> str:
+    """Return the command that sends the signal that a step waits for."""
+    model, run = _find_value_type(wait, result), shorten_run_id(result.run_id)
+    value = format_answer_example(model) if model.model_fields else ""
+    key = f"--key {shlex.quote(wait.key)}" if wait.key else ""
+    words = " ".join(filter(None, (value, key)))
+    return request.format_command("send", run, wait.signal, value=words)
 
 
 def _format_answer_command(
@@ -259,3 +315,8 @@ def _describe_question(question: Question) -> dict[str, Any]:
         "text": question.text,
         "answer": question.answer_type.model_json_schema(),
     }
+
+
+def _describe_wait(wait: Wait, result: Result[Any, Any]) -> dict[str, Any]:
+    value = _find_value_type(wait, result).model_json_schema() if wait.signal else None
+    return asdict(wait) | {"value": value}

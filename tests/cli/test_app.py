@@ -59,6 +59,7 @@ def test_help_lists_every_command(shell: Shell) -> None:
         "runs",
         "resume",
         "answer",
+        "send",
         "replay",
         "rerun",
         "fork",

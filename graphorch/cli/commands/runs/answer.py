@@ -9,11 +9,11 @@ import typer
 from pydantic import BaseModel
 
 from graphorch.cli.answer_parser import parse_answer
+from graphorch.cli.commands.runs.owned_run import has_owner, report_sent, require_no_output
 from graphorch.cli.commands.runs.stored_run import StoredRun, open_stored_run
 from graphorch.cli.execution import RunCoroutine, execute
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.journals import check_argument_order, query_store
-from graphorch.cli.json_output import to_json_line
 from graphorch.cli.run_request import RunRequest, choose_output_format
 from graphorch.cli.shared_options import (
     AsEvents,
@@ -28,14 +28,12 @@ from graphorch.cli.shared_options import (
     Quiet,
     RunId,
 )
-from graphorch.cli.terminal import print_output, print_status
 from graphorch.errors import InputError
 from graphorch.graph.approval import ToolApproval
 from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store
-from graphorch.runs.mailbox import is_driven, read_run
+from graphorch.runs.mailbox import read_run
 from graphorch.runs.result import Question, build_question, find_asker
-from graphorch.text import shorten_run_id
 
 
 def answer(
@@ -95,8 +93,13 @@ def answer(
             require_no_output(output, model)
             for each in (*others, asked):
                 send_answer(stored, each, value, wait=not no_wait)
-                is_for_program = as_json or as_events
-                report_sent(run_id, each.path, as_json=is_for_program, is_taken_in=not no_wait)
+                report_sent(
+                    run_id,
+                    f"answer to '{each.path}'",
+                    {"question": each.path},
+                    as_json=as_json or as_events,
+                    is_taken_in=not no_wait,
+                )
             raise typer.Exit(0)
         for other in others:
             # The answer to the last one resumes the run, which takes in those to the others.
@@ -150,30 +153,3 @@ def send_answer(stored: StoredRun, question: Question, value: BaseModel, *, wait
     path = stored.journal.path
     sending = stored.flow.send_answer(stored.run_id, question, value, durable=path, wait=wait)
     asyncio.run(sending)
-
-
-async def has_owner(store: Store, run_id: str) -> bool:
-    """Return whether another process drives a run."""
-    return is_driven((await store.load(run_id)).head)
-
-
-def require_no_output(output: str, model: str) -> None:
-    """Raise `InputError` for options that only matter to a process that drives the run."""
-    for name, value in (("-o", output), ("--model", model)):
-        if value:
-            raise InputError(
-                f"{name} {value} has no effect on a run that another process drives. Leave it out."
-            )
-
-
-def report_sent(run_id: str, path: str, *, as_json: bool, is_taken_in: bool) -> None:
-    """Print what became of an answer to a run that is driven elsewhere."""
-    if as_json:
-        sent = {"run_id": run_id, "question": path, "is_taken_in": is_taken_in}
-        print_output(to_json_line(sent))
-        return
-    name = shorten_run_id(run_id)
-    if is_taken_in:
-        print_status(f"the process that drives run {name} took in the answer to '{path}'")
-    else:
-        print_status(f"the answer to '{path}' is stored; the owner of run {name} takes it in")

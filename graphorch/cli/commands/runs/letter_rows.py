@@ -45,8 +45,14 @@ def _name_outcome(letter: Letter) -> str:
 
 
 def _name_subject(letter: Letter) -> str:
-    """Return the kind of a letter, with the path of the question that it answers."""
+    """Return the kind of a letter, with the path of its question or the name of its signal."""
     body = cast("object", letter.body)
-    if letter.kind == "answer" and isinstance(body, Mapping):
-        return f"answer to '{cast('Mapping[str, Any]', body).get('path', '')}'"
+    if not isinstance(body, Mapping):
+        return letter.kind
+    fields = cast("Mapping[str, Any]", body)
+    if letter.kind == "answer":
+        return f"answer to '{fields.get('path', '')}'"
+    if letter.kind == "signal":
+        with_key = f" with key '{fields['key']}'" if fields.get("key") else ""
+        return f"signal '{fields.get('name', '')}'{with_key}"
     return letter.kind

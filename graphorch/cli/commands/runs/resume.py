@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from graphorch.cli.commands.runs.resume_due import resume_due
 from graphorch.cli.commands.runs.stored_run import open_stored_run
 from graphorch.cli.execution import RunCoroutine, execute
 from graphorch.cli.exit_codes import exit_on_error
@@ -27,11 +28,18 @@ from graphorch.cli.shared_options import (
     Usd,
     parse_choice,
 )
+from graphorch.errors import InputError
 
 
 def resume(
     flow: FlowName,
-    run: RunId = "last",
+    run: RunId = "",
+    due: Annotated[
+        bool,
+        typer.Option(
+            "--due", help="Resume every run of the flow that waits for a time which has come."
+        ),
+    ] = False,
     output: Output = "",
     model: Model = "",
     usd: Usd = None,
@@ -59,11 +67,27 @@ def resume(
     must not act twice began and did not finish, the run stays stopped until --ambiguous says
     whether to run it again or to fail it.
 
-    Exit codes are those of `graphorch run`.
+    With --due and without RUN, all runs of the flow are resumed that wait for a time which has
+    come: that of a timer, or at which a signal or an answer is not waited for any more. A few run
+    at once, and each prints a line. A run that another process drives is left to it.
+
+    Exit codes are those of `graphorch run`. With --due: 0 if every run that was due ended well or
+    waits again, 1 if one failed or was stopped, or could not be resumed, after all others were.
     """
     with exit_on_error(debug=debug, as_json=as_json or as_events):
-        check_argument_order("resume", flow, run)
         on_ambiguous = parse_choice(ambiguous, "--ambiguous", ("stop", "repeat", "fail"))
+        if due:
+            require_no_run(flow, run, output, as_events=as_events)
+            request = RunRequest(
+                output_format=choose_output_format(as_json=as_json, as_events=False),
+                model=model,
+                usd=usd,
+                seconds=seconds,
+                activations=activations,
+            )
+            raise typer.Exit(resume_due(flow, request, on_ambiguous, db=db, config=config))
+        run = run or "last"
+        check_argument_order("resume", flow, run)
         stored = open_stored_run(flow, run, db=db, config=config, model=model)
         request = RunRequest(
             output_format=choose_output_format(as_json=as_json, as_events=as_events),
@@ -84,3 +108,15 @@ def resume(
 
         code = execute(stored.flow, stored.run_id, start, request)
     raise typer.Exit(code)
+
+
+def require_no_run(flow: str, run: str, output: str, *, as_events: bool) -> None:
+    """Raise `InputError` for what makes no sense with `--due`, which is about many runs."""
+    if run:
+        raise InputError(
+            f"--due resumes every run of {flow} that is due, so RUN ('{run}') has no meaning. "
+            f"Write `graphorch resume {flow} --due`, or leave --due out."
+        )
+    for option, is_given in (("-o", bool(output)), ("--events", as_events)):
+        if is_given:
+            raise InputError(f"{option} is for one run, and --due may resume many. Leave it out.")

@@ -87,7 +87,7 @@ def run(
     names the endpoints that prompts are sent to.
 
     Exit codes: 0 done, 1 the run failed, 2 wrong usage, input or journal, 3 the graph does not
-    build, 4 the run waits for people, 130 interrupted.
+    build, 4 the run waits, 130 interrupted.
     """
     with exit_on_error(debug=debug, as_json=as_json or as_events):
         journal: JournalFile | None = None

@@ -14,6 +14,14 @@ from typing import Annotated, Any, cast
 import typer
 
 from graphorch.cli.commands.runs.letter_rows import describe_letters, format_letters
+from graphorch.cli.commands.runs.wait_rows import (
+    KeptSignals,
+    SignalCount,
+    describe_kept,
+    describe_wait,
+    format_kept,
+    format_send_command,
+)
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.journals import query_store, require_journal, resolve_run_id
 from graphorch.cli.json_output import to_json_line
@@ -69,9 +77,11 @@ def show(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Show what a run did: its steps with attempts, time, model calls and costs, and questions.
+    """Show what a run did: its steps with attempts, time, model calls and costs, and its waits.
 
-    Answers and other requests that wait for a process to take them in, or were refused, follow.
+    Open questions, signals and times that steps wait for, and signals that are kept for later, are
+    named below the steps. Answers, signals and other requests follow that wait for a process to
+    take them in, or were refused.
 
     Exit codes: 0 done, 2 wrong usage or journal, or there is no such run.
     """
@@ -89,7 +99,9 @@ class StepRow:
     """An activation: its status so far, and what its model calls used, failed ones too.
 
     Of a tool call, `tool` is the name of the tool, `arguments` are what it runs with, and `result`
-    is what the model reads. `asks`: its question is open.
+    is what the model reads. `asks`: its question is open. `waits`: for a `signal` with a `key`, or
+    for a time if it has none; `due` is when the time has come (None: never), or a signal is not
+    waited for any more.
 
     `unpriced` requests have an unknown price, and are not part of `usd`; `booked_usd` is what
     budgets count, with the worst case of those.
@@ -112,6 +124,10 @@ class StepRow:
     result: str = ""
     asks: bool = False
     question: str = ""
+    waits: bool = False
+    signal: str = ""
+    key: str = ""
+    due: float | None = None
     error: str = ""
     notes: list[str] = field(default_factory=list[str])
 
@@ -125,14 +141,21 @@ def print_records(journal: JournalFile, run_id: str) -> None:
 def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
     """Print a run, for people or as one object. Raises `JournalError`."""
     log, letters = query_store(journal, lambda store: load_with_letters(store, run_id))
-    rows, faults = build_step_rows(log)
+    rows, kept, faults = build_step_rows(log)
     for fault in faults:
         print_status(f"note: left out: {sanitize_line(fault, 400)}")
     questions = _list_questions(log.head, rows)
+    waits = [row for row in rows if row.waits and log.head.status != "cancelled"]
     if as_json:
-        steps = [asdict(row) for row in rows]
-        described = describe_head(log.head) | {"steps": steps, "questions": questions}
-        print_output(to_json_line(described | {"letters": describe_letters(letters)}))
+        described = describe_head(log.head) | {
+            "due": _find_due(log),
+            "steps": [asdict(row) for row in rows],
+            "questions": questions,
+            "waits": [_describe_wait(row) for row in waits],
+            "kept_signals": describe_kept(kept),
+            "letters": describe_letters(letters),
+        }
+        print_output(to_json_line(described))
         return
     print_output("\n".join(_format_head(log)))
     if rows:
@@ -151,7 +174,12 @@ def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
             f"answer with: graphorch answer FLOW {shorten_run_id(run_id)} "
             f"{question['path']} VALUE{journal.option}"
         )
-    for line in format_letters(letters):
+    for row in waits:
+        print_output(sanitize(describe_wait(row.path, row.signal, row.key, row.due)))
+        if row.signal:
+            command = format_send_command(run_id, row.signal, row.key, journal)
+            print_status(f"send it with: {command}")
+    for line in (*format_kept(kept), *format_letters(letters)):
         print_output(line)
 
 
@@ -161,16 +189,16 @@ async def load_with_letters(store: Store, run_id: str) -> tuple[RunLog, tuple[Le
 
 
 # ---- steps ---------------------------------------------------------------------------------------
-def build_step_rows(log: RunLog) -> tuple[list[StepRow], list[str]]:
+def build_step_rows(log: RunLog) -> tuple[list[StepRow], list[KeptSignals], list[str]]:
     """Return the activations of a run in the order in which records first name them.
 
-    Calls of tools follow their agent, in the order in which the model made them. Also returns what
-    is wrong with records that had to be left out.
+    Calls of tools follow their agent, in the order in which the model made them. Also returns the
+    signals that are kept, and what is wrong with records that had to be left out.
     """
     rows: dict[str, StepRow] = {}
     inside: dict[str, list[StepRow]] = {}  # calls of tools, by the activation of their agent
     called: dict[str, StepRow] = {}  # the last call of a tool at each path
-    faults: list[str] = []
+    signals, faults = SignalCount(), list[str]()
     for record in log.records:
         if record.is_erased:
             continue
@@ -179,6 +207,7 @@ def build_step_rows(log: RunLog) -> tuple[list[StepRow], list[str]]:
         except JournalDamaged as error:
             faults.append(str(error))
             continue
+        signals.feed(record.kind, body)
         if "id" in body:
             row = rows.get(body["id"]) or called.get(body["path"]) or StepRow(body["path"], "")
             row.activation = body["id"]
@@ -191,7 +220,8 @@ def build_step_rows(log: RunLog) -> tuple[list[StepRow], list[str]]:
     _add_spans(log, list(rows.values()))
     _redact(log, [call for calls in inside.values() for call in calls])
     nodes = [row for row in rows.values() if not row.tool]
-    return [item for row in nodes for item in (row, *inside.get(row.activation, ()))], faults
+    steps = [item for row in nodes for item in (row, *inside.get(row.activation, ()))]
+    return steps, signals.list_kept(), faults
 
 
 def _redact(log: RunLog, calls: Sequence[StepRow]) -> None:
@@ -223,7 +253,7 @@ def _apply(row: StepRow, kind: RecordKind, body: Mapping[str, Any]) -> None:
     """Take a record of an activation into account."""
     row.status = _STATUS_AFTER.get(kind, row.status)
     if kind in _STATUS_AFTER:
-        row.asks = kind == "asked"
+        row.asks, row.waits = kind == "asked", kind == "waiting"
     if kind == "commit":
         row.notes = list(body.get("notes", ()))
         if row.tool:
@@ -233,6 +263,8 @@ def _apply(row: StepRow, kind: RecordKind, body: Mapping[str, Any]) -> None:
         row.arguments = body.get("arguments", row.arguments)
     elif kind == "asked":
         row.question = body["text"]
+    elif kind == "waiting":
+        row.signal, row.key, row.due = body.get("signal", ""), body.get("key", ""), body["due"]
     elif kind == "failed":
         row.attempts = body["attempt"] or row.attempts
         row.error = f"{body['error']}: {body['message']}"
@@ -277,12 +309,29 @@ def _list_questions(head: RunHead, rows: Sequence[StepRow]) -> list[dict[str, st
     ]
 
 
+def _describe_wait(row: StepRow) -> dict[str, Any]:
+    return {
+        "id": row.activation,
+        "path": row.path,
+        "signal": row.signal,
+        "key": row.key,
+        "due": row.due,
+    }
+
+
+def _find_due(log: RunLog) -> float | None:
+    """Return when a run at rest goes on by itself, as its last record says."""
+    body = _as_mapping(log.records[-1].body if log.records else None)
+    is_at_rest = log.head.status == "waiting" and log.records[-1].kind == "ended"
+    return body.get("due") if is_at_rest else None
+
+
 # ---- for people ----------------------------------------------------------------------------------
 def _format_head(log: RunLog) -> list[str]:
     head = log.head
     first = _as_mapping(log.records[0].body if log.records else None)
     last = _as_mapping(log.records[-1].body if log.records else None)
-    status = format_status(head)
+    status = format_status(head, _find_due(log))
     if last.get("reason") not in (None, head.status):
         status += f" ({sanitize_line(str(last['reason']), 200)})"
     values = {

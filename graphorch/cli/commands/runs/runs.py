@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -31,7 +32,10 @@ from graphorch.cli.tables import align_columns
 from graphorch.cli.terminal import print_output, print_status, sanitize_line
 from graphorch.errors import InputError
 from graphorch.journal.chain_key import VARIABLE, read_key
+from graphorch.journal.due_times import read_due
+from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.records import Cursor, RunHead, RunPage, RunQuery
+from graphorch.journal.store import Store
 from graphorch.statuses import RUN_STATUSES
 from graphorch.text import shorten_run_ids
 
@@ -107,10 +111,10 @@ def build_query(
 
 def print_page(journal: JournalFile, query: RunQuery, *, as_json: bool) -> None:
     """Print a page of runs: a table for people, one object for a program. Raises `JournalError`."""
-    page = query_store(journal, lambda store: store.list_runs(query))
+    page, due = query_store(journal, lambda store: _load_page(store, query))
     if as_json:
         described = {
-            "runs": [describe_head(head) for head in page.runs],
+            "runs": [describe_head(head) | {"due": due.get(head.run_id)} for head in page.runs],
             "damaged": page.damaged,
             "refused": page.refused,
             "next": _format_cursor(page.next) if page.next is not None else None,
@@ -119,7 +123,8 @@ def print_page(journal: JournalFile, query: RunQuery, *, as_json: bool) -> None:
         return
     if page.runs:
         short_ids = shorten_run_ids([head.run_id for head in page.runs])
-        rows = [_HEADINGS, *map(_format_row, short_ids, page.runs)]
+        times = [due.get(head.run_id) for head in page.runs]
+        rows = [_HEADINGS, *map(_format_row, short_ids, page.runs, times)]
         # Without a key at hand every run that can be read is unkeyed.
         if read_key() is not None:
             chains = ["CHAIN", *map(format_chain, page.runs)]
@@ -130,10 +135,20 @@ def print_page(journal: JournalFile, query: RunQuery, *, as_json: bool) -> None:
     _print_notes(page)
 
 
-def _format_row(short_id: str, head: RunHead) -> tuple[str, ...]:
+async def _load_page(store: Store, query: RunQuery) -> tuple[RunPage, dict[str, float]]:
+    """Return a page of runs, and when those of them that wait for a time are due."""
+    page, due = await store.list_runs(query), dict[str, float]()
+    for head in page.runs:
+        with contextlib.suppress(JournalDamaged):  # the head of a damaged run is listed
+            if (at := await read_due(store, head)) is not None:
+                due[head.run_id] = at
+    return page, due
+
+
+def _format_row(short_id: str, head: RunHead, due: float | None) -> tuple[str, ...]:
     return (
         short_id,
-        format_status(head),
+        format_status(head, due),
         sanitize_line(head.flow, 40),
         format_time(head.created_at),
         format_time(head.updated_at),

@@ -47,8 +47,8 @@ Owner = subprocess.Popen[str]
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:
-    """Return once something is true, or fail after ten seconds."""
-    end = time.monotonic() + 10
+    """Return once something is true, or fail after half a minute."""
+    end = time.monotonic() + 30
     while not is_true():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -145,7 +145,7 @@ def test_json_prints_one_object(shell: Shell) -> None:
     assert report["status"] == "succeeded"
     assert set(report) == set(
         "status end_reason flow run_id output cost unpriced usage seconds exhausted steps "
-        "questions notes booked_cost".split()
+        "questions waits due notes booked_cost".split()
     )
     assert report["usage"]["calls"] == 1
     assert [step["path"] for step in report["steps"]] == ["ask_one"]
