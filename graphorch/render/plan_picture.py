@@ -28,6 +28,7 @@ from graphorch.graph.plan import (
     MapSpec,
     Plan,
     SignalSpec,
+    Step,
 )
 from graphorch.graph.signature import StateFunction
 from graphorch.render.picture.model import (
@@ -215,6 +216,7 @@ class _Flow:
                 detail = f"asks for {step.ask.answer.__name__}"
             if isinstance(step.event, SignalSpec):
                 detail = f"signal · {step.event.value.__name__}"
+            detail = _add_regions(detail, step)
             self._add(_box(id_, step.name, step.node, group, detail))
         if step.join is not None and step.join.need != "arriving":
             self._join(index, step.join, group)
@@ -227,10 +229,11 @@ class _Flow:
         worker: Node[Any] | None = None
         if step.map is not None:
             flow, worker = step.map.flow, step.map.worker
-            frame = Group(id_, step.name, "map", _detail(step.node, step.map), group)
+            detail = _add_regions(_detail(step.node, step.map), step)
+            frame = Group(id_, step.name, "map", detail, group)
         elif step.sub is not None:
             flow = step.sub.flow
-            frame = Group(id_, step.name, "sub", "", group)
+            frame = Group(id_, step.name, "sub", _add_regions("", step), group)
         else:
             return None
         self.sheet.groups.append(frame)
@@ -420,6 +423,15 @@ def _detail(node: Node[Any], spec: MapSpec | None) -> str:
     gate = node.options.gate and f"gate {node.options.gate}"
     check = node.options.declassify and "check"
     return " · ".join(part for part in (kind, node.model, gate, check) if part)
+
+
+def _add_regions(detail: str, step: Step) -> str:
+    """Return the second line of a box, with the exclusive regions that its node is in."""
+    parts = [detail] if detail else []
+    for name in step.exclusive:
+        reach = " across runs" if name in step.shared_regions else ""
+        parts.append(f"exclusive {name}{reach}")
+    return " · ".join(parts)
 
 
 def _loop_words(loop: Loop, edge: Edge) -> tuple[str, str]:

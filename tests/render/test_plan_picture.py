@@ -463,3 +463,13 @@ def test_lines_carry_marks_of_fields_that_are_still_read() -> None:
         ("team/keep", "END"): "untrusted values: done",
         ("keep", "END"): "untrusted values: done",  # the label decides that it runs
     }
+
+
+def test_member_shows_its_exclusive_region() -> None:
+    """The box of a node, and the frame of a sub-flow, name their exclusive regions."""
+    made = graph("store")
+    load, save = step("load"), step("save")
+    made.chain(load, save).exclusive("db", [load, save]).exclusive("log", save, across="journal")
+    details = {box.id: box.detail for box in draw_plan(planned(made)).boxes}
+    assert details["load"] == "function · exclusive db"
+    assert details["save"] == "function · exclusive db · exclusive log across runs"

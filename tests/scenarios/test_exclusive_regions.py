@@ -15,6 +15,7 @@ from graphorch.engine.replay import rebuild
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.store import Store
 from graphorch.testing import run_virtual
+from graphorch.trace.analysis.explain import explain_turn, find_activations
 from tests.scenarios.crashed_copies import copy_run
 
 
@@ -287,5 +288,39 @@ def test_fork_at_every_node_keeps_region(name: str) -> None:
                 )
             assert result.output == whole.output
             await flow.replay(result.run_id, durable=store)
+
+    run_virtual(main())
+
+
+# ---- what people see -----------------------------------------------------------------------------
+def test_held_node_says_what_it_waits_for() -> None:
+    """A node that is held names its region and what is in it."""
+
+    async def main() -> None:
+        graph, store = Graph("asking", State), MemoryStore()
+        ask = graph.ask("ask", question=lambda number: "Well?", answer=Choice)
+        a = member("a")
+        flow = graph.chain(START, [ask, a], END).exclusive("db", [ask, a]).build()
+        await flow.run(State(), run_id="r", durable=store, resources=Room())
+        run = rebuild(flow.plan, "r", (await store.load("r")).records).run
+        (held,) = find_activations(run, "a")
+        assert list(explain_turn(held, run)) == [
+            "waits for its turn in 'db': 'ask' is waiting for a person"
+        ]
+
+    run_virtual(main())
+
+
+def test_node_tells_how_long_it_was_held() -> None:
+    """A node that had its turn tells how long it waited for it."""
+
+    async def main() -> None:
+        store, flow = MemoryStore(), make_branches("a", "b")
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(1.0)
+        await flow.run(State(), run_id="r", durable=store, resources=Room(), clock=clock)
+        run = rebuild(flow.plan, "r", (await store.load("r")).records).run
+        turns = [list(explain_turn(item, run)) for item in run.history]
+        assert turns == [[], ["waited 1 s for its turn in 'db'"]]
 
     run_virtual(main())

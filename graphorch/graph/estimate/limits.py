@@ -5,6 +5,7 @@ Rule 1: whatever the order, a run takes no longer than its longest path, and for
     used in full. Of the limit of the run, the path itself uses a part (Graham 1969, "Bounds on
     multiprocessing timing anomalies"). And work that runs one after another takes its sum.
 Rule 2: the expected case takes the longest of these: the limit that is the narrowest decides.
+    An exclusive region lets one of its nodes run at once, with all that is inside of it.
 Rule 3: waiting for a turn at an endpoint is part of an attempt and ends with its timeout, so the
     worst case has it. The limit of a map is counted where its items are (`estimator.py`).
 """
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from graphorch.graph.estimate.amounts import Amounts
-from graphorch.graph.plan import Plan
+from graphorch.graph.plan import Plan, Step
 
 _WORKING = ("node", "agent")  # kinds of nodes that take a slot while they run
 
@@ -92,18 +93,45 @@ def _list_shares(
     seconds: Mapping[str, float] = {row.path: row.amounts.seconds for row in rows}
     for path, at_once in _list_node_limits(plan, "", 1):
         yield seconds[path], at_once
+    for members in _group_members(plan).values():
+        if sum(width for _, width in members) > 1:
+            yield sum(_sum_inside(rows, path) for path, _ in members), 1
+
+
+def _group_members(plan: Plan) -> dict[str, list[tuple[str, int]]]:
+    """Return the nodes of each exclusive region by path, and how many of each may be ready."""
+    regions: dict[str, list[tuple[str, int]]] = {}
+    if plan.exclusive:
+        for step, path, width in _walk(plan, "", 1):
+            for name in step.exclusive:
+                regions.setdefault(name, []).append((path, width))
+    return regions
+
+
+def _sum_inside(rows: Sequence[Row], path: str) -> float:
+    """Return the seconds of a node, and of what is inside of it."""
+    inside = f"{path}/"
+    return sum(
+        row.amounts.seconds for row in rows if row.path == path or row.path.startswith(inside)
+    )
 
 
 def _list_node_limits(plan: Plan, prefix: str, width: int) -> Iterator[tuple[str, int]]:
     """Return the nodes of which more could be ready than may run; `width` flows run at once."""
-    for step in plan.steps[:-1]:
+    for step, path, ready in _walk(plan, prefix, width):
         at_once = step.node.options.concurrency
-        if at_once is not None and at_once < width:
-            yield f"{prefix}{step.name}", at_once
+        if at_once is not None and at_once < ready:
+            yield path, at_once
+
+
+def _walk(plan: Plan, prefix: str, width: int) -> Iterator[tuple[Step, str, int]]:
+    """Return all steps, their paths, and how many of each could be ready in `width` flows."""
+    for step in plan.steps[:-1]:
+        yield step, f"{prefix}{step.name}", width
         if step.inner_plan is None:
             continue
         inside = width
         # A map counts with the limit of its own worker; several such maps at once share it.
         if step.map is not None and step.map.worker is None:
             inside *= min(step.map.concurrency, step.map.max_items)
-        yield from _list_node_limits(step.inner_plan, f"{prefix}{step.name}/", inside)
+        yield from _walk(step.inner_plan, f"{prefix}{step.name}/", inside)

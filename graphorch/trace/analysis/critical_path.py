@@ -216,7 +216,9 @@ class _Collector:
         default_factory=lambda: defaultdict(list[Activation])
     )
     asked: dict[ToolRound, _AskedRound] = field(default_factory=dict[ToolRound, _AskedRound])
-    known_limits: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+    known_limits: dict[tuple[int, int] | str, int] = field(
+        default_factory=dict[tuple[int, int] | str, int]
+    )
 
     def add(self, activation: Activation, *, is_own: bool) -> None:
         """Add an activation that ended."""
@@ -377,16 +379,22 @@ class _Collector:
         return self.starts[scope]
 
     def _find_limits(self, activation: Activation) -> tuple[int, ...]:
-        """Return the limits of which an activation needs a slot: its node's, then the run's."""
+        """Return the limits of which an activation needs a slot: its node's, then the run's.
+
+        Before them come its exclusive regions, each of which is a limit of one.
+        """
+        regions = tuple(
+            self._find_limit(name, f"region '{name}'", 1) for name in activation.step.exclusive
+        )
         at_once = activation.step.node.options.concurrency
         if at_once is None:
-            return (_RUN,)
+            return (*regions, _RUN)
         # All scopes of one plan share the limit of a node.
         key = (id(activation.scope.plan), activation.step.index)
         name = f"node '{strip_index(activation.path)}'"
-        return (self._find_limit(key, name, at_once), _RUN)
+        return (*regions, self._find_limit(key, name, at_once), _RUN)
 
-    def _find_limit(self, key: tuple[int, int], name: str, at_once: int) -> int:
+    def _find_limit(self, key: tuple[int, int] | str, name: str, at_once: int) -> int:
         if key not in self.known_limits:
             self.known_limits[key] = len(self.limits)
             self.limits.append(Limit(name, at_once))

@@ -121,6 +121,23 @@ def explain_activation(
     return reasons
 
 
+def explain_turn(activation: Activation, run: Run) -> Iterator[str]:
+    """Yield what a node waits for, or how long it waited, to be alone in its exclusive regions."""
+    if not activation.step.exclusive:
+        return
+    regions = _join([f"'{name}'" for name in activation.step.exclusive])
+    if activation.status is not Status.HELD:
+        if activation.held_at and activation.started_at:
+            seconds = activation.started_at - activation.held_at
+            yield f"waited {seconds:.3g} s for its turn in {regions}"
+        return
+    holder = run.exclusive.find_holder(activation) if run.exclusive is not None else None
+    if holder is None:
+        yield f"waits for its turn in {regions}, until the run is resumed"
+    else:
+        yield f"waits for its turn in {regions}: '{holder.path}' is {_describe_state(holder)}"
+
+
 def explain_absence(run: Run, where: str) -> Reasons:
     """Return why a node has no activation, or a tool no call.
 

@@ -172,3 +172,25 @@ def test_wrong_limits_are_refused() -> None:
     """Limits of another type are an error that says how to write them."""
     with pytest.raises(InputError, match="limits"):
         map_of(works("dig", 1)).estimate(limits=3)  # type: ignore[arg-type]
+
+
+def exclusive_chain(*steps: Any) -> Any:
+    graph = Graph("inner", Inside, input=Item, output=Log).chain(*steps)
+    return graph.exclusive("db", steps[0]).build()
+
+
+def test_exclusive_region_adds_seconds() -> None:
+    """Branches of a region, and the items of a map, take their sum at worst."""
+    branches = [works(name, seconds) for name, seconds in (("a", 1), ("b", 2), ("c", 4))]
+    graph = Graph("branches", Inside, input=Item, output=Log).chain(branches)
+    assert worst(graph.build()) == pytest.approx(4, abs=0.1)
+    graph.exclusive("db", branches[:2])
+    assert 4 <= worst(graph.build()) <= 7.1
+    mapped = map_of(exclusive_chain(works("dig", 1), works("end", 2)))
+    assert seconds_of(mapped, 6, None) == pytest.approx(8, abs=0.1)
+    assert 8 <= worst(mapped) <= 9.1
+
+
+def test_exclusive_region_of_one_node_adds_nothing() -> None:
+    """A node that is alone in its region, and not in a map, waits for nothing."""
+    assert worst(exclusive_chain(works("dig", 1), works("end", 2))) == pytest.approx(3, abs=0.1)

@@ -305,3 +305,32 @@ def test_unfinished_items_free_their_slot() -> None:
     assert run.status == "failed"
     assert path.seconds == pytest.approx(0.8)
     assert "each[0]/work" in [item.path for item in collect_work(run, concurrency).items]
+
+
+def test_exclusive_region_is_limit_of_one() -> None:
+    """The critical path leads through the turns of a region, and tells what it costs."""
+
+    @node(name="work")
+    async def work(item: Item) -> Log:
+        await asyncio.sleep(0.4)
+        return Log(log=[str(item.item)])
+
+    def each_item(items: Items) -> list[Item]:
+        return [Item(item=number) for number in items.items]
+
+    inner = Graph("inner", Inside, input=Item, output=Log).chain(work).exclusive("db", work)
+    graph = Graph("outer", State, input=Items, output=Log)
+    each = graph.map("each", inner.build(), over=each_item, gather=gather, max_items=6)
+    flow = graph.chain(each).build()
+
+    async def main() -> Run:
+        store = MemoryStore()
+        await flow.run(Items(items=[0, 1, 2]), run_id="one", durable=store)
+        return rebuild(flow.plan, "one", (await store.load("one")).records).run
+
+    path = find_critical_path(run_virtual(main()), 1.2, None)
+    assert path.seconds == pytest.approx(1.2)
+    assert [step for step, _ in path.path] == [f"each[{n}]/work" for n in range(3)]
+    assert [(gain.limit, gain.without) for gain in path.limits] == [
+        ("region 'db'", pytest.approx(0.4))
+    ]

@@ -39,6 +39,7 @@ from graphorch.trace.analysis.explain import (
     explain_absence,
     explain_activation,
     explain_run,
+    explain_turn,
     find_activations,
     list_node_names,
 )
@@ -160,6 +161,7 @@ async def _explain(
     explanations: list[Reasons] = []
     for activation in activations[:_MOST_ACTIVATIONS]:
         reasons = explain_activation(activation, trace, turns, redaction)
+        reasons.did += explain_turn(activation, rebuilt.run)
         if activation in rebuilt.run.history[: rebuilt.taken_over]:
             reasons.did.append(f"did not run here: it was taken over from run {trace.parent}")
         if activation in rebuilt.in_doubt:
