@@ -15,7 +15,6 @@ from graphorch.engine.human_input import find_closed_question
 from graphorch.engine.questions.pending_question import PendingQuestion
 from graphorch.engine.report import ActivationReport, CallReport, Note, RunReport
 from graphorch.engine.scheduler import Scheduler
-from graphorch.engine.waits.event_waits import find_next_due
 from graphorch.errors import InputError, NoSuchName, ReducerFailed, WrongCall, did_you_mean
 from graphorch.graph.node import Node
 from graphorch.runs.failures import build_run_failed, build_unreadable
@@ -80,7 +79,7 @@ class Result(Generic[Out, State]):
         # What waits now: the run may go on while this result is kept.
         self.waits: list[Wait] = _list_waits(scheduler.run) if is_waiting else []
         """Signals and timers that the run waits for."""
-        self.due: float | None = find_next_due(scheduler.run) if is_waiting else None
+        self.due: float | None = _find_due(scheduler.run) if is_waiting else None
         """Next time of a timer, a signal or a question, in seconds since the epoch."""
 
     @property
@@ -221,6 +220,13 @@ class Result(Generic[Out, State]):
                 f"{' '.join(ways)}"
             )
         return version
+
+
+def _find_due(run: Run) -> float | None:
+    """Return the next time at which something becomes of what a run waits for."""
+    from graphorch.engine.waits.event_waits import find_next_due
+
+    return find_next_due(run)
 
 
 def _list_waits(run: Run) -> list[Wait]:

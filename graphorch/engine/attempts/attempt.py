@@ -31,7 +31,6 @@ from graphorch.engine.invocation import binding
 from graphorch.engine.invocation.invoker import NodeInvoker
 from graphorch.engine.report import tell_failure
 from graphorch.engine.run_services import RunServices
-from graphorch.engine.waits import event_waits
 from graphorch.errors import Ambiguous, BudgetExceeded, NeedsConsent, as_failure
 from graphorch.text import format_error, is_kind
 
@@ -282,6 +281,8 @@ class AttemptRunner:
         step, now = activation.step, self._services.now
         self._raise_known_failure(activation)
         if step.event is not None:
+            from graphorch.engine.waits import event_waits
+
             return event_waits.build_wait(activation, now())
         if step.node.kind == "first":
             return NodeSucceeded(activation, {}, now())

@@ -1,0 +1,296 @@
+"""The 43 control-flow patterns of the workflow catalogue, each with a case that sets it apart.
+
+Russell, ter Hofstede, van der Aalst and Mulyar (2006). The table in `patterns.md` says which are a
+single construct. Each flow is run, replayed, and resumed after each of its records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Literal
+
+from graphorch import END, START, node
+from tests.catalogue.running import (
+    Answer,
+    Log,
+    Number,
+    Pass,
+    Send,
+    Word,
+    check_flow,
+    count_step,
+    new_graph,
+    step,
+)
+
+
+# ---- basic control flow --------------------------------------------------------------------------
+def test_wcp_01_sequence() -> None:
+    """A task begins once the one before it has ended."""
+    graph = new_graph().chain(step("a", 2), step("b", 1), step("c"))
+    check_flow(graph.build(), ["a", "b", "c"])
+
+
+def test_wcp_02_parallel_split() -> None:
+    """Several tasks begin at once: a slow one does not hold back what follows a fast one."""
+    graph = new_graph().chain(step("a"), [step("b", 5), (quick := step("c"))])
+    graph.chain(quick, step("d"))
+    check_flow(graph.build(), ["a", "b", "c", "d"])
+
+
+def test_wcp_03_synchronization() -> None:
+    """A task begins once all branches have ended, however long each takes."""
+    graph = new_graph().chain(step("a"), [step("b", 5), step("c", 1)], last := step("d"))
+    graph.join(last, need="all")
+    check_flow(graph.build(), ["a", "b", "c", "d"])
+
+
+def test_wcp_04_exclusive_choice() -> None:
+    """One of several tasks begins, by a condition."""
+    graph = new_graph()
+    graph.route(step("a"), by=parity).when("even", step("b")).when("odd", step("c")).exhaustive()
+    check_flow(graph.build(), ["a", "c"], given=Number(number=3))
+
+
+def test_wcp_05_simple_merge() -> None:
+    """Branches of which one was taken meet, and what follows does not wait for the others."""
+    graph = new_graph()
+    b, c = step("b"), step("c")
+    graph.route(step("a"), by=parity).when("even", b).when("odd", c).exhaustive()
+    check_flow(graph.chain([b, c], step("d")).build(), ["a", "b", "d"])
+
+
+# ---- advanced branching and synchronization ------------------------------------------------------
+def test_wcp_06_multi_choice() -> None:
+    """Some of several tasks begin, by conditions."""
+    graph = new_graph()
+    route = graph.route(step("a"), by=divisors)
+    route.when("two", step("b")).when("three", step("c")).when("five", step("d")).exhaustive()
+    check_flow(graph.build(), ["a", "b", "d"], given=Number(number=10))
+
+
+def test_wcp_07_structured_synchronizing_merge() -> None:
+    """What follows some of several branches waits for those that were taken, and for no others."""
+    graph = new_graph()
+    b, c, d = step("b", 3), step("c"), step("d", 1)
+    route = graph.route(step("a"), by=divisors)
+    route.when("two", b).when("three", c).when("five", d).exhaustive()
+    check_flow(graph.chain([b, c, d], step("e")).build(), ["a", "b", "d", "e"], given=ten())
+
+
+def test_wcp_08_multi_merge() -> None:
+    """A task runs once for each branch that reaches it: here, one sub-flow in each branch."""
+    inner = new_graph("inner").chain(step("d"), step("e")).build()
+    graph = new_graph()
+    first = graph.sub("first", inner, enter=take_number, leave=give_log)
+    second = graph.sub("second", inner, enter=take_number, leave=give_log)
+    graph.chain(step("a"), [b := step("b", 2), c := step("c")])
+    graph.chain(b, first).chain(c, second)
+    check_flow(graph.build(), ["a", "b", "c", "d", "e", "d", "e"])
+
+
+def test_wcp_29_cancelling_discriminator() -> None:
+    """The first of several branches that ends continues, and cancels the others."""
+    graph = new_graph().chain(step("a"), [step("b", 5), step("c", 1)], merge := step("d"))
+    check_flow(graph.join(merge, need=1).build(), ["a", "c", "d"])
+
+
+def test_wcp_32_cancelling_partial_join() -> None:
+    """The first k of several branches continue, and cancel the others."""
+    branches = [step("b", 5), step("c", 1), step("e", 2)]
+    graph = new_graph().chain(step("a"), branches, merge := step("d"))
+    check_flow(graph.join(merge, need=2).build(), ["a", "c", "e", "d"])
+
+
+def test_wcp_37_local_synchronizing_merge() -> None:
+    """A merge knows from the graph which branches can still come, also where a loop is in one."""
+    graph = new_graph()
+    b, c, again = step("b"), step("c", 9), count_step("again")
+    graph.chain(step("a"), [b, c]).chain(b, again)
+    graph.loop(again, back_to=b, while_=is_below_three, max_iterations=5)
+    graph.chain([again, c], step("d"))
+    check_flow(graph.build(), ["a", "b", "c", "b", "b", "d"])
+
+
+def test_wcp_38_general_synchronizing_merge() -> None:
+    """A merge waits for what can still come, and for no branch that has ended early."""
+    graph = new_graph()
+    b, c = step("b"), step("c", 5)
+    graph.route(b, by=parity).when("even", c).when("odd", END).exhaustive()
+    graph.chain(step("a"), [b, e := step("e")]).chain([c, e], step("d"))
+    check_flow(graph.build(), ["a", "b", "e", "d"], given=Number(number=1))
+
+
+# ---- several instances ---------------------------------------------------------------------------
+def test_wcp_13_instances_known_at_design_time() -> None:
+    """A fixed number of instances of a task run at once, and are waited for."""
+    graph = new_graph()
+    each = graph.map("each", square, over=three_numbers, gather=list_squares, max_items=3)
+    check_flow(graph.chain(START, each).build(), ["0", "1", "4"])
+
+
+def test_wcp_14_instances_known_at_run_time() -> None:
+    """The number of instances is known when they begin."""
+    graph = new_graph()
+    each = graph.map("each", square, over=count_up, gather=list_squares, max_items=9)
+    check_flow(graph.chain(START, each).build(), ["0", "1", "4", "9"], given=Number(number=4))
+
+
+def test_wcp_15_instances_not_known_before() -> None:
+    """Instances add further ones while others run."""
+    graph = new_graph()
+    each = graph.map("each", halve, over=itself, gather=list_halves, grow=halves_of, max_items=20)
+    check_flow(graph.chain(START, each).build(), ["5", "2", "1", "1", "3", "1", "2", "1", "1"])
+
+
+def test_wcp_36_dynamic_partial_join_of_instances() -> None:
+    """Instances may be added while others run, and a condition over the results ends them all."""
+    graph = new_graph()
+    each = graph.map(
+        "each",
+        halve,
+        over=itself,
+        gather=list_halves,
+        grow=halves_of,
+        until=has_three,
+        max_items=20,
+        concurrency=1,
+    )
+    check_flow(graph.chain(START, each).build(), ["5", "2", "3"], ["5", "2", "1"])
+
+
+def test_wcp_35_cancelling_partial_join_of_instances() -> None:
+    """The first k instances that end continue, and cancel the others."""
+    graph = new_graph()
+    each = graph.map(
+        "each", wait_number, over=three_numbers, gather=list_squares, max_items=3, need=2
+    )
+    check_flow(graph.chain(START, each).build(), ["0", "1"])
+
+
+# ---- state-based patterns ------------------------------------------------------------------------
+def test_wcp_16_deferred_choice() -> None:
+    """The first of several events decides what follows; until then all of them are possible."""
+    graph = new_graph()
+    ask = graph.ask("ask", question=how_many, answer=Word)
+    paid = graph.signal("paid", Word)
+    late = graph.timer("late", after=timedelta(days=3))
+    events = {ask: step("b"), paid: step("c"), late: step("d")}
+    flow = graph.chain(step("a"), graph.first("decided", events)).build()
+    check_flow(flow, ["a", "b"], script=[Answer("ask", Word(word="x"))])
+    check_flow(flow, ["a", "c"], script=[Send("paid", Word(word="x"))])
+    check_flow(flow, ["a", "d"], script=[Pass(3 * 86_400)])
+
+
+def test_wcp_23_transient_trigger() -> None:
+    """A signal that nothing waits for is lost to the run, and its sender learns so."""
+    graph = new_graph()
+    go = graph.signal("go", Word, keep=0)
+    flow = graph.chain(step("a"), go, step("b")).build()
+    check_flow(flow, ["a", "b"], script=[Send("go", Word(word="x"))])
+
+
+def test_wcp_24_persistent_trigger() -> None:
+    """A signal that comes early is kept until something waits for it."""
+    graph = new_graph()
+    ask = graph.ask("ask", question=how_many, answer=Word)
+    go = graph.signal("go", Word)
+    flow = graph.chain(ask, go, step("b")).build()
+    script = [Send("go", Word(word="x"), early=True), Answer("ask", Word(word="y"))]
+    check_flow(flow, ["b"], script=script)
+
+
+# ---- iteration, termination ----------------------------------------------------------------------
+def test_wcp_11_implicit_termination() -> None:
+    """A run ends when nothing is left to do, without a node that says so."""
+    graph = new_graph().chain(step("a"), [step("b", 3), step("c")])
+    check_flow(graph.build(), ["a", "b", "c"])
+
+
+def test_wcp_21_structured_loop() -> None:
+    """A task repeats while a condition holds."""
+    graph = new_graph().chain(b := step("b"), again := count_step("again"), step("c"))
+    graph.loop(again, back_to=b, while_=is_below_three, max_iterations=5)
+    check_flow(graph.build(), ["b", "b", "b", "c"])
+
+
+# ---- functions of the state ----------------------------------------------------------------------
+def ten() -> Number:
+    return Number(number=10)
+
+
+def parity(number: Number) -> Literal["even", "odd"]:
+    return "odd" if number.number % 2 else "even"
+
+
+def divisors(number: Number) -> set[Literal["two", "three", "five"]]:
+    named: tuple[tuple[int, Literal["two", "three", "five"]], ...] = (
+        (2, "two"),
+        (3, "three"),
+        (5, "five"),
+    )
+    return {name for divisor, name in named if number.number % divisor == 0}
+
+
+def is_below_three(number: Number) -> bool:
+    return number.number < 3
+
+
+def how_many(number: Number) -> str:
+    return f"Is {number.number} enough?"
+
+
+def take_number(number: Number) -> Number:
+    return number
+
+
+def give_log(log: Log) -> Log:
+    return log
+
+
+def three_numbers(number: Number) -> Sequence[Number]:
+    return [Number(number=each) for each in range(3)]
+
+
+def count_up(number: Number) -> Sequence[Number]:
+    return [Number(number=each) for each in range(number.number)]
+
+
+def itself(number: Number) -> Sequence[Number]:
+    return [Number(number=5)]
+
+
+def halves_of(result: Number) -> list[Number]:
+    half = result.number // 2
+    return [Number(number=each) for each in (half, result.number - half)] if half else []
+
+
+def has_three(results: list[Number]) -> bool:
+    return len(results) >= 3
+
+
+def list_squares(results: list[Word]) -> Log:
+    return Log(log=[word.word for word in results])
+
+
+def list_halves(results: list[Number]) -> Log:
+    return Log(log=[str(number.number) for number in results])
+
+
+@node
+async def square(number: Number) -> Word:
+    return Word(word=str(number.number**2))
+
+
+@node
+async def wait_number(number: Number) -> Word:
+    await asyncio.sleep(number.number)
+    return Word(word=str(number.number))
+
+
+@node
+async def halve(number: Number) -> Number:
+    await asyncio.sleep(number.number)
+    return number
