@@ -553,16 +553,16 @@ class Run(RunState):
         if parent.status is not Status.ENTERED or parent.children is None:
             return
         # It failed, or is stuck: neither closed nor waiting for people, and nothing can reach END.
-        is_stuck = not (scope.closed or self._waits(scope))
-        if not scope.finished and (scope.failures or is_stuck):
+        if not scope.finished and (scope.failures or self._is_stuck(scope)):
             fail_item(self, parent, scope)
         elif parent.children.failed and (scope.finished or scope.closed):
             leave_when_stopped(self, parent, parent.children)
 
-    def _waits(self, scope: Scope) -> bool:
-        """Return whether something in a quiet scope waits: for a person, an event or its turn."""
-        is_held = self.exclusive is not None and is_held_inside(scope)
-        return is_held or bool(scope.open_questions() or list_waits(scope))
+    def _is_stuck(self, scope: Scope) -> bool:
+        """Return whether nothing can bring a quiet scope to its END: nothing in it waits."""
+        if scope.closed or (self.exclusive is not None and is_held_inside(scope)):
+            return False
+        return not (scope.open_questions() or list_waits(scope))
 
     def _settle_root(self, root: Scope) -> None:
         """End the run, or have it wait. The order decides where several reasons hold."""

@@ -113,7 +113,10 @@ class Dispatcher:
                     if activation.status is _HELD:  # else it has got its turn already
                         activation.held_at = self._services.now()
                 case FinishRun():
-                    self._finish(command)
+                    if self.due_times is None:
+                        self._log.stop_background()
+                    else:
+                        self._finish(command, self.due_times)
         # A later command may have cancelled what an earlier one started.
         ready = [
             activation
@@ -124,14 +127,12 @@ class Dispatcher:
             return self.tool_rounds.take_ready(ready)
         return ready
 
-    def _finish(self, command: FinishRun) -> None:
+    def _finish(self, command: FinishRun, due_times: DueTimes) -> None:
         """Let the run come to rest, unless it only waits for a timer that is close."""
-        due_times = self.due_times
-        if due_times is not None:
-            limits = self._services.settings.limits
-            if command.status == "waiting" and due_times.hold(command.waits, limits.waiting):
-                return
-            due_times.let_go()
+        patience = self._services.settings.limits.waiting
+        if command.status == "waiting" and due_times.hold(command.waits, patience):
+            return
+        due_times.let_go()
         self._log.stop_background()
 
     def evaluate_route(self, activation: Activation) -> list[Command]:

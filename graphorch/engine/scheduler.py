@@ -419,7 +419,8 @@ class Scheduler:
                     await services.servers.close()
             finally:
                 self._close()
-                await self._finish_hook_calls(is_interrupted=is_interrupted)
+                if self._log.questions is not None:
+                    await self._finish_hook_calls(is_interrupted=is_interrupted)
 
     def _open(self) -> None:
         attempts, dispatcher = self._attempts, self._dispatcher
