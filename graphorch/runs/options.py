@@ -119,7 +119,7 @@ def build_settings(
         tags=tags,
         on_failure=options.get("on_failure") or "drain",
         watchers=tuple(options.get("watch") or ()),
-        on_question=options.get("on_question"),
+        on_question=options["on_question"] if "on_question" in options else None,  # noqa: SIM401
         clock=options.get("clock") or system_clock,
         cache=cache,
     )
