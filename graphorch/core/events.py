@@ -2,7 +2,8 @@
 
 The driver evaluates all functions of users (nodes, selectors, predicates, `over`, `enter`, `leave`,
 `gather`, questions) and puts their values into events. So the core needs none of them, and a replay
-runs none of them. Times (`at`) are seconds since the epoch.
+runs none of them. Times (`at`) are seconds since the epoch. Of those that are rare most are named
+tuples, which are made faster than dataclasses when a program imports this module.
 """
 
 from __future__ import annotations
@@ -73,8 +74,7 @@ class ScopeEntered:
     at: float = 0.0
 
 
-@dataclass(slots=True)
-class ItemReviewed:
+class ItemReviewed(NamedTuple):
     """Values of `until` and `grow` of a map, after one of its items is done.
 
     `item` names the item as paths do, such as `2` or `2.0`. If it is `enough`, the rest of the map
@@ -125,8 +125,7 @@ class NodeFailed:
     at: float = 0.0
 
 
-@dataclass(slots=True)
-class NodeSkipped:
+class NodeSkipped(NamedTuple):
     """A node that cannot start, because no path to it assigned a field that it requires."""
 
     activation: Activation
@@ -134,16 +133,14 @@ class NodeSkipped:
     at: float = 0.0
 
 
-@dataclass(slots=True)
-class NodeCancelled:
+class NodeCancelled(NamedTuple):
     """An attempt that was stopped because the run is to stop; nothing of it counts."""
 
     activation: Activation
     at: float = 0.0
 
 
-@dataclass(slots=True)
-class PersonAsked:
+class PersonAsked(NamedTuple):
     """A question to a person.
 
     The activation waits for `NodeSucceeded` or `NodeFailed`, or for `Approved` at a gate.
@@ -154,8 +151,7 @@ class PersonAsked:
     at: float = 0.0
 
 
-@dataclass(slots=True)
-class WaitBegan:
+class WaitBegan(NamedTuple):
     """A wait for a signal or a time.
 
     The activation is given a signal, or waits for `NodeSucceeded` (its time has come) or
@@ -177,8 +173,7 @@ class SignalReceived:
     at: float = 0.0
 
 
-@dataclass(slots=True)
-class Approved:
+class Approved(NamedTuple):
     """A person's approval at a gate: before the node runs, or before its result goes on.
 
     `update` replaces what a tool is called with, if the person changed that.
@@ -189,8 +184,7 @@ class Approved:
     update: Update | None = None
 
 
-@dataclass(slots=True)
-class RetryDue:
+class RetryDue(NamedTuple):
     """End of the pause before the next attempt."""
 
     activation: Activation
@@ -259,8 +253,7 @@ class EvaluateRoute:
     activation: Activation
 
 
-@dataclass(slots=True)
-class LeaveScope:
+class LeaveScope(NamedTuple):
     """Evaluate `leave` or `gather` of a sub-flow or map; answer with `NodeSucceeded`."""
 
     activation: Activation
@@ -295,16 +288,14 @@ class NodeHeld(NamedTuple):
     activation: Activation
 
 
-@dataclass(slots=True)
-class CancelNode:
+class CancelNode(NamedTuple):
     """Stop the attempt that runs; its result is not accepted any more."""
 
     activation: Activation
     reason: str
 
 
-@dataclass(slots=True)
-class ScheduleRetry:
+class ScheduleRetry(NamedTuple):
     """Answer with `RetryDue` after this many seconds."""
 
     activation: Activation

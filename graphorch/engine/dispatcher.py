@@ -6,7 +6,6 @@ With a journal, an event is appended before the core gets it; observers get it a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from graphorch.core.events import (
@@ -183,7 +182,7 @@ class Dispatcher:
             journal.buffer(event)
         except Unstorable as error:
             if isinstance(event, ItemReviewed):
-                event = replace(event, updates=(), failure=error)
+                event = event._replace(updates=(), failure=error)
             elif isinstance(event, NodeSucceeded | ScopeEntered):
                 event = self._attempts.build_failure(event.activation, error)
             else:

@@ -385,7 +385,8 @@ class Scheduler:
         services, is_journaled, is_interrupted = self._services, self.journal is not None, False
         services.enter_loop()
         for event in first:
-            event.at = services.now()
+            if isinstance(event, RunStarted | Resumed | SignalReceived):
+                event.at = services.now()  # others have their time
         self._open()
         try:
             has_events = self.plan.may_call_tools or self.plan.has_due_times

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, Never, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Never, cast
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -49,8 +49,7 @@ class Question:
     expires: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """A signal or a timer that a run waits for.
 
     `due` (seconds since the epoch) is when a timer fires, or when the signal is not waited for any
