@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from graphorch.errors import LoopExhausted as LoopExhausted
     from graphorch.errors import ModelError as ModelError
     from graphorch.errors import NodeError as NodeError
+    from graphorch.errors import NotUndone as NotUndone
     from graphorch.errors import Problem as Problem
     from graphorch.errors import QuestionClosed as QuestionClosed
     from graphorch.errors import QuorumNotMet as QuorumNotMet
@@ -122,9 +123,9 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         "engine.settings": "Limits",
         "errors": (
             "Ambiguous BudgetExceeded Expired GraphError GraphorchError InputError InternalError "
-            "JournalError LimitReached LoopExhausted ModelError NodeError Problem QuestionClosed "
-            "QuorumNotMet ReducerFailed Rejected ReplayDiverged RunFailed TooManyItems Unassigned "
-            "WriteConflict WrongOutput"
+            "JournalError LimitReached LoopExhausted ModelError NodeError NotUndone Problem "
+            "QuestionClosed QuorumNotMet ReducerFailed Rejected ReplayDiverged RunFailed "
+            "TooManyItems Unassigned WriteConflict WrongOutput"
         ),
         "flow.flow": "Flow",
         "flow.graph": "Graph",

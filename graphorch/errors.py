@@ -15,6 +15,7 @@
     ├── TooManyItems      the graph in this run: a map met more items than its `max_items`
     ├── Unassigned        the graph in this run: a read of a field that nothing assigned
     ├── Ambiguous         a person: a node that must not act twice began, and may have acted
+    ├── NotUndone         a person: what a run committed could not be undone, or was left as it is
     ├── Rejected          a person: a gate was answered with no
     ├── Expired           a person: a question was not answered in time
     ├── LimitReached      the caller's limit on a run, which ended it
@@ -199,6 +200,15 @@ class Ambiguous(GraphorchError):
 
     Whether it acted is not known, so it runs again only on request.
     """
+
+
+class NotUndone(GraphorchError):
+    """What the activation at `path` committed is not undone: its undo failed, or was left out."""
+
+    def __init__(self, message: str, *, path: str, activation: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.activation = activation
 
 
 class NeedsConsent(GraphorchError):

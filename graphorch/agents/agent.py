@@ -25,7 +25,7 @@ from graphorch.agents.tool_sources import (
 from graphorch.callables import get_name, is_stub, never_returns_value, never_runs
 from graphorch.errors import GraphError, Problem, WrongOutput
 from graphorch.graph.context import ROUNDS, Context, ToolSource
-from graphorch.graph.node import Node1, Node2, Node3, Node4, choose_node_class
+from graphorch.graph.node import Node1, Node2, Node3, Node4, bind_undo, choose_node_class
 from graphorch.graph.options import NodeOptions, is_count, is_number, options_from
 from graphorch.graph.signature import allows_none, prompt_signature
 from graphorch.graph.wrong_calls import shows_right_call
@@ -157,7 +157,7 @@ class AgentDecorator(Generic[W]):
         resources = next((kind for kind in needed if kind is not None), None)
         signature = replace(signature, resources=resources)
         node_class = choose_node_class(signature)
-        options = options_from(name, self._options, _OWN_OPTIONS)
+        options = bind_undo(name, options_from(name, self._options, _OWN_OPTIONS), caller)
         return node_class(call, signature, name=name, kind="agent", options=options)
 
 

@@ -85,7 +85,7 @@ def finish_item(run: RunState, activation: Activation, scope: Scope) -> None:
     children.succeeded += 1
     if has_enough(activation, children):
         reason = f"'{activation.path}' has the {children.succeeded} that it needs"
-        cancel_children(run, children, reason)
+        _cancel_rest(run, activation, children, reason)
         leave_children(run, activation)
         return
     if isinstance(children, ReviewedScopes):
@@ -112,8 +112,18 @@ def fail_item(run: RunState, activation: Activation, scope: Scope) -> None:
         return
     children.unfinished -= 1
     children.running -= 1
+    if activation.step.compensates:
+        run.undo_scopes(activation, [scope], "the item failed")
     cancel_scope(run, scope, "the item failed")
     go_on(run, activation, children)
+
+
+def _cancel_rest(run: RunState, activation: Activation, children: ChildScopes, reason: str) -> None:
+    """Cancel what a map does without, and undo what was committed for it where the map says so."""
+    if activation.step.compensates:
+        rest = [scope for scope in children.scopes if not scope.finished]
+        run.undo_scopes(activation, rest, reason)
+    cancel_children(run, children, reason)
 
 
 def _fail_all(run: RunState, activation: Activation, children: ChildScopes, reason: str) -> None:
@@ -176,7 +186,7 @@ def take_review(run: RunState, event: ItemReviewed) -> None:
         children.grow(scope.place, event.updates)
         if event.enough:
             children.has_agreed = True
-            cancel_children(run, children, f"'{activation.path}' has enough")
+            _cancel_rest(run, activation, children, f"'{activation.path}' has enough")
             leave_children(run, activation)
         else:
             go_on(run, activation, children)

@@ -33,7 +33,8 @@ class NodeSucceeded:
     """End of an attempt, with its update; of a sub-flow or map, the value of `leave` or `gather`.
 
     `attempt` names the attempt where a lost one may still report; 0 means the one that runs.
-    `notes` are remarks of the node for people; nothing follows from them.
+    `notes` are remarks of the node for people; nothing follows from them. `served` says that the
+    result was given to the node, which did nothing that could be undone.
     """
 
     activation: Activation
@@ -41,6 +42,7 @@ class NodeSucceeded:
     at: float = 0.0
     attempt: int = 0
     notes: tuple[str, ...] = ()
+    served: bool = False
 
 
 @dataclass(slots=True)
@@ -113,7 +115,8 @@ class NodeFailed:
     `failure` is opaque to the core; it comes back in errors and travels on error edges.
     `retry_after` is the pause in seconds before the next attempt, or None if there is none.
     `handler` is the index of the error edge that fits, or -1. `limit` names the limit that the
-    attempt met: such a failure stops the run instead of failing it.
+    attempt met: such a failure stops the run instead of failing it. `undoes` says that what was
+    committed inside is undone first, and then the failure goes on.
     """
 
     activation: Activation
@@ -123,6 +126,7 @@ class NodeFailed:
     handler: int = -1
     limit: str = ""
     at: float = 0.0
+    undoes: bool = False
 
 
 class NodeSkipped(NamedTuple):
@@ -197,13 +201,15 @@ class StopRequested:
     """Request to stop the run.
 
     Nothing new starts; running attempts are cancelled (`now`) or may finish. The run ends with
-    `status`: "cancelled" for good, "stopped" to be resumed.
+    `status`: "cancelled" for good, "stopped" to be resumed. `undoes` says that what was committed
+    is undone before the run is cancelled.
     """
 
     reason: str
     status: RunStatus = "stopped"
     now: bool = True
     at: float = 0.0
+    undoes: bool = False
 
 
 @dataclass(slots=True)

@@ -23,17 +23,19 @@ from graphorch.core.tree import (
 from graphorch.errors import InternalError
 from graphorch.statuses import SUCCESS_STATUSES
 
-_BUSY = (Status.RUNNING, Status.ROUTING, Status.RETRYING)
+_BUSY = (Status.RUNNING, Status.ROUTING, Status.UNDOING, Status.RETRYING)
 
 
 def check_invariants(run: Run) -> None:
     """Raise `InternalError`, with stories of the nodes, if a run's state contradicts itself."""
     problems: list[str] = []
     consumers: dict[Token, str] = {}
-    pending = [run.root]
+    undoing = [run.undoing.scope] if run.undoing is not None and run.undoing.scope else []
+    pending = [run.root, *undoing]
     while pending:
         scope = pending.pop()
-        problems += _check_scope(scope, consumers)
+        beside = sum(other.busy_count > 0 for other in undoing) if scope is run.root else 0
+        problems += _check_scope(scope, consumers, beside)
         pending += scope.child_scopes()
     problems += _check_root(run)
     problems += _check_regions(run)
@@ -108,9 +110,9 @@ def _is_work(activation: Activation) -> bool:
     return activation.status in (Status.RUNNING, Status.RETRYING) and activation.children is None
 
 
-def _check_scope(scope: Scope, consumers: dict[Token, str]) -> Iterator[str]:
+def _check_scope(scope: Scope, consumers: dict[Token, str], beside: int) -> Iterator[str]:
     where = scope.prefix or "the run"
-    live, busy = live_positions(scope), busy_count(scope)
+    live, busy = live_positions(scope), busy_count(scope) + beside
     if scope.live_positions != live:
         yield f"in {where} the live positions are {live:b}, not {scope.live_positions:b}"
     if scope.busy_count != busy:

@@ -3,6 +3,7 @@
 Rule 1: what is over stays over. Only activations that are still active run again.
 Rule 2: a result that is committed is kept: only the route is evaluated again.
 Rule 3: a sub-flow or map continues inside, with the scopes that are unfinished or have not begun.
+    One whose work was undone begins anew.
 Rule 4: resuming counts retries anew; a retry within a run does not.
 Rule 5: a node with tool calls inside runs again, and takes up the calls that have not ended. If
     nothing but questions is left in it, it waits for their answers.
@@ -80,6 +81,8 @@ def begin_anew(activations: Iterable[Activation], at: float) -> None:
 def run_again(run: RunState, activation: Activation, at: float) -> None:
     """Start another attempt; of a sub-flow or map, continue what is unfinished inside."""
     activation.failure = activation.fatal_error
+    if activation.children is not None and activation.children.is_undone:
+        activation.children = None  # it begins anew
     if activation.update is not None:
         # Its result is committed: only its route is evaluated again.
         activation.status = Status.ROUTING

@@ -14,13 +14,14 @@ Rule 4: an activation that stops keeping a driver busy leads to one `exit_busy` 
 
 The handlers decide what an event means. How tokens start nodes is in `firing.py`, how work ends
 before its time in `stopping.py`, how it continues in `resuming.py`, what happens inside of maps
-and sub-flows in `children.py`, and inside of a node that has tools called in `tool_calls.py`.
+and sub-flows in `children.py`, inside of a node that has tools called in `tool_calls.py`, and how
+committed work is undone in `compensation.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from graphorch.core.children import (
     fail_item,
@@ -97,6 +98,9 @@ from graphorch.statuses import (
     UNFINISHED_STATUSES,
     RunStatus,
 )
+
+if TYPE_CHECKING:
+    from graphorch.core.undo_queue import Undoing
 
 # Looked up for every event, so not as attributes of the enumeration.
 _WAITING = (Status.AWAITING_ANSWER, Status.AWAITING_EVENT)
@@ -199,15 +203,36 @@ class Run(RunState):
         if self.status in HALTED_STATUSES:
             # Nothing runs. What changes is the reason, or that the run cannot be resumed.
             self.status = "running"
-            self._finish(event.status, event.reason)
+            if event.undoes:
+                self._begin_undoing(event)
+            else:
+                self._finish(event.status, event.reason)
             return
         if self.status not in UNFINISHED_STATUSES:
             return
+        undoing = self.undoing
+        if event.undoes and undoing is not None and undoing.is_whole:
+            return  # it is being cancelled so already
         self.status = "running"
         self.enter_busy(self.root)  # held, so that it becomes quiet once
+        if event.undoes or undoing is not None:
+            from graphorch.core.compensation import request_or_stop
+
+            request_or_stop(self, event)
         stop_run(self, event.reason, event.status)
         if event.now:
             interrupt_scope(self, self.root, event.reason)
+        self.exit_busy(self.root)
+
+    def _begin_undoing(self, event: StopRequested) -> None:
+        """Undo what was committed in a run at rest, or go on with it, and then cancel the run."""
+        from graphorch.core.compensation import resume_undos, undo_run
+
+        self.enter_busy(self.root)
+        self.stopping, self.stop_status = "", "stopped"
+        if self.undoing is None or not self.undoing.is_whole:
+            undo_run(self, event.reason)
+        resume_undos(self, event.at)
         self.exit_busy(self.root)
 
     def on_grace_expired(self, event: GraceExpired) -> None:
@@ -228,8 +253,15 @@ class Run(RunState):
             return
         self.status, self.reason = "running", ""
         self.stopping, self.stop_status = "", "stopped"
-        self.errors = ()
-        reopen_scope(self, self.root, event.at)
+        self.enter_busy(self.root)  # held, so that it becomes quiet once
+        if self.undoing is not None:
+            from graphorch.core.compensation import resume_undos
+
+            resume_undos(self, event.at)
+        if self.undoing is None or not self.undoing.is_whole:
+            self.errors = ()
+            reopen_scope(self, self.root, event.at)
+        self.exit_busy(self.root)
 
     # ---- events: results -------------------------------------------------------------------------
     def on_node_succeeded(self, event: NodeSucceeded) -> None:
@@ -244,6 +276,8 @@ class Run(RunState):
         if activation.status in _WAITING:
             self.leave_rest(activation.scope)
             withdraw_rivals(self, activation)
+        if event.served:
+            activation.is_served = True
         self._accept_update(activation, event.update, event.at)
 
     def _accept_update(self, activation: Activation, update: Update, at: float) -> None:
@@ -252,6 +286,8 @@ class Run(RunState):
         if update:
             version.take(update, scope.reducers, activation.depth * WIDTH + step.index, step.name)
         activation.update, activation.ended_at = update, at
+        if step.undo is not None and not activation.is_served:
+            activation.kept = version.split(1)[0]
         if step.decides:
             activation.status = _ROUTING
             self.commands.append(EvaluateRoute(activation))
@@ -329,9 +365,21 @@ class Run(RunState):
         if event.retry_after is not None and not activation.scope.closed:
             activation.status = Status.RETRYING
             self.commands.append(ScheduleRetry(activation, event.retry_after))
+        elif activation.scope.is_undo:
+            self._fail_undo(activation, is_final=event.retry_after is None)
         elif event.retry_after is not None:
             defer_retry(self, activation)
-        elif event.handler >= 0 and activation.version is not None:
+        elif event.undoes:
+            from graphorch.core.compensation import undo_failed
+
+            undo_failed(self, event)
+        else:
+            self.end_failure(event)
+
+    def end_failure(self, event: NodeFailed) -> None:
+        """Decide what follows from a failure that is not retried."""
+        activation = event.activation
+        if event.handler >= 0 and activation.version is not None:
             self.has_gaps = True
             withdraw_rivals(self, activation)
             self._commit(activation, (activation.step.errors[event.handler][1],), event.failure)
@@ -352,8 +400,16 @@ class Run(RunState):
         activation = event.activation
         if activation.status is Status.RUNNING:
             activation.failure, activation.ended_at = event.reason, event.at
+            if activation.scope.is_undo:
+                self._fail_undo(activation, is_final=True)
+                return
             self.has_gaps = True
             self._skip(activation)
+
+    def _fail_undo(self, activation: Activation, *, is_final: bool) -> None:
+        from graphorch.core.compensation import fail_undo
+
+        fail_undo(self, activation, is_final=is_final)
 
     def on_node_cancelled(self, event: NodeCancelled) -> None:
         """Leave an interrupted attempt to be started again when the run is resumed."""
@@ -437,6 +493,10 @@ class Run(RunState):
             return
         if scope.is_tool_call:
             finish_call(self, parent, cast("ToolScope", scope))
+        elif scope.is_undo:
+            from graphorch.core.compensation import finish_undo
+
+            finish_undo(self)
         else:
             finish_item(self, parent, scope)
 
@@ -446,7 +506,16 @@ class Run(RunState):
 
     def cancel(self, activation: Activation, reason: str) -> None:
         """Cancel an activation and everything inside it, for good."""
+        if activation.step.compensates and activation.children is not None:
+            self.undo_scopes(activation, activation.children.scopes, reason)
         cancel_activation(self, activation, reason)
+
+    def undo_scopes(self, around: Activation, scopes: Sequence[Scope], reason: str) -> None:
+        """Undo what was committed in scopes inside an activation that is about to be cancelled."""
+        if self.undoes:
+            from graphorch.core.compensation import undo_cancelled
+
+            undo_cancelled(self, around, scopes, reason)
 
     # ---- the life of an activation ---------------------------------------------------------------
     def _commit(self, activation: Activation, edges: tuple[Edge, ...], failure: Any = None) -> None:
@@ -550,6 +619,8 @@ class Run(RunState):
         if scope.is_tool_call:
             settle_call(self, parent, cast("ToolScope", scope))
             return
+        if scope.is_undo:
+            return  # the next one is under way, or the run is to stop
         if parent.status is not Status.ENTERED or parent.children is None:
             return
         # It failed, or is stuck: neither closed nor waiting for people, and nothing can reach END.
@@ -566,6 +637,8 @@ class Run(RunState):
 
     def _settle_root(self, root: Scope) -> None:
         """End the run, or have it wait. The order decides where several reasons hold."""
+        if self.undoing is not None and self._settle_undoing(self.undoing):
+            return
         if root.finished:
             self._finish("partial" if self.failed() else "succeeded", "succeeded")
         elif self.stopping:
@@ -576,6 +649,26 @@ class Run(RunState):
             self._finish("waiting", "waiting", waits)
         else:
             self._finish("failed", "end not reached")
+
+    def _settle_undoing(self, undoing: Undoing) -> bool:
+        """Begin to undo the whole run, or end a run of which work was undone; return whether."""
+        # Four cases: all is to be undone from here on; the undos were stopped; all was undone; or
+        # some work was undone in a run that goes on.
+        if self.stopping and undoing.is_requested and self.stop_status == "cancelled":
+            from graphorch.core.compensation import undo_run
+
+            reason, self.stopping, self.stop_status = self.stopping, "", "stopped"
+            undo_run(self, reason)
+            if self.root.busy_count:
+                return True
+            if undoing.is_stopped and undoing.queue:
+                self.stopping = undoing.stop_reason
+        if self.stopping and (undoing.queue or undoing.is_whole):
+            self._finish(self.stop_status, self.stopping)
+            return True
+        if undoing.is_whole:
+            self._finish("cancelled", undoing.reason)
+        return undoing.is_whole
 
     def _finish(
         self, status: RunStatus, reason: str, waits: list[Activation] | None = None

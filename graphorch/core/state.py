@@ -8,14 +8,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
-from graphorch.core.events import Command
+from graphorch.core.events import Command, NodeFailed
 from graphorch.core.exclusive import ExclusiveRegions
 from graphorch.core.tree import Activation, ReviewedScopes, Scope, Status, Token
 from graphorch.graph.plan import Plan
 from graphorch.state.version import Version
 from graphorch.statuses import RunStatus
+
+if TYPE_CHECKING:
+    from graphorch.core.undo_queue import Undoing
 
 T = TypeVar("T")
 
@@ -60,6 +63,8 @@ class RunState:
         "status",
         "stop_status",
         "stopping",
+        "undoes",
+        "undoing",
     )
 
     def __init__(
@@ -96,6 +101,8 @@ class RunState:
         # something did not happen that `build()` counted on: a failure was survived, or a join
         # fired without all its branches
         self.has_gaps = False
+        self.undoes = plan.has_undos  # what a join or map cancels is undone, where that says so
+        self.undoing: Undoing | None = None  # once something is to be undone
 
     # ---- what the functions over this state need of the run --------------------------------------
     def on_limit_reached(self) -> None:
@@ -108,6 +115,14 @@ class RunState:
 
     def cancel(self, activation: Activation, reason: str) -> None:
         """Cancel an activation and everything inside it, for good."""
+        raise NotImplementedError
+
+    def end_failure(self, event: NodeFailed) -> None:
+        """Decide what follows from a failure that is not retried."""
+        raise NotImplementedError
+
+    def undo_scopes(self, around: Activation, scopes: Sequence[Scope], reason: str) -> None:
+        """Undo what was committed in scopes inside an activation that is about to be cancelled."""
         raise NotImplementedError
 
     def exit_busy(self, scope: Scope) -> None:
@@ -144,7 +159,10 @@ class RunState:
 
     def unfinished(self) -> list[Activation]:
         """Return the activations that are not over, at every level."""
-        return self.root.active_activations()
+        unfinished = self.root.active_activations()
+        if self.undoing is not None and self.undoing.scope is not None:
+            unfinished += self.undoing.scope.active.values()
+        return unfinished
 
     def questions(self) -> list[Activation]:
         """Return the activations that wait for a person."""

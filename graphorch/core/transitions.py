@@ -37,13 +37,20 @@ ONLY_QUESTIONS: Final = "only questions left"  # of its tool calls, all but thos
 ANSWERED_INSIDE: Final = "answered inside"  # a person decided about one of its tool calls
 ITS_TURN: Final = "its turn"  # its exclusive regions are free, or the tool calls before it ended
 REGION_HELD: Final = "region held"  # as it is to start, something else holds its exclusive region
+UNDONE: Final = "undone"  # all that was committed inside it was undone, after it had failed
 RESUMED: Final = "resumed"  # with the run, or with the sub-flow or map around it
 
 TRANSITIONS: Final[Mapping[Status, Mapping[Cause, tuple[Status, ...]]]] = {
     Status.RUNNING: {
         NodeSucceeded: (Status.ROUTING, Status.DONE),
         ScopeEntered: (Status.ENTERED,),
-        NodeFailed: (Status.RETRYING, Status.HANDLED, Status.SKIPPED, Status.FAILED),
+        NodeFailed: (
+            Status.UNDOING,
+            Status.RETRYING,
+            Status.HANDLED,
+            Status.SKIPPED,
+            Status.FAILED,
+        ),
         NodeSkipped: (Status.SKIPPED,),
         NodeCancelled: (Status.FAILED,),
         PersonAsked: (Status.AWAITING_ANSWER,),
@@ -55,9 +62,20 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Cause, tuple[Status, ...]]]] = {
     },
     Status.ROUTING: {
         Routed: (Status.DONE,),
-        NodeFailed: (Status.RETRYING, Status.HANDLED, Status.SKIPPED, Status.FAILED),
+        NodeFailed: (
+            Status.UNDOING,
+            Status.RETRYING,
+            Status.HANDLED,
+            Status.SKIPPED,
+            Status.FAILED,
+        ),
         NodeCancelled: (Status.FAILED,),
         PersonAsked: (Status.AWAITING_ANSWER,),
+        INTERRUPTED: (Status.FAILED,),
+        CANCELLED: (Status.CANCELLED,),
+    },
+    Status.UNDOING: {
+        UNDONE: (Status.HANDLED, Status.SKIPPED, Status.FAILED),
         INTERRUPTED: (Status.FAILED,),
         CANCELLED: (Status.CANCELLED,),
     },
@@ -74,7 +92,13 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Cause, tuple[Status, ...]]]] = {
     },
     Status.AWAITING_ANSWER: {
         NodeSucceeded: (Status.ROUTING, Status.DONE),
-        NodeFailed: (Status.RETRYING, Status.HANDLED, Status.SKIPPED, Status.FAILED),
+        NodeFailed: (
+            Status.UNDOING,
+            Status.RETRYING,
+            Status.HANDLED,
+            Status.SKIPPED,
+            Status.FAILED,
+        ),
         Approved: (Status.RUNNING, Status.ROUTING, Status.HELD, Status.FAILED),
         CANCELLED: (Status.CANCELLED,),
     },
@@ -89,7 +113,7 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Cause, tuple[Status, ...]]]] = {
         CANCELLED: (Status.CANCELLED,),
     },
     Status.FAILED: {
-        RESUMED: (Status.RUNNING, Status.ROUTING, Status.ENTERED),
+        RESUMED: (Status.RUNNING, Status.ROUTING, Status.UNDOING, Status.ENTERED),
         # What failed stays a failure, though nobody repeats it: a dead path.
         CANCELLED: (Status.CANCELLED, Status.SKIPPED),
     },

@@ -34,19 +34,20 @@ class Status(IntEnum):
 
     RUNNING = 0  # an attempt runs, or is about to
     ROUTING = 1  # its result is committed, its tokens are not emitted yet
-    RETRYING = 2  # waits for its next attempt
+    UNDOING = 2  # a sub-flow or map that failed for good: what it committed is being undone
+    RETRYING = 3  # waits for its next attempt
     # a sub-flow or map whose inner work is not finished, or a node whose tool calls wait for people
-    ENTERED = 3
-    AWAITING_ANSWER = 4  # waits for a person
-    AWAITING_EVENT = 5  # waits for a signal or a time
+    ENTERED = 4
+    AWAITING_ANSWER = 5  # waits for a person
+    AWAITING_EVENT = 6  # waits for a signal or a time
     # waits for its turn: a member of an exclusive region that another one holds, or an approved
     # tool call that waits until the calls before it have ended
-    HELD = 6
-    FAILED = 7  # failed for good in a run that stopped; resuming tries again
-    DONE = 8
-    HANDLED = 9  # failed for good, and an error edge carried on
-    SKIPPED = 10  # failed in isolation, or could not read what it needs: a dead path
-    CANCELLED = 11
+    HELD = 7
+    FAILED = 8  # failed for good in a run that stopped; resuming tries again
+    DONE = 9
+    HANDLED = 10  # failed for good, and an error edge carried on
+    SKIPPED = 11  # failed in isolation, or could not read what it needs: a dead path
+    CANCELLED = 12
 
 
 class EventWait(NamedTuple):
@@ -97,6 +98,9 @@ class Activation:
     hedged_at = 0.0  # when a second copy of its present attempt was started beside the first
     is_hedge_taken = False  # the result of that copy counts
     update: dict[int, Any] | None = None
+    kept: Version | None = None  # what its undo will read, from its commit until it is undone
+    is_served = False  # its result was given to it, so it did nothing that could be undone
+    restarts = 0  # how often what is inside it was undone, and began anew
     taken_edges: tuple[Edge, ...] = ()
     children: ChildScopes | None = None
     failure: Any = None
@@ -212,7 +216,16 @@ class Activation:
 class ChildScopes:
     """Scopes inside a sub-flow (one) or map (one per item, as many at once as it allows)."""
 
-    __slots__ = ("failed", "running", "scopes", "started", "succeeded", "unfinished", "updates")
+    __slots__ = (
+        "failed",
+        "is_undone",
+        "running",
+        "scopes",
+        "started",
+        "succeeded",
+        "unfinished",
+        "updates",
+    )
 
     is_reviewing = False  # the driver evaluates what a map decides after an item
 
@@ -223,6 +236,7 @@ class ChildScopes:
         self.running = 0
         self.unfinished = len(updates)
         self.failed = False  # a scope failed, and with it the sub-flow or map
+        self.is_undone = False  # all that was committed in the scopes was undone
         self.succeeded = 0
 
     def list_in_order(self) -> Sequence[int]:
@@ -312,6 +326,7 @@ class Scope:
     )
 
     is_tool_call = False
+    is_undo = False
 
     def __init__(
         self, plan: Plan, origin: str, parent: Activation | None = None, item: int = -1
@@ -362,11 +377,16 @@ class Scope:
 
     @property
     def origin(self) -> str:
-        """Id that the ids in here derive from: that of the run, or of the activation around it."""
+        """Id that the ids in here derive from: that of the run, or of the activation around it.
+
+        What begins anew after it was undone has other ids.
+        """
         if not self._origin:
             parent = self.parent
             assert parent is not None
             self._origin = parent.id if self.item < 0 else f"{parent.id}:{self.item}"
+            if parent.restarts:
+                self._origin += f"~{parent.restarts}"
         return self._origin
 
     def child_scopes(self) -> list[Scope]:
@@ -428,9 +448,13 @@ class GrownScope(Scope):
     @property
     def origin(self) -> str:
         """Id that the ids in here derive from: that of the map, and the place of the item."""
-        parent = self.parent
-        assert parent is not None
-        return f"{parent.id}:{format_place(self._place)}"
+        if not self._origin:
+            parent = self.parent
+            assert parent is not None
+            self._origin = f"{parent.id}:{format_place(self._place)}"
+            if parent.restarts:
+                self._origin += f"~{parent.restarts}"
+        return self._origin
 
 
 class ToolCalled(NamedTuple):
@@ -511,6 +535,38 @@ class ToolScopes(ChildScopes):
 def format_place(place: Place) -> str:
     """Return the name of an item in paths, such as `2`, or `2.0` for the first that item 2 grew."""
     return ".".join(map(str, place))
+
+
+class UndoScope(Scope):
+    """Scope of the undo of one activation, which is its only step, named `undo`.
+
+    It lies beside all others: no failure, limit or decision of a join reaches it. `parent` is what
+    is active or over at the level of the run, so that the run is not quiet while it undoes.
+    """
+
+    __slots__ = ("reason", "undone")
+
+    is_undo = True
+
+    def __init__(self, plan: Plan, undone: Activation, reason: str) -> None:
+        top = undone
+        while (around := top.scope.parent) is not None:
+            top = around
+        super().__init__(plan, "", top)
+        self.undone = undone
+        self.reason = reason
+
+    @property
+    def prefix(self) -> str:
+        """Beginning of the path in here, such as `book/`."""
+        return f"{self.undone.path}/"
+
+    @property
+    def origin(self) -> str:
+        """Id that the id of the undo derives from: that of what it undoes."""
+        if not self._origin:
+            self._origin = _digest(self.undone.id, "undo")
+        return self._origin
 
 
 def is_inside_call(activation: Activation) -> bool:

@@ -31,7 +31,6 @@ from graphorch.core.events import (
 from graphorch.core.tree import Activation, Scope, Status, format_place
 from graphorch.engine import human_input
 from graphorch.engine.attempts.attempt import AttemptRunner
-from graphorch.engine.attempts.run_task import RunTask
 from graphorch.engine.invocation import binding
 from graphorch.engine.run_services import RunServices
 from graphorch.errors import Unstorable, as_failure
@@ -72,7 +71,7 @@ class Dispatcher:
         self._log = services.log
         self._journal = services.log.journal
         self._attempts = attempts
-        self.tasks: set[RunTask] = set()
+        self.tasks = attempts.tasks
         self.on_final_failure: Callable[[], None] | None = None
         self.is_unobserved = False
         self.tool_rounds: ToolRounds | None = None
@@ -160,6 +159,8 @@ class Dispatcher:
     def _handle(self, event: Event) -> list[Command]:
         """Journal an event, give it to the core and then to the observers."""
         log, attempts = self._log, self._attempts
+        if type(event) is NodeFailed and event.activation.step.compensates:
+            event.undoes = self._undoes_inside(event)
         if self._journal is not None:
             event = self._append(self._journal, event)
         commands = self._run.handle(event)
@@ -171,8 +172,22 @@ class Dispatcher:
             log.notify(event)
         return commands
 
+    def _undoes_inside(self, event: NodeFailed) -> bool:
+        """Return whether a failed sub-flow or map is undone: for good, with work to undo.
+
+        One whose result is committed can still go on from there unless its failure is handled.
+        """
+        if event.retry_after is not None or (event.limit and event.handler < 0):
+            return False
+        if event.activation.update is not None and event.handler < 0:
+            return False
+        from graphorch.core.compensation import has_work_to_undo
+
+        return has_work_to_undo(self._run, event.activation)
+
     def _react_to_failure(self, event: NodeFailed) -> None:
         is_final = event.retry_after is None and event.handler < 0
+        is_final = is_final and not event.activation.scope.is_undo
         if is_final and self.on_final_failure is not None:
             self.on_final_failure()
 

@@ -128,6 +128,8 @@ class RecordEncoder:
             body["restore"] = encoded.notes
         if defaults is not None:
             body["defaults"] = defaults
+        if self._plan.has_undos:
+            body["undoes"] = True
         return body
 
     def encode_commit(self, event: NodeSucceeded) -> CommitBody:
@@ -144,6 +146,8 @@ class RecordEncoder:
             body["attempt"] = activation.attempt
         if event.notes:
             body["notes"] = list(map(clean, event.notes))
+        if event.served and activation.step.undo is not None:
+            body["served"] = True
         return body
 
     def encode_pinned(self, plan: Plan, path: str, update: Update) -> PinnedBody:
@@ -217,7 +221,7 @@ class RecordEncoder:
     def encode_failed(self, event: NodeFailed) -> FailedBody:
         """Return a failed attempt and what follows from it."""
         error = event.failure
-        return {
+        body: FailedBody = {
             **_time(event.activation, event.at),
             "attempt": event.attempt,
             "error": name_error(error),
@@ -227,6 +231,9 @@ class RecordEncoder:
             "handler": event.handler,
             "limit": event.limit,
         }
+        if event.undoes:
+            body["undoes"] = True
+        return body
 
     def encode_skipped(self, event: NodeSkipped) -> SkippedBody:
         """Return why a node did not run."""
@@ -291,12 +298,15 @@ class RecordEncoder:
 
     def encode_stopping(self, event: StopRequested) -> StoppingBody:
         """Return a request to stop."""
-        return {
+        body: StoppingBody = {
             "at": event.at,
             "reason": clean(event.reason),
             "status": event.status,
             "now": event.now,
         }
+        if event.undoes:
+            body["undoes"] = True
+        return body
 
     def encode_call(
         self, activation: Activation, key: str, response: Response, call: CallDescription

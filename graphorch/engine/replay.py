@@ -304,6 +304,9 @@ class _Replay:
         if seq == self._copied:
             # What is over was done by another run, and what is open has not begun in this one.
             self._replayed.taken_over = len(self._replayed.run.history)
+            self._replayed.run.undoes = self._plan.has_undos
+            for activation in (*self._replayed.run.history, *self._replayed.unfinished()):
+                activation.kept = None
             for activation in self._replayed.unfinished():
                 activation.started_at = activation.held_at = 0.0
 
@@ -328,7 +331,9 @@ class _Replay:
     def _apply(self, event: Event) -> None:
         replayed = self._replayed
         if isinstance(event, NodeSucceeded) or (
-            isinstance(event, NodeFailed) and event.handler >= 0 and event.retry_after is None
+            isinstance(event, NodeFailed)
+            and (event.handler >= 0 or event.activation.scope.is_undo)
+            and event.retry_after is None
         ):
             replayed.in_doubt.pop(event.activation.path, None)
         if isinstance(event, NodeSucceeded):
@@ -424,6 +429,8 @@ class _Replay:
         if "rules" in body:
             self.on_rules(body["rules"])
         self._replayed.model = body.get("model", "")
+        # What another run cancelled is not undone by this one.
+        self._replayed.run.undoes = body.get("undoes", False) and not self._copied
         update = self._codecs.of(self._plan).decode(body["input"], body.get("restore"))
         return RunStarted(self._add_defaults(self._plan, update, body.get("defaults")), body["at"])
 
@@ -447,7 +454,8 @@ class _Replay:
             self._replayed.noted[activation] = notes
         if self._replayed.pins:
             self._drop_used_pin(find_place(activation))
-        return NodeSucceeded(activation, update, body["at"], notes=notes)
+        served = body.get("served", False)
+        return NodeSucceeded(activation, update, body["at"], notes=notes, served=served)
 
     def _drop_used_pin(self, place: str) -> None:
         """Drop the first pin of a place; the last one stays."""
@@ -542,6 +550,7 @@ class _Replay:
             body["handler"],
             body["limit"],
             body["at"],
+            body.get("undoes", False),
         )
 
     def on_skipped(self, body: SkippedBody) -> Event:
@@ -604,7 +613,8 @@ class _Replay:
         return RetryDue(self.find_open(body), body["attempt"], body["at"])
 
     def on_stopping(self, body: StoppingBody) -> Event:
-        return StopRequested(body["reason"], body["status"], body["now"], body["at"])
+        undoes = body.get("undoes", False)
+        return StopRequested(body["reason"], body["status"], body["now"], body["at"], undoes)
 
     def on_grace(self, body: MomentBody) -> Event:
         return GraceExpired(body["at"])

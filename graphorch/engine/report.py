@@ -301,6 +301,7 @@ def describe_failure(failure: Any) -> str:
 _STATUS_NAMES: Final = {
     Status.RUNNING: "running",
     Status.ROUTING: "running",
+    Status.UNDOING: "running",
     Status.RETRYING: "running",
     Status.ENTERED: "running",
     Status.AWAITING_ANSWER: "waiting",

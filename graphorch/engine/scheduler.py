@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
@@ -49,7 +49,7 @@ from graphorch.engine.task_pool import Backpressure, TaskPool
 from graphorch.errors import Expired, InputError, JournalError, Unstorable
 from graphorch.graph.plan import Plan
 from graphorch.statuses import RESUMABLE_STATUSES, RunStatus
-from graphorch.text import clean
+from graphorch.text import clean, format_error, truncate
 
 if TYPE_CHECKING:
     from graphorch.engine.events import Observer
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from graphorch.journal.record_kinds import RulesBody
     from graphorch.journal.records import Letter
 
+_LONGEST_REASON: Final = 300  # characters of a failure in the reason why a run is undone
 _IDLE_PAUSE: Final = 0.01  # seconds between two looks at a run that is to end
 
 OnAmbiguous: TypeAlias = Literal["stop", "repeat", "fail"]
@@ -251,14 +252,30 @@ class Scheduler:
         self._dispatcher.dispatch(StopRequested(reason, at=self._services.now()))
         await self._write_end()
 
-    async def cancel(self) -> None:
-        """Cancel a run for good that is not under way, even if its process is gone."""
+    async def cancel(self, *, undo: bool = True) -> None:
+        """Cancel a run for good that is not under way, even if its process is gone.
+
+        What it committed is undone first, unless `undo` is False. If an undo with effect `once`
+        began and did not finish, the run stays stopped as `ambiguous`.
+        """
         self._services.enter_loop()
+        if undo and self.plan.has_undos:
+            await self._cancel_and_undo()
+            return
         # First finish a stop that was under way when the process ended.
         for status in ("stopped", "cancelled"):
             self._dispatcher.dispatch(StopRequested("cancelled", status, at=self._services.now()))
         await self._write_end()
         await self._finish_hook_calls()
+
+    async def _cancel_and_undo(self) -> None:
+        if any(activation.scope.is_undo for activation in self.in_doubt.values()):
+            await self.leave("ambiguous")
+            return
+        now = self._services.now()
+        if self.run.status == "running":
+            self._dispatcher.dispatch(StopRequested("cancelled", at=now))
+        await self._execute(StopRequested("cancelled", "cancelled", at=now, undoes=True))
 
     def edit(self, activation: Activation, update: Update) -> None:
         """Commit an update for an activation as if its node had returned it.
@@ -267,7 +284,9 @@ class Scheduler:
         """
         self._services.enter_loop()
         activation.started_at = self.settings.clock()
-        self._dispatcher.dispatch(NodeSucceeded(activation, update, activation.started_at))
+        self._dispatcher.dispatch(
+            NodeSucceeded(activation, update, activation.started_at, served=True)
+        )
 
     async def answer(self, activation: Activation, value: object) -> None:
         """Answer an open question and continue, or wait until the run under way has ended.
@@ -310,25 +329,34 @@ class Scheduler:
             self._idle = self._idle or asyncio.Event()
             await self._idle.wait()
 
-    def stop(self, reason: str, *, status: RunStatus = "stopped", now: bool = True) -> None:
+    def stop(
+        self, reason: str, *, status: RunStatus = "stopped", now: bool = True, undo: bool = True
+    ) -> None:
         """Stop a run under way: at once, or after what runs has finished.
 
-        Must be called on the run's loop.
+        One that is cancelled undoes what it committed, unless `undo` is False. Must be called on
+        the run's loop.
         """
-        event = StopRequested(clean(reason), status, now, self._services.now())
+        undoes = undo and status == "cancelled" and self.plan.has_undos
+        event = StopRequested(clean(reason), status, now, self._services.now(), undoes)
         self._pool.spawn_when_durable(self._dispatcher.dispatch(event))
 
     def request_stop(
-        self, reason: str, *, now: bool, status: Literal["stopped", "cancelled"] = "stopped"
+        self,
+        reason: str,
+        *,
+        now: bool,
+        status: Literal["stopped", "cancelled"] = "stopped",
+        undo: bool = True,
     ) -> None:
         """Stop a run from any thread; without effect on a run that is not under way."""
         if self.is_under_way:
-            stop = functools.partial(self._stop_if_under_way, reason, status=status, now=now)
-            self._services.loop.call_soon_threadsafe(stop)
+            stop = functools.partial(self.stop, reason, status=status, now=now, undo=undo)
+            self._services.loop.call_soon_threadsafe(self._call_if_under_way, stop)
 
-    def _stop_if_under_way(self, reason: str, *, status: RunStatus, now: bool) -> None:
+    def _call_if_under_way(self, stop: Callable[[], None]) -> None:
         if self.is_under_way:
-            self.stop(reason, status=status, now=now)
+            stop()
 
     async def wait_until_idle(self) -> None:
         """Return once nothing of the run is under way, on any event loop."""
@@ -395,9 +423,11 @@ class Scheduler:
                 await self._pool.run_from_start(first[0])
             else:
                 await self._pool.run_in_group(first, commands)
+            await self._compensate()
             # A letter that came at the last moment may give the run something to do.
             while is_journaled and (ready := await self._write_end()):
                 await self._pool.run_in_group((), ready)
+                await self._compensate()
         except BaseException as error:
             cause = _find_cause(error)
             if isinstance(cause, Exception | GeneratorExit):
@@ -422,6 +452,17 @@ class Scheduler:
                 self._close()
                 if self._log.questions is not None:
                     await self._finish_hook_calls(is_interrupted=is_interrupted)
+
+    async def _compensate(self) -> None:
+        """Undo what a failed run has committed, and cancel it, if its graph says so."""
+        if self.run.status != "failed" or not self.plan.compensate:
+            return
+        now = self._services.now()
+        reason = clean(explain_compensation(self.run))
+        event = StopRequested(reason, "cancelled", at=now, undoes=True)
+        ready = self._dispatcher.dispatch(event)
+        if ready:
+            await self._pool.run_in_group((), ready)
 
     def _open(self) -> None:
         attempts, dispatcher = self._attempts, self._dispatcher
@@ -484,9 +525,15 @@ class Scheduler:
         if seconds is None:
             return None
         deadline = loop.time() + seconds
-        timer = loop.call_at(deadline, self.stop, "limit:seconds")
+        timer = loop.call_at(deadline, self._stop_at_limit)
         self._timers = append_to(self._timers, (timer,))
         return deadline
+
+    def _stop_at_limit(self) -> None:
+        """Stop a run whose time is over, unless it undoes its work: that is not cut short."""
+        undoing = self.run.undoing
+        if undoing is None or not (undoing.is_whole or undoing.is_requested):
+            self.stop("limit:seconds")
 
     def _close(self) -> None:
         now = self._services.now()
@@ -587,6 +634,16 @@ def build_rules(settings: RunSettings) -> RulesBody:
     if limits.concurrency is not None:
         rules["concurrency"] = limits.concurrency
     return rules
+
+
+def explain_compensation(run: Run) -> str:
+    """Return why a failed run is undone."""
+    failed = run.failed()
+    if not failed:
+        return f"compensated: {run.reason}"
+    cause = failed[0].failure
+    reason = format_error(cause) if isinstance(cause, Exception) else str(cause)
+    return f"compensated after '{failed[0].path}' failed: {truncate(reason, _LONGEST_REASON)}"
 
 
 def _build_observers(settings: RunSettings) -> Observers | None:

@@ -323,15 +323,22 @@ class Flow(Generic[In, Out, State]):
         durable: Durable = False,
         wait: bool = True,
         on_question: OnQuestion | None = None,
-    ) -> None:
+        undo: bool = True,
+        resources: object = None,
+    ) -> list[str]:
         """Cancel a run for good, and withdraw its questions; running nodes are cancelled.
 
-        What was committed can still be read. If another process drives the run, it is that process
-        which cancels it. Returns once the run is cancelled; without `wait`, a run under way is
-        cancelled soon after. `on_question` hears of the questions that are withdrawn, as it does in
-        `run`. Raises `InputError` for a run that is over.
+        What nodes with an `undo` have committed is undone, the last first, unless `undo` is False;
+        `resources` are for these undos. Returns the paths of what stays committed although it could
+        be undone. What was committed can still be read. `on_question` hears of the questions that
+        are withdrawn, as it does in `run`. If another process drives the run, it is
+        that process which cancels it. Returns once the run is cancelled; without `wait`, a run
+        under way is cancelled soon after. Raises `InputError` for a run that is over, and
+        `RunFailed` with a `NotUndone` for each undo that failed.
         """
-        await self._runs.cancel(run_id, durable, on_question, wait=wait)
+        return await self._runs.cancel(
+            run_id, durable, on_question, resources, wait=wait, undo=undo
+        )
 
     # ---- as a part of others ---------------------------------------------------------------------
     def as_tool(

@@ -77,12 +77,18 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
 
     `state` is a pydantic model composed of slices by inheritance; `input` and `output` are slices
     of it, and default to the whole. `remember` are slices that a later run takes over from an
-    earlier one, with `run(…, after=run_id)`: each of their fields has a default.
+    earlier one, with `run(…, after=run_id)`: each of their fields has a default. With `compensate`,
+    a run that fails undoes what it committed, as far as its nodes have an `undo`, and is cancelled.
     """
 
     @overload
     def __init__(
-        self: Graph[M, M, M], name: str, state: type[M], *, remember: Sequence[SliceOf[M, Any]] = ()
+        self: Graph[M, M, M],
+        name: str,
+        state: type[M],
+        *,
+        remember: Sequence[SliceOf[M, Any]] = (),
+        compensate: bool = False,
     ) -> None: ...
     @overload
     def __init__(
@@ -93,6 +99,7 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         input: SliceOf[S, I],
         output: SliceOf[S, O],
         remember: Sequence[SliceOf[S, Any]] = (),
+        compensate: bool = False,
     ) -> None: ...
     @overload
     def __init__(
@@ -102,6 +109,7 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         *,
         output: SliceOf[M, O2],
         remember: Sequence[SliceOf[M, Any]] = (),
+        compensate: bool = False,
     ) -> None: ...
     @overload
     def __init__(
@@ -111,6 +119,7 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         *,
         input: SliceOf[M, I2],
         remember: Sequence[SliceOf[M, Any]] = (),
+        compensate: bool = False,
     ) -> None: ...
     @shows_right_call('Graph("essay", State, input=Topic, output=Draft)')
     def __init__(
@@ -121,6 +130,7 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         input: Any = None,
         output: Any = None,
         remember: Sequence[Any] = (),
+        compensate: bool = False,
     ) -> None:
         if not isinstance(remember, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise _build_refusal(
@@ -140,6 +150,7 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
             _check_model(name, f"{role} of graph '{name}'", given)
         super().__init__(name, state, input, output)
         self.spec.remember.extend(remember)
+        self.spec.compensate = self._require_bool(compensate, f"graph '{name}'")
 
     @overload
     def route(self, source: Fits[S], by: Of[S, L]) -> Route[S, L, Never, Never, Self]: ...
@@ -176,6 +187,7 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         on_item_error: OnItemError = "fail",
         until: Callable[[list[O2]], bool] | None = None,
         grow: Callable[[O2], Sequence[I2]] | None = None,
+        compensate: bool = False,
     ) -> Node1[S, W]:
         """Add a node that runs `work` once per item of the list that `over` returns.
 
@@ -189,6 +201,8 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         a result adds, with no round to wait for: item 2 grows the items 2.0, 2.1 and so on, whose
         results stand behind its own. `max_items` bounds all items together. Both are pure
         functions.
+        With `compensate`, the work of an item that is left out or cancelled is undone, and that of
+        all items if the map fails for good.
         """
         if not isinstance(work, Node | Flow):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise _build_refusal(
@@ -219,18 +233,27 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
             on_item_error=on_item_error,
             until=until,
             grow=grow,
+            compensate=self._require_bool(compensate, f"map '{name}'"),
         )
         self.spec.maps[name] = spec
         return self._add_inner(Node1[S, W], name, "map", gather)
 
     @shows_right_call("graph.sub('team', flow, enter=make_input, leave=take_output)")
     def sub(
-        self, name: str, flow: Flow[I2, O2, Any], *, enter: Of[S, I2], leave: Callable[[O2], W]
+        self,
+        name: str,
+        flow: Flow[I2, O2, Any],
+        *,
+        enter: Of[S, I2],
+        leave: Callable[[O2], W],
+        compensate: bool = False,
     ) -> Node1[S, W]:
         """Add a node that runs a flow as a sub-flow.
 
         `enter` makes its input of this graph's state, `leave` makes a slice of its output: the two
-        share no fields by coincidence of name. Everything inside has a path `name/…`.
+        share no fields by coincidence of name. Everything inside has a path `name/…`. With
+        `compensate`, what was committed inside is undone if the flow fails for good, or is
+        cancelled by a join; then the failure goes on.
         """
         if not isinstance(flow, Flow):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise _build_refusal(
@@ -243,7 +266,12 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
             )
         check_plain(leave, f"leave of sub '{name}'")
         _check_name(self.name, "sub", name)
-        self.spec.subs[name] = SubSpec(flow.plan, self.make_function(enter, f"sub '{name}'"), leave)
+        self.spec.subs[name] = SubSpec(
+            flow.plan,
+            self.make_function(enter, f"sub '{name}'"),
+            leave,
+            self._require_bool(compensate, f"sub '{name}'"),
+        )
         return self._add_inner(Node1[S, W], name, "sub", leave)
 
     @shows_right_call("graph.ask('approve', question=write_question, answer=Verdict)")
@@ -320,6 +348,14 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
 
         def __getattr__(self, name: str) -> Never:
             refuse_name(self, name, GRAPH_NAMES)
+
+    def _require_bool(self, given: object, where: str) -> bool:
+        """Return a value of `compensate`; what is neither True nor False becomes a problem."""
+        if isinstance(given, bool):
+            return given
+        what = f"compensate={given!r:.80} is neither True nor False"
+        self.add_problem("COMPENSATE", where, what, "give compensate=True, or leave it out")
+        return False
 
     def _add_inner(
         self, kind: type[Node1[S, W]], name: str, word: NodeKind, maker: Callable[..., Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +37,7 @@ from graphorch.state.slices import (
     Writing,
 )
 
+UNDO = "undo"  # name of the step that undoes a node
 Regions = Mapping[int, frozenset[int]]
 _NO_LOOPS: frozenset[int] = frozenset()
 
@@ -73,6 +74,7 @@ def compile_plan(spec: GraphSpec, topology: Topology, regions: Regions) -> Plan:
         fallback_nodes={name: item.since for item in spec.fallbacks for name in item.nodes},
         fallback_memory=frozenset(spec.fallback_memory),
         signals=signals,
+        compensate=spec.compensate,
     )
 
 
@@ -88,13 +90,7 @@ def compile_worker(spec: MapSpec) -> Plan:
     assert worker is not None
     # Compile a node without slices, then give it readers and writers of whole values.
     state: type[BaseModel] = create_model("Work", item=(spec.item, ...), result=(spec.result, ...))
-    bare = Node[Any](
-        worker.fn,
-        replace(worker.signature, reads=(), writes=()),
-        name=worker.name,
-        kind=worker.kind,
-        options=worker.options,
-    )
+    bare = _without_slices(worker)
     graph = GraphSpec(worker.name, state, state, state, nodes={worker.name: bare})
     plan = compile_plan(graph, build_topology(graph), {})
     plan.input, plan.output = spec.item, spec.result
@@ -107,8 +103,47 @@ def compile_worker(spec: MapSpec) -> Plan:
         (ValueReader(spec.item, item), read.optional) for read in worker.signature.reads
     )
     step.writes = (ValueWriter(spec.result, result),)
+    if worker.undo is not None:
+        step.undo = _compile_undo(_without_slices(worker.undo), state, ())
+        undo = step.undo.steps[0]
+        undo.reads = tuple(
+            (ValueReader(spec.result, result), read.optional)
+            if read.model is spec.result
+            else (ValueReader(spec.item, item), read.optional)
+            for read in worker.undo.signature.reads
+        )
+        undo.__post_init__()
     step.__post_init__()
     return plan
+
+
+def _without_slices(node: Node[Any]) -> Node[Any]:
+    """Return a copy of a node that reads and writes nothing, and has no undo."""
+    return Node[Any](
+        node.fn,
+        replace(node.signature, reads=(), writes=()),
+        name=node.name,
+        kind=node.kind,
+        options=replace(node.options, undo=None),
+    )
+
+
+def _compile_undo(
+    node: Node[Any], state: type[BaseModel], memory: Sequence[type[BaseModel]]
+) -> Plan:
+    """Return the plan of an undo: its only step, called `undo`, reads a state and writes nothing.
+
+    It numbers the fields of the state as the plan does whose work it undoes.
+    """
+    undo = Node[Any](
+        node.fn,
+        node.signature,
+        name=UNDO,
+        kind="undo",
+        options=replace(node.options, asks_models=False, undo=None),
+    )
+    graph = GraphSpec(UNDO, state, state, state, nodes={UNDO: undo}, memory=list(memory))
+    return compile_plan(graph, build_topology(graph), {})
 
 
 def compile_tool(node: Node[Any], name: str, sub: SubSpec | None = None) -> Plan:
@@ -213,7 +248,13 @@ class _StepCompiler:
             failure_at=failure_at,
             exclusive=self.exclusive.get(name, ()),
             shared_regions=self.shared.get(name, ()),
+            undo=self._compile_undo(node),
         )
+
+    def _compile_undo(self, node: Node[Any]) -> Plan | None:
+        if node.undo is None:
+            return None
+        return _compile_undo(node.undo, self.spec.state, self.spec.memory)
 
     def _compile_read(self, read: Read) -> tuple[Reader[Any], bool]:
         return self.schema.reader(read.model or self.schema.model), read.optional
@@ -309,6 +350,11 @@ def _error_types(edge: Edge) -> tuple[type[BaseException], ...]:
 def _collect_resources(spec: GraphSpec) -> tuple[tuple[str, type], ...]:
     """Return which nodes need resources of which type, by path, those of inner flows included."""
     own = [(name, node.signature.resources) for name, node in spec.nodes.items()]
+    own += [
+        (f"{name}/{UNDO}", node.undo.signature.resources)
+        for name, node in spec.nodes.items()
+        if node.undo is not None
+    ]
     inner = [(name, sub.flow) for name, sub in spec.subs.items()]
     for name, map_ in spec.maps.items():
         if map_.worker is not None:

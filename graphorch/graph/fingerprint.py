@@ -97,6 +97,7 @@ def _describe_later(plan: Plan, format: int) -> dict[str, Any]:
         "nodes": [_describe_node_later(plan, step, format) for step in _steps(plan, format)],
         "edges": _edges(plan, format),
         **({"secrets": secrets} if secrets and format >= 5 else {}),
+        **({"compensate": True} if plan.compensate and format >= 6 else {}),
     }
 
 
@@ -114,7 +115,14 @@ def _describe_node_later(plan: Plan, step: Step, format: int) -> dict[str, Any]:
         # those of a run with exclusive regions no run without them.
         **({"reviewed": reviewed} if reviewed else {}),
         **({"exclusive": list(step.exclusive)} if step.exclusive else {}),
+        **(_describe_undo(step) if format >= 6 else {}),
     }
+
+
+def _describe_undo(step: Step) -> dict[str, Any]:
+    """Return whether a node can be undone, and whether what is inside is undone if it fails."""
+    undo = {"undo": step.undo.steps[0].node.options.effect} if step.undo is not None else {}
+    return {**undo, **({"compensate": True} if step.compensates else {})}
 
 
 def _without_writes(description: dict[str, Any]) -> dict[str, Any]:

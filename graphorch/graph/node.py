@@ -47,7 +47,18 @@ R = TypeVar("R")
 Slice = TypeVar("Slice", contravariant=True)
 Needs = TypeVar("Needs", covariant=True)
 NodeKind = Literal[
-    "node", "agent", "map", "sub", "ask", "signal", "timer", "first", "tool", "start", "end"
+    "node",
+    "agent",
+    "map",
+    "sub",
+    "ask",
+    "signal",
+    "timer",
+    "first",
+    "tool",
+    "undo",
+    "start",
+    "end",
 ]
 
 
@@ -119,13 +130,18 @@ class Node(NotCalled, Generic[Needs]):
         )
         return (
             self.signature.is_async
-            and self.kind != "tool"  # its call may have to ask a person
+            and self.kind not in ("tool", "undo")  # they may have to ask a person, or to wait
             and options.effect != "once"
             and all(gate is None for gate in care)
         )
 
     def _needs(self) -> Needs:
         raise NotImplementedError  # exists for the type checker alone
+
+    @property
+    def undo(self) -> Node[Any] | None:
+        """Node that takes back what this one did, if it has one."""
+        return self.options.undo
 
     def named(self, name: str) -> Self:
         """Return a copy under another name, which is another node of the graph."""
@@ -330,7 +346,9 @@ def node(fn: Any = None, /, **options: Unpack[NodeOptions]) -> Any:
     in seconds; `gate` ("before" or "after"), which asks a person; `isolation` ("thread", "process"
     or "inline"), where a plain function runs; `concurrency`, how many of its activations may run at
     once; `declassify`, the name of the check that it makes of marked values (`Untrusted` and
-    `Secret`).
+    `Secret`); `undo`, a function of slices, or a node of it, that takes back what the node did when
+    its run is cancelled for good, or a region with `compensate=True` fails. It reads the state as
+    it was right after this node's commit, and returns None.
 
     `count.fn` is the function, for a unit test.
 
@@ -345,7 +363,24 @@ def _make_node(fn: Callable[..., Any], options: NodeOptions, local: Mapping[str,
     signature = read_signature(fn, local)
     name = options.get("name") or get_name(fn)
     node_class = choose_node_class(signature)
-    return node_class(fn, signature, name=name, options=options_from(name, options))
+    settings = bind_undo(name, options_from(name, options), local)
+    return node_class(fn, signature, name=name, options=settings)
+
+
+def bind_undo(name: str, settings: NodeSettings, local: Mapping[str, Any]) -> NodeSettings:
+    """Return the options of a node with its undo as a node; a plain function acts `once`.
+
+    Raises `GraphError` for what cannot be an undo, or has a wrong signature.
+    """
+    undo = settings.undo
+    if undo is None or isinstance(undo, Node):
+        return settings
+    if isinstance(undo, NotCalled) or not callable(undo):
+        fix = "give a function of slices that takes the effect back, or a node of it"
+        raise _option_error(name, f"undo={undo!r:.80} is neither a function nor a node", fix)
+    options = NodeSettings(effect="once")
+    made = Node[Any](undo, read_signature(undo, local), name=get_name(undo), options=options)
+    return dataclasses.replace(settings, undo=made)
 
 
 def choose_node_class(signature: Signature) -> type[Node[Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
 
+from graphorch.callables import NotCalled
 from graphorch.errors import GraphError, InputError, Problem, did_you_mean
 from graphorch.text import is_name
 
@@ -101,6 +102,7 @@ class NodeOptions(TypedDict, total=False):
     isolation: Isolation
     concurrency: int
     declassify: str
+    undo: Callable[..., object] | NotCalled
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,8 @@ class NodeSettings:
     `declassify` names a check that the function makes: what it writes has no mark any more, and
     what it reads is not untrusted any more for the nodes after it (see `state/marks.py`).
 
+    `undo` is a node that takes back what this one did: see `core/compensation.py`.
+
     The last three are for nodes that are not made by a decorator: a budget and whether a function
     with a context may ask models, of patterns; and of a tool the exceptions that its model reads.
     """
@@ -148,6 +152,7 @@ class NodeSettings:
     gate: Gate | None = None
     concurrency: int | None = None
     declassify: str | None = None
+    undo: Any = None  # a `Node`; that class is declared above this one
     budget: NodeBudget | None = None
     asks_models: bool = True
     tells: tuple[type[Exception], ...] = ()
@@ -215,6 +220,10 @@ _RULES: dict[str, _Rule] = {
     "gate": _choice("before", "after"),
     "isolation": _choice("inline", "thread", "process"),
     "concurrency": _Rule(is_count, "give a whole number from 1 on, or leave the option out"),
+    "undo": _Rule(
+        lambda value: isinstance(value, NotCalled) or callable(value),
+        "give a function of slices that takes the effect back, or a node of it",
+    ),
     "declassify": _Rule(is_name, "name the check in one line: declassify='IBAN is known'"),
 }
 

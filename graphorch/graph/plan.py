@@ -80,6 +80,8 @@ class MapSpec:
     Exactly one of `worker` and `flow` is set. `need` is the number of results to wait for, or None
     for all of them. `until` says of the results so far whether they are enough, and `grow` returns
     the items that a result adds.
+    for all of them. With `compensate`, what was committed is undone if the map fails for good, and
+    that of an item if the map does without it.
     """
 
     item: type[BaseModel]
@@ -95,6 +97,7 @@ class MapSpec:
     on_item_error: OnItemError
     until: Callable[[list[Any]], object] | None = None
     grow: Callable[[Any], object] | None = None
+    compensate: bool = False
 
     @property
     def is_reviewed(self) -> bool:
@@ -109,11 +112,15 @@ class MapSpec:
 
 @dataclass(frozen=True, slots=True)
 class SubSpec:
-    """A node that runs a flow, with an explicit mapping in and out."""
+    """A node that runs a flow, with an explicit mapping in and out.
+
+    With `compensate`, what was committed inside is undone if the flow fails for good.
+    """
 
     flow: Plan
     enter: StateFunction
     leave: Callable[..., Any]
+    compensate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +245,7 @@ class Step:
     failure_at: int = -1
     exclusive: tuple[str, ...] = ()  # the exclusive regions that it is a member of, by name
     shared_regions: tuple[str, ...] = ()  # those of them that all runs of a journal share
+    undo: Plan | None = None  # of one step, on the same state, that takes back what the node did
 
     # Derived.
     bit: int = field(init=False)  # in the masks of live positions; 0 unless tracked
@@ -252,6 +260,7 @@ class Step:
     write: Callable[[object], dict[int, Any]] = field(init=False)  # set if `maps_one`
     approved_after: bool = field(init=False)  # a person has to approve its result
     is_simple: bool = field(init=False)  # running it is calling its async function, nothing else
+    compensates: bool = field(init=False)  # what is committed inside is undone if it fails
     ends: bool = False  # its only edge leads to END, and no other edge does; the plan sets it
 
     def __post_init__(self) -> None:
@@ -264,6 +273,8 @@ class Step:
         self.fn, self.has_context = self.node.fn, signature.has_context
         self.reads_one = len(self.reads) == 1 and not self.reads[0][1] and self.failure_at < 0
         self.approved_after = self.node.options.gate == "after"
+        region = self.sub or self.map
+        self.compensates = region is not None and region.compensate
         self.maps_one = (
             self.reads_one
             and not self.has_context
@@ -312,12 +323,13 @@ class Plan:
     fallback_memory: frozenset[type[BaseModel]] = frozenset()
     # those that it waits for, those of sub-flows and maps included, by name
     signals: Mapping[str, SignalSpec] = field(default_factory=dict[str, SignalSpec])
+    compensate: bool = False  # a run that fails is undone and cancelled
 
     # Derived once, since every run needs them.
     end: int = field(init=False)  # index of END
     # the only node that START leads to, if no other edge leads there
     entry: Step | None = field(init=False, repr=False, compare=False)
-    # The next eight look into sub-flows and maps too.
+    # The next nine look into sub-flows and maps too.
     has_quorums: bool = field(init=False)
     exclusive: frozenset[str] = field(init=False)  # exclusive regions; those of flow tools too
     shared_regions: frozenset[str] = field(init=False)  # those that all runs of a journal share
@@ -325,6 +337,7 @@ class Plan:
     exclusive_orders: frozenset[tuple[str, str]] = field(init=False)
     can_ask: bool = field(init=False)  # some node has a context, and so may ask a model
     acts_once: bool = field(init=False)  # some node has effects that must not happen twice
+    has_undos: bool = field(init=False)  # what some node or tool did can be taken back
     may_call_tools: bool = field(init=False)  # some node is an agent with tools, or may be like one
     has_due_times: bool = field(init=False)  # some node waits until a time
     levels: int = field(init=False)  # of flows inside each other, this one included
@@ -373,6 +386,9 @@ class Plan:
                 for flow in list_flows_inside(step.node, step.inner_plan)
             ),
         )
+        self.has_undos = any(has_undo(step.node) for step in steps) or any(
+            plan.has_undos for plan in inner
+        )
         self.levels = 1 + max((plan.levels for plan in inner), default=0)
         self.size = self.end + sum(plan.size for plan in inner)
 
@@ -389,6 +405,22 @@ def _has_due_time(step: Step) -> bool:
     if isinstance(step.event, SignalSpec):
         return step.event.expires is not None
     return step.event is not None or (step.ask is not None and step.ask.expires is not None)
+
+
+def has_undo(node: Node[Any]) -> bool:
+    """Return whether a node has an undo, or one of its tools."""
+    if node.undo is not None:
+        return True
+    tools = getattr(node.fn, "tools", ()) if node.kind == "agent" else ()
+    return any(_has_undo_inside(tool) for tool in tools)
+
+
+def _has_undo_inside(tool: Any) -> bool:
+    """Return whether a tool of an agent has an undo, or is a flow in which something has one."""
+    if not isinstance(getattr(tool, "node", None), Node):
+        return False  # a server, whose tools act elsewhere
+    sub: SubSpec | None = getattr(tool, "sub", None)
+    return tool.node.options.undo is not None or (sub is not None and sub.flow.has_undos)
 
 
 def _may_call_tools(node: Node[Any]) -> bool:

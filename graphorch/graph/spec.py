@@ -161,6 +161,7 @@ class GraphSpec:
     tags: dict[str, StateFunction] = field(default_factory=dict[str, StateFunction])
     remember: list[type[BaseModel]] = field(default_factory=list[type[BaseModel]])
     migrations: dict[str, Migration] = field(default_factory=dict[str, Migration])
+    compensate: bool = False
 
     @property
     def fields(self) -> dict[str, FieldInfo]:

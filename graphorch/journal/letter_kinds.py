@@ -43,7 +43,12 @@ class SignalLetter(TypedDict):
 
 
 class CancelLetter(TypedDict):
-    """Request to cancel the run for good."""
+    """Request to cancel the run for good.
+
+    `undo` is there if it is False: what the run committed stays as it is.
+    """
+
+    undo: NotRequired[bool]
 
 
 class StopLetter(TypedDict):

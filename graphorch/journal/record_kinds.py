@@ -103,7 +103,8 @@ class StartedBody(StartedOptions):
     """The run begins with this input; `flow` describes its graph (see `graph/fingerprint.py`).
 
     `restore` says by field how its value is read, and is there if JSON may not say all about it.
-    `defaults` are there if some of the state are made anew for each run.
+    `defaults` are there if some of the state are made anew for each run. `undoes` is there if the
+    graph has undos: what joins and maps cancel is undone (from format 6 on).
     """
 
     at: Seconds
@@ -111,6 +112,7 @@ class StartedBody(StartedOptions):
     restore: NotRequired[dict[str, Any]]
     defaults: NotRequired[DefaultsBody]
     flow: dict[str, Any]
+    undoes: NotRequired[bool]
 
 
 ForkedBody = TypedDict(
@@ -186,13 +188,15 @@ class CommitBody(TimedBody):
 
     `attempt` is there unless it was the first one; formats before 4 never say it. `route` is there
     unless something came between result and routing, `notes` if the node left remarks for people.
-    `restore` is that of `StartedBody`.
+    `restore` is that of `StartedBody`. `served` is there for a node with an undo that was given its
+    result instead of running (from format 6 on).
     """
 
     attempt: NotRequired[Count]
     update: dict[str, Any]
     restore: NotRequired[dict[str, Any]]
     notes: NotRequired[list[str]]
+    served: NotRequired[bool]
     route: NotRequired[RouteBody]
 
 
@@ -274,7 +278,8 @@ class FailedBody(TimedBody):
     """An attempt failed; `handler` numbers the error edge that carries on, -1 is none.
 
     `error` is the name of the exception's class, and `kinds` are the full names of that class and
-    its bases; a record before format 4 does not have them.
+    its bases; a record before format 4 does not have them. `undoes` is there if what was committed
+    inside is undone before the failure goes on (from format 6 on).
     """
 
     attempt: Count
@@ -284,6 +289,7 @@ class FailedBody(TimedBody):
     retry_after: Seconds | None
     handler: Index
     limit: str
+    undoes: NotRequired[bool]
 
 
 class SkippedBody(ActivationBody):
@@ -357,12 +363,16 @@ class RetryBody(ActivationBody):
 
 
 class StoppingBody(TypedDict):
-    """The run was asked to stop: at once (`now`), or after what runs."""
+    """The run was asked to stop: at once (`now`), or after what runs.
+
+    `undoes` is there if what was committed is undone before it is cancelled (from format 6 on).
+    """
 
     at: Seconds
     reason: str
     status: RunStatus
     now: bool
+    undoes: NotRequired[bool]
 
 
 class MomentBody(TypedDict):

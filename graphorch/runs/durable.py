@@ -279,21 +279,30 @@ def _build_budget(amounts: dict[str, float]) -> Budget | None:
 
 
 # ---- cancel --------------------------------------------------------------------------------------
-async def cancel(store: Store, run_id: str, now: float) -> RunHead:
+async def cancel(store: Store, run_id: str, now: float, *, undo: bool = True) -> RunHead:
     """Cancel a run at rest for good, without its flow; return its head as it was before.
 
     Raises `InputError` for a run that is over, or that was under way when its process ended: only
-    its flow knows what was left then.
+    its flow knows what was left then. So it is for a run whose graph can undo what it did, unless
+    `undo` is False.
     """
     lease = await store.claim(run_id, new_owner(), ttl=LEASE_SECONDS)
     try:
-        head = (await store.load(run_id)).head
+        log = await store.load(run_id)
+        head = log.head
         if head.status in FINAL_STATUSES:
             raise InputError(f"Run {run_id} is {head.status}: there is nothing left to cancel.")
         if head.status == "running" and head.last_seq:
             raise InputError(
                 f"Run {run_id} was under way when its process ended. "
                 "Only its flow can cancel it: flow.cancel(…), or name it with --flow."
+            )
+        starts = [record for record in log.records if record.kind == "started"]
+        if undo and any(record.body.get("undoes") for record in starts):
+            raise InputError(
+                f"Run {run_id} may have work to undo, and only its flow can do that: "
+                "flow.cancel(…), or name it with --flow. Or leave all as it is: undo=False, or "
+                "--no-undo."
             )
         records = _build_cancel_records(head.last_seq, now)
         await store.append(

@@ -10,12 +10,13 @@ from graphorch.errors import (
     GraphorchError,
     LimitReached,
     NodeError,
+    NotUndone,
     RunFailed,
 )
 from graphorch.runs.notebook_errors import announce_in_notebook
 from graphorch.runs.run_drawing import RunDrawing
 from graphorch.statuses import LIMITS
-from graphorch.text import explain_error, format_error, is_kind
+from graphorch.text import explain_error, format_error, is_kind, plural
 
 
 def build_run_failed(scheduler: Scheduler) -> RunFailed:
@@ -27,11 +28,60 @@ def build_run_failed(scheduler: Scheduler) -> RunFailed:
         errors.insert(0, _build_limit_error(limit))
     if run.reason == "ambiguous":
         errors += [_build_ambiguous(activation) for activation in scheduler.in_doubt.values()]
+    if run.plan.has_undos:
+        errors += _list_not_undone(scheduler)
     if not errors:
         errors.append(GraphorchError(_explain_end(run.reason)))
     outcome = "failed" if run.reason == "failed" else f"was stopped ({run.reason})"
+    if run.undoing is not None and run.undoing.is_whole and run.status == "cancelled":
+        outcome = f"was cancelled ({run.reason})"
     message = f"Run {run.run_id} of flow '{run.plan.name}' {outcome}"
     return _build_run_failed(scheduler, message, errors, run.reason)
+
+
+def list_not_undone(scheduler: Scheduler, *, undo: bool) -> list[str]:
+    """Return the paths of what stays committed in a cancelled run although it could be undone.
+
+    Raises `RunFailed` if it should have been undone.
+    """
+    errors = _list_not_undone(scheduler)
+    if undo and (errors or scheduler.run.status != "cancelled"):
+        raise build_run_failed(scheduler)
+    return [error.path for error in errors]
+
+
+def _list_not_undone(scheduler: Scheduler) -> list[NotUndone]:
+    """Return an error for each undo that failed, and for what a cancelled run leaves committed."""
+    from graphorch.core.compensation import list_kept
+    from graphorch.core.tree import UndoScope
+
+    run, errors = scheduler.run, list[NotUndone]()
+    undoing = run.undoing
+    for undo in undoing.failed if undoing is not None else ():
+        assert isinstance(undo.scope, UndoScope)
+        undone, cause = undo.scope.undone, undo.failure
+        reason = format_error(cause) if isinstance(cause, Exception) else str(cause)
+        error = _build_not_undone(
+            undone, f"its undo failed after {plural(undo.attempt, 'attempt')}: {reason}"
+        )
+        if isinstance(cause, BaseException):
+            error.__cause__ = cause
+        errors.append(error)
+    if run.status == "cancelled":
+        left = undoing.list_left() if undoing is not None else []
+        errors += [
+            _build_not_undone(activation, "it was cancelled without undoing")
+            for activation in (*left, *list_kept(run))
+        ]
+    return errors
+
+
+def _build_not_undone(undone: Activation, why: str) -> NotUndone:
+    return NotUndone(
+        f"What '{undone.path}' committed is not undone: {why}. Undo it by hand (key {undone.id}).",
+        path=undone.path,
+        activation=undone.id,
+    )
 
 
 def build_unreadable(scheduler: Scheduler, errors: list[Exception]) -> RunFailed:

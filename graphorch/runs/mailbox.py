@@ -160,7 +160,12 @@ class _Follower:
 
 # ---- cancelling ----------------------------------------------------------------------------------
 async def cancel_with_owner(
-    store: Store, run_id: str, cancel: Callable[[], Awaitable[T]], *, wait: bool
+    store: Store,
+    run_id: str,
+    cancel: Callable[[], Awaitable[T]],
+    *,
+    wait: bool,
+    undo: bool = True,
 ) -> T | None:
     """Cancel a run by `cancel`, which raises `LeaseHeld` for a run with an owner, or by its owner.
 
@@ -172,7 +177,8 @@ async def cancel_with_owner(
         try:
             return await cancel()
         except LeaseHeld:
-            letter = letter or await store.post(build_letter(run_id, "cancel", {}))
+            body = {} if undo else {"undo": False}
+            letter = letter or await store.post(build_letter(run_id, "cancel", body))
             if not wait:
                 return None
         if await wait_for_outcome(store, letter):

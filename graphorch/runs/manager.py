@@ -30,6 +30,7 @@ from graphorch.runs.clients import (
     open_no_calls,
     share_client,
 )
+from graphorch.runs.failures import list_not_undone
 from graphorch.runs.options import (
     RunOptions,
     build_settings,
@@ -300,32 +301,51 @@ class RunManager:
         self._open_runs.find(run_id).request_stop(reason, now=now)
 
     async def cancel(
-        self, run_id: str, durable: Durable, on_question: OnQuestion | None, *, wait: bool
-    ) -> None:
-        """Cancel a run for good, also one that is under way. Raises `InputError` if it is over."""
-        options = RunOptions()
+        self,
+        run_id: str,
+        durable: Durable,
+        on_question: OnQuestion | None,
+        resources: object,
+        *,
+        wait: bool,
+        undo: bool,
+    ) -> list[str]:
+        """Cancel a run for good, also one that is under way; return what stays committed.
+
+        Raises `InputError` if it is over, and `RunFailed` if something could not be undone.
+        """
+        options = RunOptions() if resources is None else RunOptions(resources=resources)
         if on_question is not None:
             options["on_question"] = on_question
             check_options(options)
-        if durable is not False:
-            options.update(durable=durable, client=NO_CALLS)  # so none is configured
-            from graphorch.runs.mailbox import cancel_with_owner
+        if durable is False:
+            return await self._cancel_here(run_id, options, wait=wait, undo=undo) or []
+        kept: RunOptions = {**options, "durable": durable, "client": NO_CALLS}  # none is configured
+        from graphorch.runs.mailbox import cancel_with_owner, read_run
 
-            cancel = partial(self._cancel_here, run_id, options, wait=wait)
-            async with open_store(durable) as store:
-                await cancel_with_owner(store, run_id, cancel, wait=wait)
-            return
-        await self._cancel_here(run_id, options, wait=wait)
+        cancel = partial(self._cancel_here, run_id, kept, wait=wait, undo=undo)
+        async with open_store(durable) as store:
+            left = await cancel_with_owner(store, run_id, cancel, wait=wait, undo=undo)
+            if left is None and wait and self._plan.has_undos:
+                left = list_not_undone(await read_run(store, self._plan, run_id), undo=undo)
+        return left or []
 
-    async def _cancel_here(self, run_id: str, options: RunOptions, *, wait: bool) -> None:
+    async def _cancel_here(
+        self, run_id: str, options: RunOptions, *, wait: bool, undo: bool
+    ) -> list[str] | None:
         """Cancel a run of this process, or one of a journal. Raises `LeaseHeld`."""
         async with self._reopen(run_id, options) as scheduler:
-            await self._cancel_open_run(scheduler, wait=wait)
+            if undo and self._plan.has_undos:
+                check_resources(self._plan, scheduler.settings.resources)
+            await self._cancel_open_run(scheduler, wait=wait, undo=undo)
+            if scheduler.is_under_way or not self._plan.has_undos:
+                return None
+            return list_not_undone(scheduler, undo=undo)
 
-    async def _cancel_open_run(self, scheduler: Scheduler, *, wait: bool) -> None:
+    async def _cancel_open_run(self, scheduler: Scheduler, *, wait: bool, undo: bool) -> None:
         was_under_way = scheduler.is_under_way
         if was_under_way:
-            scheduler.request_stop("cancelled", now=True, status="cancelled")
+            scheduler.request_stop("cancelled", now=True, status="cancelled", undo=undo)
             if not wait:
                 return
             await scheduler.wait_until_idle()
@@ -338,7 +358,7 @@ class RunManager:
             )
         self._open_runs.begin(scheduler)
         try:
-            await scheduler.cancel()
+            await scheduler.cancel(undo=undo)
         finally:
             self._open_runs.end(scheduler)
 

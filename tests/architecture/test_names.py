@@ -18,7 +18,7 @@ PUBLIC = {
         Failure Flow Graph GraphError GraphorchError History InputError InternalError
         JournalError KeepRecent last LimitReached Limits LoopExhausted maximum McpError
         McpLimits McpServer merge Message minimum Missing ModelCalled ModelClient
-        ModelError node Node NodeError OnQuestion Problem Prompt Question QuestionAsked
+        ModelError node Node NodeError NotUndone OnQuestion Problem Prompt Question QuestionAsked
         QuestionClosed QuestionEvent QuorumNotMet ReducerFailed Rejected ReplayDiverged Request
         Response Result Retry RunEvent RunFailed Secret ServerAnswer ServerQuestion
         Session Signal Skipped START Started TextDelta Timer tool Tool ToolApproval TooManyItems

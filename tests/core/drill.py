@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel
 
+from graphorch.core.compensation import has_work_to_undo
 from graphorch.core.events import (
     CancelNode,
     Command,
@@ -39,6 +40,7 @@ from graphorch.engine.invocation import binding
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.compiler import compile_plan
 from graphorch.graph.node import Node
+from graphorch.graph.options import NodeSettings
 from graphorch.graph.plan import MapSpec, Plan, SubSpec
 from graphorch.graph.signature import Read, Signature, StateFunction
 from graphorch.graph.spec import GraphSpec
@@ -72,6 +74,23 @@ def step(name: str) -> Node[Any]:
     return Node(lambda state: Log(log=[name]), _signature(State, Log), name=name)
 
 
+def acting(name: str, undone: list[str] | None = None) -> Node[Any]:
+    """Return a node that writes its name to the log, and an undo that notes what it reads."""
+
+    def take_back(log: Log) -> None:
+        if undone is not None:
+            undone.append(" ".join(log.log))
+
+    signature = Signature((Read(Log),), (), False, None, True, False)
+    undo: Node[Any] = Node(take_back, signature, name=f"undo_{name}")
+    return Node(
+        lambda state: Log(log=[name]),
+        _signature(State, Log),
+        name=name,
+        options=NodeSettings(effect="idempotent", undo=undo),
+    )
+
+
 def count(name: str) -> Node[Any]:
     """Return a node that adds one to the number."""
     return Node(lambda state: Number(number=state.number + 1), _signature(State, Number), name=name)
@@ -98,12 +117,12 @@ def plan_of(made: GraphBuilder[State] | GraphSpec) -> Plan:
     return compile_plan(blueprint, build_topology(blueprint), numbered)
 
 
-def sub(made: GraphBuilder[State], name: str, flow: Plan) -> Node[Any]:
+def sub(made: GraphBuilder[State], name: str, flow: Plan, *, compensate: bool = False) -> Node[Any]:
     """Return a node that runs a flow on an empty log, and appends its log as one entry."""
     node: Node[Any] = Node(lambda: None, _signature(State, Log), name=name, kind="sub")
     enter = StateFunction(lambda state: State(number=state.number), (Read(State),))
     made.spec.subs[name] = SubSpec(
-        flow, enter, lambda output: Log(log=[f"{name}({' '.join(output.log)})"])
+        flow, enter, lambda output: Log(log=[f"{name}({' '.join(output.log)})"]), compensate
     )
     return node
 
@@ -120,6 +139,7 @@ def map_over(
     until: Callable[[list[Any]], object] | None = None,
     grow: Callable[[Any], object] | None = None,
     max_items: int = 100,
+    compensate: bool = False,
 ) -> Node[Any]:
     """Return a map over the numbers from 0.
 
@@ -157,6 +177,7 @@ def map_over(
         on_item_error=on_item_error,
         until=until,
         grow=grow,
+        compensate=compensate,
     )
     return node
 
@@ -184,6 +205,10 @@ class Drill:
 
         Loops, routes and the ends of scopes inside are answered at once.
         """
+        if isinstance(event, NodeFailed) and event.activation.step.compensates:
+            is_final = event.retry_after is None and not event.limit
+            is_over = event.activation.update is None or event.handler >= 0
+            event.undoes = is_final and is_over and has_work_to_undo(self.run, event.activation)
         commands = self.run.handle(event)
         for command in commands:
             match command:
@@ -310,6 +335,11 @@ class Drill:
 
     def stop(self, *, status: RunStatus = "stopped", now: bool = True) -> Self:
         self.tell(StopRequested("asked to", status, now))
+        return self
+
+    def undo(self) -> Self:
+        """Cancel the run for good, and undo what it has committed."""
+        self.tell(StopRequested("undo it", "cancelled", undoes=True))
         return self
 
     def resume(self) -> Self:

@@ -24,6 +24,7 @@ from graphorch.core.events import (
     Routed,
     RouteDecision,
     RunStarted,
+    ScopeEntered,
     SignalReceived,
     StopRequested,
     WaitBegan,
@@ -41,13 +42,15 @@ from graphorch.core.transitions import (
     REGION_HELD,
     RESUMED,
     TRANSITIONS,
+    UNDONE,
     Cause,
 )
 from graphorch.core.tree import Activation, EventWait, Status
 from graphorch.errors import WriteConflict
 from graphorch.graph.node import END
 from tests.core.calling import Caller, Wanted
-from tests.core.drill import Drill, graph, plan_of, step, sub
+from tests.core.drill import Drill, acting, graph, plan_of, step, sub
+from tests.core.undoing import drive_undos
 from tests.simulation.driver import Schedule, drive
 from tests.simulation.graphs import random_graph
 from tests.simulation.simulate import SCHEDULES
@@ -68,6 +71,9 @@ INDIRECT: dict[str, Cause] = {
     "receive_signal": SignalReceived,
     "_begin_turn": ITS_TURN,
     "add_activation": REGION_HELD,
+    "stop_undos": INTERRUPTED,
+    "resume_undos": RESUMED,
+    "_end": UNDONE,
 }
 ALLOWED: set[Change] = {
     (before, cause, after)
@@ -209,6 +215,29 @@ def drive_tool_calls(runs: int) -> None:
             pass
 
 
+def drive_refused_region() -> None:
+    """Undo a sub-flow whose result is refused by its route, and by a person at its gate."""
+    made = graph()
+    team = sub(made, "team", plan_of(graph().chain(acting("book"), END)), compensate=True)
+    made.chain(team, END).on_error(team, step("handler"))
+    plan = plan_of(made.loop(team, back_to=team, while_=lambda s: False, max_iterations=2))
+    for asks in (True, False):
+        run = Run(plan, "r")
+        (region,) = run.handle(RunStarted({}))
+        assert isinstance(region, Activation)
+        (book,) = run.handle(ScopeEntered(region, [{}]))
+        assert isinstance(book, Activation)
+        run.handle(NodeSucceeded(book, {}))
+        run.handle(NodeSucceeded(region, {}))
+        if asks:
+            run.handle(PersonAsked(region, "question"))
+        (undo,) = run.handle(NodeFailed(region, 1, "failure", handler=0, undoes=True))
+        assert isinstance(undo, Activation)
+        (handler,) = run.handle(NodeSucceeded(undo, {}))
+        assert isinstance(handler, Activation)
+        assert (undo.path, handler.path) == ("team/book/undo", "handler")
+
+
 # ---- the table -----------------------------------------------------------------------------------
 def test_handlers_make_listed_changes(recorder: StatusRecorder) -> None:
     """Every change of a status is in the table, and every entry of it is made by some run."""
@@ -216,8 +245,11 @@ def test_handlers_make_listed_changes(recorder: StatusRecorder) -> None:
     for on_failure in ("drain", "isolate"):
         drive_every_sequence(4, on_failure)
     drive_interrupted_child()
+    drive_refused_region()
     drive_tool_calls(200)
     drive_waits()
+    for seed in range(150):
+        drive_undos(seed)
     unlisted = {change: recorder.changes[change] for change in recorder.changes.keys() - ALLOWED}
     assert unlisted == {}
     never_made = {

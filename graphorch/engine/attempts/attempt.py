@@ -36,6 +36,7 @@ from graphorch.text import format_error, is_kind
 
 # looked up for every attempt
 _RETRYING, _RUNNING = Status.RETRYING, Status.RUNNING
+_ENDING_PAUSE: Final = 0.005  # seconds between two looks at attempts that are about to end
 
 Gate: TypeAlias = Callable[[Activation], Awaitable[None]]
 """Waited for before each attempt, so that a debugger decides which activation is next."""
@@ -60,6 +61,7 @@ class AttemptRunner:
         "has_overrides",
         "in_doubt",
         "invoker",
+        "tasks",
     )
 
     def __init__(
@@ -76,6 +78,7 @@ class AttemptRunner:
         self._fail_in_doubt: frozenset[str] = _NO_PATHS  # those in doubt that are to fail
         self._may_repeat: frozenset[str] = _NO_PATHS  # those in doubt that may run again
         self.in_doubt = dict(in_doubt)
+        self.tasks: set[RunTask] = set()  # those at work
         self.has_overrides = True
 
     # ---- for the scheduler -----------------------------------------------------------------------
@@ -220,6 +223,8 @@ class AttemptRunner:
 
     def build_context(self, activation: Activation, deadline: float | None) -> NodeContext:
         """Return the context of an attempt, which ends with its own deadline or the run's."""
+        if activation.scope.is_undo:
+            return NodeContext(self._services, activation, deadline)
         if deadline is None:
             deadline = self._deadline
         elif self._deadline is not None:
@@ -291,13 +296,21 @@ class AttemptRunner:
             return PersonAsked(activation, question, now())
         if step.inner_plan is not None:
             return ScopeEntered(activation, binding.build_items(activation), now())
+        if activation.scope.is_undo:
+            await self._wait_for_interrupted()
         given = binding.bind_arguments(activation)
         update = self._take_pinned(activation)
+        served = update is not None
         if update is None:
             update = await self._call_or_reuse(activation, given)
         noted = self._services.report.noted
         notes = noted.get(activation, ()) if noted is not None else ()
-        return NodeSucceeded(activation, update, now(), notes=notes)
+        return NodeSucceeded(activation, update, now(), notes=notes, served=served)
+
+    async def _wait_for_interrupted(self) -> None:
+        """Wait until attempts that were interrupted have ended, before something is undone."""
+        while any(task.is_ending_node for task in self.tasks):  # noqa: ASYNC110  (there are many)
+            await asyncio.sleep(_ENDING_PAUSE)
 
     def _raise_known_failure(self, activation: Activation) -> None:
         """Raise what an activation fails with before its node runs."""

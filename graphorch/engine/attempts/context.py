@@ -118,6 +118,11 @@ class NodeContext:
         temperature: float | None = None,
     ) -> Any:
         """Ask a model, and return its text or a validated instance of `output`."""
+        if self._activation.step.node.kind == "undo":
+            raise InputError(
+                f"'{self.path}' asks a model, and an undo may not: it has to run when the budget "
+                "is used up, too. Let a node before write what it needs into the state."
+            )
         request = self._build_request(prompt, model, instructions, max_tokens, temperature)
         if self._services.run.root.plan.marked is not None:
             from graphorch.engine.attempts.marked_calls import check_prompt

@@ -53,6 +53,11 @@ class RunTask:
         self._node_cancellations += 1
         self.asyncio_task.cancel()
 
+    @property
+    def is_ending_node(self) -> bool:
+        """Whether the node that runs was cancelled, and has not ended yet."""
+        return self._node_cancellations > 0
+
     def suspend_node(self) -> None:
         """End the attempt of the node that runs without an outcome."""
         self.suspended = self.current

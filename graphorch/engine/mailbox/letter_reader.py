@@ -90,7 +90,8 @@ class LetterReader:
             return self._read_signal(body, now)
         if letter.kind == "cancel":
             is_stopping = self._run.status == "running" and bool(self._run.stopping)
-            event = StopRequested("cancelled", "cancelled", at=now)
+            undoes = body.get("undo", True) and self._run.plan.has_undos
+            event = StopRequested("cancelled", "cancelled", at=now, undoes=undoes)
             return Reading(event, None if is_stopping else TAKEN)
         if self._run.status != "running":
             raise InputError(

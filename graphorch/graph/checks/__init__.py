@@ -33,6 +33,7 @@ from graphorch.graph.checks import (
     unused_fields,
 )
 from graphorch.graph.checks.checked_graph import CheckedGraph
+from graphorch.graph.checks.effects import undos
 from graphorch.graph.edges import MarkedFlow, Topology
 from graphorch.graph.exclusive.regions import check_regions
 from graphorch.graph.information_flow.analysis import prove_flow
@@ -54,6 +55,7 @@ CHECKS: tuple[Check, ...] = (
     quorums.check,
     events.check,
     options.check,
+    undos.check,
     nesting.check,
     assignment.check,
     races.check,

@@ -149,6 +149,7 @@ class CheckedGraph:
         return [
             *self._node_uses(),
             *self._pure_uses(),
+            *self._undo_uses(),
             Use(self.topology.end, f"output of graph '{self.spec.name}'", self.spec.output),
         ]
 
@@ -162,6 +163,16 @@ class CheckedGraph:
             for read in node.signature.reads:
                 if read.model is not Failure:
                     yield Use(index, f"node '{node.name}'", read.model, read.optional)
+
+    def _undo_uses(self) -> Iterator[Use]:
+        """Yield what undos read: the state with what the node itself has written."""
+        for index, node in enumerate(self.nodes):
+            if node.undo is None:
+                continue
+            for read in node.undo.signature.reads:
+                if read.model is not Failure:
+                    where = f"undo of '{node.name}'"
+                    yield Use(index, where, read.model, read.optional, late=True)
 
     def _pure_uses(self) -> Iterator[Use]:
         for where, pure, nodes, late in self.pures:

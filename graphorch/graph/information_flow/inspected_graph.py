@@ -79,6 +79,7 @@ class InspectedNode:
     untrusted_tools: tuple[str, ...] = ()
     acting_tools: tuple[str, ...] = ()
     inner: Plan | MapSpec | None = None  # a map without a flow stands for its worker
+    undone_with: int = 0  # what its undo reads
 
     @property
     def check(self) -> str:
@@ -326,6 +327,9 @@ class _Inspector:
             untrusted_tools=untrusted,
             acting_tools=acting,
             inner=inner,
+            undone_with=self._find_used(node.undo.fn, node.undo.signature.reads)
+            if node.undo is not None
+            else 0,
         )
 
     def _find_used(self, fn: Callable[..., Any], reads: Sequence[Read]) -> int:

@@ -70,6 +70,9 @@ class Report:
         goals = self._list_ways_in(index, inspected)
         if goals:
             yield self._describe(index, f"untrusted values reach {effect}", goals, _FIX_EFFECT)
+        elif goals := self._list_places(index, inspected.undone_with):
+            what = "untrusted values reach its undo, which acts"
+            yield self._describe(index, what, goals, f"read less in the undo, or {_CHECK}")
         if index in self._spread.decided:
             what = f"untrusted values decide whether {effect} happens"
             yield self._describe(index, what, [Place("decided", index)], _FIX_EFFECT)
@@ -94,8 +97,7 @@ class Report:
 
     def _list_ways_in(self, index: int, inspected: InspectedNode) -> list[Place]:
         """Return the places by which a node reads marked values."""
-        fields = inspected.reads & self._spread.arriving[index]
-        places = [Place("before", index, field) for field in split_mask(fields)]
+        places = self._list_places(index, inspected.reads)
         if inspected.takes_failure:
             places += [
                 Place("fails", edge.source)
@@ -103,6 +105,11 @@ class Report:
                 if edge.kind == "error" and self._spread.touched[edge.source]
             ]
         return places
+
+    def _list_places(self, index: int, reads: int) -> list[Place]:
+        """Return the places by which marked values come to a node in some fields."""
+        fields = reads & self._spread.arriving[index]
+        return [Place("before", index, field) for field in split_mask(fields)]
 
     # ---- secrets ---------------------------------------------------------------------------------
     def _check_models(self, index: int, inspected: InspectedNode) -> Iterator[Problem]:

@@ -30,6 +30,7 @@ _LONGEST = 300  # characters of what a tool or a person said
 _STATES = {
     Status.RUNNING: "running",
     Status.ROUTING: "waiting for its route",
+    Status.UNDOING: "failed, and what it committed is being undone",
     Status.RETRYING: "waiting for its next attempt",
     Status.ENTERED: "running inside",
     Status.AWAITING_ANSWER: "waiting for a person",
