@@ -243,6 +243,21 @@ def format_moment(at: float) -> str:
         return f"{at:g} s since 1970"
 
 
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration that a person chose, in whole units: `3 days`, `1 hour 30 minutes`."""
+    if seconds < 60 or seconds != int(seconds):
+        return f"{seconds:g} s"
+    rest, words = int(seconds), list[str]()
+    for size, unit in _UNITS:
+        count, rest = divmod(rest, size)
+        if count:
+            words.append(plural(count, unit))
+    return " ".join([*words, f"{rest} s"] if rest else words)
+
+
 def format_seconds(seconds: float) -> str:
     """Return a duration as `1.25 s`."""
     return f"{seconds:,.2f} s"

@@ -17,6 +17,7 @@ from weakref import ref
 from graphorch.graph.edges import Edge
 from graphorch.graph.plan import Plan, Step
 from graphorch.state.version import Version
+from graphorch.text import format_moment
 
 # loop -> how often its body was begun since the loop was entered; a loop that is missing: once
 Counters = Mapping[int, int]
@@ -60,6 +61,14 @@ class EventWait(NamedTuple):
     signal: str = ""
     key: str = ""
     due: float | None = None
+
+    def describe(self) -> str:
+        """Return what is waited for, for people, with its time in UTC."""
+        until = "" if self.due is None else format_moment(self.due)
+        if not self.signal:
+            return f"its time, {until}"
+        key = f" with key '{self.key}'" if self.key else ""
+        return f"the signal '{self.signal}'{key}" + (f", until {until}" if until else "")
 
 
 class Token:

@@ -20,6 +20,7 @@ from graphorch.graph.node import Node
 from graphorch.graph.signature import StateFunction
 from graphorch.state.slices import Reader, Reading, Schema, Writing
 from graphorch.state.version import Version
+from graphorch.text import format_duration, format_moment
 
 Need = int | Literal["arriving", "all"]
 Short = Literal["fail", "fire"]
@@ -149,6 +150,22 @@ class SignalSpec(NamedTuple):
     key: StateFunction | None = None
     expires: float | None = None
 
+    @property
+    def text(self) -> str:
+        """What is waited for, for people."""
+        return f"signal · {self.value.__name__}"
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """What more people may want to know of it."""
+        kept = f"up to {self.keep} kept that come early" if self.keep else "none kept before"
+        words = [kept if self.keep != 1 else "one kept that comes early"]
+        if self.key is not None:
+            words.insert(0, f"with the key that {self.key.name} returns")
+        if self.expires is not None:
+            words.append(f"waited for {format_duration(self.expires)}")
+        return tuple(words)
+
 
 class TimerSpec(NamedTuple):
     """A node that waits for a time: `seconds` after it began, or what a function returns.
@@ -161,6 +178,22 @@ class TimerSpec(NamedTuple):
     moment: float | None = None
     function: StateFunction | None = None
     is_moment: bool = False
+
+    @property
+    def text(self) -> str:
+        """What is waited for, for people."""
+        if self.moment is not None:
+            return f"until {format_moment(self.moment)}"
+        if self.seconds is not None:
+            return f"after {format_duration(self.seconds)}"
+        assert self.function is not None
+        name = "a computed time" if self.function.name == "<lambda>" else self.function.name
+        return f"until {name}" if self.is_moment else f"after {name}"
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """What more people may want to know of it."""
+        return ()
 
 
 EventSpec: TypeAlias = SignalSpec | TimerSpec

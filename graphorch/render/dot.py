@@ -18,6 +18,7 @@ _SHAPES: Mapping[BoxKind, str] = {
     "start": 'shape=circle, style=filled, fontsize=10, margin="0.02,0.02"',
     "end": 'shape=doublecircle, style=filled, fontsize=10, margin="0.02,0.02"',
     "decision": 'shape=diamond, style=filled, fontsize=10.5, margin="0,0", height=0.7',
+    "first": 'shape=diamond, style=filled, peripheries=2, fontsize=10.5, margin="0,0", height=0.7',
     "join": 'style=filled, fontsize=9.5, height=0.22, margin="0.2,0.02"',
     "map": "peripheries=2",
     "sub": "peripheries=2",

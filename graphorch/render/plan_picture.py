@@ -24,10 +24,10 @@ from graphorch.graph.node import Node, summarize_tools
 from graphorch.graph.plan import (
     BoundFunction,
     CompiledRoute,
+    EventSpec,
     JoinSpec,
     MapSpec,
     Plan,
-    SignalSpec,
     Step,
 )
 from graphorch.graph.signature import StateFunction
@@ -52,9 +52,9 @@ _KINDS: Mapping[str, BoxKind] = {
     "map": "map",
     "sub": "sub",
     "ask": "ask",
-    "signal": "ask",
-    "timer": "ask",
-    "first": "decision",
+    "signal": "signal",
+    "timer": "timer",
+    "first": "first",
 }
 _SHORT_HINTS: Mapping[str, str] = {"fire": "goes on with what it has if fewer can come"}
 _LINES: Mapping[str, LineKind] = {
@@ -214,10 +214,12 @@ class _Flow:
             detail = _detail(step.node, step.map)
             if step.ask:
                 detail = f"asks for {step.ask.answer.__name__}"
-            if isinstance(step.event, SignalSpec):
-                detail = f"signal · {step.event.value.__name__}"
+            elif step.event is not None:
+                detail = step.event.text
+            elif step.node.kind == "first":
+                detail = f"first of {len(self.plan.topology.leaving[index])}"
             detail = _add_regions(detail, step)
-            self._add(_box(id_, step.name, step.node, group, detail))
+            self._add(_box(id_, step.name, step.node, group, detail, step.event))
         if step.join is not None and step.join.need != "arriving":
             self._join(index, step.join, group)
         if step.route is not None:
@@ -291,15 +293,28 @@ class _Flow:
                 line_id(self.path, edge),
                 source,
                 target,
-                _LINES.get(edge.kind, "always"),
+                self._kind(edge),
                 label,
                 hint,
                 carried=(edge,),
             )
 
+    def _kind(self, edge: Edge) -> LineKind:
+        """Return how a line is drawn: all events of a first begin, and the first decides."""
+        if edge.kind == "routed" and self._is_first(edge.source):
+            return "always"
+        if edge.kind == "always" and self._is_rival(edge.source):
+            return "conditional"
+        return _LINES.get(edge.kind, "always")
+
+    def _is_first(self, index: int) -> bool:
+        return index >= 0 and self.plan.steps[index].node.kind == "first"
+
+    def _is_rival(self, index: int) -> bool:
+        return index >= 0 and bool(self.plan.steps[index].rivals)
+
     def _source(self, edge: Edge) -> str:
-        is_first = edge.source >= 0 and self.plan.steps[edge.source].node.kind == "first"
-        if edge.kind == "routed" and not is_first:
+        if edge.kind == "routed" and not self._is_first(edge.source):
             return self._id(f"{self.plan.topology.name(edge.source)}//route")
         return self.ends[edge.source].exit
 
@@ -313,6 +328,11 @@ class _Flow:
     def _words(self, edge: Edge) -> tuple[str, str]:
         """Return the label and the tooltip of a line."""
         kind = str(edge.kind)
+        name = self.plan.topology.name(edge.source)
+        if kind == "routed" and self._is_first(edge.source):
+            return "", f"all events of '{name}' are waited for at once"
+        if kind == "always" and self._is_rival(edge.source):
+            return "if first", f"taken if '{name}' is the first to come"
         if kind == "routed":
             return _labels(edge.labels), ""
         if kind in ("loop", "exhausted"):
@@ -373,7 +393,14 @@ def _find_last(shape: Topology) -> int:
     return ends[0].source
 
 
-def _box(id_: str, name: str, node: Node[Any], group: str | None, detail: str) -> Box:
+def _box(
+    id_: str,
+    name: str,
+    node: Node[Any],
+    group: str | None,
+    detail: str,
+    event: EventSpec | None = None,
+) -> Box:
     reads = ", ".join(_model_name(read.model) for read in node.signature.reads)
     writes = ", ".join(model.__name__ for model in node.signature.writes)
     gate = {"before": "it runs", "after": "its result goes on"}.get(node.options.gate or "")
@@ -389,7 +416,8 @@ def _box(id_: str, name: str, node: Node[Any], group: str | None, detail: str) -
         if what
     ]
     tools = [f"tool {tool}" for tool in summarize_tools(node)]
-    hint = "\n".join(part for part in (_summary(node), *slices, *tools) if part)
+    waits = event.details if event is not None else ()
+    hint = "\n".join(part for part in (_summary(node), *slices, *waits, *tools) if part)
     return Box(id_, name, _KINDS.get(node.kind, "node"), detail, hint, group)
 
 
@@ -417,8 +445,6 @@ def _detail(node: Node[Any], spec: MapSpec | None) -> str:
         "agent": "agent",
         "sub": "sub-flow",
         "ask": "asks a person",
-        "timer": "timer",
-        "first": "the first of",
     }.get(node.kind, "function")
     gate = node.options.gate and f"gate {node.options.gate}"
     check = node.options.declassify and "check"

@@ -151,7 +151,9 @@ def _describe_call(row: ActivationReport) -> str:
 
 
 def _find_note(status: Status, row: ActivationReport, activation: Activation) -> str:
-    """Return why an activation failed or was skipped; a map tells by its items."""
+    """Return why an activation failed, was skipped or withdrawn; a map tells by its items."""
+    if status == "cancelled" and activation.step.rivals:
+        return "withdrawn"
     if not row.error or status not in ("failed", "not_reached"):
         return ""
     children = activation.children
@@ -200,6 +202,11 @@ def _list_remarks(report: RunReport) -> Iterable[str]:
     )
     yield from _limit(
         f"{asker.path} asks: {getattr(asker.question, 'text', '')}" for asker in run.questions()
+    )
+    yield from _limit(
+        f"{activation.path} waits for {activation.wait.describe()}"
+        for activation in run.waits()
+        if activation.status is ActivationStatus.AWAITING_EVENT and activation.wait is not None
     )
     yield from _limit(
         f"loop from {end.source} back to {end.back_to}: {end.text}" for end in report.loop_ends

@@ -26,6 +26,7 @@ from graphorch.cli.run_request import RunRequest
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
 from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, NodeError, RunFailed
+from graphorch.runs.result import Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +100,18 @@ async def _run_case(case: Case, index: int, side: Side, scorer: Scorer | None) -
         if result.status != "waiting":
             score = scorer.rate(case, index, result.output) if scorer is not None else None
             return CaseRun(result.seconds, _read_cost(result.record), score)
-        question = sanitize_line(result.questions[0].text)
         cost = _read_cost(result.record)
-        run = CaseRun(result.seconds, cost, error=f"it waits for people: {question}")
+        run = CaseRun(result.seconds, cost, error=f"it waits for {_describe_wait(result)}")
     print_status(f"line {case.line}, {side.letter}: {sanitize_line(run.error, 200)}")
     return run
+
+
+def _describe_wait(result: Result[Any, Any]) -> str:
+    """Return the first thing that a run waits for: a person, a signal, or a time."""
+    if result.questions:
+        return f"people: {sanitize_line(result.questions[0].text)}"
+    wait = result.waits[0]
+    return sanitize_line(f"the signal '{wait.signal}'" if wait.signal else "a time", 200)
 
 
 def _describe_failure(error: RunFailed) -> CaseRun:

@@ -11,12 +11,13 @@ from graphorch.render.layout.layering import Cell, Grid
 from graphorch.render.layout.measures import Size
 from graphorch.render.picture.model import Box, Picture
 from graphorch.render.picture.placement import Curve, Point, Rect
+from graphorch.render.picture.sizes import DIAMOND_KINDS
 
 ARROW = 7.0  # length of an arrow head
 _LABEL_GAP = 17.0  # above and below a row of labels
 _PORT_GAP = 9.0
 # How far from its middle lines may meet a box, as a share of half its width.
-_PORT_SHARE = {"decision": 0.5, "start": 0.4, "end": 0.4, "join": 0.8}
+_PORT_SHARE = {"decision": 0.5, "first": 0.5, "start": 0.4, "end": 0.4, "join": 0.8}
 _PORT_SHARE_OF_CARDS = 0.5
 
 
@@ -196,7 +197,7 @@ def _reach(box: Box, at: float, half: float, other_half: float) -> float:
 
     `half` is half of the box's length along the line, and `other_half` half of its other length.
     """
-    if box.kind == "decision":
+    if box.kind in DIAMOND_KINDS:
         return other_half * (1 - min(1.0, at / half))
     if box.kind in ("start", "end"):
         radius = min(half, other_half)
@@ -262,7 +263,7 @@ def draw_way_back(
     from_y, to_y = source[1].center[1], header[1].center[1]
     if source[0] is header[0]:
         from_y, to_y = from_y + source[1].height / 4, to_y - source[1].height / 4
-    elif lower and header[0].kind != "decision":
+    elif lower and header[0].kind not in DIAMOND_KINDS:
         to_y += 5
     start = (_right_at(*source, from_y), from_y)
     tip = (_right_at(*header, to_y), to_y)

@@ -36,7 +36,7 @@ _INCH = 72.0
 _MANY = 300
 _TITLE_HEIGHT = 16
 _BACK_SIDES: Mapping[Direction, str] = {"TB": "e", "LR": "s"}  # where ways back leave and arrive
-_SHAPES = {"decision": "diamond", "start": "ellipse", "end": "ellipse"}
+_SHAPES = {"decision": "diamond", "first": "diamond", "start": "ellipse", "end": "ellipse"}
 TIMEOUT = 20.0
 
 

@@ -15,7 +15,10 @@ from typing import Literal
 from graphorch.errors import InputError, did_you_mean
 from graphorch.state.marks import MarkName
 
-BoxKind = Literal["start", "end", "node", "agent", "map", "sub", "ask", "decision", "join"]
+BoxKind = Literal[
+    "start", "end", "node", "agent", "map", "sub", "ask",
+    "signal", "timer", "first", "decision", "join",
+]  # fmt: skip
 LineKind = Literal["always", "conditional", "loop", "error", "exhausted"]
 GroupKind = Literal["loop", "sub", "map"]
 
@@ -28,6 +31,9 @@ BOX_WORDS: Mapping[BoxKind, str] = MappingProxyType(
         "map": "map",
         "sub": "sub-flow",
         "ask": "person",
+        "signal": "signal",
+        "timer": "timer",
+        "first": "first of several",
         "decision": "decision",
         "join": "join",
     }

@@ -38,7 +38,8 @@ _LABEL_LIMIT = 150.0
 _TITLE_LIMIT = 200.0
 
 ROUND_KINDS = ("start", "end")
-CARD_KINDS = ("node", "agent", "map", "sub", "ask")
+DIAMOND_KINDS = ("decision", "first")
+CARD_KINDS = ("node", "agent", "map", "sub", "ask", "signal", "timer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def box_size(box: Box, mark: Mark | None = None) -> tuple[float, float]:
         return max(40.0, _even(width(text.name, SMALL_SIZE) + 18)), 40.0
     if box.kind == "join":
         return max(76.0, _even(width(text.name, SMALL_SIZE) + 24)), 20.0
-    if box.kind == "decision":
+    if box.kind in DIAMOND_KINDS:
         return _diamond_size(text)
     words = max(width(text.name, NAME_SIZE, bold=True), width(text.detail, DETAIL_SIZE))
     return max(76.0, _even(TEXT_LEFT + words + TEXT_RIGHT)), 42.0 if text.detail else 34.0

@@ -19,6 +19,11 @@ _ICONS: Mapping[BoxKind, str] = MappingProxyType(
         # a person
         "ask": "M0-6.2a2.7 2.7 0 1 1 0 5.4a2.7 2.7 0 1 1 0-5.4"
         "M-5.6 5.8c0-3.2 2.4-4.6 5.6-4.6s5.6 1.4 5.6 4.6",
+        # waves that arrive at a point
+        "signal": "M-4.6 3.4a1.2 1.2 0 1 0 .1 0M-4.5-1.4a6 6 0 0 1 6 6M-4.5-5.6a10.2 10.2 0 0 1 "
+        "10.2 10.2",
+        # a clock
+        "timer": "M0-6a6 6 0 1 0 .1 0M0-3.4V.3L2.6 1.9",
     }
 )
 _FILLED = frozenset({"agent"})

@@ -17,7 +17,7 @@ from graphorch.render.picture.model import (
 )
 from graphorch.render.picture.overlay import Mark, Overlay, Status, Swatch
 from graphorch.render.picture.placement import Rect
-from graphorch.render.picture.sizes import DETAIL_SIZE, ROUND_KINDS
+from graphorch.render.picture.sizes import DETAIL_SIZE, DIAMOND_KINDS, ROUND_KINDS
 from graphorch.render.picture.text_width import width
 from graphorch.render.svg.icons import badge, icon
 from graphorch.render.svg.markup import number, numbers
@@ -125,7 +125,7 @@ def _boxes(picture: Picture) -> Iterable[_Entry]:
 
 
 def _sample_box(kind: BoxKind) -> str:
-    if kind == "decision":
+    if kind in DIAMOND_KINDS:
         return outline(kind, Rect(2, -8, 20, 16))
     if kind == "join":
         return outline(kind, Rect(0, -4, 24, 8))

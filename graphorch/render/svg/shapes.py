@@ -9,6 +9,7 @@ from graphorch.render.picture.sizes import (
     CARD_KINDS,
     DECISION_SIZE,
     DETAIL_SIZE,
+    DIAMOND_KINDS,
     NAME_SIZE,
     ROUND_KINDS,
     SMALL_SIZE,
@@ -24,7 +25,7 @@ _ICON_X = 18.0
 _CORNER = 9.0  # at most; small samples have smaller ones
 _TWO_LINES = 40.0  # a box that was placed without a second line has no room for one
 _STACK = 3.0  # how far the second sheet of a map looks out
-_RING = 3.5  # from the outer to the inner ring of the end
+_RING = 3.5  # from the outer to the inner ring of the end, and outline of a first
 
 
 def box_class(kind: BoxKind) -> str:
@@ -35,18 +36,14 @@ def box_class(kind: BoxKind) -> str:
 def outline(kind: BoxKind, rect: Rect) -> str:
     """Draw the shape of a box without its words."""
     if kind == "decision":
-        (x, y), half_width, half_height = rect.center, rect.width / 2, rect.height / 2
-        corners = (
-            (x, y - half_height),
-            (x + half_width, y),
-            (x, y + half_height),
-            (x - half_width, y),
-        )
-        return f'<path class="go_shape" d="M{"L".join(numbers(*corner) for corner in corners)}Z"/>'
+        return _diamond(rect)
+    if kind == "first":
+        slope = rect.height / rect.width
+        return _diamond(rect) + _diamond(_inset(rect, _RING / slope**0.5, _RING * slope**0.5))
     if kind in ROUND_KINDS:
         rings = _rectangle(rect, rect.height / 2)
         if kind == "end":
-            rings += _rectangle(_inset(rect, _RING), rect.height / 2 - _RING)
+            rings += _rectangle(_inset(rect, _RING, _RING), rect.height / 2 - _RING)
         return rings
     if kind == "join":
         return _rectangle(rect, 3)
@@ -64,7 +61,7 @@ def words(box: Box, rect: Rect, mark: Mark | None) -> str:
     x, y = rect.center
     if box.kind not in CARD_KINDS:
         size, style = SMALL_SIZE, "go_small"
-        if box.kind == "decision":
+        if box.kind in DIAMOND_KINDS:
             size, style = DECISION_SIZE, "go_question"
         if not text.detail:
             return text_at(text.name, (x, y + size * 0.35), size, style, middle=True)
@@ -101,7 +98,7 @@ def text_at(text: str, at: Point, size: float, style: str, *, middle: bool = Fal
 
 def _badge_at(kind: BoxKind, rect: Rect) -> Point:
     x, y = rect.center
-    if kind == "decision":
+    if kind in DIAMOND_KINDS:
         return x + rect.width * 0.37, y - rect.height * 0.13  # on the outline, beside the words
     if kind in ROUND_KINDS:
         return rect.right - rect.height * 0.15, rect.y + rect.height * 0.15
@@ -118,5 +115,12 @@ def _rectangle(rect: Rect, corner: float) -> str:
     return f'<rect class="go_shape" {place} rx="{number(corner)}"/>'
 
 
-def _inset(rect: Rect, by: float) -> Rect:
-    return Rect(rect.x + by, rect.y + by, rect.width - 2 * by, rect.height - 2 * by)
+def _diamond(rect: Rect) -> str:
+    (x, y), half_width, half_height = rect.center, rect.width / 2, rect.height / 2
+    corners = ((x, y - half_height), (x + half_width, y), (x, y + half_height), (x - half_width, y))
+    return f'<path class="go_shape" d="M{"L".join(numbers(*corner) for corner in corners)}Z"/>'
+
+
+def _inset(rect: Rect, across: float, down: float) -> Rect:
+    width, height = rect.width - 2 * across, rect.height - 2 * down
+    return Rect(rect.x + across, rect.y + down, width, height)

@@ -17,7 +17,10 @@ from graphorch.render.picture.sizes import (
 from graphorch.render.svg.theme import Palette, Theme
 
 FONTS = ("Helvetica Neue", "Helvetica", "Arial", "Liberation Sans", "Nimbus Sans")
-_BOXES = ("node", "agent", "map", "sub", "ask", "decision", "terminal", "join")
+_BOXES = (
+    *("node", "agent", "map", "sub", "ask", "signal", "timer", "first"),
+    *("decision", "terminal", "join"),
+)
 _DASHES = {"conditional": "6 4", "loop": "6 4", "error": "1.5 4", "exhausted": "9 3 2 3"}
 _COLOURED = ("loop", "error", "exhausted")
 

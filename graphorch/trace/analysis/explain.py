@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, EventWait, Scope, Status, ToolScope, ToolScopes
+from graphorch.core.tree import Activation, Scope, Status, ToolScope, ToolScopes
 from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.edges import START_INDEX, Edge
 from graphorch.graph.plan import Plan, Step
 from graphorch.statuses import HALTED_STATUSES
-from graphorch.text import format_cost, format_error, format_moment, join_limited, plural, truncate
+from graphorch.text import format_cost, format_error, join_limited, plural, truncate
 from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.spans.model import Span, Trace, strip_index
 from graphorch.trace.spans.redaction import Redaction
@@ -278,7 +278,7 @@ def explain_run(
         reasons.because.append(f"'{activation.path}' waits for a person: {question}")
     for activation in run.waits():
         if activation.status is Status.AWAITING_EVENT and activation.wait is not None:
-            waits_for = describe_wait(activation.wait)
+            waits_for = activation.wait.describe()
             reasons.because.append(f"'{activation.path}' waits for {waits_for}")
     reasons.because += [_describe_doubt(activation) for activation in in_doubt]
     if run.stopping and not roots and not in_doubt:
@@ -305,15 +305,6 @@ def explain_run(
         share = sum(call.booked_usd for call in calls) / trace.budget
         reasons.cost.append(f"{share:.0%} of its budget of ${trace.budget:g} is booked")
     return reasons
-
-
-def describe_wait(wait: EventWait) -> str:
-    """Return what an activation waits for, with its time in UTC."""
-    until = "" if wait.due is None else format_moment(wait.due)
-    if not wait.signal:
-        return f"{until}, the time of its timer"
-    key = f" with key '{wait.key}'" if wait.key else ""
-    return f"the signal '{wait.signal}'{key}" + (f", until {until}" if until else "")
 
 
 def _describe_doubt(activation: Activation) -> str:

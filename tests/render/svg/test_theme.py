@@ -10,7 +10,10 @@ import pytest
 from graphorch.render.picture.overlay import Status
 from graphorch.render.svg.theme import DARK, LIGHT, Palette
 
-KINDS = ("node", "agent", "map", "sub", "ask", "decision", "terminal", "join")
+KINDS = (
+    *("node", "agent", "map", "sub", "ask", "signal", "timer", "first"),
+    *("decision", "terminal", "join"),
+)
 STATUSES: tuple[str, ...] = get_args(Status)
 
 

@@ -13,10 +13,10 @@ from graphorch.cli.json_output import to_json_line
 from graphorch.cli.shared_options import AsJson, Debug, FlowName
 from graphorch.cli.tables import align_columns
 from graphorch.cli.terminal import print_output, sanitize, sanitize_line
-from graphorch.graph.edges import Loop
+from graphorch.graph.edges import Edge, Loop
 from graphorch.graph.estimate.estimator import Worst, worst_case
 from graphorch.graph.node import summarize_tools
-from graphorch.graph.plan import Plan, Step
+from graphorch.graph.plan import Plan, SignalSpec, Step
 
 
 def show(flow: FlowName, as_json: AsJson = False, debug: Debug = False) -> None:
@@ -58,10 +58,7 @@ def describe_flow(plan: Plan, worst: Worst) -> dict[str, Any]:
 def _describe_nodes(plan: Plan, worst: Worst, prefix: str) -> Iterator[dict[str, Any]]:
     for step in plan.steps[:-1]:
         path = prefix + step.name
-        targets = [
-            _format_target(plan, edge.target, edge.labels, edge.kind)
-            for edge in plan.topology.leaving[step.index]
-        ]
+        targets = [_format_target(plan, edge) for edge in plan.topology.leaving[step.index]]
         yield {
             "path": path,
             "kind": _format_kind(step),
@@ -78,6 +75,12 @@ def _describe_nodes(plan: Plan, worst: Worst, prefix: str) -> Iterator[dict[str,
 def _format_kind(step: Step) -> str:
     if step.map is not None:
         return f"map, at most {step.map.max_items} items, {step.map.concurrency} at once"
+    if isinstance(step.event, SignalSpec):
+        return ", ".join((step.event.text, *step.event.details))
+    if step.event is not None:
+        return f"timer · {step.event.text}"
+    if step.node.kind == "first":
+        return "first of several"
     model = getattr(step.node.fn, "model", "")
     if step.node.kind == "agent" and model not in ("", "default"):
         return f"agent, {model}"
@@ -101,9 +104,14 @@ def _list_writes(step: Step) -> list[str]:
     return [f"any of {model.__name__}" if is_open else model.__name__ for model in signature.writes]
 
 
-def _format_target(plan: Plan, target: int, labels: tuple[Any, ...], kind: str) -> str:
-    name = plan.topology.name(target)
-    words = "/".join(map(_format_label, labels))
+def _format_target(plan: Plan, edge: Edge) -> str:
+    name, kind = plan.topology.name(edge.target), str(edge.kind)
+    source = plan.steps[edge.source]
+    if source.node.kind == "first":
+        return name  # all of its events begin
+    if kind == "always" and source.rivals:
+        return f"{name} (if it is first)"
+    words = "/".join(map(_format_label, edge.labels))
     remarks = {
         "routed": f"if {words}",
         "loop": "back",

@@ -139,3 +139,15 @@ def test_show_lists_tools_of_agents(shell: Shell) -> None:
         ["write", "note", "idempotent  –            at most 3 calls, 5 s"],
         ["write", "send", "once        a person     –"],
     ]
+
+
+def test_show_describes_events(shell: Shell) -> None:
+    """Signals and timers are described with what they wait for, and a first with its events."""
+    flow = "from tests.scenarios.events.shop import first_flow\n\nflow = first_flow()\n"
+    shell.write("shop.py", flow, preamble="")
+    out = shell("show", "shop.py").out
+    nodes = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines() if line}
+    assert nodes["decided"].startswith("first of several – – approve, paid, later")
+    assert nodes["paid"].startswith("signal · Payment, one kept that comes early – Payment")
+    assert "ship_paid (if it is first)" in nodes["paid"]
+    assert nodes["later"].startswith("timer · after 3 days")
