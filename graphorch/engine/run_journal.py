@@ -6,6 +6,8 @@ Rules of this file:
 3. After an append that failed, nothing more is written: its records may or may not be there.
 4. An append that was begun is awaited to its end even when the run is cancelled, because the next
    writer has to know its outcome.
+5. The first append of an engagement sets the status of the run to "running", so whoever reads its
+   head sees that it goes on, or that its process is gone.
 """
 
 from __future__ import annotations
@@ -85,6 +87,9 @@ class RunJournal:
         self._immediate_appends = 0  # appends that completed at once
         # No engagement is under way: the next record with a time begins one.
         self._is_at_rest = last_seq > 0
+        self._begun: RunStatus | None = (
+            None  # status to set with the first records of an engagement
+        )
         # Its commit was buffered last; where it goes is added to that record.
         self._committed: Activation | None = None
         self._encoder = encoder
@@ -149,7 +154,7 @@ class RunJournal:
     def buffer_continued(self, at: float) -> None:
         """Buffer that an engagement begins, unless one is under way. The next record does, too."""
         if self._is_at_rest:
-            self._is_at_rest = False
+            self._is_at_rest, self._begun = False, "running"
             body: MomentBody = {"at": at}
             self._add("continued", body)
 
@@ -217,8 +222,8 @@ class RunJournal:
                 # Another task writes; what was buffered meanwhile goes into the next append.
                 await asyncio.wait([self._append])
             elif self._pending or self._settled:
-                batch = _Batch(self._pending, self._settled, status)
-                self._pending, self._settled = [], []
+                batch = _Batch(self._pending, self._settled, status or self._begun)
+                self._pending, self._settled, self._begun = [], [], None
                 append = self._begin_append(batch)
                 if append is not None:
                     await self._finish_append(append, batch)

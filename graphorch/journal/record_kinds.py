@@ -83,13 +83,15 @@ class StartedOptions(TypedDict):
 
     `after` is the id of the run that the run follows in a conversation; `rules` are there unless
     they are the default; `budget` holds what the run itself may spend, by unit; `model` replaces
-    the model of every agent.
+    the model of every agent. `client` is the class of the client that the caller passed, if the
+    flow may ask a model: a journal cannot hold the client itself.
     """
 
     after: NotRequired[str]
     rules: NotRequired[RulesBody]
     budget: NotRequired[dict[str, float]]
     model: NotRequired[str]
+    client: NotRequired[str]  # from format 6 on
 
 
 class DefaultsBody(TypedDict):

@@ -76,6 +76,19 @@ def list_models(plan: Plan, model: str = "") -> list[str]:
     return list(dict.fromkeys(model or name for name in names))
 
 
+def name_models(plan: Plan, settings: RunSettings) -> list[str]:
+    """Return the models that the client of a run asks, with the name that `default` stands for."""
+    client = settings.client
+    config = client.config if isinstance(client, SharedClient) else None
+    default = _DEFAULT
+    if config is not None:
+        from graphorch.models.offline.client import MODEL
+
+        default = config.default_model or (_DEFAULT if config.endpoints else MODEL)
+    names = list_models(plan, settings.model)
+    return list(dict.fromkeys(default if name == _DEFAULT else name for name in names))
+
+
 def _list_agents(plan: Plan, prefix: str, *, has_cap: bool) -> Iterator[AskedModel]:
     for step in plan.steps:
         budget = step.node.options.budget

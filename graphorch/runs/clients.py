@@ -22,6 +22,7 @@ from graphorch.models.client import ModelClient, OnText, close, prepare
 from graphorch.models.config.sources import FILE, PROJECT_FILE, VARIABLES
 
 if TYPE_CHECKING:
+    from graphorch.engine.settings import RunSettings
     from graphorch.models.budgets.budget import Account, Budget
     from graphorch.models.config.accounts import AccountFactory, OnAlert
     from graphorch.models.config.router import Router
@@ -178,6 +179,12 @@ def share_client(
     directory = os.getcwd()
     variables = tuple([os.environ.get(name, "") for name in VARIABLES])
     return _open_client(variables, directory, _read_state(directory), os.getpid())
+
+
+def name_own_client(settings: RunSettings) -> str:
+    """Return the class of the client that the caller passed; empty for that of a configuration."""
+    client = settings.own_client
+    return "" if client is None or isinstance(client, SharedClient) else type(client).__name__
 
 
 def share_router(router: Router) -> SharedClient:

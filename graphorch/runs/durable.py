@@ -7,6 +7,7 @@ Modules that read a journal are imported when one is read: a run that begins onl
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,7 +28,9 @@ from graphorch.journal.errors import InvalidRecord, JournalDamaged
 from graphorch.journal.record_kinds import FORMAT, RecordKind, RulesBody, StartedOptions
 from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog, Settlement
 from graphorch.journal.store import Store
+from graphorch.runs.clients import NO_CALLS, name_own_client
 from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES
+from graphorch.text import LONGEST_NAME, clean
 
 if TYPE_CHECKING:
     from graphorch.engine.replay import ReplayedRun
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 
 _DEFAULT_RULES: RulesBody = {"activations": None, "on_failure": "drain"}
+_LOG = logging.getLogger(__name__)
 _LARGE = 5_000  # nodes of a graph whose description may be too large for a record
 
 
@@ -47,7 +51,7 @@ async def begin(
 
     Raises `InputError` if it exists already, or if its input cannot be stored, and `JournalError`.
     """
-    encoder = RecordEncoder(plan, _describe_start(settings, after), store.limits)
+    encoder = RecordEncoder(plan, _describe_start(plan, settings, after), store.limits)
     _check_graph(plan, store.limits)
     try:
         encoder.encode_input(update)
@@ -89,11 +93,11 @@ async def releasing(journal: RunJournal | None) -> AsyncGenerator[None]:
         raise
 
 
-def _describe_start(settings: RunSettings, after: str) -> StartedOptions:
+def _describe_start(plan: Plan, settings: RunSettings, after: str) -> StartedOptions:
     """Return what the first record holds beside the input.
 
-    The turn that the run follows, the rules of the core, the budget, and the model of all agents;
-    each if there is one.
+    The turn that the run follows, the rules of the core, the budget, the model of all agents, and
+    the class of the caller's own client; each if there is one.
     """
     body: StartedOptions = {}
     if after:
@@ -105,6 +109,8 @@ def _describe_start(settings: RunSettings, after: str) -> StartedOptions:
         body["budget"] = budget
     if settings.model:
         body["model"] = settings.model
+    if plan.can_ask and (client := name_own_client(settings)):
+        body["client"] = client
     return body
 
 
@@ -151,12 +157,30 @@ async def reopen(
     if is_final:
         await store.release(lease)
         return Scheduler.from_records(plan, settings, replayed, None)
+    if plan.can_ask:
+        _warn_of_other_client(log, plan, settings)
     encoder = RecordEncoder(plan, limits=store.limits)
     journal = RunJournal(store, lease, last_seq, encoder, log.head.tags, log.head.format)
     scheduler = Scheduler.from_records(plan, settings, replayed, journal)
     if settings.has_own_budget:
         scheduler.record_budget(describe_budget(settings))
     return scheduler
+
+
+def _warn_of_other_client(log: RunLog, plan: Plan, settings: RunSettings) -> None:
+    """Warn that a run with a client of its own goes on with the models of the configuration."""
+    began_with = _read_client(log)
+    if not began_with or name_own_client(settings) or settings.client is NO_CALLS:
+        return
+    from graphorch.runs.asked_models import name_models
+
+    _LOG.warning(
+        "Run %s was begun with a client of its own (%s), and goes on without one: it asks %s, as "
+        "it is configured here. Pass client=… to have another one asked.",
+        settings.run_id,
+        clean(began_with, LONGEST_NAME),
+        ", ".join(name_models(plan, settings)),
+    )
 
 
 async def _refuse_mail(store: Store, run_id: str, status: str) -> list[Settlement]:
@@ -368,7 +392,8 @@ def check_log(log: RunLog, plan: Plan) -> MigratedLog:
 def check_outcome(head: RunHead, replayed: ReplayedRun) -> None:
     """Raise `JournalDamaged` unless all records of a run lead to what its head says.
 
-    The head of a run that is not over may lag behind: it changes when the run comes to rest.
+    The head of a run that is not over may lag behind: it changes with the first records of an
+    engagement, and when the run comes to rest.
     """
     status = replayed.run.status
     if head.last_seq and not replayed.has_begun:
@@ -387,6 +412,12 @@ def read_model(log: RunLog) -> str:
         if record.kind in ("started", "rules"):
             model = str(record.body.get("model", model))
     return model
+
+
+def _read_client(log: RunLog) -> str:
+    """Return the class of the client that the caller of a stored run passed, empty for none."""
+    bodies = [record.body for record in log.records if record.kind == "started"]
+    return str(bodies[0].get("client", "")) if bodies else ""
 
 
 # ---- the next turn -------------------------------------------------------------------------------

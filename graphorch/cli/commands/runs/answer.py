@@ -34,6 +34,10 @@ from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store
 from graphorch.runs.mailbox import read_run
 from graphorch.runs.result import Question, build_question, find_asker
+from graphorch.text import join_limited
+from graphorch.trace.analysis.explain import find_activations
+
+_MOST_NAMED = 5  # questions in a message
 
 
 def answer(
@@ -44,8 +48,9 @@ def answer(
         str,
         typer.Argument(
             metavar="QUESTION",
-            help="The path of what asks, or the id of the question. The path of an agent, or of "
-            "a round of its calls of tools, stands for all of its calls that ask.",
+            help="The path or name of what asks, or the id of the question. The path of an agent, "
+            "or of a round of its calls of tools, and the name of a tool stand for all calls that "
+            "ask.",
             show_default=False,
         ),
     ] = "",
@@ -123,18 +128,31 @@ def answer(
 
 
 async def find_questions(store: Store, plan: Plan, run_id: str, name: str) -> list[Question]:
-    """Return the open question of a run with this path or id; the run is only read.
+    """Return the open question of a run that a path, an id or a name stands for.
 
     The path of an agent, or of a round of its tool calls, stands for all questions about calls in
-    there. Raises `InputError` and `JournalError`.
+    there, and so does the name of a tool. Otherwise a name is that of a node, as `graphorch why`
+    takes it: `ask`, `team/ask`, `ask#2`. The run is only read. Raises `InputError` and
+    `JournalError`.
     """
     scheduler = await read_run(store, plan, run_id)
     askers = scheduler.open_questions()
-    if not any(name in (asker.path, asker.id) for asker in askers):
-        inside = [asker for asker in askers if asker.tool and asker.path.startswith(f"{name}/")]
-        if inside:
-            return list(map(build_question, inside))
-    return [build_question(find_asker(scheduler, name))]
+    if any(name in (asker.path, asker.id) for asker in askers):
+        return [build_question(find_asker(scheduler, name))]
+    inside = [asker for asker in askers if asker.tool and asker.path.startswith(f"{name}/")]
+    if inside:
+        return list(map(build_question, inside))
+    named = find_activations(scheduler.run, name)
+    asking = [activation for activation in named if activation in askers]
+    if not asking:
+        closed = named[-1].path if named else name
+        return [build_question(find_asker(scheduler, closed))]
+    if len(asking) > 1 and not all(activation.tool for activation in asking):
+        paths = join_limited(sorted(f"'{each.path}'" for each in asking), _MOST_NAMED)
+        raise InputError(
+            f"'{name}' stands for {len(asking)} open questions: {paths}. Give the path of one."
+        )
+    return list(map(build_question, asking))
 
 
 def check_answer_to_several(value: BaseModel, name: str, count: int) -> None:

@@ -83,6 +83,58 @@ def test_unknown_question_is_explained(shell: Shell) -> None:
     assert "it was answered already, and the first answer counts" in again.err
 
 
+INSIDE = """
+class Ok(BaseModel):
+    ok: str = ""
+
+class Topics(BaseModel):
+    topics: list[str] = ["a", "b"]
+
+class Said(BaseModel):
+    said: list[str] = []
+
+class State(Topics, Said): ...
+class Inner(Topic, Ok): ...
+
+inner = Graph("inner", Inner, input=Topic, output=Ok)
+inner = inner.chain(inner.ask("ask", question=lambda s: f"{s.topic}?", answer=Ok)).build()
+g = Graph("outer", State, input=Topics, output=Said)
+g.chain(
+    g.map(
+        "each",
+        inner,
+        over=lambda s: [Topic(topic=topic) for topic in s.topics],
+        gather=lambda each: Said(said=[one.ok for one in each]),
+        max_items=5,
+    )
+)
+flow = g.build()
+"""
+
+
+def answer_inside(shell: Shell, place: str) -> tuple[int, str]:
+    """Answer a question of a map; return the exit code and what was said of it."""
+    ended = shell("answer", "inside.py", "last", place, "yes", "--db", "r.sqlite")
+    return ended.code, ended.out or ended.err
+
+
+def test_question_has_short_names(shell: Shell) -> None:
+    """A question is named as `graphorch why` names nodes, if only one can be meant."""
+    shell.write("inside.py", INSIDE)
+    assert shell("run", "inside.py", "--input", "{}", "--db", "r.sqlite").code == 4
+    for name in ("ask", "each/ask"):
+        code, said = answer_inside(shell, name)
+        assert code == 2
+        assert f"'{name}' stands for 2 open questions: 'each[0]/ask', 'each[1]/ask'." in said
+        assert "Give the path of one." in said
+    assert answer_inside(shell, "ask#3")[0] == 2
+    assert answer_inside(shell, "ask#2")[0] == 4
+    assert answer_inside(shell, "ask")[0] == 0
+    code, said = answer_inside(shell, "each/ask")
+    assert code == 2
+    assert "is not open: it was answered already, and the first answer counts." in said
+
+
 def read_calls(shell: Shell) -> dict[str, str]:
     """Return the status of each letter that the desk sends, and of its run."""
     shown = run_json(shell, "runs", "show", "--db", "r.sqlite")
@@ -123,9 +175,9 @@ def test_call_takes_every_decision(
     assert call["result"].endswith(result)
 
 
-@pytest.mark.parametrize("place", ["write", "write/r2"])
+@pytest.mark.parametrize("place", ["write", "write/r2", "send"])
 def test_round_of_calls_is_answered_at_once(shell: Shell, place: str) -> None:
-    """The path of an agent or of a round stands for all of its calls that ask."""
+    """The path of an agent or of a round, or a tool, stands for all of its calls that ask."""
     start_desk(shell)
     ended = shell("answer", "desk.py", "last", place, "no", "--reason", "stop", "--db", "r.sqlite")
     assert ended.code == 0, ended.err
