@@ -468,6 +468,7 @@ class Run(RunState):
             assert activation.version is not None
             key = activation.depth * WIDTH + activation.step.index
             activation.version.take(event.update, activation.scope.reducers, key, "a person")
+            cast("ToolScope", activation.scope).has_new_arguments = True
         activation.started_at = 0.0  # it begins when it runs
         hold_until_turn(self, activation)
 

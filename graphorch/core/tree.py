@@ -500,9 +500,13 @@ class ToolRound:
 
 
 class ToolScope(Scope):
-    """Scope of one tool call. Its only step is named after the tool and its place in the round."""
+    """Scope of one tool call. Its only step is named after the tool and its place in the round.
 
-    __slots__ = ("call", "has_begun", "round")
+    `has_new_arguments` says that a person changed what the tool is called with: then the state of
+    the call holds its arguments, and `call` those that the model wrote.
+    """
+
+    __slots__ = ("call", "has_begun", "has_new_arguments", "round")
 
     is_tool_call = True
 
@@ -511,6 +515,7 @@ class ToolScope(Scope):
         self.round = round
         self.call = call
         self.has_begun = False
+        self.has_new_arguments = False
 
     @property
     def prefix(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, cast
 from graphorch.agents.tool_arguments import ArgumentReader, WrongArguments
 from graphorch.core.events import Approved, NodeSucceeded
 from graphorch.core.tree import Activation, ToolScope
-from graphorch.engine.tool_calls.call_plans import UnboundTool, encode_arguments
+from graphorch.engine.tool_calls.call_plans import UnboundTool, encode_arguments, read_arguments
 from graphorch.errors import InputError
 from graphorch.graph.approval import Approval, ToolApproval
 from graphorch.graph.payloads import ToolOutcome
@@ -29,7 +29,8 @@ def describe_call(activation: Activation) -> str:
     """Return what a person is asked about a call."""
     scope = activation.scope
     assert isinstance(scope, ToolScope)
-    arguments = json.dumps(scope.call.arguments, ensure_ascii=False, indent=2)
+    written = read_arguments(scope, activation.version)
+    arguments = json.dumps(written, ensure_ascii=False, indent=2)
     return f"May '{activation.path}' call {scope.call.tool} with\n{truncate(arguments, _LONGEST)}"
 
 

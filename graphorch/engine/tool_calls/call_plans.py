@@ -22,6 +22,7 @@ from graphorch.graph.signature import Read, Signature
 
 if TYPE_CHECKING:
     from graphorch.agents.tool import Tool
+    from graphorch.state.version import Version
 
 _SIGNATURE: Final = Signature((Read(ToolArguments),), (ToolOutcome,), False, None, False, True)
 
@@ -77,6 +78,17 @@ def _build(
 def encode_arguments(plan: Plan, arguments: dict[str, Any]) -> dict[int, Any]:
     """Return the arguments of a call as an update of its state."""
     return plan.read_input.update(ToolArguments(arguments=arguments))
+
+
+def read_arguments(scope: ToolScope, version: Version | None) -> dict[str, Any]:
+    """Return what a tool is called with, as a version of the call's state has it.
+
+    That is what the model wrote, unless a person changed it.
+    """
+    if not scope.has_new_arguments:
+        return scope.call.arguments
+    assert version is not None
+    return scope.plan.schema.reader(ToolArguments).read(version).arguments
 
 
 def find_tool(agent: Activation, name: str) -> Tool | None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from graphorch.agents.tool_arguments import write_canonical
 from graphorch.core.tree import Activation, ToolScope
-from graphorch.engine.tool_calls.call_plans import build_plan
-from graphorch.graph.payloads import ToolArguments
+from graphorch.engine.tool_calls.call_plans import build_plan, read_arguments
 from graphorch.graph.plan import Plan
 
 
@@ -19,12 +18,10 @@ def find_place(activation: Activation) -> str:
     if not isinstance(scope, ToolScope):
         return activation.path
     version = activation.version or scope.output
-    assert version is not None
     agent = scope.parent
     assert agent is not None
-    # A person may have changed what the model wrote.
-    arguments = scope.plan.schema.reader(ToolArguments).read(version).arguments
-    return f"{agent.path}/{scope.call.tool}({write_canonical(arguments)})"
+    arguments = write_canonical(read_arguments(scope, version))
+    return f"{agent.path}/{scope.call.tool}({arguments})"
 
 
 def find_pinned_plan(place: str) -> Plan | None:

@@ -24,8 +24,7 @@ from graphorch.core.events import Event, ToolsCalled
 from graphorch.core.state import RunState
 from graphorch.core.tree import Activation, Status, ToolCalled, ToolRound, ToolScope, ToolScopes
 from graphorch.engine.invocation.binding import build_inner_failed
-from graphorch.engine.tool_calls.call_plans import bind_tool
-from graphorch.graph.payloads import ToolArguments
+from graphorch.engine.tool_calls.call_plans import bind_tool, read_arguments
 
 if TYPE_CHECKING:
     from graphorch.agents.tool import Tool
@@ -186,10 +185,10 @@ class ToolRounds:
 
 def _read_outcome(scope: ToolScope) -> ToolOutcome:
     """Return the outcome of a call, which says so if a person changed the arguments."""
-    plan, output = scope.plan, scope.output
+    output = scope.output
     assert output is not None
-    outcome: ToolOutcome = plan.read_output.result(output)
-    arguments = plan.schema.reader(ToolArguments).read(output).arguments
+    outcome: ToolOutcome = scope.plan.read_output.result(output)
+    arguments = read_arguments(scope, output)
     if arguments != scope.call.arguments:
         changed = json.dumps(arguments, ensure_ascii=False)
         note = f"(A person changed the arguments of this call to {changed}.)"
