@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from graphorch import (
     Approval,
     Expired,
     Failure,
+    QuestionEvent,
     Rejected,
     RunFailed,
     ToolApproval,
@@ -220,6 +223,39 @@ def test_expiry_is_told(place: str, by: str, tmp_path: Path) -> None:
     assert heard.lines == ["ask opened", "ask expired"]
 
 
+@places
+def test_expiry_under_way_is_told(place: str, tmp_path: Path) -> None:
+    """A question whose time is over while another node works is told at that moment."""
+    durable, times = choose_place(place, tmp_path), list[tuple[str, float]]()
+    graph = new_graph()
+
+    @node
+    async def work(topic: Topic) -> Done:
+        await asyncio.sleep(3)
+        return Done(done=["worked"])
+
+    ask = graph.ask("ask", question=lambda s: "go?", answer=Verdict, expires=1)
+    graph.chain(ask)
+    graph.chain(work)
+    flow = graph.build()
+
+    async def tell(event: QuestionEvent) -> None:
+        times.append((event.kind, asyncio.get_running_loop().time()))
+
+    async def main() -> None:
+        with pytest.raises(RunFailed):
+            await flow.run(
+                Case(),
+                durable=durable,
+                on_question=tell,
+                clock=asyncio.get_running_loop().time,
+            )
+
+    run_virtual(main())
+    assert [kind for kind, _ in times] == ["opened", "expired"]
+    assert 1 <= times[1][1] < 2
+
+
 # ---- withdrawn -----------------------------------------------------------------------------------
 @places
 def test_quorum_withdraws_questions(place: str, tmp_path: Path) -> None:
@@ -309,6 +345,37 @@ def test_failed_sub_flow_withdraws_question() -> None:
     run_virtual(graph.build().run(Case(), on_question=heard))
     assert sorted(heard.lines) == ["team/ask opened", "team/ask withdrawn"]
     assert heard.events[-1].reason == "'team' is over"
+
+
+@places
+def test_first_event_withdraws_question(place: str, tmp_path: Path) -> None:
+    """A timer that comes before the answer withdraws the question beside it."""
+    heard, durable = Heard(), choose_place(place, tmp_path)
+    graph = new_graph()
+    ask = graph.ask("ask", question=lambda s: "go?", answer=Verdict)
+    soon = graph.timer("soon", after=timedelta(seconds=1))
+
+    @node
+    def remind(topic: Topic) -> Done:
+        return Done(done=["reminded"])
+
+    graph.chain(graph.first("wait", {ask: act, soon: remind}))
+    flow = graph.build()
+
+    async def main() -> None:
+        options: dict[str, Any] = {
+            "durable": durable,
+            "on_question": heard,
+            "clock": asyncio.get_running_loop().time,
+        }
+        await flow.run(Case(), run_id="r", **options)
+        await asyncio.sleep(2)
+        result = await flow.resume("r", **options)
+        assert result.output.done == ["reminded"]
+
+    run_virtual(main())
+    assert [event.kind for event in heard.events] == ["opened", "withdrawn"]
+    assert heard.events[-1].reason == "'soon' came first"
 
 
 @places
