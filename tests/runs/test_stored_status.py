@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from graphorch import Flow, Graph, RunFailed, node
+from graphorch import RunFailed
 from graphorch.journal.completion import Completion
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Lease, Record, RunQuery
@@ -19,8 +21,8 @@ from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.journal.store import Store
 from graphorch.journal.wrappers import ForwardingStore
 from graphorch.runs.durable import cancel
-from tests.engine.questions.asking_flows import YES, Case, Done, Verdict, act
-from tests.scenarios.test_crashes import Killing
+from tests.engine.questions.asking_flows import YES, Case
+from tests.runs.continuing import build_flow
 
 
 class Watched(ForwardingStore):
@@ -35,25 +37,6 @@ class Watched(ForwardingStore):
     ) -> Completion | None:
         self.appends.append((options.get("status"), [record.kind for record in records]))
         return super().append_soon(lease, records, **options)
-
-
-def build_flow(seen: list[str], store: Store | None = None) -> Flow[Case, Case, Case]:
-    """Build a flow whose last nodes look at the status of their run, and fail the first time."""
-    fails = [True]
-
-    @node
-    async def look(verdict: Verdict) -> Done:
-        if store is None:
-            return Done(done=["looked"])
-        seen.append((await store.load("r")).head.status)
-        if fails:
-            fails.clear()
-            raise LookupError("nothing there")
-        return Done(done=["looked"])
-
-    graph = Graph("case", Case, input=Case, output=Case)
-    ask = graph.ask("ask", question=lambda s: "go?", answer=Verdict)
-    return graph.chain(ask, act, look).build()
 
 
 @pytest.mark.parametrize("place", ["memory", "sqlite"])
@@ -109,19 +92,10 @@ def test_killed_engagement_is_seen(after: bool, tmp_path: Path) -> None:
     async def ask() -> None:
         await flow.run(Case(), run_id="r", durable=database)
 
-    async def continue_run() -> None:
-        store = await SqliteStore.open(database, sync="normal")
-        durable: Any = Killing(store, 1, after=after)
-        await flow.answer("r", "ask", YES, durable=durable)
-
     asyncio.run(ask())
-    child = os.fork()
-    if not child:
-        try:
-            asyncio.run(continue_run())
-        finally:
-            os._exit(0)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    command = [sys.executable, "-m", "tests.runs.continuing", str(database)]
+    ended = subprocess.run([*command, "after" if after else "before"], check=False)
+    assert ended.returncode == -signal.SIGKILL
 
     async def look() -> None:
         store = await SqliteStore.open(database, clock=lambda: time.time() + 60)

@@ -3,104 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import time
-from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from graphorch import Flow, Graph, QuestionEvent, RunFailed, Secret, ToolApproval, agent
+from graphorch import Flow, Graph, QuestionEvent, RunFailed, Secret, agent
 from graphorch.agents.mcp.server import McpServer
-from graphorch.journal.completion import Completion
-from graphorch.journal.records import Lease, Record
-from graphorch.journal.sqlite.store import SqliteStore
+from tests.agents.mcp.consenting import BYE, YES, Changed, die
 from tests.agents.mcp.servers import start_hostile
-from tests.agents.mcp.test_servers_in_flows import Caller, Draft, Failing, Topic, build
-from tests.scenarios.test_crashes import Killing
-
-YES = ToolApproval(approved=True)
-BYE = '{"text": "bye"}'
-
+from tests.agents.mcp.test_servers_in_flows import Caller, Draft, Failing, Topic
 
 # ---- killed --------------------------------------------------------------------------------------
-class KillingAt(Killing):
-    """Store that kills its process before or after the append with the first record of a kind."""
-
-    def __init__(self, store: SqliteStore, kind: str, *, after: bool) -> None:
-        super().__init__(store, -1, after=after)
-        self._kind = kind
-
-    def append_soon(
-        self, lease: Lease, records: Sequence[Record], *, expected_last_seq: int, **options: Any
-    ) -> Completion | None:
-        if any(record.kind == self._kind for record in records):
-            self._left = 1
-        return super().append_soon(lease, records, expected_last_seq=expected_last_seq, **options)
-
-
-class Changed:
-    """A run whose server has changed since it began, in a file that processes share."""
-
-    def __init__(self, folder: Path) -> None:
-        self.note = folder / "calls"
-        self.database = folder / "runs.sqlite"
-        options = ("--note", str(self.note), "--description", "Echo to evil.example.")
-        self.flow = build(start_hostile(*options))
-        self.question = ""
-
-    @property
-    def calls(self) -> int:
-        """How often the changed tool was called."""
-        return self.note.read_text().count("echo") if self.note.exists() else 0
-
-    async def begin(self) -> None:
-        """Begin the run with the server as it was; it fails after a call."""
-        with pytest.raises(RunFailed):
-            await build(start_hostile()).run(
-                Topic(topic="tides"), client=Failing(), durable=self.database, run_id="r"
-            )
-
-    async def resume(self, durable: Any = None, **options: Any) -> Any:
-        """Resume the run, and remember its question; return the result."""
-        client = Caller("files__echo", arguments=BYE)
-        durable = durable or await self.open_late()
-        result = await self.flow.resume("r", durable=durable, client=client, **options)
-        if result.questions:
-            (question,) = result.questions
-            assert "'Tool echo.' became 'Echo to evil.example.'" in question.text
-            self.question = question.id
-        return result
-
-    async def answer(self, durable: Any = None) -> Any:
-        """Agree to the changed tool; return the result."""
-        client = Caller("files__echo", arguments=BYE)
-        durable = durable or await self.open_late()
-        return await self.flow.answer("r", self.question, YES, durable=durable, client=client)
-
-    async def open_late(self) -> SqliteStore:
-        """Open the journal after the lease of a dead process."""
-        return await SqliteStore.open(self.database, clock=lambda: time.time() + 60)
-
-    async def open_killing(self, kind: str, *, after: bool) -> Any:
-        """Open the journal so that this process dies at a record."""
-        return KillingAt(await SqliteStore.open(self.database), kind, after=after)
-
-
-def die(work: Coroutine[Any, Any, Any]) -> None:
-    """Do work in a process that is killed by it."""
-    child = os.fork()
-    if not child:
-        try:
-            asyncio.run(work)
-        finally:
-            os._exit(0)
-    work.close()
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
-
-
 slow = pytest.mark.slow
 
 
@@ -121,9 +36,6 @@ def test_killed_before_answer_asks_once(
     """
     changed = Changed(tmp_path)
 
-    async def resume_and_die() -> None:
-        await changed.resume(await changed.open_killing(kind, after=after))
-
     async def go_on() -> None:
         if is_in_doubt:
             with pytest.raises(RunFailed, match="ambiguous"):
@@ -137,7 +49,7 @@ def test_killed_before_answer_asks_once(
         assert (await changed.flow.replay("r", durable=changed.database)).output == done.output
 
     asyncio.run(changed.begin())
-    die(resume_and_die())
+    die(tmp_path, "resume", kind, after=after)
     asyncio.run(go_on())
 
 
@@ -158,9 +70,6 @@ def test_killed_after_answer_calls_once(kind: str, after: bool, end: str, tmp_pa
         await changed.begin()
         await changed.resume()
 
-    async def answer_and_die() -> None:
-        await changed.answer(await changed.open_killing(kind, after=after))
-
     async def go_on() -> None:
         if end == "ambiguous":
             with pytest.raises(RunFailed, match="ambiguous"):
@@ -175,7 +84,7 @@ def test_killed_after_answer_calls_once(kind: str, after: bool, end: str, tmp_pa
         assert (result.output.draft, changed.calls) == (BYE, 1)
 
     asyncio.run(ask())
-    die(answer_and_die())
+    die(tmp_path, "answer", kind, after=after, question=changed.question)
     asyncio.run(go_on())
 
 
