@@ -266,7 +266,8 @@ class Scheduler:
         for status in ("stopped", "cancelled"):
             self._dispatcher.dispatch(StopRequested("cancelled", status, at=self._services.now()))
         await self._write_end()
-        await self._finish_hook_calls()
+        if self._log.questions is not None:
+            await self._log.questions.finish_calls()
 
     async def _cancel_and_undo(self) -> None:
         if any(activation.scope.is_undo for activation in self.in_doubt.values()):
@@ -450,8 +451,8 @@ class Scheduler:
                     await services.servers.close()
             finally:
                 self._close()
-                if self._log.questions is not None:
-                    await self._finish_hook_calls(is_interrupted=is_interrupted)
+                if (hook := self._log.questions) is not None:
+                    await hook.finish_calls(is_interrupted=is_interrupted)
 
     async def _compensate(self) -> None:
         """Undo what a failed run has committed, and cancel it, if its graph says so."""
@@ -566,11 +567,6 @@ class Scheduler:
         from graphorch.engine.questions.question_hook import QuestionHook
 
         self._log.questions = QuestionHook(self.run, function, tags)
-
-    async def _finish_hook_calls(self, *, is_interrupted: bool = False) -> None:
-        """Wait for the calls of the hook that have not ended, within their limits."""
-        if self._log.questions is not None:
-            await self._log.questions.finish_calls(is_interrupted=is_interrupted)
 
     # ---- letters ---------------------------------------------------------------------------------
     async def _write_end(self) -> list[Activation]:

@@ -70,7 +70,7 @@ class QuestionHook:
             self._calls = HookCalls()
         self._calls.begin(self._function, event)
 
-    async def finish_calls(self, *, is_interrupted: bool) -> None:
+    async def finish_calls(self, *, is_interrupted: bool = False) -> None:
         """Wait for the calls of the engagement that has ended, within limits."""
         calls, self._calls = self._calls, None  # one of them may begin the next engagement
         if calls is not None:
