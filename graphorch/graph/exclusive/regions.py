@@ -11,6 +11,8 @@ from graphorch.graph.plan import ExclusiveSpec, Plan, list_flows_inside
 from graphorch.graph.spec import GraphSpec
 from graphorch.text import LONGEST_NAME, is_name
 
+_KINDS = {"sub": "sub-flow", "ask": "question", "first": "choice of events"}
+
 
 def check_regions(spec: GraphSpec) -> Iterator[Problem]:
     """Yield what is wrong with the exclusive regions of a graph and of the flows inside it.
@@ -63,8 +65,8 @@ def _check_across(spec: GraphSpec, region: ExclusiveSpec, where: str) -> Iterato
     for name in dict.fromkeys(region.nodes):
         kind = spec.nodes[name].kind
         if is_shared and kind not in ("node", "agent", "start", "end"):
-            what = f"'{name}' is a {kind}, which may wait inside for long"
-            fix = 'across="journal" is for single attempts: name the nodes inside of it instead'
+            what = f"'{name}' is a {_KINDS.get(kind, kind)}, which may wait for long"
+            fix = 'across="journal" is for nodes and agents: name those inside of it instead'
             yield Problem("EXCLUSIVE_ACROSS", where, what, fix)
 
 

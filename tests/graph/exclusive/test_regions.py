@@ -144,8 +144,8 @@ def test_sub_flow_is_not_exclusive_across_runs():
     )  # fmt: skip
     graph.chain(START, team, END)
     (problem,) = list_problems(graph.exclusive("db", team, across="journal"))
-    assert "'team' is a sub, which may wait inside for long" in problem
-    assert "name the nodes inside of it instead" in problem
+    assert "'team' is a sub-flow, which may wait for long" in problem
+    assert "name those inside of it instead" in problem
 
 
 def test_region_reaches_equally_far_in_all_flows():

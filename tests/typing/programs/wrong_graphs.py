@@ -551,3 +551,13 @@ def g89() -> object:
     graph = shop()
     graph.chain(graph.map("prices", price, over=items_of, gather=gather, max_items=9, on_item_error="collect"), write)  # wrong
     return graph.build()
+
+
+# G90: [pyright mypy build:NOT_A_NODE] the name of a node as a member of an exclusive region
+def g90() -> object:
+    return shop().chain([take, write], check).exclusive("till", ["take"]).build()  # wrong
+
+
+# G91: [pyright mypy build:EXCLUSIVE_ACROSS] an exclusive region that reaches as far as nothing does
+def g91() -> object:
+    return shop().chain(take, check).exclusive("till", take, across="runs").build()  # wrong
