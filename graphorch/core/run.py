@@ -195,7 +195,8 @@ class Run(RunState):
         if self.started or self.root.finished:
             return
         begin(self, self.root, event.update)
-        self._give_turns()
+        if self.exclusive is not None:
+            self._give_turns()
         self.settle(self.root)
 
     def on_stop_requested(self, event: StopRequested) -> None:

@@ -81,7 +81,8 @@ class RunManager:
                     f"after={after!r} needs the journal that holds that run. "
                     'Pass durable=True, or durable="its path".'
                 )
-            self._check_regions()
+            if self._plan.shared_regions:
+                raise self._build_regions_refusal()
             scheduler = Scheduler(self._plan, settings, pace=pace)
             await self._drive(scheduler, scheduler.begin(update))
             return build_result(scheduler)
@@ -96,15 +97,14 @@ class RunManager:
                 await self._drive(scheduler, scheduler.begin(update))
             return build_result(scheduler)
 
-    def _check_regions(self) -> None:
-        """Raise `InputError` for a run in memory that cannot keep out the runs of a journal."""
-        shared = sorted(self._plan.shared_regions)
-        if shared:
-            raise InputError(
-                f"The nodes of region '{shared[0]}' of flow '{self._plan.name}' are exclusive "
-                "across the runs of a journal, and a run in memory has none. "
-                'Pass durable=True, or durable="its path".'
-            )
+    def _build_regions_refusal(self) -> InputError:
+        """Return the error about a run in memory, which cannot keep out the runs of a journal."""
+        name = min(self._plan.shared_regions)
+        return InputError(
+            f"The nodes of region '{name}' of flow '{self._plan.name}' are exclusive across the "
+            "runs of a journal, and a run in memory has none. "
+            'Pass durable=True, or durable="its path".'
+        )
 
     def build_settings(self, options: RunOptions) -> RunSettings:
         """Return the checked settings of a run. Raises `InputError`."""
