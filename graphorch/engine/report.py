@@ -306,7 +306,7 @@ _STATUS_NAMES: Final = {
     Status.ENTERED: "running",
     Status.AWAITING_ANSWER: "waiting",
     Status.AWAITING_EVENT: "waiting",
-    Status.HELD: "running",
+    Status.HELD: "waiting",
     Status.FAILED: "failed",
     Status.DONE: "done",
     Status.HANDLED: "failed",

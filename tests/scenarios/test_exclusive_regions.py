@@ -10,12 +10,14 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import END, START, Context, Flow, Graph, Limits, Retry, RunFailed, append, node
+from graphorch.cli.commands.analysis.timeline import build_bars
 from graphorch.core.invariants import check_invariants
 from graphorch.engine.replay import rebuild
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.store import Store
 from graphorch.testing import run_virtual
 from graphorch.trace.analysis.explain import explain_turn, find_activations
+from graphorch.trace.spans.builder import build_trace
 from tests.scenarios.crashed_copies import copy_run
 
 
@@ -322,5 +324,25 @@ def test_node_tells_how_long_it_was_held() -> None:
         run = rebuild(flow.plan, "r", (await store.load("r")).records).run
         turns = [list(explain_turn(item, run)) for item in run.history]
         assert turns == [[], ["waited 1 s for its turn in 'db'"]]
+
+    run_virtual(main())
+
+
+def test_bar_tells_how_long_its_node_was_held() -> None:
+    """On a timeline the bar of a member begins with its turn, and says how long it waited."""
+
+    async def main() -> None:
+        store, flow = MemoryStore(), make_branches("a", "b", "c")
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(1.0)
+        await flow.run(State(), run_id="r", durable=store, resources=Room(), clock=clock)
+        log = await store.load("r")
+        trace = build_trace(log.head, log.records, clock())
+        spans = {span.path: span for span in trace.spans if span.is_activation}
+        assert [round(span.held, 3) for span in spans.values()] == [0.0, 1.0, 2.0]
+        bars = {bar.name: bar for bar in build_bars(trace, clock())}
+        assert [round(bars[name].begin, 3) for name in "abc"] == [0.0, 1.0, 2.0]
+        assert [bars[name].remark for name in "abc"] == ["", "held 1.0 s", "held 2.0 s"]
+        assert "waited 2.0 s for its turn" in bars["c"].hint
 
     run_virtual(main())

@@ -621,6 +621,8 @@ class SpanBuilder:
         if has_attempt and span.has_attempts:
             number = int(body.get("attempt") or 0) or _number_attempt(activation)
             self._end_attempt(activation, number, at, status, hedge=body.get("hedge"))
+        if "held" in body:
+            span.held = max(0.0, span.began - float(body["held"]))
         if status == "ok":
             span.error = span.message = ""
         self._last[span.path] = span

@@ -42,7 +42,8 @@ class Span:
     `unpriced` counts those whose dollars are not known, and `booked_usd` and `booked_tokens` are
     what a budget counts for all of them. `has_requests`: spans of this call's requests are inside
     of it; a call without them stands for its request. `loop` is set on the node that went back
-    (`judge → write`). `is_copy`: taken over from another run, which paid for it. `role` is the kind
+    (`judge → write`). `held` are the seconds before it in which it waited for exclusive regions.
+    `is_copy`: taken over from another run, which paid for it. `role` is the kind
     of node in the description of the flow (`agent`). `activation` is the beginning of the id of the
     activation that it belongs to. `engagement` is the number of the one in which it began. `link`
     is the engagement and the id of the span before a pause that this one continues, which
@@ -104,6 +105,7 @@ class Span:
     output: str = ""
     max_tokens: int | None = None
     temperature: float | None = None
+    held: float = 0.0
     finish_reason: str = ""
     tool_call: str = ""
     arguments: str = ""

@@ -13,6 +13,7 @@ from graphorch.cli.journals import find_stored_run, print_faults, query_store, r
 from graphorch.cli.shared_options import Db, Debug, Output, RunId, ThemeName
 from graphorch.cli.terminal import find_width, print_output, sanitize_line
 from graphorch.journal.store import Store
+from graphorch.render.picture.overlay import format_seconds
 from graphorch.render.svg.theme import Theme
 from graphorch.render.timeline import Bar
 from graphorch.render.timeline import timeline as draw_bars
@@ -131,6 +132,7 @@ def _build_bar(
         f"second copy of {span.path}" if span.hedges else span.path,
         TOOL_OUTCOMES.get(span.outcome, span.status),
         f"attempt {span.attempt}" if span.attempt > 1 else "",
+        f"waited {format_seconds(span.held)} for its turn" if span.held else "",
         plural(len(marks), "model request") if marks else "",
         "" if span.error == span.outcome else span.error,
         span.arguments[:200],
@@ -144,7 +146,7 @@ def _build_bar(
         end,
         _BAR_STATUS[span.status],
         "\n".join(filter(None, hints)),
-        TOOL_OUTCOMES.get(span.outcome, ""),
+        TOOL_OUTCOMES.get(span.outcome, f"held {format_seconds(span.held)}" if span.held else ""),
         tuple(marks),
     )
 
