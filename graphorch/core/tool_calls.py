@@ -25,7 +25,7 @@ decided here, and what becomes of the activation itself by its own attempt.
 from __future__ import annotations
 
 from graphorch.core.events import RoundEnded, SuspendNode, ToolsCalled
-from graphorch.core.exclusive import ExclusiveRegions, is_held_inside
+from graphorch.core.exclusive import is_held_inside
 from graphorch.core.state import RunState
 from graphorch.core.stopping import cancel_scope, close_scope, interrupt_scope
 from graphorch.core.tree import (
@@ -47,8 +47,6 @@ def start_round(run: RunState, event: ToolsCalled) -> None:
         children = activation.children = ToolScopes()
     run.has_tool_calls = True
     run.has_quorums = run.has_quorums or any(call.plan.has_quorums for call in event.calls)
-    if run.exclusive is None and any(call.plan.exclusive for call in event.calls):
-        run.exclusive = ExclusiveRegions()
     for key in event.abandons:
         _abandon_round(run, children, key)
     round = ToolRound(activation, event.key, event.label, event.calls)

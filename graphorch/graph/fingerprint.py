@@ -68,6 +68,15 @@ def list_differences(stored: Any, plan: Plan) -> list[str]:
         *_compare_names("edge", old_edges, new_edges),
         *_compare_names("field", list(old_fields), list(new_fields)),
     ]
+    old_regions, new_regions = (
+        {node["name"]: node.get("exclusive") for node in nodes}
+        for nodes in (before.get("nodes", []), now["nodes"])
+    )
+    differences += [
+        f"node '{name}' is in other exclusive regions"
+        for name in old_regions
+        if name in new_regions and old_regions[name] != new_regions[name]
+    ]
     differences += [
         f"field '{name}' has another type"
         for name in old_fields

@@ -477,6 +477,6 @@ def _find_exclusive(steps: Sequence[Step]) -> tuple[frozenset[str], frozenset[tu
 
 def list_flows_inside(node: Node[Any], inner: Plan | None) -> list[Plan]:
     """Return the flows that run inside a node: its own, and those that its model may call."""
-    tools: Sequence[Any] = getattr(node.fn, "tools", ()) if node.kind == "agent" else ()
+    tools: Sequence[Any] = getattr(node.fn, "tools", ())
     subs = [sub for tool in tools if (sub := getattr(tool, "sub", None)) is not None]
     return [*([inner] if inner is not None else []), *(sub.flow for sub in subs)]

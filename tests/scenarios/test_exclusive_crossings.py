@@ -23,8 +23,11 @@ from graphorch import (
 )
 from graphorch.core.invariants import check_invariants
 from graphorch.engine.replay import rebuild
+from graphorch.errors import JournalError
+from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.memory import MemoryStore
 from graphorch.testing import ScriptedModel, call, run_virtual
+from tests.scenarios.crashed_copies import copy_run
 
 
 class Log(BaseModel):
@@ -259,3 +262,31 @@ def test_session_steps_through_turns() -> None:
     assert [first.path, second.path] == ["a", "b"]
     session.step_back()
     assert session.step().path == "b"
+
+
+# ---- older graphs --------------------------------------------------------------------------------
+def test_run_of_graph_without_regions_is_migrated() -> None:
+    """A run that began before its graph had a region goes on in it, whatever overlapped before."""
+    members = [member(name) for name in "abc"]
+    before = Graph("grown", State).chain(START, members, END).build()
+    plain = Graph("grown", State).chain(START, members, END).exclusive("db", members)
+
+    class Open(Room):
+        async def visit(self, path: str, seconds: float = 1.0) -> None:
+            await asyncio.sleep({"a": 3.0, "b": 1.0, "c": 2.0}[path])
+
+    async def main() -> None:
+        store, copy, room = MemoryStore(), MemoryStore(), Room()
+        await before.run(State(), run_id="r", durable=store, resources=Open())
+        log = await store.load("r")
+        count = 1 + next(item.seq for item in log.records if item.body.get("path") == "b")
+        await copy_run(log.head, log.records[: count - 1], copy)
+        with pytest.raises(JournalError, match="node 'a' is in other exclusive regions"):
+            await plain.build().resume("r", durable=copy, resources=room)
+        old = compute_fingerprint(before.plan)
+        flow = plain.migration(from_=old, change=lambda record: record).build()
+        result = await flow.resume("r", durable=copy, resources=room)
+        assert result.output.log == ["a", "b", "c"]
+        assert room.visits == ["a", "c"]
+
+    run_virtual(main())
