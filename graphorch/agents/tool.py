@@ -12,6 +12,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TypedDict, Unpack, cast, overload
 
@@ -54,7 +55,9 @@ Approve = bool | Callable[..., bool]
 """Whether a person approves each call of a tool, or a function of its arguments that says so."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_OWN_OPTIONS: Final = frozenset({"approve", "tells", "max_calls", "concurrent", "untrusted"})
+_OWN_OPTIONS: Final = frozenset(
+    {"approve", "tells", "max_calls", "concurrent", "untrusted", "undo"}
+)
 
 
 class ToolOptions(TypedDict, total=False):
@@ -70,6 +73,7 @@ class ToolOptions(TypedDict, total=False):
     retry: Retry
     timeout: float
     isolation: Isolation
+    undo: Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +227,9 @@ def tool(fn: Any = None, /, **options: Unpack[ToolOptions]) -> Any:
     that says so; `tells`, exceptions that the model reads, while any other fails the agent;
     `max_calls` in one loop; `concurrent`, whether a tool with effect "once" may run beside others;
     `untrusted`, whether what it returns comes from outside, as a return type with a mark says too
-    (`-> Untrusted[str]`);
-    `retry`, `timeout` in seconds and `isolation` as for nodes; `name`, if not that of the function.
+    (`-> Untrusted[str]`); `undo`, a function that takes back what a call did, by the arguments of
+    the tool that it names, and `result`, the text that the model read; `retry`, `timeout` in
+    seconds and `isolation` as for nodes; `name`, if not that of the function.
 
     Raises `GraphError` with code `TOOL` if the function or an option is wrong.
     """
@@ -317,7 +322,7 @@ def _build_tool(fn: Any, local: Mapping[str, Any], options: ToolOptions) -> Tool
     require_name(name)
     arguments = read_parameters(fn, name, local)
     spec = ToolSpec(name=name, description=get_doc(fn), parameters=arguments.schema)
-    return make_tool(
+    made = make_tool(
         fn,
         spec,
         arguments,
@@ -325,6 +330,30 @@ def _build_tool(fn: Any, local: Mapping[str, Any], options: ToolOptions) -> Tool
         has_context=arguments.has_context,
         resources=arguments.resources,
     )
+    undo = options.get("undo")
+    return made if undo is None else _add_undo(made, undo, local)
+
+
+def _add_undo(tool: Tool, undo: Callable[..., object], local: Mapping[str, Any]) -> Tool:
+    """Return a tool with its undo; one that is a tool itself brings its options.
+
+    Raises `GraphError`.
+    """
+    from graphorch.agents.tool_undo import build_tool_undo
+
+    if tool.effect == "pure":
+        what = 'effect="pure" leaves nothing to undo'
+        raise build_tool_error(tool.name, what, "leave undo out, or declare its effect")
+    settings = NodeSettings(effect="once")
+    if isinstance(undo, Tool):
+        if undo.approve is not False:
+            what = "its undo asks a person, and would keep the others from running"
+            raise build_tool_error(tool.name, what, "leave approve out of the undo")
+        undo, settings = undo.fn, replace(undo.node.options, isolation="thread", tells=())
+    made = build_tool_undo(tool.name, undo, settings, tool.arguments.schema, local)
+    node = copy(tool.node)
+    node.options = replace(node.options, undo=made)
+    return replace(tool, node=node, _plans={})
 
 
 def require_name(name: object) -> None:

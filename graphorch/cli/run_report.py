@@ -224,7 +224,8 @@ def report_failure(error: RunFailed, flow: AnyFlow, request: RunRequest) -> None
     """Print a failed run for programs, and add its cost to the error, and how to resume it."""
     if isinstance(error.run, RunReport) and error.run.usage["calls"]:
         error.add_note(f"It made {_format_usage(error.run)}.")
-    if request.journal is not None and error.end_reason not in ("interrupted", "cancelled"):
+    is_over = isinstance(error.run, RunReport) and error.run.run.status == "cancelled"
+    if request.journal is not None and not is_over and error.end_reason != "interrupted":
         command = request.format_command("resume", shorten_run_id(error.run_id))
         if error.end_reason == "ambiguous":
             command += " --ambiguous repeat|fail"
@@ -319,4 +320,4 @@ def _describe_question(question: Question) -> dict[str, Any]:
 
 def _describe_wait(wait: Wait, result: Result[Any, Any]) -> dict[str, Any]:
     value = _find_value_type(wait, result).model_json_schema() if wait.signal else None
-    return asdict(wait) | {"value": value}
+    return wait._asdict() | {"value": value}

@@ -36,7 +36,6 @@ from graphorch.core.tree import (
     Activation,
     Scope,
     Status,
-    ToolScope,
     ToolScopes,
     UndoScope,
 )
@@ -75,7 +74,7 @@ def _add_committed(
     for activation in sorted(inside.get(scope, ()), key=_causal_order):
         for inner in _list_inside(activation):
             _add_committed(inner, inside, found)
-        if activation.kept is not None and not _did_nothing(activation):
+        if activation.kept is not None:
             found.append(activation)
 
 
@@ -90,14 +89,6 @@ def _list_inside(activation: Activation) -> Sequence[Scope]:
 
 def _causal_order(activation: Activation) -> tuple[int, int]:
     return activation.depth, activation.step.index
-
-
-def _did_nothing(activation: Activation) -> bool:
-    """Return whether a call of a tool has an outcome although the tool did not return."""
-    if not isinstance(activation.scope, ToolScope) or activation.update is None:
-        return False
-    outcome = activation.scope.plan.schema.by_name["outcome"]
-    return activation.update.get(outcome.index, "ok") != "ok"
 
 
 def _take_committed(run: RunState, scopes: Sequence[Scope]) -> Left:

@@ -34,7 +34,7 @@ class NodeSucceeded:
 
     `attempt` names the attempt where a lost one may still report; 0 means the one that runs.
     `notes` are remarks of the node for people; nothing follows from them. `served` says that the
-    result was given to the node, which did nothing that could be undone.
+    result was given to the node, or is an error that a model is told: there is nothing to undo.
     """
 
     activation: Activation

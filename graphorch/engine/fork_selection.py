@@ -59,6 +59,8 @@ def find_activation(run: Run, where: str) -> Activation:
     name, _, number = where.partition("#")
     ended: list[Activation] = []
     for activation in run.history:
+        if activation.scope.is_undo:
+            continue
         agent = _find_agent(activation)
         if agent is not None and where in (activation.path, activation.step.name):
             raise _build_inside_call(activation, agent)
@@ -118,7 +120,9 @@ def find_affected(run: Run, change: Activation) -> tuple[set[str], set[str]]:
             if activation not in affected and _depends(activation, affected, around):
                 affected.add(activation)
                 has_grown = True
-    descendants = {activation.id for activation in affected if activation not in around}
+    # What was undone in the old run was not undone in the fork.
+    undos = {activation for activation in candidates if activation.scope.is_undo}
+    descendants = {activation.id for activation in affected | undos if activation not in around}
     return descendants, {activation.id for activation in around}
 
 
@@ -218,7 +222,8 @@ def _stays_true(record: Record, gone: set[str], around: set[str], survived: Set[
 
 def _adapt_body(kind: str, body: dict[str, Any], budget: dict[str, float] | None) -> dict[str, Any]:
     if kind == "failed":
-        return {**body, "attempt": 1, "retry_after": None}
+        kept = {name: value for name, value in body.items() if name != "undoes"}
+        return {**kept, "attempt": 1, "retry_after": None}
     if kind == "started":
         # The fork has its own rules and its own budget.
         kept = {name: value for name, value in body.items() if name not in ("rules", "budget")}
@@ -234,6 +239,7 @@ def find_effects(run: Run, gone: set[str]) -> list[Activation]:
         if activation.id in gone
         and activation.step.node.options.effect != "pure"
         and activation.status is not Status.SKIPPED
+        and not activation.scope.is_undo
         and not _was_refused(activation)
     ]
 

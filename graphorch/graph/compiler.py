@@ -24,6 +24,7 @@ from graphorch.graph.plan import (
     SignalSpec,
     Step,
     SubSpec,
+    has_undo,
 )
 from graphorch.graph.signature import Read, StateFunction
 from graphorch.graph.spec import GraphSpec
@@ -113,6 +114,7 @@ def compile_worker(spec: MapSpec) -> Plan:
             for read in worker.undo.signature.reads
         )
         undo.__post_init__()
+    plan.has_undos = has_undo(worker)
     step.__post_init__()
     return plan
 

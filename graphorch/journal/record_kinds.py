@@ -190,8 +190,8 @@ class CommitBody(TimedBody):
 
     `attempt` is there unless it was the first one; formats before 4 never say it. `route` is there
     unless something came between result and routing, `notes` if the node left remarks for people.
-    `restore` is that of `StartedBody`. `served` is there for a node with an undo that was given its
-    result instead of running (from format 6 on).
+    `restore` is that of `StartedBody`. `served` is there for a node or tool with an undo that has
+    nothing to undo: it was given its result, or raised what its model is told (from format 6 on).
     """
 
     attempt: NotRequired[Count]

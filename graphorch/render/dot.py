@@ -28,6 +28,7 @@ _LINES: Mapping[LineKind, str] = {
     "loop": f'style=dashed, constraint=false, color="{LIGHT["loop"]}", fontcolor="{LIGHT["loop"]}"',
     "error": f'style=dotted, weight=0, color="{LIGHT["error"]}", fontcolor="{LIGHT["error"]}"',
     "exhausted": f'style=dashed, color="{LIGHT["exhausted"]}", fontcolor="{LIGHT["exhausted"]}"',
+    "undo": f'style=dashed, weight=0, color="{LIGHT["undo"]}", fontcolor="{LIGHT["undo"]}"',
 }
 _BACK_PORTS: Mapping[Direction, str] = {"TB": ":e", "LR": ":s"}
 _TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})

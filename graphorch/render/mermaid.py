@@ -30,11 +30,13 @@ _ARROWS: Mapping[LineKind, str] = {
     "loop": "-.->",
     "error": "-.->",
     "exhausted": "-.->",
+    "undo": "-.->",
 }
 _LINE_STYLES: Mapping[LineKind, str] = {
     "loop": f"stroke:{LIGHT['loop']},color:{LIGHT['loop']}",
     "error": f"stroke:{LIGHT['error']},color:{LIGHT['error']},stroke-dasharray:2 4",
     "exhausted": f"stroke:{LIGHT['exhausted']},color:{LIGHT['exhausted']}",
+    "undo": f"stroke:{LIGHT['undo']},color:{LIGHT['undo']}",
 }
 # Mermaid reads markdown, HTML and its own brackets in labels
 _UNSAFE = re.compile(r"[^\w .,·…×→-]")

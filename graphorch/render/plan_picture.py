@@ -220,6 +220,8 @@ class _Flow:
                 detail = f"first of {len(self.plan.topology.leaving[index])}"
             detail = _add_regions(detail, step)
             self._add(_box(id_, step.name, step.node, group, detail, step.event))
+        if step.node.undo is not None:
+            self._undo(id_, step.node, step.node.undo, group)
         if step.join is not None and step.join.need != "arriving":
             self._join(index, step.join, group)
         if step.route is not None:
@@ -246,7 +248,16 @@ class _Flow:
             return None
         inner = f"{id_}/{worker.name}"
         self._add(_box(inner, worker.name, worker, id_, _detail(worker, None)))
+        if worker.undo is not None:
+            self._undo(inner, worker, worker.undo, id_)
         return _Ends(inner, inner)
+
+    def _undo(self, id_: str, node: Node[Any], undo: Node[Any], group: str | None) -> None:
+        """Draw the undo of a node beside it: no other line leads there, or on from there."""
+        beside = f"{id_}/undo"
+        self._add(_box(beside, undo.name, undo, group, "undo"))
+        hint = f"takes back what {node.name} did, if the run or the region around it is undone"
+        self._line(f"{beside}/", id_, beside, "undo", "undo", hint, carried=())
 
     def _join(self, index: int, join: JoinSpec, group: str | None) -> None:
         """Draw a bar above a join with `need`, outside of a loop that begins at the node."""

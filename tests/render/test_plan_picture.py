@@ -473,3 +473,19 @@ def test_member_shows_its_exclusive_region() -> None:
     details = {box.id: box.detail for box in draw_plan(planned(made)).boxes}
     assert details["load"] == "function · exclusive db"
     assert details["save"] == "function · exclusive db · exclusive log across runs"
+
+
+def test_undo_is_box_beside_its_node() -> None:
+    """An undo is a box beside its node, also of a map's worker; no other line leads there."""
+
+    def take_back(topic: Topic) -> None: ...
+
+    @node(effect="once", undo=take_back)
+    def book(topic: Topic) -> Draft:
+        return Draft()
+
+    picture = draw_plan(Graph("trip", State).chain(book).build().plan)
+    assert ("book", "book/undo", "undo", "undo") in lines(picture)
+    boxes = {box.id: (box.name, box.detail) for box in picture.boxes}
+    assert boxes["book/undo"] == ("take_back", "undo")
+    assert len(lines(picture)) == 3

@@ -209,7 +209,7 @@ class AttemptRunner:
         text = f"Error: '{name}' raised {format_error(error)}"
         outcome = ToolOutcome(outcome="failed", text=text)
         update = activation.step.writes[0].update(outcome)
-        return NodeSucceeded(activation, update, self._services.now())
+        return NodeSucceeded(activation, update, self._services.now(), served=True)
 
     def is_still_running(self, task: RunTask, activation: Activation) -> bool:
         """Return whether the outcome of an attempt counts; not if it was cancelled meanwhile.

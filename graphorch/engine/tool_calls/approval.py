@@ -44,7 +44,9 @@ def build_decision(
     assert isinstance(decision, ToolApproval)
     if not decision.approved:
         outcome = _build_outcome(activation, decision)
-        return NodeSucceeded(activation, activation.step.writes[0].update(outcome), now)
+        return NodeSucceeded(
+            activation, activation.step.writes[0].update(outcome), now, served=True
+        )
     if decision.arguments is None:
         return Approved(activation, now)
     arguments = _check_arguments(activation, decision.arguments)

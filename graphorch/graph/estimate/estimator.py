@@ -10,6 +10,7 @@ the rules of `Assumed`.
     totals.py    the whole graph
     duration.py  the seconds on the longest path
     limits.py    the seconds that limits of nodes, runs and endpoints add
+    undos.py     the undos that follow at worst
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from graphorch.graph.estimate.totals import (
     compute_total,
     count_rounds,
 )
+from graphorch.graph.estimate.undos import compute_undo, sum_undo_seconds
 from graphorch.graph.plan import Plan, Step
 
 
@@ -53,7 +55,7 @@ class Estimate:
     """Amounts of one run at most (`worst`) and usually (`expected`); `nodes` are all nodes by path.
 
     Seconds are those of the critical path, longer where limits of concurrency let less run at once:
-    model calls, timeouts and pauses. A plain function
+    model calls, timeouts and pauses. At worst all undos follow, one after the other. A function
     without a timeout counts as instantaneous, and the time of people, as for a run's deadline, does
     not count. `gaps` lists what is unbounded or unknown, and why.
     """
@@ -113,11 +115,15 @@ def estimate(
         )
     whole = _Estimator(tariff, assumed or Assumed(), model).estimate(plan)
     most = [Row(row.path, row.kind, row.model, row.worst) for row in whole.nodes]
+    most = [row for row in most if row.kind != "undo"]
     usual = [Row(row.path, row.kind, row.model, row.expected) for row in whole.nodes]
     longest, usually = whole.worst.seconds, whole.expected.seconds
     return replace(
         whole,
-        worst=replace(whole.worst, seconds=limit_worst(plan, most, longest, concurrency)),
+        worst=replace(
+            whole.worst,
+            seconds=limit_worst(plan, most, longest, concurrency) + sum_undo_seconds(plan),
+        ),
         expected=replace(
             whole.expected, seconds=limit_expected(plan, usual, usually, concurrency, pace)
         ),
@@ -174,6 +180,10 @@ class _Estimator:
         own = compute_demand(step.node, self.tariff, self.assumed, self.model)
         gaps = tuple(replace(gap, path=step.name) for gap in own.gaps)
         row = NodeEstimate(step.name, step.node.kind, own.model, own.worst, own.expected)
+        if step.undo is not None:
+            undo = NodeEstimate(f"{step.name}/undo", "undo", "", compute_undo(step), Amounts())
+            own = replace(own, worst=own.worst + Amounts(activations=1))
+            return self._add_flow_tools(step, _StepEstimate(own, (row, undo), gaps))
         if step.inner_plan is None:
             return self._add_flow_tools(step, _StepEstimate(own, (row,), gaps))
         inner = self.estimate(step.inner_plan)

@@ -19,7 +19,7 @@ BoxKind = Literal[
     "start", "end", "node", "agent", "map", "sub", "ask",
     "signal", "timer", "first", "decision", "join",
 ]  # fmt: skip
-LineKind = Literal["always", "conditional", "loop", "error", "exhausted"]
+LineKind = Literal["always", "conditional", "loop", "error", "exhausted", "undo"]
 GroupKind = Literal["loop", "sub", "map"]
 
 BOX_WORDS: Mapping[BoxKind, str] = MappingProxyType(

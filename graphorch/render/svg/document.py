@@ -113,7 +113,8 @@ def _document(
     digest = hashlib.sha256("\0".join((theme, title, description, body)).encode()).hexdigest()
     root = f"go_{digest[:12]}"
     has_marks = any(line.marks for line in picture.lines)
-    rules = style_sheet(root, theme, overlay=overlay is not None, marks=has_marks)
+    has_undos = any(line.kind == "undo" for line in picture.lines)
+    rules = style_sheet(root, theme, overlay=overlay is not None, marks=has_marks, undos=has_undos)
     fits = ""
     if size[0] <= _SHRINKS:
         fits = ' style="max-width:100%;height:auto"'

@@ -30,6 +30,7 @@ _LINE_WORDS: dict[LineKind, str] = {
     "loop": "loop back",
     "error": "on error",
     "exhausted": "bound reached",
+    "undo": "undone by",
 }
 _GROUP_WORDS: dict[GroupKind, str] = {
     "loop": "loop",

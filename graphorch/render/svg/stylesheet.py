@@ -22,18 +22,21 @@ _BOXES = (
     *("decision", "terminal", "join"),
 )
 _DASHES = {"conditional": "6 4", "loop": "6 4", "error": "1.5 4", "exhausted": "9 3 2 3"}
-_COLOURED = ("loop", "error", "exhausted")
+_COLOURED = ("loop", "error", "exhausted", "undo")
 
 
-def style_sheet(root: str, theme: Theme, *, overlay: bool, marks: bool) -> str:
+def style_sheet(root: str, theme: Theme, *, overlay: bool, marks: bool, undos: bool) -> str:
     """Return the rules for the picture whose `<svg>` has the class `root`.
 
-    `marks` says whether a line of it carries marked values.
+    `marks` says whether a line of it carries marked values, and `undos` whether one leads to an
+    undo.
     """
     colour = Palette(theme)
     rules = [*_text_rules(colour), *_box_rules(colour), *_group_rules(colour), *_line_rules(colour)]
     if marks:
         rules += _mark_rules(colour)
+    if undos:
+        rules += _way_rules(colour, "undo", "3 4")
     moving = ""
     if overlay:
         rules += _overlay_rules(colour, root)
@@ -91,14 +94,19 @@ def _line_rules(colour: Palette) -> Iterable[tuple[str, str]]:
     yield ".go_way", "fill:none;stroke-width:1.3;" + colour("stroke", "edge")
     yield ".go_tip", colour("fill", "edge")
     for kind, dashes in _DASHES.items():
-        style = f"stroke-dasharray:{dashes};"
-        if kind == "error":
-            style += "stroke-linecap:round;"
-        if kind in _COLOURED:
-            style += colour("stroke", kind)
-        yield f".go_{kind} .go_way", style
-        if kind in _COLOURED:
-            yield f".go_{kind} .go_tip,.go_label.go_of_{kind}", colour("fill", kind)
+        yield from _way_rules(colour, kind, dashes)
+
+
+def _way_rules(colour: Palette, kind: str, dashes: str) -> Iterable[tuple[str, str]]:
+    """Yield rules for the lines of a kind that are dashed."""
+    style = f"stroke-dasharray:{dashes};"
+    if kind == "error":
+        style += "stroke-linecap:round;"
+    if kind in _COLOURED:
+        style += colour("stroke", kind)
+    yield f".go_{kind} .go_way", style
+    if kind in _COLOURED:
+        yield f".go_{kind} .go_tip,.go_label.go_of_{kind}", colour("fill", kind)
 
 
 def _mark_rules(colour: Palette) -> Iterable[tuple[str, str]]:

@@ -46,6 +46,7 @@ _COLOURS: dict[str, tuple[str, str]] = {
     "loop": ("#7c3aed", "#b794f6"),
     "error": ("#b91c1c", "#ff7b72"),
     "exhausted": ("#b45309", "#f0b449"),
+    "undo": ("#0f766e", "#5eead4"),
     "untrusted": ("#c2410c", "#fb923c"),
     "secret": ("#0e7490", "#22d3ee"),
     "done_fill": ("#f0fdf4", "#0d2818"),

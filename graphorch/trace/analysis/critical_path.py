@@ -406,6 +406,8 @@ class _Collector:
         For the first ones inside of a sub-flow, that is what led to the flow's own activation; for
         those inside of a map, the beginning of its item.
         """
+        if activation.scope.is_undo:  # one at a time, after what ended before it
+            return {len(self.items) - 1} if self.items else set()
         sources: set[int] = set()
         for token in activation.tokens:
             if token.source is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Scope, Status, ToolScope, ToolScopes
+from graphorch.core.tree import Activation, Scope, Status, ToolScope, ToolScopes, UndoScope
 from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.edges import START_INDEX, Edge
 from graphorch.graph.plan import Plan, Step
@@ -107,6 +107,10 @@ def explain_activation(
     reasons = Reasons(path, _describe_state(activation), activation=activation.id)
     reasons.because = _list_causes(activation)
     reasons.did = [redaction.text(line) for line in _list_outcomes(activation, spans)]
+    undos = [span for span in trace.spans if span.path == f"{path}/undo" and span.is_activation]
+    if undos and activation.step.undo is not None:
+        outcome = "was undone by" if undos[-1].status == "ok" else "is not undone: see"
+        reasons.did.append(f"{outcome} '{undos[-1].path}'")
     children = activation.children
     if activation.status is Status.ENTERED and children is not None:
         total = len(children.updates) or len(children.scopes)
@@ -281,6 +285,9 @@ def explain_run(
             waits_for = activation.wait.describe()
             reasons.because.append(f"'{activation.path}' waits for {waits_for}")
     reasons.because += [_describe_doubt(activation) for activation in in_doubt]
+    for undo in run.undoing.failed if run.undoing is not None else ():
+        failure = redaction.text(_format_failure(undo))
+        reasons.because.append(f"'{undo.path}' failed, so its work is not undone: {failure}")
     if run.stopping and not roots and not in_doubt:
         reasons.because.append(f"it was stopped: {run.stopping}")
     if trace.status == "crashed":
@@ -353,6 +360,9 @@ def _list_causes(activation: Activation) -> list[str]:
     """Return what made an activation begin."""
     if isinstance(activation.scope, ToolScope):
         return _list_call_causes(activation, activation.scope)
+    if isinstance(activation.scope, UndoScope):
+        scope = activation.scope
+        return [f"it takes back what '{scope.undone.path}' committed: {scope.reason}"]
     tokens = activation.tokens
     causes = [_describe_arrival(activation, token.source, token.edge) for token in tokens]
     if activation.step.need:
@@ -436,7 +446,7 @@ def _list_outcomes(activation: Activation, spans: Sequence[Span]) -> Iterator[st
     elif isinstance(activation.failure, str):
         yield f"was passed over: {activation.failure}"
     taken = activation.taken_edges
-    if taken:
+    if taken and not activation.scope.is_undo:
         targets = _join([plan.topology.name(edge.target) for edge in taken])
         yield f"went on to {targets}{_format_labels(activation, taken)}"
     if activation.status is Status.CANCELLED:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from graphorch import InputError, Limits, NotUndone, RunFailed
+from graphorch import Graph, InputError, Limits, NotUndone, RunFailed, node
 from graphorch.engine.replay import rebuild, verify
 from graphorch.journal.memory import MemoryStore
 from graphorch.runs.durable import cancel as cancel_in_store
@@ -17,6 +17,8 @@ from graphorch.testing import run_virtual
 from tests.scenarios.compensation.trips import (
     Ledger,
     Receipt,
+    Seat,
+    State,
     Trip,
     TripFlow,
     build_outer,
@@ -146,6 +148,18 @@ def test_limit_is_no_failure() -> None:
     check(main)
 
 
+def test_undone_run_is_drawn() -> None:
+    """The picture of an undone run has its undos, with what became of them."""
+
+    async def main(ledger: Ledger) -> None:
+        error = await fail(build_trip(), ledger, "pay release")
+        picture = error.svg(theme="light", engine="builtin")
+        for name in ("cancel_booking", "release_seat", "undone by"):
+            assert name in picture
+
+    check(main)
+
+
 # ---- regions -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("durable", [False, True])
 def test_region_is_undone_before_handler(durable: bool) -> None:
@@ -173,6 +187,38 @@ def test_undone_region_begins_anew() -> None:
         await raised(flow.resume("r", **options_of(ledger)))
         assert ledger.did == [*FORWARD, *BACK, *FORWARD, *BACK]
         assert len(set(ledger.lines)) == len(ledger.lines)
+
+    check(main)
+
+
+def test_workers_of_map_are_undone() -> None:
+    """The undo of a map's worker reads its item and its result, the last item first."""
+    undone: list[str] = []
+
+    def take_back(seat: Seat, trip: Trip) -> None:
+        undone.append(f"{trip.trip} {seat.seat}")
+
+    @node(effect="once", undo=take_back)
+    async def reserve(trip: Trip) -> Seat:
+        return Seat(seat=trip.trip[0])
+
+    @node
+    async def fail_after(seat: Seat) -> Receipt:
+        raise ValueError(seat.seat)
+
+    def list_trips(trip: Trip) -> list[Trip]:
+        return [Trip(trip=name) for name in ("Oslo", "Rome", "Bern")]
+
+    def collect(seats: list[Seat]) -> Seat:
+        return Seat(seat="".join(seat.seat for seat in seats))
+
+    async def main(ledger: Ledger) -> None:
+        graph = Graph("trips", State, input=Trip, output=Receipt, compensate=True)
+        each = graph.map("each", reserve, over=list_trips, gather=collect, max_items=3)
+        flow = graph.chain(each, fail_after).build()
+        await fail(flow, ledger)
+        assert undone == ["Bern B", "Rome R", "Oslo O"]
+        verify(flow.plan, "r", (await ledger.store.load("r")).records)
 
     check(main)
 
@@ -320,16 +366,33 @@ def test_fork_undoes_its_own_work() -> None:
     check(main)
 
 
-def test_fork_of_undone_run_runs_again() -> None:
+@pytest.mark.parametrize(
+    ("start", "did"), [("book", FORWARD + BACK), ("hold", ["hold", "pay", "release"])]
+)
+def test_fork_of_undone_run_runs_again(start: str, did: list[str]) -> None:
     """A run that was undone can be forked: its undos are not part of the fork."""
 
     async def main(ledger: Ledger) -> None:
         flow = build_trip()
         await fail(flow, ledger)
-        fork = await flow.fork("r", start="book", durable=ledger.store)
+        fork = await flow.fork("r", start=start, durable=ledger.store)
         ledger.clear()
         await raised(flow.resume(fork, **options_of(ledger)))
-        assert ledger.did == FORWARD + BACK
+        assert ledger.did == did
+
+    check(main)
+
+
+def test_fork_behind_undone_region() -> None:
+    """A fork that starts behind a region that was undone takes over how that failed."""
+
+    async def main(ledger: Ledger) -> None:
+        flow = build_outer()
+        await flow.run(Trip(), run_id="r", **options_of(ledger))
+        ledger.clear()
+        fork = await flow.fork("r", start="stay", durable=ledger.store)
+        await flow.resume(fork, **options_of(ledger))
+        assert ledger.did == ["stay"]
 
     check(main)
 

@@ -67,6 +67,7 @@ def _describe_nodes(plan: Plan, worst: Worst, prefix: str) -> Iterator[dict[str,
             "next": targets,
             "at_most": worst.by_node.get(path),
             "tools": [asdict(tool) for tool in summarize_tools(step.node)],
+            "undo": step.node.undo.name if step.node.undo is not None else "",
         }
         if step.inner_plan is not None:
             yield from _describe_nodes(step.inner_plan, worst, f"{path}/")
@@ -194,7 +195,7 @@ def _format_nodes(nodes: Sequence[dict[str, Any]]) -> list[str]:
         rows.append(
             [
                 node["path"],
-                node["kind"],
+                f"{node['kind']}, undo {node['undo']}" if node["undo"] else node["kind"],
                 ", ".join(node["reads"]) or "–",
                 ", ".join(node["writes"]) or "–",
                 ", ".join(node["next"]),

@@ -28,42 +28,60 @@ def cancel(
         typer.Option(
             "--flow",
             metavar="FLOW",
-            help="The flow of the run; needed only if the run's process crashed.",
+            help="The flow of the run; needed only if the run's process crashed, or if its nodes "
+            "have undos.",
         ),
     ] = "",
     no_wait: NoWait = False,
+    no_undo: Annotated[
+        bool,
+        typer.Option("--no-undo", help="Leave what the run committed as it is."),
+    ] = False,
     db: Db = "",
     debug: Debug = False,
 ) -> None:
     """Cancel a run for good: it cannot be resumed or answered any more. Its records stay readable.
 
-    A run that another process drives is cancelled by that process, with the nodes that run there.
+    What its nodes committed and can undo is undone first, the last first; that needs the flow. A
+    run that another process drives is cancelled, and undone, by that process.
 
-    Exit codes: 0 done, 2 wrong usage or journal, or the run is finished.
+    Exit codes: 0 done, 1 something could not be undone, 2 wrong usage or journal, or the run is
+    finished.
     """
     with exit_on_error(debug=debug):
         journal = require_journal(db or context.obj)
-        cancel_run(journal, resolve_run_id(journal, run), flow, wait=not no_wait)
+        run_id = resolve_run_id(journal, run)
+        cancel_run(journal, run_id, flow, wait=not no_wait, undo=not no_undo)
 
 
-def cancel_run(journal: JournalFile, run_id: str, flow: str, *, wait: bool) -> None:
-    """Cancel a run, with its flow if that is named. Raises `InputError` and `JournalError`."""
+def cancel_run(journal: JournalFile, run_id: str, flow: str, *, wait: bool, undo: bool) -> None:
+    """Cancel a run, with its flow if that is named.
+
+    Raises `InputError` and `JournalError`, and `RunFailed` if something could not be undone.
+    """
     name = shorten_run_id(run_id)
     if flow:
-        asyncio.run(load_flow(flow).flow.cancel(run_id, durable=journal.path, wait=wait))
+        work = load_flow(flow).flow.cancel(run_id, durable=journal.path, wait=wait, undo=undo)
+        left = asyncio.run(work)
         print_status(f"run {name} is cancelled" if wait else f"run {name} is to be cancelled")
+        if left:
+            print_status(f"left as it is: {', '.join(left)}")
         return
-    status = query_store(journal, lambda store: cancel_stored(store, run_id, wait=wait))
+    status = query_store(journal, lambda store: cancel_stored(store, run_id, wait=wait, undo=undo))
     done = "is cancelled now" if wait or status != "running" else "is to be cancelled"
     print_status(f"run {name} was {status}, and {done}")
 
 
-async def cancel_stored(store: Store, run_id: str, *, wait: bool) -> str:
+async def cancel_stored(store: Store, run_id: str, *, wait: bool, undo: bool = True) -> str:
     """Cancel a run, or have its owner do it; return the status that it had.
 
     Raises `InputError` and `JournalError`.
     """
     head = await cancel_with_owner(
-        store, run_id, lambda: cancel_in_store(store, run_id, time.time()), wait=wait
+        store,
+        run_id,
+        lambda: cancel_in_store(store, run_id, time.time(), undo=undo),
+        wait=wait,
+        undo=undo,
     )
     return "running" if head is None else head.status
