@@ -110,6 +110,9 @@ def undo_failed(run: RunState, event: NodeFailed) -> None:
     if region.children is not None:
         cancel_children(run, region.children, f"'{region.path}' failed, and is undone")
     _add(run, Compensation(f"'{region.path}' failed", left, region, event))
+    if run.undoing is not None and run.undoing.is_stopped:
+        region.status = Status.FAILED  # its turn comes when the run is resumed
+        run.exit_busy(region.scope)
 
 
 def undo_cancelled(run: RunState, around: Activation, scopes: Sequence[Scope], reason: str) -> None:

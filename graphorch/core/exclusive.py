@@ -9,7 +9,8 @@ Rule 3: a region that becomes free goes to the activation that came first among 
     with it. In a closed scope nothing can; it keeps its place.
 Rule 4: a person at a gate before the node comes first: what is asked there is not held yet.
 Rule 5: turns are given while the activation that ended, or what cancelled it, still keeps a driver
-    busy. So no scope seems stuck, or at rest, that has something to start.
+    busy, and at the end of each event. So no scope seems stuck, or at rest, that has something to
+    start.
 Rule 6: no state goes through a region, so the order of turns never shows in a result; and it
     follows from the order of events alone, so a replay gives the same turns without any record.
 

@@ -121,6 +121,8 @@ class Run(RunState):
         self.commands = []
         if self.status not in FINAL_STATUSES:
             HANDLERS[type(event)](self, event)
+            if self.exclusive is not None:
+                self._give_turns()  # what the event cancelled without ending work held regions
         return self.commands
 
     def begin_items(self, activation: Activation, last: str) -> list[Command]:

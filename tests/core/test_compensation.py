@@ -419,3 +419,19 @@ def test_everything_is_undone_once(part: int):
         if run.status == "cancelled" and run.undoing is not None and run.undoing.is_whole:
             assert len(undos) == len(acted), seed
             assert list_kept(run) == []
+
+
+def test_region_that_fails_while_undos_are_stopped():
+    """A region that fails after a stop is undone when the run is resumed, which comes to rest."""
+    made = graph()
+    trips = [sub(made, name, booking(), compensate=True) for name in ("one", "two")]
+    made.chain(step("fork"), trips, END)
+    for trip in trips:
+        made.on_error(trip, step(f"instead of {trip.name}"))
+    drill = Drill(plan_of(made)).finish("fork", "one/book", "two/book").fail("one/pay")
+    assert drill.running == ["one/book/undo", "two/pay"]
+    drill.stop(now=False).finish("one/book/undo").fail("two/pay")
+    assert (drill.running, drill.ends) == ([], ["stopped: asked to"])
+    drill.resume()
+    assert drill.running == ["instead of one", "two/book/undo"]
+    assert drill.finish_all().ends == ["stopped: asked to", "succeeded"]
