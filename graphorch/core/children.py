@@ -4,7 +4,8 @@ Rule 1: a map has at most as many scopes running at once as its concurrency allo
     begins when one ends.
 Rule 2: a scope that cannot reach its END fails the sub-flow or map, and closes the other scopes;
     in a map that leaves out failed items or needs only some, it is cancelled instead.
-Rule 3: a map that has as many results as it needs cancels the rest.
+Rule 3: a map that has as many results as it needs cancels the rest, or lets the scopes that have
+    begun finish beside the scope that it is in (`late_work.py`).
 Rule 4: a sub-flow or map is left once: when all is done, when enough is done, or after a failure
     when nothing runs inside any more.
 Rule 5: a map with `until` or `grow` reviews each item that is done, one at a time, in the order in
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 from graphorch.core.events import ItemReviewed, LeaveScope, ReviewItem, Update
 from graphorch.core.firing import begin
+from graphorch.core.late_work import detach_item
 from graphorch.core.state import RunState
 from graphorch.core.stopping import (
     cancel_children,
@@ -85,7 +87,7 @@ def finish_item(run: RunState, activation: Activation, scope: Scope) -> None:
     children.succeeded += 1
     if has_enough(activation, children):
         reason = f"'{activation.path}' has the {children.succeeded} that it needs"
-        _cancel_rest(run, activation, children, reason)
+        _end_others(run, activation, children, reason)
         leave_children(run, activation)
         return
     if isinstance(children, ReviewedScopes):
@@ -118,8 +120,14 @@ def fail_item(run: RunState, activation: Activation, scope: Scope) -> None:
     go_on(run, activation, children)
 
 
-def _cancel_rest(run: RunState, activation: Activation, children: ChildScopes, reason: str) -> None:
-    """Cancel what a map does without, and undo what was committed for it where the map says so."""
+def _end_others(run: RunState, activation: Activation, children: ChildScopes, reason: str) -> None:
+    """Let what a map does without finish, or cancel it, and undo it where the map says so."""
+    spec = activation.step.map
+    if spec is not None and spec.rest == "finish":
+        children.running = 0
+        for item in children.list_unfinished():
+            detach_item(activation.scope, item, activation.step.index)
+        return
     if activation.step.compensates:
         rest = [scope for scope in children.scopes if not scope.finished]
         run.undo_scopes(activation, rest, reason)
@@ -186,7 +194,7 @@ def take_review(run: RunState, event: ItemReviewed) -> None:
         children.grow(scope.place, event.updates)
         if event.enough:
             children.has_agreed = True
-            _cancel_rest(run, activation, children, f"'{activation.path}' has enough")
+            _end_others(run, activation, children, f"'{activation.path}' has enough")
             leave_children(run, activation)
         else:
             go_on(run, activation, children)

@@ -28,9 +28,10 @@ from collections.abc import Iterable, Sequence
 
 from graphorch.core.events import CancelNode, NodeFailed, StopRequested
 from graphorch.core.firing import cancel_node
+from graphorch.core.late_work import find_home, list_late
 from graphorch.core.resuming import reopen_scope
 from graphorch.core.state import RunState
-from graphorch.core.stopping import cancel_children, interrupt_scope
+from graphorch.core.stopping import cancel_children, cancel_scope, interrupt_scope
 from graphorch.core.tree import (
     NO_COUNTERS,
     Activation,
@@ -61,7 +62,7 @@ def _find_committed(run: RunState, scopes: Sequence[Scope]) -> list[Activation]:
     """Return the activations in scopes and inside that have an undo, in causal order (rule 2)."""
     inside: dict[Scope, list[Activation]] = {}
     for activation in (*run.history, *run.root.active_activations()):
-        inside.setdefault(activation.scope, []).append(activation)
+        inside.setdefault(find_home(activation.scope), []).append(activation)
     found: list[Activation] = []
     for scope in scopes:
         _add_committed(scope, inside, found)
@@ -108,7 +109,11 @@ def undo_failed(run: RunState, event: NodeFailed) -> None:
     region.status = Status.UNDOING
     left = _take_committed(run, _list_inside(region))
     if region.children is not None:
-        cancel_children(run, region.children, f"'{region.path}' failed, and is undone")
+        reason = f"'{region.path}' failed, and is undone"
+        cancel_children(run, region.children, reason)
+        for late in list_late(region.scope, (region.step.index,)):
+            if late in region.children.scopes:
+                cancel_scope(run, late, reason)
     _add(run, Compensation(f"'{region.path}' failed", left, region, event))
     if run.undoing is not None and run.undoing.is_stopped:
         region.status = Status.FAILED  # its turn comes when the run is resumed
@@ -129,6 +134,8 @@ def undo_run(run: RunState, reason: str) -> None:
     left = _take_committed(run, [run.root])
     root = run.root
     root.closed = True
+    for late in root.detached:
+        cancel_scope(run, late, reason)
     for index in sorted({*root.active, *root.waiting}):
         cancel_node(run, root, index, reason)
     _add(run, Compensation(reason, left))

@@ -12,8 +12,9 @@ Rule 4: each token takes a version of the state of its own; tokens that are cons
 Rule 5: a closed scope starts nothing: tokens that arrive wait there until the run is resumed. END
     still fires, since it is not work.
 Rule 6: a `need=k` join decides in the commit that brings the k-th arrival: it consumes those k
-    tokens and cancels by name everything else in its region. If nothing live can bring the k-th any
-    more, it fails, or fires with the tokens that it holds (`short="fire"`).
+    tokens and cancels by name everything else in its region, or lets it finish beside the scope
+    (`late_work.py`). If nothing live can bring the k-th any more, it fails, or fires with the
+    tokens that it holds (`short="fire"`).
 Rule 7: a loop edge counts one more iteration of its loop and restarts the counters of the loops
     inside it; a counter is dropped where its token leaves the body.
 
@@ -28,6 +29,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphorch.core.events import NodeHeld
+from graphorch.core.late_work import detach_region, forget, is_late_arrival, list_late
 from graphorch.core.state import RunState, append_to
 from graphorch.core.tree import (
     NO_COUNTERS,
@@ -281,8 +283,8 @@ def add_activation(run: RunState, scope: Scope, activation: Activation) -> None:
         hold(run, activation)
         return
     scope.busy_count += 1
-    if scope.busy_count == 1 and (parent := scope.parent) is not None:
-        run.enter_busy(parent.scope)
+    if scope.busy_count == 1 and (outer := scope.outer) is not None:
+        run.enter_busy(outer)
     run.commands.append(activation)
 
 
@@ -321,23 +323,63 @@ def _notify(scope: Scope, position: int) -> None:
 
 # ---- need=k --------------------------------------------------------------------------------------
 def _decide_quorum(run: RunState, scope: Scope, index: int) -> bool:
-    """Fire a `need=k` join if k edges have arrived, and cancel everything else in its region."""
+    """Fire a `need=k` join if k edges have arrived; the rest of its region is cancelled or late."""
     tokens, step = scope.waiting.get(index), scope.steps[index]
+    if scope.late is not None and tokens and is_late_arrival(scope, index):
+        run.late_tokens = append_to(run.late_tokens, _take_waiting(scope, step))
+        return True
     if not tokens or scope.closed or index in scope.active:
         return False
+    if scope.live_positions & step.blockers & scope.plan.late_positions:
+        return False  # the losers of the iteration before have not ended
     # The first token of each edge counts, in order of arrival.
     first = {token.edge.index: token for token in reversed(tokens)}
     if len(first) < step.need:
         return False
     chosen = [token for token in tokens if first[token.edge.index] is token][: step.need]
-    for token in tokens:
-        if token not in chosen:
-            run.cancelled_tokens = append_to(run.cancelled_tokens, (token,))
+    others = [token for token in tokens if token not in chosen]
     _take_waiting(scope, step)
-    for node in step.region:
-        cancel_node(run, scope, node, f"'{step.name}' has the {step.need} that it needs")
+    if step.finishes:
+        run.late_tokens = append_to(run.late_tokens, others)
+        _let_finish(run, scope, step)
+    else:
+        run.cancelled_tokens = append_to(run.cancelled_tokens, others)
+        for node in step.region:
+            cancel_node(run, scope, node, f"'{step.name}' has the {step.need} that it needs")
     _start(run, scope, step, tuple(sorted(chosen, key=_canonical_order)))
     return True
+
+
+def _let_finish(run: RunState, scope: Scope, join: Step) -> None:
+    """Let what is in the region of a join that has decided go on beside its scope."""
+    late = detach_region(scope, join)
+    if late is None:
+        return
+    for node in join.region:
+        step = scope.steps[node]
+        _notify(scope, step.late)
+        if node not in scope.active:
+            _end_position(scope, step)
+    # What waited for the activation whose commit decides waits for it no more.
+    fire_ready(run, late)
+
+
+def end_late_work(run: RunState, late: Scope) -> None:
+    """Forget late work that is over: the loops around it may go on."""
+    assert late.late is not None
+    host = late.late.host
+    forget_late_work(late)
+    for index in list(host.waiting):
+        if host.steps[index].need:
+            _decide_quorum(run, host, index)
+    fire_ready(run, host)
+
+
+def forget_late_work(late: Scope) -> None:
+    """Forget late work that was cancelled, or is over."""
+    assert late.late is not None
+    if forget(late):
+        _notify(late.late.host, late.late.host.steps[late.late.node].late)
 
 
 def _fail_quorum(run: RunState, scope: Scope, step: Step) -> None:
@@ -357,14 +399,22 @@ def cancel_node(run: RunState, scope: Scope, index: int, reason: str) -> None:
     """Cancel by name the tokens that wait at a node and the activation that is active there."""
     run.cancelled_tokens = append_to(run.cancelled_tokens, scope.waiting.pop(index, ()))
     step = scope.steps[index]
+    if scope.detached:
+        for late in list_late(scope, (index,)):
+            run.cancel_scope(late, reason)
     activation = scope.active.get(index)
     if activation is not None and activation.is_over:
         return  # its own commit is what decides, and deactivates it afterwards
     if activation is not None:
         run.cancel(activation, reason)
         deactivate(scope, activation)
+    _end_position(scope, step)
+
+
+def _end_position(scope: Scope, step: Step) -> None:
+    """Look again at the nodes that watch a node at which nothing is any more."""
     scope.live_positions &= ~(step.bit | step.latch_bit)
-    _notify(scope, index)
+    _notify(scope, step.index)
     _notify(scope, step.latch)
 
 

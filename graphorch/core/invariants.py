@@ -59,6 +59,9 @@ def live_positions(scope: Scope) -> int:
             mask |= 1 << step.index
         if step.latch >= 0 and step.latch in live:
             mask |= 1 << step.latch
+    for late in scope.detached:
+        assert late.late is not None
+        mask |= scope.plan.steps[late.late.node].late_bit
     return mask
 
 
@@ -81,7 +84,7 @@ def _check_root(run: Run) -> Iterator[str]:
         yield f"it is {run.status}, but not all work has ended"
     if run.activations_left < 0:
         yield f"{-run.activations_left} activations more than allowed were started"
-    if run.status in SUCCESS_STATUSES and (root.active or root.waiting):
+    if run.status in SUCCESS_STATUSES and (root.active or root.waiting or root.detached):
         yield f"it is over, but {_list_paths(root)} are not"
 
 
@@ -117,8 +120,10 @@ def _check_scope(scope: Scope, consumers: dict[Token, str], beside: int) -> Iter
         yield f"in {where} the live positions are {live:b}, not {scope.live_positions:b}"
     if scope.busy_count != busy:
         yield f"in {where} {busy} things keep a driver busy, not {scope.busy_count}"
-    if scope.finished and (scope.active or scope.waiting):
+    if scope.finished and (scope.active or scope.waiting or scope.detached):
         yield f"{where} is over, but {_list_paths(scope)} are not"
+    for late in scope.detached:
+        yield from _check_late(scope, late)
     for index, tokens in scope.waiting.items():
         yield from _check_waiting(scope, index, tokens)
     for index, activation in scope.active.items():
@@ -127,6 +132,14 @@ def _check_scope(scope: Scope, consumers: dict[Token, str], beside: int) -> Iter
             if token in consumers:
                 yield f"{activation.path} and {consumers[token]} hold the same token"
             consumers[token] = activation.path
+
+
+def _check_late(scope: Scope, late: Scope) -> Iterator[str]:
+    where = late.prefix or "the run"
+    if late.late is None or late.late.host is not scope:
+        yield f"late work of {where} is listed where it does not belong"
+    if late.finished:
+        yield f"late work of {where} is over, and still listed"
 
 
 def _check_waiting(scope: Scope, index: int, tokens: list[Token]) -> Iterator[str]:
@@ -162,8 +175,8 @@ def _check_active(scope: Scope, index: int, activation: Activation) -> Iterator[
 def _check_children(activation: Activation, children: ChildScopes) -> Iterator[str]:
     spec = activation.step.map
     is_entered = activation.status is Status.ENTERED
-    unfinished = [scope for scope in children.scopes if not scope.finished]
-    succeeded = sum(scope.output is not None for scope in children.scopes)
+    unfinished = children.list_unfinished()
+    succeeded = sum(scope.result is not None for scope in children.scopes)
     if children.started != len(children.scopes) or children.succeeded != succeeded:
         yield f"{activation!r} has miscounted what is inside"
     if is_entered and children.running != len(unfinished):
@@ -217,7 +230,8 @@ def _is_held(scope: Scope) -> bool:
 def _list_paths(scope: Scope) -> str:
     active = [activation.path for activation in scope.active.values()]
     waiting = [scope.prefix + scope.plan.steps[index].name for index in scope.waiting]
-    return ", ".join(active + waiting)
+    late = [_list_paths(other) for other in scope.detached]
+    return ", ".join(active + waiting + late)
 
 
 def _stories(run: Run) -> Iterator[str]:

@@ -60,6 +60,8 @@ def reopen_scope(run: RunState, scope: Scope, at: float) -> None:
             activation.held_at = at
             if run.exclusive is not None:
                 run.exclusive.look_again(activation)
+    for late in list(scope.detached):
+        reopen_scope(run, late, at)
     for index in scope.waiting:
         scope.due |= 1 << index
     fire_ready(run, scope)
@@ -119,7 +121,7 @@ def resume_children(
     is_reviewed = isinstance(children, ReviewedScopes)
     if is_reviewed:
         children.review_failure = None
-    for scope in children.scopes:
+    for scope in children.list_unfinished():
         if activation.status is not Status.ENTERED or children.failed:
             break
         if not scope.finished:

@@ -60,12 +60,22 @@ from graphorch.core.events import (
     WaitUntil,
 )
 from graphorch.core.exclusive import is_held_inside
-from graphorch.core.firing import advance, begin, deactivate, emit, fire_ready, hold
+from graphorch.core.firing import (
+    advance,
+    begin,
+    cancel_node,
+    deactivate,
+    emit,
+    end_late_work,
+    fire_ready,
+    hold,
+)
 from graphorch.core.resuming import reopen_scope, run_again
 from graphorch.core.state import RunState, append_to
 from graphorch.core.stopping import (
     cancel_activation,
     cancel_children,
+    cancel_scope,
     close_scope,
     defer_retry,
     interrupt_scope,
@@ -391,7 +401,7 @@ class Run(RunState):
             activation.status = Status.FAILED
             stop_run(self, f"limit:{event.limit}")
             self.exit_busy(activation.scope)
-        elif self.on_failure == "isolate":
+        elif self.on_failure == "isolate" or activation.scope.late is not None:
             self.errors = append_to(self.errors, (activation,))
             self.has_gaps = True
             self._skip(activation)
@@ -492,7 +502,10 @@ class Run(RunState):
 
     def on_end_reached(self, scope: Scope, output: Version | None) -> None:
         """Finish a scope whose END fired; its output is the version that reached END."""
-        scope.output, scope.finished = output, True
+        scope.output = output
+        if scope.detached or scope.late is not None:
+            return  # it is over once all of its late work is, or is late itself: see `settle`
+        scope.finished = True
         if (parent := scope.parent) is None:
             return
         if scope.is_tool_call:
@@ -520,6 +533,10 @@ class Run(RunState):
             from graphorch.core.compensation import undo_cancelled
 
             undo_cancelled(self, around, scopes, reason)
+
+    def cancel_scope(self, scope: Scope, reason: str) -> None:
+        """Cancel everything in a scope, for good."""
+        cancel_scope(self, scope, reason)
 
     # ---- the life of an activation ---------------------------------------------------------------
     def _commit(self, activation: Activation, edges: tuple[Edge, ...], failure: Any = None) -> None:
@@ -609,13 +626,22 @@ class Run(RunState):
     def _on_quiet(self, scope: Scope) -> None:
         """Settle a quiet scope; if it stays quiet, the scope around it has less to do."""
         self.settle(scope)
-        if not scope.busy_count and (parent := scope.parent) is not None:
-            self.exit_busy(parent.scope)
+        if not scope.busy_count and (outer := scope.outer) is not None:
+            self.exit_busy(outer)
 
     def settle(self, scope: Scope) -> None:
         """Decide what follows from a quiet scope for the run, or for the activation around it."""
         if scope.busy_count:
             return
+        if scope.detached and scope.output is not None and not scope.closed:
+            self._withdraw_late_work(scope)
+            if scope.busy_count:
+                return
+        if scope.late is not None:
+            self._settle_late_work(scope)
+            return
+        if not (scope.finished or scope.detached or scope.output is None):
+            self.on_end_reached(scope, scope.output)
         parent = scope.parent
         if parent is None:
             self._settle_root(scope)
@@ -638,6 +664,35 @@ class Run(RunState):
         if scope.closed or (self.exclusive is not None and is_held_inside(scope)):
             return False
         return not (scope.open_questions() or list_waits(scope))
+
+    def _withdraw_late_work(self, scope: Scope) -> None:
+        """Withdraw what of late work waits for people and events, now that END was reached.
+
+        What only waits for its turn in an exclusive region goes on.
+        """
+        reason = "END was reached while it waited"
+        for late in list(scope.detached):
+            if self.exclusive is None or not is_held_inside(late):
+                cancel_scope(self, late, reason)
+                continue
+            for node, activation in list(late.active.items()):
+                inside = activation.children.list_unfinished() if activation.children else []
+                if activation.status is not Status.HELD and not any(map(is_held_inside, inside)):
+                    cancel_node(self, late, node, reason)
+        self._give_turns()
+
+    def _settle_late_work(self, late: Scope) -> None:
+        """End late work that is over, or that can go on no more."""
+        if late.finished:
+            return
+        is_over = late.output is not None or not (late.active or late.waiting)
+        if not late.detached and is_over:
+            late.finished = True
+            end_late_work(self, late)
+        elif self._is_stuck(late):
+            # An item that cannot reach its END: the failure that is the cause is known.
+            cancel_scope(self, late, "nothing in it can reach its END")
+            end_late_work(self, late)
 
     def _settle_root(self, root: Scope) -> None:
         """End the run, or have it wait. The order decides where several reasons hold."""

@@ -2,7 +2,7 @@
 
 `Run` changes it, and so do the functions in `firing.py`, `stopping.py`, `children.py` and
 `resuming.py`. What they need of the run itself is declared here as methods: `on_limit_reached`,
-`on_end_reached`, `cancel`, `exit_busy` and `settle`.
+`on_end_reached`, `cancel`, `cancel_scope`, `exit_busy` and `settle`.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class RunState:
         "has_tool_calls",
         "history",
         "kept_signals",
+        "late_tokens",
         "on_failure",
         "plan",
         "reason",
@@ -98,6 +99,8 @@ class RunState:
         self.cancelled_tokens: Sequence[Token] = ()
         # signals that nothing waits for yet, by name and key, oldest first
         self.kept_signals = NOTHING_KEPT
+        # reached a join that had decided without them and lets its losers finish
+        self.late_tokens: Sequence[Token] = ()
         # something did not happen that `build()` counted on: a failure was survived, or a join
         # fired without all its branches
         self.has_gaps = False
@@ -125,6 +128,10 @@ class RunState:
         """Undo what was committed in scopes inside an activation that is about to be cancelled."""
         raise NotImplementedError
 
+    def cancel_scope(self, scope: Scope, reason: str) -> None:
+        """Cancel everything in a scope, for good."""
+        raise NotImplementedError
+
     def exit_busy(self, scope: Scope) -> None:
         """Count one unit of work less in `scope`, and settle it if it becomes quiet."""
         raise NotImplementedError
@@ -143,9 +150,9 @@ class RunState:
         """Count one more unit of work in `scope` and, if it was quiet, around it."""
         while scope is not None:
             scope.busy_count += 1
-            if scope.busy_count > 1 or (parent := scope.parent) is None:
+            if scope.busy_count > 1:
                 return
-            scope = parent.scope
+            scope = scope.outer
 
     # ---- questions about a run -------------------------------------------------------------------
     def failed(self) -> list[Activation]:
@@ -194,10 +201,18 @@ def _is_effect_of_child(activation: Activation) -> bool:
 
 
 def _is_absorbed(activation: Activation) -> bool:
-    """Return whether an activation around it carried on despite the failure, or was cancelled."""
-    around = activation.scope.parent
-    while around is not None:
-        if around.status in _ABSORBS_FAILURES:
+    """Return whether an activation around it carried on despite the failure, or was cancelled.
+
+    Nothing carries on despite a failure of late work: nothing has waited for that any more.
+    """
+    scope, is_late = activation.scope, False
+    while True:
+        is_late = is_late or scope.late is not None
+        around = scope.parent
+        if around is None:
+            return False
+        if around.status in _ABSORBS_FAILURES and not is_late:
             return True
-        around = around.scope.parent
-    return False
+        if around.status is Status.CANCELLED:
+            return True
+        scope = around.scope

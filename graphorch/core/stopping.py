@@ -15,7 +15,7 @@ to one `exit_busy`, by which `run.py` settles what became quiet. `resuming.py` i
 from __future__ import annotations
 
 from graphorch.core.events import CancelNode
-from graphorch.core.firing import cancel_node
+from graphorch.core.firing import cancel_node, forget_late_work
 from graphorch.core.state import RunState, append_to
 from graphorch.core.tree import Activation, ChildScopes, ReviewedScopes, Scope, Status
 from graphorch.statuses import RunStatus
@@ -97,13 +97,16 @@ def cancel_activation(run: RunState, activation: Activation, reason: str) -> Non
 
 def cancel_children(run: RunState, children: ChildScopes, reason: str) -> None:
     """Cancel what is unfinished inside a sub-flow or map, open questions included."""
-    for scope in children.scopes:
-        if not scope.finished:
-            cancel_scope(run, scope, reason)
+    for scope in children.list_unfinished():
+        cancel_scope(run, scope, reason)
 
 
 def cancel_scope(run: RunState, scope: Scope, reason: str) -> None:
-    """Cancel everything in a scope, for good."""
+    """Cancel everything in a scope, and what is detached from it, for good."""
     scope.finished = True
+    if scope.late is not None:
+        forget_late_work(scope)
+    for late in scope.detached:
+        cancel_scope(run, late, reason)
     for index in {*scope.active, *scope.waiting}:
         cancel_node(run, scope, index, reason)

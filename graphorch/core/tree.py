@@ -248,6 +248,10 @@ class ChildScopes:
         self.is_undone = False  # all that was committed in the scopes was undone
         self.succeeded = 0
 
+    def list_unfinished(self) -> list[Scope]:
+        """Return the scopes that are not over, without late work."""
+        return [scope for scope in self.scopes if not scope.finished and scope.late is None]
+
     def list_in_order(self) -> Sequence[int]:
         """Return the numbers of the inputs in the order in which results are gathered."""
         return range(len(self.updates))
@@ -294,6 +298,19 @@ class ReviewedScopes(ChildScopes):
             return -1
 
 
+class Late(NamedTuple):
+    """What makes a scope a detached one: a decision, after which its work goes on.
+
+    `node` of the scope `host` decided, and `host` is busy as long as that work is. With `is_region`
+    the work is that of the region of a `need=k` join, where a token that reaches `node` is late;
+    else it is an item of a map.
+    """
+
+    host: Scope
+    node: int
+    is_region: bool
+
+
 # Shared and never changed: most scopes of a map never have a token that waits.
 NOTHING_WAITS: dict[int, list[Token]] = {}
 NOBODY_WATCHES: dict[int, int] = {}
@@ -325,6 +342,7 @@ class Scope:
         "failures",
         "finished",
         "item",
+        "late",
         "live_positions",
         "output",
         "plan",
@@ -356,11 +374,12 @@ class Scope:
         self.live_positions = 0  # bitmask of the live positions that some join asks for
         self.busy_count = 0  # activations that keep a driver busy, and child scopes that do
         self.closed = False  # starts nothing any more
-        self.finished = False  # END fired
+        self.finished = False  # END fired, and nothing detached goes on; or it was cancelled
         self.failures: tuple[Activation, ...] = ()  # failed for good in here, and closed the scope
         self.output: Version | None = None
         # scopes beside this one whose work goes on, though no token of theirs comes back into it
         self.detached: Sequence[Scope] = ()
+        self.late: Late | None = None  # set if this one is detached
         # the run's id for the root scope; else empty until `origin` is read
         self._origin = origin
 
@@ -376,6 +395,19 @@ class Scope:
         return (self.item,)
 
     @property
+    def result(self) -> Version | None:
+        """Output that counts for the sub-flow or map around it: None before it is over, or late."""
+        return self.output if self.finished and self.late is None else None
+
+    @property
+    def outer(self) -> Scope | None:
+        """Scope that is busy as long as this one is; None for the root scope."""
+        if self.late is not None:
+            return self.late.host
+        parent = self._parent() if self._parent is not None else None
+        return parent.scope if parent is not None else None
+
+    @property
     def prefix(self) -> str:
         """Beginning of the paths in here, such as `team/` or `workers[3]/`."""
         if self._prefix is None:
@@ -383,6 +415,10 @@ class Scope:
             assert parent is not None
             self._prefix = f"{parent.path}/" if self.item < 0 else f"{parent.path}[{self.item}]/"
         return self._prefix
+
+    def set_prefix(self, prefix: str) -> None:
+        """Give it the paths of the scope that it is detached from."""
+        self._prefix = prefix
 
     @property
     def origin(self) -> str:
@@ -403,7 +439,7 @@ class Scope:
         children = [scope for scope in self.detached if not scope.finished]
         for activation in self.active.values():
             if activation.children is not None:
-                children += [scope for scope in activation.children.scopes if not scope.finished]
+                children += activation.children.list_unfinished()
         return children
 
     def active_activations(self) -> list[Activation]:
@@ -424,9 +460,8 @@ class Scope:
                 questions.append(activation)
             if activation.children is None:
                 continue
-            for scope in activation.children.scopes:
-                if not scope.finished:
-                    questions += scope.open_questions()
+            for scope in activation.children.list_unfinished():
+                questions += scope.open_questions()
         for scope in self.detached:
             if not scope.finished:
                 questions += scope.open_questions()
@@ -569,6 +604,15 @@ class UndoScope(Scope):
         super().__init__(plan, "", top)
         self.undone = undone
         self.reason = reason
+
+    @property
+    def outer(self) -> Scope:
+        """Scope of the run, which is busy as long as this one is."""
+        assert self.parent is not None
+        scope = self.parent.scope
+        while scope.late is not None:
+            scope = scope.late.host
+        return scope
 
     @property
     def prefix(self) -> str:

@@ -90,7 +90,7 @@ def list_waits(scope: Scope) -> list[Activation]:
         if activation.status is Status.AWAITING_EVENT:
             waits.append(activation)
         children = activation.children
-        inner: Sequence[Scope] = () if children is None else children.scopes
-        waits += [wait for each in inner if not each.finished for wait in list_waits(each)]
+        inner: Sequence[Scope] = () if children is None else children.list_unfinished()
+        waits += [wait for each in inner for wait in list_waits(each)]
     waits += [wait for each in scope.detached if not each.finished for wait in list_waits(each)]
     return waits

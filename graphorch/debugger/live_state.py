@@ -32,8 +32,8 @@ def read_values(run: Run) -> dict[str, Any]:
 
 
 def _unite_live_versions(scope: Scope) -> Version:
-    """Unite what everything alive in a scope has seen; of a finished scope, return its output."""
-    if scope.finished and scope.output is not None:
+    """Unite what everything alive in a scope has seen; return its output once END was reached."""
+    if scope.output is not None:
         return scope.output
     versions = [activation.version for activation in scope.active.values()]
     for tokens in scope.waiting.values():

@@ -2,13 +2,15 @@
 
 Theory of operation. Changing what an activation wrote, or running it again, makes untrue exactly
 what depends on it: its causal descendants, everything inside a descendant, and the outcome of each
-sub-flow or map around it (but not the other work in there). All other records are copied, with
-their ids, and given to the core in the old order; what is to be done anew is then open in the core.
+sub-flow or map around it (but not the other work in there). The next iteration of a loop begins
+once the late work of the one before has ended, so it depends on that, too. All other records are
+copied, with their ids, and given to the core in the old order; what is to be done anew is then open
+there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -105,19 +107,19 @@ def find_affected(run: Run, change: Activation) -> tuple[set[str], set[str]]:
 
     The first set includes the change. Of those around it, only the outcome depends on it.
     """
-    around: list[Activation] = []
-    outer = change.scope.parent
-    while outer is not None:
-        around.append(outer)
-        outer = outer.scope.parent
+    around = _list_around(change)
     affected = {change, *around, *_find_rivals(run, [change, *around])}
     candidates = [*run.history, *run.unfinished()]
+    followers = _find_followers(candidates)
     # Activations are not in causal order, so repeat until nothing is added.
     has_grown = True
     while has_grown:
         has_grown = False
         for activation in candidates:
-            if activation not in affected and _depends(activation, affected, around):
+            if activation not in affected and (
+                _depends(activation, affected, around)
+                or not affected.isdisjoint(followers.get(activation, ()))
+            ):
                 affected.add(activation)
                 has_grown = True
     # What was undone in the old run was not undone in the fork.
@@ -137,6 +139,61 @@ def _find_rivals(run: Run, reopened: Sequence[Activation]) -> list[Activation]:
         for activation in run.unfinished()
         if activation not in reopened and not regions.isdisjoint(activation.step.exclusive)
     ]
+
+
+def _list_around(change: Activation) -> list[Activation]:
+    """Return the sub-flows and maps around a change whose outcome depends on it.
+
+    That of a map does not depend on its late items.
+    """
+    around: list[Activation] = []
+    scope = change.scope
+    while True:
+        if scope.late is not None and not scope.late.is_region:
+            scope = scope.late.host
+        elif (parent := scope.parent) is not None:
+            around.append(parent)
+            scope = parent.scope
+        else:
+            return around
+
+
+def _find_followers(candidates: Sequence[Activation]) -> dict[Activation, set[Activation]]:
+    """Return for each header of a loop what it waited for as late work, or would have, if late.
+
+    No token leads there. Yet the next iteration begins only once late work has ended, so its
+    records do not fit a run in which that is to be done again.
+    """
+    if not any(item.scope.plan.late_positions for item in candidates):
+        return {}
+    followers: dict[Activation, set[Activation]] = {}
+    ended: list[tuple[Activation, str, int]] = []
+    for item in candidates:
+        waits_for = item.step.blockers & item.scope.plan.late_positions
+        if waits_for:
+            before = {
+                other
+                for other, prefix, positions in ended
+                if positions & waits_for and prefix == item.scope.prefix
+            }
+            followers[item] = before
+        ended += [(item, prefix, positions) for prefix, positions in _list_late_positions(item)]
+    return followers
+
+
+def _list_late_positions(activation: Activation) -> Iterator[tuple[str, int]]:
+    """Yield the scopes, by prefix, in which an activation may be late work, and as which."""
+    level: Activation | None = activation
+    while level is not None:
+        steps = level.scope.plan.steps
+        positions = 0
+        for step in steps if level.scope.plan.late_positions else ():
+            is_inside = step is level.step and level is not activation
+            if is_inside or level.step.index in step.region:
+                positions |= step.late_bit
+        if positions:
+            yield level.scope.prefix, positions
+        level = level.scope.parent
 
 
 def find_survived(run: Run, around: set[str]) -> set[str]:
@@ -221,6 +278,8 @@ def _stays_true(record: Record, gone: set[str], around: set[str], survived: Set[
 
 
 def _adapt_body(kind: str, body: dict[str, Any], budget: dict[str, float] | None) -> dict[str, Any]:
+    if "late" in body:  # whether it is late is decided anew
+        body = {name: value for name, value in body.items() if name != "late"}
     if kind == "failed":
         kept = {name: value for name, value in body.items() if name != "undoes"}
         return {**kept, "attempt": 1, "retry_after": None}

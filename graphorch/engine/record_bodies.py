@@ -583,6 +583,8 @@ def _time(activation: Activation, at: float) -> TimedBody:
         body["held"] = activation.held_at
     if activation.hedged_at:
         body["hedge"] = {"began": activation.hedged_at, "is_taken": activation.is_hedge_taken}
+    if activation.scope.late is not None:
+        body["late"] = True
     return body
 
 

@@ -570,6 +570,10 @@ class _Replay:
         if "hedge" in body:
             activation.hedged_at = body["hedge"]["began"]
             activation.is_hedge_taken = body["hedge"]["is_taken"]
+        if body.get("late") and activation.scope.late is None:
+            raise ReplayDiverged(
+                f"'{activation.path}' came too late for a decision, which is not made now."
+            )
 
     def on_asked(self, body: AskedBody) -> Event:
         activation = self.find_open(body)
@@ -797,7 +801,7 @@ class _ReplayVerifier(_Replay):
 
     def _verify_result(self, activation: Activation, recorded: Update, body: CommitBody) -> None:
         plan = activation.scope.plan
-        now = binding.gather_children(activation)
+        now = binding.gather_children(activation, is_recorded=True)
         if not self._codecs.of(plan).is_recorded(recorded, body.get("restore"), now):
             before, after = _name_fields(plan, recorded), _name_fields(plan, now)
             raise _build_divergence(activation, "what comes out of it", before, after)

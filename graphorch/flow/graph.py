@@ -32,7 +32,7 @@ from graphorch.flow.pattern_methods import PatternMethods
 from graphorch.graph.builder import gather_takes_missing
 from graphorch.graph.node import Ask, Node, Node1, NodeKind
 from graphorch.graph.options import is_number
-from graphorch.graph.plan import AskSpec, MapSpec, Migration, OnItemError, SubSpec
+from graphorch.graph.plan import AskSpec, MapSpec, Migration, OnItemError, Rest, Short, SubSpec
 from graphorch.graph.route import Fits, Of, Route
 from graphorch.graph.signature import Signature, check_plain, read_return_type
 from graphorch.graph.wrong_calls import shows_right_call
@@ -188,21 +188,26 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         until: Callable[[list[O2]], bool] | None = None,
         grow: Callable[[O2], Sequence[I2]] | None = None,
         compensate: bool = False,
+        rest: Rest = "cancel",
+        short: Short = "fail",
     ) -> Node1[S, W]:
         """Add a node that runs `work` once per item of the list that `over` returns.
 
         It writes the slice that `gather` makes of the results, which are in the order of the
-        items. More than `max_items` is a failure; an empty list completes at once. `need=k` takes
-        the first k that succeed and cancels the rest. A failing item fails the whole (`fail`), or
-        is left out (`skip`, and `collect`, where `gather` has to take the `Missing` items too).
+        items. More than `max_items` is a failure; an empty list completes at once. A failing item
+        fails the whole (`fail`), or is left out (`skip`, and `collect`, where `gather` has to take
+        the `Missing` items too).
 
-        `until` is called after each item that succeeds, with the results so far: once it returns
-        True, the rest is cancelled, and `gather` gets these results. `grow` returns the items that
-        a result adds, with no round to wait for: item 2 grows the items 2.0, 2.1 and so on, whose
-        results stand behind its own. `max_items` bounds all items together. Both are pure
-        functions.
-        With `compensate`, the work of an item that is left out or cancelled is undone, and that of
-        all items if the map fails for good.
+        `need=k` takes the first k results. `until` is called after each item that succeeds, with
+        the results so far: once it returns True, `gather` gets these results. Then the rest is
+        cancelled, or with `rest="finish"` the items that have begun run to their end, which the run
+        waits for. With fewer than k results the map fails with `QuorumNotMet`, or with
+        `short="fire"` gathers what there is.
+
+        `grow` returns the items that a result adds, with no round to wait for: item 2 grows the
+        items 2.0, 2.1 and so on, whose results stand behind its own. `max_items` bounds all items
+        together. `until` and `grow` are pure functions. With `compensate`, the work of an item that
+        is left out or cancelled is undone, and that of all items if the map fails for good.
         """
         if not isinstance(work, Node | Flow):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise _build_refusal(
@@ -234,6 +239,8 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
             until=until,
             grow=grow,
             compensate=self._require_bool(compensate, f"map '{name}'"),
+            rest=rest,
+            short=short,
         )
         self.spec.maps[name] = spec
         return self._add_inner(Node1[S, W], name, "map", gather)

@@ -19,7 +19,7 @@ from typing_extensions import TypeVar
 from graphorch.errors import GraphError, Problem, did_you_mean
 from graphorch.graph.edges import Label
 from graphorch.graph.node import Node
-from graphorch.graph.plan import Across, ExclusiveSpec, JoinSpec, Need, Short
+from graphorch.graph.plan import Across, ExclusiveSpec, JoinSpec, Need, Rest, Short
 from graphorch.graph.route import Fits, Free, Of, Route, Step, Steps
 from graphorch.graph.signature import (
     StateFunction,
@@ -73,16 +73,19 @@ class GraphBuilder(Generic[S]):
         return self
 
     @shows_right_call("graph.join(merge, need=2)")
-    def join(self, node: Fits[S], *, need: Need, short: Short = "fail") -> Self:
+    def join(
+        self, node: Fits[S], *, need: Need, short: Short = "fail", rest: Rest = "cancel"
+    ) -> Self:
         """Declare how `node` joins its incoming edges.
 
         `"arriving"` (the default of every node) waits for exactly the branches that can still
         arrive. `"all"` demands that every incoming edge always delivers; otherwise the graph does
-        not build. A number takes that many arrivals and cancels the rest; if fewer can come, the
-        node fails with `QuorumNotMet`, or with `short="fire"` runs with what it has.
+        not build. A number takes that many arrivals and cancels the rest, or with `rest="finish"`
+        goes on while the rest runs to its end, which the run waits for; if fewer can come, the node
+        fails with `QuorumNotMet`, or with `short="fire"` runs with what it has.
         """
         for name in self.add_steps(node, "join()"):
-            self.spec.joins.append(JoinSpec(name, need, short))
+            self.spec.joins.append(JoinSpec(name, need, short, rest))
         return self
 
     def _route(self, source: Fits[S], by: Callable[..., Any]) -> Route[Any, Any, Any, Any, Self]:

@@ -40,6 +40,10 @@ from graphorch.state.slices import (
 
 UNDO = "undo"  # name of the step that undoes a node
 Regions = Mapping[int, frozenset[int]]
+
+
+LateWork = tuple[int, tuple[int, ...]]
+"""Late work of a node in a loop: its position, and the headers that wait for its end."""
 _NO_LOOPS: frozenset[int] = frozenset()
 
 
@@ -50,7 +54,8 @@ def compile_plan(spec: GraphSpec, topology: Topology, regions: Regions) -> Plan:
     """
     schema = Schema(spec.state, spec.memory)
     latches = _number_latches(topology)
-    compiler = _StepCompiler(spec, topology, schema, latches, regions)
+    late = _number_late_work(spec, topology, topology.end + 1 + len(latches))
+    compiler = _StepCompiler(spec, topology, schema, latches, late, regions)
     signals = collect_signals(spec)
     return Plan(
         name=spec.name,
@@ -169,17 +174,22 @@ class _StepCompiler:
         topology: Topology,
         schema: Schema,
         latches: Mapping[int, int],
+        late: Mapping[int, LateWork],
         regions: Regions,
     ) -> None:
         self.spec = spec
         self.topology = topology
         self.schema = schema
         self.latches = latches
+        self.late = late
         self.regions = regions
         self.loops_by_header, self.loops_by_source = _group_loops(topology)
         self.inside = _find_loops_inside(LoopNest(topology.loops), self.loops_by_header)
         self.loop_edges = _group_loop_edges(topology)
         self.blockers = find_blockers(topology, latches)
+        for position, headers in late.values():
+            for header in headers:
+                self.blockers[header] |= 1 << position
         self.tracked = 0
         for mask in self.blockers.values():
             self.tracked |= mask
@@ -197,7 +207,10 @@ class _StepCompiler:
         joins = 0
         for index in self.blockers:
             joins |= 1 << index
-        return tuple(find_blocked(self.topology, self.latches, joins)) if joins else ()
+        if not joins:
+            return ()
+        late = [sum(1 << header for header in headers) for _, headers in self.late.values()]
+        return (*find_blocked(self.topology, self.latches, joins), *late)
 
     def compile(self, index: int) -> Step:
         """Return the step of a node."""
@@ -251,6 +264,7 @@ class _StepCompiler:
             exclusive=self.exclusive.get(name, ()),
             shared_regions=self.shared.get(name, ()),
             undo=self._compile_undo(node),
+            late=self.late[index][0] if index in self.late else -1,
         )
 
     def _compile_undo(self, node: Node[Any]) -> Plan | None:
@@ -374,6 +388,27 @@ def _number_latches(topology: Topology) -> dict[int, int]:
     """Return the position of the latch of each loop header: the positions after END."""
     headers = sorted({loop.header for loop in topology.loops})
     return {header: topology.end + 1 + number for number, header in enumerate(headers)}
+
+
+def _number_late_work(spec: GraphSpec, topology: Topology, first: int) -> dict[int, LateWork]:
+    """Return the late work that headers of loops wait for, by node: its positions come last.
+
+    A header waits for the losers of the joins and maps in its body, so that no path is open twice.
+    The region of a join lies before it, and so not in the body of a loop that the join heads.
+    """
+    joins = {join.node for join in spec.joins if join.rest == "finish"}
+    maps = {name for name, item in spec.maps.items() if item.rest == "finish"}
+    found: dict[int, LateWork] = {}
+    for index in range(topology.end):
+        name = topology.name(index)
+        headers = {
+            loop.header
+            for loop in topology.loops
+            if (name in maps or (name in joins and loop.header != index)) and index in loop.body
+        }
+        if headers:
+            found[index] = first + len(found), tuple(sorted(headers))
+    return found
 
 
 def _find_loops_inside(

@@ -87,6 +87,12 @@ def list_differences(stored: Any, plan: Plan) -> list[str]:
         for part in ("reducers", "input", "output", "name")
         if before.get(part) != now[part]
     ]
+    old_rest = {node["name"]: node.get("rest", []) for node in before.get("nodes", [])}
+    differences += [
+        f"'{node['name']}' {'lets its losers finish' if node.get('rest') else 'cancels its losers'}"
+        for node in now["nodes"]
+        if node["name"] in old_rest and old_rest[node["name"]] != node.get("rest", [])
+    ]
     return differences or ["its order, joins or inner flows changed"]
 
 
@@ -120,12 +126,19 @@ def _describe_node_later(plan: Plan, step: Step, format: int) -> dict[str, Any]:
         "fields": [list(model.model_fields) for model in writes],
         "need": step.need,
         "inner": describe(step.inner_plan, format) if step.inner_plan is not None else None,
-        # In every format: records of a map that has one of these do not fit a map without it, and
+        # In every format: records of a node that has one of these do not fit a node without it, and
         # those of a run with exclusive regions no run without them.
         **({"reviewed": reviewed} if reviewed else {}),
         **({"exclusive": list(step.exclusive)} if step.exclusive else {}),
+        **({"rest": rest} if (rest := _list_finishing(step)) else {}),
         **(_describe_undo(step) if format >= 6 else {}),
     }
+
+
+def _list_finishing(step: Step) -> list[str]:
+    """Return what lets its losers finish: the join of a node, the map that it is, or both."""
+    is_map = step.map is not None and step.map.rest == "finish"
+    return ["join"] * step.finishes + ["map"] * is_map
 
 
 def _describe_undo(step: Step) -> dict[str, Any]:

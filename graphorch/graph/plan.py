@@ -1,7 +1,8 @@
 """Compiled graphs: tuples, integers and bitmasks, so that no running step looks up a name.
 
-A *position* is a place where a live token can be: a node (by index, END included), or the latch of
-a loop header, which stands for the next iteration of that loop. The `blockers` of a node are the
+A *position* is a place where a live token can be: a node (by index, END included), the latch of a
+loop header, which stands for the next iteration of that loop, or the late work of a node in a loop
+that lets its losers finish. The `blockers` of a node are the
 positions that can still bring it a token of the same iteration, as a bitmask; `compiler.py` has the
 rule that makes them.
 """
@@ -24,6 +25,7 @@ from graphorch.text import format_duration, format_moment
 
 Need = int | Literal["arriving", "all"]
 Short = Literal["fail", "fire"]
+Rest = Literal["cancel", "finish"]
 OnItemError = Literal["fail", "skip", "collect"]
 Across = Literal["run", "journal"]
 Migration = Callable[[dict[str, Any]], dict[str, Any] | None]
@@ -72,6 +74,7 @@ class JoinSpec:
     node: str
     need: Need
     short: Short
+    rest: Rest = "cancel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,8 @@ class MapSpec:
     until: Callable[[list[Any]], object] | None = None
     grow: Callable[[Any], object] | None = None
     compensate: bool = False
+    rest: Rest = "cancel"
+    short: Short = "fail"
 
     @property
     def is_reviewed(self) -> bool:
@@ -279,12 +284,15 @@ class Step:
     exclusive: tuple[str, ...] = ()  # the exclusive regions that it is a member of, by name
     shared_regions: tuple[str, ...] = ()  # those of them that all runs of a journal share
     undo: Plan | None = None  # of one step, on the same state, that takes back what the node did
+    late: int = -1  # position of its late work that the headers of loops around it wait for, or -1
 
     # Derived.
     bit: int = field(init=False)  # in the masks of live positions; 0 unless tracked
     latch_bit: int = field(init=False)
+    late_bit: int = field(init=False)
     need: int = field(init=False)  # `ARRIVING`, or the k of a quorum join
     short: Short = field(init=False)  # what a quorum join does if fewer than k can come
+    finishes: bool = field(init=False)  # a quorum join lets its losers finish
     fn: Callable[..., Any] = field(init=False)
     has_context: bool = field(init=False)
     reads_one: bool = field(init=False)  # exactly one slice, which must be assigned
@@ -299,9 +307,11 @@ class Step:
     def __post_init__(self) -> None:
         self.bit = 1 << self.index if self.tracked else 0
         self.latch_bit = 1 << self.latch if self.latch >= 0 else 0
+        self.late_bit = 1 << self.late if self.late >= 0 else 0
         join = self.join
         self.need = join.need if join is not None and isinstance(join.need, int) else ARRIVING
         self.short = join.short if join is not None else "fail"
+        self.finishes = join is not None and join.rest == "finish"
         signature = self.node.signature
         self.fn, self.has_context = self.node.fn, signature.has_context
         self.reads_one = len(self.reads) == 1 and not self.reads[0][1] and self.failure_at < 0
@@ -360,6 +370,7 @@ class Plan:
 
     # Derived once, since every run needs them.
     end: int = field(init=False)  # index of END
+    late_positions: int = field(init=False)  # mask of the positions of late work
     # the only node that START leads to, if no other edge leads there
     entry: Step | None = field(init=False, repr=False, compare=False)
     # The next nine look into sub-flows and maps too.
@@ -385,7 +396,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.end = len(self.steps) - 1
+        self.late_positions = 0
         for step in self.steps:
+            self.late_positions |= step.late_bit
             if not step.decides:
                 target = self._sole_target(step.edges)
                 step.ends = target is not None and target.index == self.end

@@ -175,7 +175,8 @@ class TimedBody(ActivationBody):
     the pause is nobody's time. `waited` is how many seconds of it all attempts waited for a slot of
     the node's or the run's limit, and is there if they did (from format 4 on). `hedge` is there if
     a second copy of the last attempt was started (from format 4 on). `held` is when it came to wait
-    for its exclusive regions, before `began`, and is there if it did (from format 6 on).
+    for its exclusive regions, before `began`, and is there if it did; `late` is there if it was
+    late work: a decision had been made without it (both from format 6 on).
     """
 
     at: Seconds
@@ -183,6 +184,7 @@ class TimedBody(ActivationBody):
     waited: NotRequired[Seconds]
     held: NotRequired[Seconds]
     hedge: NotRequired[HedgeBody]
+    late: NotRequired[bool]
 
 
 class CommitBody(TimedBody):

@@ -57,6 +57,7 @@ _KINDS: Mapping[str, BoxKind] = {
     "first": "first",
 }
 _SHORT_HINTS: Mapping[str, str] = {"fire": "goes on with what it has if fewer can come"}
+_FINISH_HINT = "the other branches run to their end beside what follows"
 _LINES: Mapping[str, LineKind] = {
     "always": "always",
     "routed": "conditional",
@@ -270,6 +271,9 @@ class _Flow:
         if join.need == "all":
             words = "all"
         hint = _SHORT_HINTS.get(join.short, "")
+        if join.rest == "finish":
+            words += " · rest finishes"
+            hint = "\n".join(part for part in (_FINISH_HINT, hint) if part)
         id_ = self._id(f"{shape.names[index]}//join")
         self._add(Box(id_, words, "join", tooltip=hint, group=group))
         self._line(f"{id_}/", id_, self.ends[index].entry, "always", carried=arriving)
@@ -451,6 +455,7 @@ def _detail(node: Node[Any], spec: MapSpec | None) -> str:
         bound = f"map · max {spec.max_items}"
         if spec.need is not None:
             bound += f" · first {spec.need}"
+            bound += " · rest finishes" if spec.rest == "finish" else ""
         return bound
     kind = {
         "agent": "agent",

@@ -178,7 +178,9 @@ def _list_lines(activation: Activation) -> list[str]:
     """Return the ids of the lines that led to an activation, and of those that it took."""
     flow_path = box_id(activation.scope.prefix).removesuffix("/")
     edges = [token.edge for token in activation.tokens]
-    edges += activation.taken_edges
+    late = activation.scope.late
+    decided = late.node if late is not None and late.is_region else -1
+    edges += [edge for edge in activation.taken_edges if edge.target != decided]
     return [line_id(flow_path, edge) for edge in edges]
 
 

@@ -41,7 +41,7 @@ from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.compiler import compile_plan
 from graphorch.graph.node import Node
 from graphorch.graph.options import NodeSettings
-from graphorch.graph.plan import MapSpec, Plan, SubSpec
+from graphorch.graph.plan import MapSpec, Plan, Rest, Short, SubSpec
 from graphorch.graph.signature import Read, Signature, StateFunction
 from graphorch.graph.spec import GraphSpec
 from graphorch.graph.topology import build_topology
@@ -140,6 +140,8 @@ def map_over(
     grow: Callable[[Any], object] | None = None,
     max_items: int = 100,
     compensate: bool = False,
+    rest: Rest = "cancel",
+    short: Short = "fail",
 ) -> Node[Any]:
     """Return a map over the numbers from 0.
 
@@ -178,6 +180,8 @@ def map_over(
         until=until,
         grow=grow,
         compensate=compensate,
+        rest=rest,
+        short=short,
     )
     return node
 

@@ -57,6 +57,49 @@ def test_fingerprint_of_format_1_includes_names() -> None:
     assert compute_fingerprint(before, 1) != compute_fingerprint(after, 1)
 
 
+def test_fingerprint_tells_what_becomes_of_losers() -> None:
+    """A join or a map that lets its losers finish is another graph, which says so; others stay."""
+    cancels, finishes = make_race("cancel").plan, make_race("finish").plan
+    assert compute_fingerprint(cancels) != compute_fingerprint(finishes)
+    assert compute_fingerprint(cancels, 5) != compute_fingerprint(finishes, 5)
+    assert "rest" not in str(describe(cancels))
+    assert list_differences(describe(cancels), finishes) == [
+        "'each' lets its losers finish",
+        "'last' lets its losers finish",
+    ]
+    assert list_differences(describe(finishes), cancels) == [
+        "'each' cancels its losers",
+        "'last' cancels its losers",
+    ]
+
+
+def make_race(rest: Literal["cancel", "finish"]) -> AnyFlow:
+    """Build a flow whose join and whose map need one of two."""
+
+    class Size(BaseModel):
+        size: int = 0
+
+    class State(Size): ...
+
+    def grow(read: Any) -> Any:
+        return Size(size=1)
+
+    grow.__annotations__ = {"read": Size, "return": Size}
+    first, second, last = (node(grow).named(name) for name in ("first", "second", "last"))
+    graph: Any = Graph("race", State)
+    each = graph.map(
+        "each",
+        node(grow).named("work"),
+        over=lambda s: [Size(), Size()],
+        gather=lambda sizes: sizes[0],
+        max_items=2,
+        need=1,
+        rest=rest,
+    )
+    graph.chain(first, [second, each], last).join(last, need=1, rest=rest)
+    return graph.build()
+
+
 def test_fingerprint_depends_on_field_types() -> None:
     """Another type of a field is another fingerprint."""
     before, after = make_flow().plan, make_flow(kind=str).plan

@@ -294,7 +294,7 @@ class _Driver:
             for activation in sorted(
                 commits.values(), key=lambda activation: (activation.depth, activation.step.index)
             )
-            if activation.scope is run.root
+            if activation.scope.parent is None
         ]
         done = {key: self.watch.given.get(key) for key in commits}
         return Outcome(
@@ -378,6 +378,7 @@ def fingerprint(run: Run) -> Any:
             scope.busy_count,
             scope.closed,
             scope.finished,
+            [of(late) for late in scope.detached],
         )
 
     return (
@@ -387,6 +388,7 @@ def fingerprint(run: Run) -> Any:
         len(run.history),
         len(run.errors),
         len(run.cancelled_tokens),
+        len(run.late_tokens),
         run.activations_left,
     )
 
@@ -560,8 +562,9 @@ class Watch:
             raise Broken("I26 commits stay", "a commit is gone from the history")
 
     def _check_tokens(self) -> None:
-        """Check I7: every token was consumed once or cancelled by name."""
-        cancelled = {(token.source, token.edge.index) for token in self.run.cancelled_tokens}
+        """Check I7: every token was consumed once, cancelled by name, or too late."""
+        ended = (*self.run.cancelled_tokens, *self.run.late_tokens)
+        cancelled = {(token.source, token.edge.index) for token in ended}
         for activation in self.commits.values():
             for edge in activation.taken_edges:
                 name = (

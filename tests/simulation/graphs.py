@@ -58,6 +58,18 @@ class Sample:
     workers: dict[str, Worker]
 
     @property
+    def finishing(self) -> set[str]:
+        """Return the joins that let their losers finish."""
+        return {join.node for join in self.blueprint.joins if join.rest == "finish"}
+
+    @property
+    def lets_finish(self) -> bool:
+        """Return whether a join or map at any level lets its losers finish."""
+        maps = self.blueprint.maps.values()
+        own = bool(self.finishing) or any(spec.rest == "finish" for spec in maps)
+        return own or any(flow.lets_finish for flow in self.flows.values())
+
+    @property
     def races(self) -> bool:
         """Return whether timing may decide the result: a `need=k` join or map at any level."""
         quorum = any(isinstance(join.need, int) for join in self.blueprint.joins) or any(
@@ -316,7 +328,8 @@ def _connected(
     for source, handler in draft.errors:
         graph.on_error(nodes[source], known[handler], when=Boom)
     for name, need in draft.needs.items():
-        graph.join(nodes[name], need=need, short="fire")
+        rest = "finish" if (len(name) + len(draft.names) + need) % 2 else "cancel"
+        graph.join(nodes[name], need=need, short="fire", rest=rest)
     for region, members in draft.exclusives.items():
         graph.exclusive(region, [nodes[name] for name in members])
     assert not graph.spec.problems, graph.spec.problems
@@ -415,6 +428,7 @@ def _map_spec(
         concurrency=rng.randint(1, 3),
         need=rng.randint(1, 2) if needs else None,
         on_item_error=rng.choice(["skip", "collect", "fail"] if reliable else ["skip", "collect"]),
+        rest="finish" if needs and inside.work.seed % 2 else "cancel",
     )
 
 

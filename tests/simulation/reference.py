@@ -76,6 +76,7 @@ class Activation:
     counters: dict[int, int]
     is_inside: bool = False
     items: list[Scope] = field(default_factory=list)
+    results: list[Scope] | None = None  # of a map that had enough, and lets its other items finish
     inputs: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -100,7 +101,7 @@ def run_reference(sample: Sample, pick: Pick = min, *, most: int = 250) -> Resul
         key = pick(sorted(world.running))
         activation = world.running[key]
         activation.scope.complete(activation)
-    if root.output is None or root.tokens or root.active:
+    if root.output is None or root.late or root.tokens or root.active:
         raise Stuck(f"seed {sample.seed}: waiting {root.tokens}, active {list(root.active)}")
     path = [name for _, name in sorted((order, name) for order, name in world.path)]
     return Result(world.done, path, fold(root.output))
@@ -145,10 +146,16 @@ class Scope:
         self.needs = {
             join.node: join.need for join in sample.blueprint.joins if isinstance(join.need, int)
         }
+        self.late: list[Scope] = []  # what goes on beside this scope after decisions in it
+        self.host: Scope | None = None  # the scope that this one goes on beside, and
+        self.decided = ""  # the node of that which decided
+        self.is_region = False  # this is what the decision of a join has left unfinished
 
     @property
     def is_over(self) -> bool:
-        return self.output is not None
+        if self.is_region:
+            return not (self.tokens or self.active or self.late)
+        return self.output is not None and not self.late
 
     def begin(self, update: dict[str, Any]) -> None:
         past = frozenset({Write((0, -1), update, frozenset())})
@@ -172,6 +179,21 @@ class Scope:
         for node in dict.fromkeys(arc.target for arc in arcs if arc.target in self.needs):
             self._decide(node)
         self.fire()
+        self.end_if_over()
+
+    def end_if_over(self) -> None:
+        """Tell what is around this scope that it is over, once it is."""
+        host = self.host
+        if not self.is_over or (host is not None and self not in host.late):
+            return
+        if host is not None:
+            host.late.remove(self)
+            for node in host.needs.keys() & host.tokens.keys():
+                host._decide(node)
+            host.fire()
+            host.end_if_over()
+        elif self.parent is not None:
+            self.parent.scope.item_over(self.parent)
 
     def _carried(self, arc: Arc, counters: dict[int, int]) -> dict[int, int]:
         """Return the counters on a token: one more on a way back, dropped outside of the body."""
@@ -212,28 +234,70 @@ class Scope:
             node not in self.active
             and not any(structure.blocks(position, node) for position in positions)
             and not any(structure.latch_blocks(header, node) for header in latches)
+            and not self._is_held(node)
+        )
+
+    def _is_held(self, node: str) -> bool:
+        """Return whether a header waits for the losers of the iteration before."""
+        body = self.sample.structure.bodies.get(node, frozenset())
+        return any(
+            late.decided in body and not (late.is_region and late.decided == node)
+            for late in self.late
         )
 
     def _decide(self, node: str) -> None:
         """Give a `need=k` join its first k arrivals, and cancel the rest of its region."""
+        if self.is_region and self.decided == node:
+            del self.tokens[node]  # too late
+            return
         arrived: dict[Arc, Token] = {}
         for token in self.tokens.get(node, []):
             arrived.setdefault(token.arc, token)
-        if len(arrived) < self.needs[node]:
+        if len(arrived) < self.needs[node] or self._is_held(node):
             return
         del self.tokens[node]
-        for name in region_of(self.sample.structure, node) or ():
-            self.tokens.pop(name, None)
-            if name in self.active:
-                self.cancel(self.active.pop(name))
+        region = region_of(self.sample.structure, node) or frozenset()
+        if node in self.sample.finishing:
+            self._let_finish(node, region)
+        else:
+            for name in region:
+                self.tokens.pop(name, None)
+                if name in self.active:
+                    self.cancel(self.active.pop(name))
+            for late in [late for late in self.late if late.decided in region]:
+                self.late.remove(late)
+                late.cancel_all()
         self.start(node, list(arrived.values())[: self.needs[node]])
+
+    def _let_finish(self, node: str, region: frozenset[str]) -> None:
+        """Move what is in a region into a scope of its own, which goes on."""
+        late = Scope(self.world, self.sample, self.prefix, self.origin, self.parent)
+        late.host, late.decided, late.is_region = self, node, True
+        late.tokens = {name: self.tokens.pop(name) for name in region & self.tokens.keys()}
+        late.active = {name: self.active.pop(name) for name in region & self.active.keys()}
+        for activation in late.active.values():
+            activation.scope = late
+        late.late = [other for other in self.late if other.decided in region]
+        for other in late.late:
+            self.late.remove(other)
+            other.host = late
+        if not late.is_over:
+            self.late.append(late)
+            late.fire()
 
     def cancel(self, activation: Activation) -> None:
         self.world.running.pop(activation.key, None)
         for item in activation.items:
-            for inner in item.active.values():
-                item.cancel(inner)
-            item.active.clear()
+            if item.host is None:
+                item.cancel_all()
+
+    def cancel_all(self) -> None:
+        for inner in self.active.values():
+            self.cancel(inner)
+        for late in self.late:
+            late.cancel_all()
+        self.active.clear()
+        self.late.clear()
 
     # ---- activations -----------------------------------------------------------------------------
     def start(self, node: str, tokens: list[Token]) -> None:
@@ -241,8 +305,7 @@ class Scope:
         fold(past)  # two writes at once end the run here
         if node == "END":
             self.output = past
-            if self.parent is not None:
-                self.parent.scope.item_over(self.parent)
+            self.end_if_over()
             return
         depth = 1 + max(token.source.depth if token.source is not None else 0 for token in tokens)
         counters: dict[int, int] = {}
@@ -335,12 +398,19 @@ class Scope:
         return Scope(self.world, self.sample.flows[activation.node], prefix, origin, activation)
 
     def item_over(self, activation: Activation) -> None:
+        if not activation.is_inside:
+            return
         spec = self.sample.blueprint.maps.get(activation.node)
-        succeeded = sum(item.output is not None for item in activation.items)
+        succeeded = sum(item.is_over and item.output is not None for item in activation.items)
         if spec is not None and spec.need is not None and succeeded >= spec.need:
-            for item in activation.items:
-                for inner in item.active.values():
-                    item.cancel(inner)
+            others = [item for item in activation.items if not item.is_over]
+            activation.results = [item for item in activation.items if item.is_over]
+            for item in others:
+                if spec.rest == "finish":
+                    item.host, item.decided = self, activation.node
+                    self.late.append(item)
+                else:
+                    item.cancel_all()
             self._leave(activation)
         elif len(activation.items) == len(activation.inputs) and all(
             item.is_over for item in activation.items
@@ -355,13 +425,14 @@ class Scope:
             self.world.running[activation.key] = activation
 
     def _gathered(self, activation: Activation, inside: Inside) -> dict[str, Any]:
-        results = [item.result() for item in activation.items if item.output is not None]
+        done = activation.items if activation.results is None else activation.results
+        results = {item: item.result() for item in done if item.output is not None}
         return inside.gather(
-            results,
+            list(results.values()),
             [
                 number
                 for number in range(len(activation.inputs))
-                if number >= len(activation.items) or activation.items[number].output is None
+                if number >= len(activation.items) or activation.items[number] not in results
             ],
         )
 
@@ -401,7 +472,7 @@ class _Item(Scope):
         else:
             self.output = frozenset()
             self.world.finish(activation, self.given)
-        self.parent.scope.item_over(self.parent)
+        self.end_if_over()
 
     def result(self) -> Any:
         return self.reply

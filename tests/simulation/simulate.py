@@ -178,5 +178,6 @@ def features(sample: Sample) -> set[str]:
         "error edges": bool(blueprint.errors),
         "races": sample.races,
         "exclusive regions": bool(blueprint.exclusives),
+        "losers that finish": sample.lets_finish,
     }
     return {name for name, is_present in presence.items() if is_present}

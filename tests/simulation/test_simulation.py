@@ -102,5 +102,6 @@ def test_generator_covers_every_structure():
             "multi-choice",
             "maps",
         ),
-        *("sub-flows", "two levels", "error edges", "races", "exclusive regions"),
+        *("sub-flows", "two levels", "error edges", "races", "losers that finish"),
+        "exclusive regions",
     }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from graphorch.core.tree import Activation, Status
 from graphorch.text import format_error
+
+_NOT_AWAITED: Final = "it was not waited for: enough others had come"
 
 
 def find_missing_branches(
@@ -33,7 +36,10 @@ def find_missing_branches(
         # the source of an error edge that succeeded sent its result along another edge
         succeeded = edge.kind == "error" and last is not None and last.status is Status.DONE
         if edge.source >= 0 and edge.source not in present and not succeeded:
-            missing.setdefault(scope.plan.steps[edge.source].name, _explain(last))
+            # Of losers that finish, none is told as done: when it is depends on timing.
+            is_late = last is None and step.finishes
+            reason = _NOT_AWAITED if is_late else _explain(last)
+            missing.setdefault(scope.plan.steps[edge.source].name, reason)
     return missing
 
 
@@ -41,7 +47,7 @@ def _explain(last: Activation | None) -> str:
     if last is None:
         return "it was not begun"
     if last.status is Status.CANCELLED:
-        return "it was not waited for: enough others had come"
+        return _NOT_AWAITED
     failure = last.failure
     if failure is None:
         return "its result did not come here"

@@ -36,6 +36,7 @@ from graphorch.text import (
     format_value,
     list_kinds,
     name_error,
+    plural,
 )
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _has_agreed(activation: Activation, until: Callable[[list[Any]], object]) ->
     later = children.reviews[1:]  # they are reviewed next, each with those before it
     done = [scope for scope in children.scopes if scope not in later]
     done.sort(key=lambda scope: scope.place)
-    results = [read(scope.output) for scope in done if scope.output is not None]
+    results = [read(scope.result) for scope in done if scope.result is not None]
     try:
         verdict = until(results)
         return check_verdict(f"'{_name_of(until)}'", verdict, ENOUGH)
@@ -207,10 +208,11 @@ def _name_function(step: Step, of_sub: str, of_map: str) -> str:
     return f"{function} of {kind} '{step.name}'"
 
 
-def gather_children(activation: Activation) -> Update:
+def gather_children(activation: Activation, *, is_recorded: bool = False) -> Update:
     """Return the update that `leave` or `gather` makes of the results of the children.
 
-    Raises what makes the whole node fail.
+    Whether a map had enough results is not asked again of one that is recorded: how many it needs
+    may have changed since. Raises what makes the whole node fail.
     """
     step, inner, plan = activation.step, activation.children, activation.step.inner_plan
     assert inner is not None
@@ -218,11 +220,11 @@ def gather_children(activation: Activation) -> Update:
     if isinstance(inner, ReviewedScopes) and inner.review_failure is not None:
         raise inner.review_failure
     if step.map is None:
-        scope = inner.scopes[0]
-        if scope.output is None:
+        output = inner.scopes[0].result
+        if output is None:
             raise build_inner_failed("Its flow did not reach its END", inner.scopes)
         assert step.sub is not None
-        result = plan.read_output.result(scope.output)
+        result = plan.read_output.result(output)
         try:
             return step.writes[0].update(step.sub.leave(result))
         except Exception as error:
@@ -233,12 +235,16 @@ def gather_children(activation: Activation) -> Update:
     results: list[Any] = []
     missing: list[Missing] = []
     for position, index in enumerate(inner.list_in_order()):
-        output = inner.scopes[index].output if index < len(inner.scopes) else None
+        output = None
+        if index < len(inner.scopes):
+            scope = inner.scopes[index]
+            # `scope.result`, without a call for each item.
+            output = scope.output if scope.finished and scope.late is None else None
         if output is not None:
             results.append(plan.read_output.result(output))
         else:
             missing.append(Missing(position, _explain_missing(activation, index)))
-    _check_enough(activation, results, missing)
+    _check_enough(activation, results, missing, is_recorded=is_recorded)
     gather = step.map.gather
     try:
         gathered = gather(results, missing) if step.map.wants_missing else gather(results)
@@ -280,15 +286,23 @@ def _list_causes(scopes: Sequence[Scope]) -> Iterator[Activation]:
                 yield failed
 
 
-def _check_enough(activation: Activation, results: list[Any], missing: list[Missing]) -> None:
+def _check_enough(
+    activation: Activation, results: list[Any], missing: list[Missing], *, is_recorded: bool
+) -> None:
     spec = activation.step.map
     assert spec is not None
     if isinstance(activation.children, ReviewedScopes) and activation.children.has_agreed:
         return
     count = len(results) + len(missing)
-    if spec.need is not None and len(results) < min(spec.need, count):
-        reasons = "; ".join(f"item {item.index}: {item.reason}" for item in missing[:5])
-        raise QuorumNotMet(f"{spec.need} items are needed, and {len(results)} succeeded: {reasons}")
+    is_short = spec.need is not None and len(results) < spec.need
+    if is_short and spec.short == "fail" and not is_recorded:
+        reasons = "; ".join(f"item {item.index}: {item.reason}" for item in missing[:_MOST])
+        came = f", of {plural(count, 'item')}" if count < (spec.need or 0) else ""
+        raise QuorumNotMet(
+            f"{spec.need} results are needed, and {len(results)} came{came}"
+            f"{f': {reasons}' if reasons else ''}. "
+            'Give it enough items, or short="fire" to go on with fewer.'
+        )
     if spec.need is None and spec.on_item_error == "fail" and missing:
         assert activation.children is not None
         raise build_inner_failed(
@@ -303,6 +317,8 @@ def _explain_missing(activation: Activation, index: int) -> str:
     if index >= len(children.scopes):
         return "not started"
     scope = children.scopes[index]
+    if scope.late is not None:
+        return "not finished when enough others were"
     reason = next(_explain_failures(scope, ""), None)
     if reason is not None:
         return reason

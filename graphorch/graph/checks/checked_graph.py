@@ -223,6 +223,11 @@ class CheckedGraph:
         return quorums
 
     @cached_property
+    def finishing(self) -> dict[int, bool]:
+        """Whether each declared join lets its losers finish."""
+        return {node: join.rest == "finish" for node, join in self.joins}
+
+    @cached_property
     def regions(self) -> dict[int, frozenset[int]]:
         """The region of each `need=k` join: the nodes between its immediate dominator and it.
 

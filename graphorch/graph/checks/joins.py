@@ -32,6 +32,20 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
                 f"short={join.short!r} is not possible",
                 'give "fail" or "fire"',
             )
+        if join.rest not in ("cancel", "finish"):
+            yield Problem(
+                "JOIN_OPTION",
+                where,
+                f"rest={join.rest!r} is not possible",
+                'give "cancel" or "finish"',
+            )
+        elif join.rest == "finish" and isinstance(need, str):
+            yield Problem(
+                "JOIN_OPTION",
+                where,
+                f'rest="finish" has no meaning with need={need!r}, which leaves nothing unfinished',
+                "give need a number, or leave rest out",
+            )
         if isinstance(need, str) and need not in ("arriving", "all"):
             yield Problem(
                 "JOIN_OPTION",

@@ -179,6 +179,7 @@ def _check_bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
             f"on_item_error={spec.on_item_error!r} is not possible",
             'give "fail", "skip" or "collect"',
         )
+    yield from _check_rest(spec, where)
     if spec.need is None and spec.until is None:
         return
     if spec.need is not None and (
@@ -191,10 +192,32 @@ def _check_bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
         once = next(once_inside(spec.flow), None)
     if spec.worker is not None and spec.worker.options.effect == "once":
         once = spec.worker.name
-    if once is not None:
+    if once is not None and spec.rest == "cancel":
         option = "until" if spec.need is None else f"need={spec.need}"
         what = f"{option} may cancel '{once}', which has effect=\"once\""
-        yield Problem("MAP_OPTION", where, what, "need all items, or move the effect after the map")
+        fix = 'let it finish with rest="finish", need all items, or move the effect after the map'
+        yield Problem("MAP_OPTION", where, what, fix)
+
+
+def _check_rest(spec: MapSpec, where: str) -> Iterator[Problem]:
+    """Yield what is wrong with the options that say what follows from `need` and `until`."""
+    for option, value, choices, has_meaning, needs in (
+        (
+            "rest",
+            spec.rest,
+            ("cancel", "finish"),
+            spec.need is not None or spec.until is not None,
+            "need or until",
+        ),
+        ("short", spec.short, ("fail", "fire"), spec.need is not None, "need"),
+    ):
+        first, second = choices
+        if value not in choices:
+            what, fix = f"{option}={value!r} is not possible", f'give "{first}" or "{second}"'
+            yield Problem("MAP_OPTION", where, what, fix)
+        elif value == second and not has_meaning:
+            what = f'{option}="{value}" has no meaning without {needs}: all items are needed'
+            yield Problem("MAP_OPTION", where, what, f"give {needs}, or leave {option} out")
 
 
 def _check_sub(sub: SubSpec, where: str) -> Iterator[Problem]:

@@ -1,4 +1,8 @@
-"""A `need=k` join cancels a region of its own, which is cut off from the rest of the graph."""
+"""A `need=k` join has a region of its own, cut off from the rest of the graph.
+
+It cancels what is unfinished there, or lets it finish. Effects that must not be repeated can be
+cancelled nowhere, so they are only in regions that finish.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +30,18 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
 
 
 def _find_faults(graph: CheckedGraph, node: int, inside: frozenset[int]) -> Iterator[str]:
-    """Yield why the region of a join cannot be cancelled on its own."""
+    """Yield why the region of a join cannot be left on its own."""
     topology = graph.topology
     start, name = graph.analysis.dominator[node], topology.name(node)
+    finishes = graph.finishing[node]
+    leaves = f"need={graph.quorums[node]} may {'leave behind' if finishes else 'cancel'}"
     # 1. Loops that go around the join.
     for loop in topology.loops:
         source = next((source for source in loop.sources if source in inside), None)
         if node in loop.body and source is not None:
             yield (
                 f"the way back of a loop around '{name}' starts at '{topology.name(source)}', "
-                f"which need={graph.quorums[node]} may cancel"
+                f"which {leaves}"
             )
         elif loop.header == node and graph.quorums[node] > 1:
             yield (
@@ -46,17 +52,12 @@ def _find_faults(graph: CheckedGraph, node: int, inside: frozenset[int]) -> Iter
     for number in sorted(inside):
         for edge in topology.entering[number]:
             if edge.source != start and edge.source not in inside:
-                yield (
-                    f"{graph.edge_name(edge)} leads into what need={graph.quorums[node]} may cancel"
-                )
+                yield f"{graph.edge_name(edge)} leads into what {leaves}"
         for edge in topology.leaving[number]:
             around = edge.kind == "loop" and node in topology.loops[edge.loop].body
             if edge.target != node and edge.target not in inside and not around:
-                yield (
-                    f"{graph.edge_name(edge)} leads out of what need={graph.quorums[node]} "
-                    "may cancel"
-                )
-        for path in _find_once(graph, number):
+                yield f"{graph.edge_name(edge)} leads out of what {leaves}"
+        for path in () if finishes else _find_once(graph, number):
             yield f"'{path}' has effect=\"once\", so it must not be cancelled"
 
 

@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from graphorch.core.late_work import find_home
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Scope, Status, ToolRound, ToolScope, ToolScopes
 from graphorch.errors import InputError
@@ -232,7 +233,9 @@ class _Collector:
         sources: set[int] = set()
         if children is not None:
             self.end_scopes([scope for scope in children.scopes if scope in self.open_items])
-            sources = {number for scope in children.scopes for number in self.inside[scope]}
+            # A map waits for none of its late items.
+            awaited = [scope for scope in children.scopes if scope.late is None]
+            sources = {number for scope in awaited for number in self.inside[scope]}
         sources = sources or self._find_sources(activation)
         # People, what is inside, and what another run did are not work of the activation itself.
         is_work = is_own and activation.step.ask is None and children is None
@@ -248,7 +251,8 @@ class _Collector:
             _find_step(activation),
         )
         self.numbers[activation] = len(self.items)
-        self.inside[activation.scope].append(len(self.items))
+        # A sub-flow waits for its losers.
+        self.inside[find_home(activation.scope)].append(len(self.items))
         self.items.append(item)
 
     # ---- agents with tools

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Scope, Status, ToolScope, ToolScopes, UndoScope
+from graphorch.core.tree import (
+    Activation,
+    Late,
+    Scope,
+    Status,
+    ToolScope,
+    ToolScopes,
+    UndoScope,
+)
 from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.edges import START_INDEX, Edge
 from graphorch.graph.plan import Plan, Step
@@ -200,6 +208,8 @@ def _list_absence_causes(run: Run, scope: Scope, name: str, seen: set[int]) -> l
     if index in seen:
         return []
     seen.add(index)
+    regions = (late for late in scope.detached if late.late and late.late.is_region)
+    scope = next((late for late in regions if index in late.waiting), scope)
     waiting = scope.waiting.get(index)
     if not waiting:
         reasons: list[str] = []
@@ -225,7 +235,7 @@ def _explain_edge(run: Run, scope: Scope, edge: Edge, seen: set[int]) -> list[st
     activations = [
         item
         for item in [*run.history, *run.unfinished()]
-        if item.scope is scope and item.step.index == edge.source
+        if _is_part_of(item.scope, scope) and item.step.index == edge.source
     ]
     if activations:
         reasons = (_explain_untaken(scope, edge, item) for item in activations)
@@ -235,6 +245,13 @@ def _explain_edge(run: Run, scope: Scope, edge: Edge, seen: set[int]) -> list[st
         return []
     causes = _list_absence_causes(run, scope, source, seen)
     return [f"'{scope.prefix}{source}' did not run", *causes]
+
+
+def _is_part_of(scope: Scope, other: Scope) -> bool:
+    """Return whether a scope is another one, or late work of its joins."""
+    while scope is not other and scope.late is not None and scope.late.is_region:
+        scope = scope.late.host
+    return scope is other
 
 
 def _explain_untaken(scope: Scope, edge: Edge, activation: Activation) -> str:
@@ -378,6 +395,11 @@ def _list_causes(activation: Activation) -> list[str]:
     return causes
 
 
+def _is_late(late: Late | None, edge: Edge) -> bool:
+    """Return whether a token along an edge is consumed by name: its join has decided."""
+    return late is not None and late.is_region and late.node == edge.target
+
+
 def _list_call_causes(activation: Activation, scope: ToolScope) -> list[str]:
     """Return what made a call of a tool begin."""
     agent = scope.parent
@@ -402,7 +424,8 @@ def _describe_quorum(activation: Activation) -> str:
         outcome = "goes on with these" if step.short == "fire" else "fails"
         return f"{needs}: nothing live could bring more than {len(arrived)}, so it {outcome}"
     decided = f"{needs}: with {len(arrived)} it was decided"
-    return f"{decided}, without {_join(missing)}" if missing else decided
+    rest = ", which may finish" if step.finishes else ""
+    return f"{decided}, without {_join(missing)}{rest}" if missing else decided
 
 
 def _describe_arrival(activation: Activation, source: Activation | None, edge: Edge) -> str:
@@ -445,7 +468,11 @@ def _list_outcomes(activation: Activation, spans: Sequence[Span]) -> Iterator[st
         yield f"wrote {_join(names) or 'nothing'}{took}"
     elif isinstance(activation.failure, str):
         yield f"was passed over: {activation.failure}"
-    taken = activation.taken_edges
+    late = activation.scope.late
+    if late is not None:
+        decided = f"{late.host.prefix}{late.host.steps[late.node].name}"
+        yield f"came too late for '{decided}', which had what it needs and lets the rest finish"
+    taken = [edge for edge in activation.taken_edges if not _is_late(late, edge)]
     if taken and not activation.scope.is_undo:
         targets = _join([plan.topology.name(edge.target) for edge in taken])
         yield f"went on to {targets}{_format_labels(activation, taken)}"
@@ -650,6 +677,9 @@ def _list_active_inside(activation: Activation) -> list[str]:
 def _describe_position(scope: Scope, position: int) -> str:
     """Return a live position in words: a node, or the next round of a loop."""
     plan = scope.plan
+    if 1 << position & plan.late_positions:
+        step = next(step for step in plan.steps if step.late == position)
+        return f"the losers of '{scope.prefix}{step.name}', which finish before its next round"
     if position in plan.latch_headers:
         header = plan.topology.name(plan.latch_headers[position])
         return f"the next round of '{header}'"

@@ -625,6 +625,7 @@ class SpanBuilder:
             span.held = max(0.0, span.began - float(body["held"]))
         if status == "ok":
             span.error = span.message = ""
+        span.is_late = bool(body.get("late"))
         self._last[span.path] = span
         self._open.pop(span.path, None)
         self._end_span(span, at, status)

@@ -43,12 +43,12 @@ class Span:
     what a budget counts for all of them. `has_requests`: spans of this call's requests are inside
     of it; a call without them stands for its request. `loop` is set on the node that went back
     (`judge → write`). `held` are the seconds before it in which it waited for exclusive regions.
-    `is_copy`: taken over from another run, which paid for it. `role` is the kind
-    of node in the description of the flow (`agent`). `activation` is the beginning of the id of the
-    activation that it belongs to. `engagement` is the number of the one in which it began. `link`
-    is the engagement and the id of the span before a pause that this one continues, which
-    `is_continued` then. `origin` is the trace and the span of the run that a fork was made of, on
-    the first span of its run.
+    `is_copy`: taken over from another run, which paid for it. `is_late`: it ended after a decision
+    that was made without it and let it finish. `role` is the kind of node in the description of the
+    flow (`agent`). `activation` is the beginning of the id of the activation that it belongs to.
+    `engagement` is the number of the one in which it began. `link` is the engagement and the id of
+    the span before a pause that this one continues, which `is_continued` then. `origin` is the
+    trace and the span of the run that a fork was made of, on the first span of its run.
 
     Of a model call: `asked` is the model of the request, `server` the address that was asked
     (`host:port`), `output` the name of the schema of its answer.
@@ -94,6 +94,7 @@ class Span:
     loop: str = ""
     findings: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     is_copy: bool = False
+    is_late: bool = False
     role: str = ""
     activation: str = ""
     engagement: int = 1

@@ -41,6 +41,21 @@ def test_unknown_option_and_second_join_are_refused() -> None:
     ]
 
 
+def test_rest_belongs_to_number() -> None:
+    """What becomes of the losers is a word, and has a meaning with a number alone."""
+    sketch = Sketch()
+    last, other = look.named("last"), look.named("other")
+    sketch.chain(look, [note, note.named("b")], last, [note.named("c"), note.named("d")], other)
+    sketch.join(last, need=1, rest="stop")  # type: ignore[arg-type]
+    sketch.join(other, need="arriving", rest="finish")
+    assert list_problems(sketch) == [
+        "JOIN_OPTION at join of 'last': rest='stop' is not possible\n    fix: give "
+        '"cancel" or "finish"',
+        "JOIN_OPTION at join of 'other': rest=\"finish\" has no meaning with need='arriving', "
+        "which leaves nothing unfinished\n    fix: give need a number, or leave rest out",
+    ]
+
+
 def test_all_is_met_by_plain_branches() -> None:
     """`need="all"` is met by plain branches of any length."""
     sketch = Sketch()

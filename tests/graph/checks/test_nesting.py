@@ -170,9 +170,25 @@ def test_map_quorum_refuses_once_effect() -> None:
     once = type(dig)(dig.fn, dig.signature, name="dig", options=NodeSettings(effect="once"))
     assert mapping(once, need=2) == [
         "MAP_OPTION at map 'digs': need=2 may cancel 'dig', which has effect=\"once\"\n  "
-        "  fix: need all items, or move the effect after the map"
+        '  fix: let it finish with rest="finish", need all items, or move the effect after the map'
     ]
     assert mapping(once) == []
+    assert mapping(once, need=2, rest="finish") == []
+
+
+def test_map_rest_and_short_belong_to_need() -> None:
+    """What becomes of the rest, and of too few results, is a word that need=k gives a meaning."""
+    assert mapping(need=2, rest="stop", short="skip") == [
+        "MAP_OPTION at map 'digs': rest='stop' is not possible\n    fix: "
+        'give "cancel" or "finish"',
+        "MAP_OPTION at map 'digs': short='skip' is not possible\n    fix: "
+        'give "fail" or "fire"',
+    ]
+    assert mapping(rest="finish", short="fire") == [
+        f"MAP_OPTION at map 'digs': {option} has no meaning without {needs}: all items are needed"
+        f"\n    fix: give {needs}, or leave {option.partition('=')[0]} out"
+        for option, needs in (('rest="finish"', "need or until"), ('short="fire"', "need"))
+    ]
 
 
 def test_enter_and_leave_must_fit_inner_flow() -> None:

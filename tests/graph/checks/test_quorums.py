@@ -126,6 +126,33 @@ def test_once_effect_in_region_is_refused() -> None:
     ]
 
 
+def test_once_effect_may_finish() -> None:
+    """An effect is legal in a region that finishes, but not if a region around it is cancelled."""
+    sketch = Sketch()
+    sketch.chain(look, [with_options(a, effect="once"), b], last)
+    sketch.join(last, need=1, rest="finish")
+    assert list_problems(sketch) == []
+    inner = build_plan(sketch.spec)
+    sketch = Sketch()
+    team = sketch.sub("team", inner, to_topic, no_notes)
+    sketch.chain(look, [team, b], last)
+    sketch.join(last, need=1)
+    assert [line.splitlines()[0] for line in list_problems(sketch)] == [
+        "QUORUM_REGION at join of 'last': 'team/a' has effect=\"once\", so it must not be cancelled"
+    ]
+
+
+def test_finishing_region_is_cut_off_too() -> None:
+    """A region that finishes has no other way in or out either."""
+    sketch = Sketch()
+    sketch.chain(look, [a, b], last).chain(a, c, note).chain(last, note)
+    sketch.join(last, need=1, rest="finish")
+    assert list_problems(sketch) == [
+        "QUORUM_REGION at join of 'last': 'a' → 'c' leads out of what need=1 may leave behind\n"
+        f"{ADVICE}"
+    ]
+
+
 def test_nested_once_effect_is_refused() -> None:
     """An effect inside a map or sub flow counts too."""
     inner = build_plan(Sketch().chain(with_options(note, effect="once")).spec)

@@ -60,7 +60,7 @@ def publish(w: Weather | None) -> Weather:
 
 
 race = Graph("race", Report, input=Place, output=Weather)
-race.chain(ask_station, publish).chain(look_outside, publish).join(publish, need=1, short="fire")
+race.chain(ask_station, publish).chain(look_outside, publish).join(publish, need=1, short="fire", rest="finish")
 race_flow = race.build()
 
 report = Graph("report", Report, input=Place, output=Weather)

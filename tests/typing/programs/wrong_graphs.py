@@ -145,6 +145,18 @@ def g05() -> object:
     return shop().chain([take, write], check).join(check, need=1, short="skip").build()  # wrong
 
 
+# G98: [pyright mypy build:JOIN_OPTION] what becomes of the losers of a join
+def g98() -> object:
+    return shop().chain([take, write], check).join(check, need=1, rest="stop").build()  # wrong
+
+
+# G99: [build:MAP_OPTION] losers of a map that needs all of its items
+def g99() -> object:
+    graph = shop()
+    prices = graph.map("prices", price, over=items_of, gather=sum_of, max_items=9, rest="finish")
+    return graph.chain(prices, write).build()
+
+
 # G06: [pyright build:SLICE_MISSING] the input is no slice of the state
 def g06() -> object:
     return Graph("shop", Shop, input=Foreign, output=Bill).chain(check).build()  # wrong

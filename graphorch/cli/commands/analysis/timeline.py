@@ -135,6 +135,7 @@ def _build_bar(
         f"waited {format_seconds(span.held)} for its turn" if span.held else "",
         plural(len(marks), "model request") if marks else "",
         "" if span.error == span.outcome else span.error,
+        "late: decided without it" if span.is_late else "",
         span.arguments[:200],
         span.message[:200],
     ]
@@ -146,9 +147,15 @@ def _build_bar(
         end,
         _BAR_STATUS[span.status],
         "\n".join(filter(None, hints)),
-        TOOL_OUTCOMES.get(span.outcome, f"held {format_seconds(span.held)}" if span.held else ""),
+        TOOL_OUTCOMES.get(span.outcome, _remark(span)),
         tuple(marks),
     )
+
+
+def _remark(span: Span) -> str:
+    """Return in a word or two what is special about an activation: that it was held, or late."""
+    held = f"held {format_seconds(span.held)}" if span.held else ""
+    return ", ".join(filter(None, (held, "late" if span.is_late else "")))
 
 
 def _name_bar(span: Span, outer: str) -> str:

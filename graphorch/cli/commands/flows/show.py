@@ -155,6 +155,7 @@ def _describe_joins(plan: Plan, prefix: str) -> Iterator[dict[str, Any]]:
                 "at": prefix + plan.topology.name(step.index),
                 "of": sources,
                 "need": step.join.need if step.join is not None else "arriving",
+                **({"rest": "finish"} if step.finishes else {}),
             }
         if step.inner_plan is not None:
             yield from _describe_joins(step.inner_plan, f"{prefix}{step.name}/")
@@ -234,7 +235,8 @@ def _format_loop(loop: dict[str, Any]) -> str:
 def _format_join(join: dict[str, Any]) -> str:
     needs = {"arriving": "waits for every branch that can still arrive", "all": "waits for all"}
     need = needs.get(str(join["need"]), f"continues with the first {join['need']}")
-    return f"  {join['at']} of {', '.join(join['of'])}: {need}"
+    rest = ", the rest finishes" if join.get("rest") == "finish" else ""
+    return f"  {join['at']} of {', '.join(join['of'])}: {need}{rest}"
 
 
 def _format_worst_case(worst: dict[str, Any]) -> str:
