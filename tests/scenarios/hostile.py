@@ -430,7 +430,7 @@ async def _cancel_by_flow(store: Store, case: Case) -> None:
 
 async def _show(store: Store, case: Case) -> None:
     log = await store.load(case.log.head.run_id)
-    rows, _ = build_step_rows(log)
+    rows = build_step_rows(log)[0]
     to_json_line([describe_head(log.head), [str(row) for row in rows]])
 
 

@@ -140,7 +140,7 @@ def test_pause_is_not_time_of_node() -> None:
         (activation,) = rebuilt.history
         did = explain_activation(activation, trace, [], Redaction()).did
         assert did[:2] == ["attempt 1 failed after 3 s: OSError: down", "wrote draft in 2 s"]
-        ((row,), _) = build_step_rows(log)
+        (row,) = build_step_rows(log)[0]
         assert row.ended - row.began == pytest.approx(2.0)
         bars = [(bar.begin, bar.end) for bar in build_bars(trace, now())]
         assert bars == [pytest.approx((0.0, 3.0)), pytest.approx((3.0, 5.0))]

@@ -277,7 +277,7 @@ async def check_law(seed: int, runs: int, folder: Path, actions: Sequence[str] =
         assert row.booked_usd >= (ledger.actions[name, "good"] * (IN + OUT) * TOKEN) - 1e-12
     # 4. A run's own page says the same.
     for report in world.reports:
-        rows, faults = build_step_rows(await world.store.load(report.run_id))
+        rows, _, faults = build_step_rows(await world.store.load(report.run_id))
         assert not faults
         assert total(rows, "booked_usd") == pytest.approx(report.booked_usd)
         assert total(rows, "usd") == pytest.approx(report.usd)
@@ -400,7 +400,7 @@ def test_cut_call_shows_what_was_booked(tmp_path: Path) -> None:
         assert booked > 0
         assert report.booked_usd == pytest.approx(booked)
         (step,) = report.steps()
-        rows, _ = build_step_rows(await world.store.load("r"))
+        rows = build_step_rows(await world.store.load("r"))[0]
         (row,) = (await read_calls(world.store, "model")).values()
         assert step.booked_usd == rows[0].booked_usd == pytest.approx(booked)
         assert row.booked_usd == pytest.approx(booked)
