@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from graphorch.errors import Problem as Problem
     from graphorch.errors import QuestionClosed as QuestionClosed
     from graphorch.errors import QuorumNotMet as QuorumNotMet
+    from graphorch.errors import RecursionLimit as RecursionLimit
     from graphorch.errors import ReducerFailed as ReducerFailed
     from graphorch.errors import Rejected as Rejected
     from graphorch.errors import ReplayDiverged as ReplayDiverged
@@ -124,8 +125,8 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         "errors": (
             "Ambiguous BudgetExceeded Expired GraphError GraphorchError InputError InternalError "
             "JournalError LimitReached LoopExhausted ModelError NodeError NotUndone Problem "
-            "QuestionClosed QuorumNotMet ReducerFailed Rejected ReplayDiverged RunFailed "
-            "TooManyItems Unassigned WriteConflict WrongOutput"
+            "QuestionClosed QuorumNotMet RecursionLimit ReducerFailed Rejected ReplayDiverged "
+            "RunFailed TooManyItems Unassigned WriteConflict WrongOutput"
         ),
         "flow.flow": "Flow",
         "flow.graph": "Graph",

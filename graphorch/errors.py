@@ -13,6 +13,7 @@
     ├── QuorumNotMet      the graph in this run: a `need=k` join that too few branches reached
     ├── LoopExhausted     the graph in this run: a loop with `exhausted="fail"` reached its bound
     ├── TooManyItems      the graph in this run: a map met more items than its `max_items`
+    ├── RecursionLimit    the graph in this run: a flow inside itself met its `max_depth`
     ├── Unassigned        the graph in this run: a read of a field that nothing assigned
     ├── Ambiguous         a person: a node that must not act twice began, and may have acted
     ├── NotUndone         a person: what a run committed could not be undone, or was left as it is
@@ -189,6 +190,14 @@ class LoopExhausted(GraphorchError):
 
 class TooManyItems(GraphorchError):
     """A map was given more items than its `max_items` allows."""
+
+
+class RecursionLimit(GraphorchError):
+    """A flow that would be inside itself more often than `max_depth`, its bound, allows."""
+
+    def __init__(self, message: str, *, max_depth: int) -> None:
+        self.max_depth = max_depth
+        super().__init__(message)
 
 
 class Unassigned(GraphorchError):

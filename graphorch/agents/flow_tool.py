@@ -111,7 +111,7 @@ def make_flow_tool(plan: Plan, name: str, description: str, options: FlowToolOpt
 
 def find_effect(plan: Plan) -> Effect:
     """Return the strongest effect class of the nodes of a flow, and of the tools of its agents."""
-    effects = set(_list_effects(plan))
+    effects = {effect for inner in plan.list_all() for effect in _list_effects(inner)}
     return "once" if "once" in effects else "idempotent" if "idempotent" in effects else "pure"
 
 
@@ -121,5 +121,3 @@ def _list_effects(plan: Plan) -> Iterator[Effect]:
         for tool in cast("tuple[Any, ...]", getattr(step.node.fn, "tools", ())):
             # What a server of tools does is not known, so it may do harm.
             yield tool.effect if isinstance(tool, Tool) else "once"
-        if step.inner_plan is not None:
-            yield from _list_effects(step.inner_plan)

@@ -14,12 +14,12 @@ Place: TypeAlias = Node[Any] | str
 
 
 def list_steps(plan: Plan, prefix: str = "") -> list[tuple[str, Step]]:
-    """Return every node at every level, by path."""
+    """Return every node at every level, by path; of a flow inside itself, the outermost level."""
     steps: list[tuple[str, Step]] = []
     for step in plan.steps[: plan.end]:
         path = prefix + step.name
         steps.append((path, step))
-        if step.inner_plan is not None:
+        if step.inner_plan is not None and not step.max_depth:
             steps += list_steps(step.inner_plan, f"{path}/")
     return steps
 

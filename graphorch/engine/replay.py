@@ -503,6 +503,11 @@ class _Replay:
             codec.decode(item, note)
             for item, note in zip(body["items"], _list_notes(body), strict=False)
         ]
+        if updates and plan.is_floor:
+            raise ReplayDiverged(
+                f"'{activation.path}' went one level deeper than max_depth="
+                f"{activation.step.max_depth} allows now. Give it the bound that it had, or more."
+            )
         defaults = itertools.chain(body.get("defaults", ()), itertools.repeat(None))
         return [
             self._add_defaults(plan, update, made)

@@ -32,9 +32,19 @@ from graphorch.flow.pattern_methods import PatternMethods
 from graphorch.graph.builder import gather_takes_missing
 from graphorch.graph.node import Ask, Node, Node1, NodeKind
 from graphorch.graph.options import is_number
-from graphorch.graph.plan import AskSpec, MapSpec, Migration, OnItemError, Rest, Short, SubSpec
+from graphorch.graph.plan import (
+    AskSpec,
+    MapSpec,
+    Migration,
+    OnItemError,
+    Plan,
+    Rest,
+    Short,
+    SubSpec,
+)
 from graphorch.graph.route import Fits, Of, Route
 from graphorch.graph.signature import Signature, check_plain, read_return_type
+from graphorch.graph.spec import Itself
 from graphorch.graph.wrong_calls import shows_right_call
 
 if TYPE_CHECKING:
@@ -177,7 +187,7 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
     def map(
         self,
         name: str,
-        work: Node1[I2, O2] | Flow[I2, O2, Any],
+        work: Node1[I2, O2] | Flow[I2, O2, Any] | Itself[I2, O2],
         *,
         over: Of[S, Sequence[I2]],
         gather: Callable[[list[O2]], W] | Callable[[list[O2], list[Missing]], W],
@@ -209,7 +219,7 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         together. `until` and `grow` are pure functions. With `compensate`, the work of an item that
         is left out or cancelled is undone, and that of all items if the map fails for good.
         """
-        if not isinstance(work, Node | Flow):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(work, Node | Flow | Itself):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise _build_refusal(
                 self.name,
                 "NOT_A_NODE",
@@ -224,6 +234,7 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
                 check_plain(function, f"{role} of map '{name}'")
         _check_name(self.name, "map", name)
         item, result, worker, plan = _describe_worker(work)
+        self._check_itself(work, f"map '{name}'")
         spec = MapSpec(
             item=item,
             result=result,
@@ -241,6 +252,7 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
             compensate=self._require_bool(compensate, f"map '{name}'"),
             rest=rest,
             short=short,
+            max_depth=work.max_depth if isinstance(work, Itself) else 0,
         )
         self.spec.maps[name] = spec
         return self._add_inner(Node1[S, W], name, "map", gather)
@@ -249,20 +261,20 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
     def sub(
         self,
         name: str,
-        flow: Flow[I2, O2, Any],
+        flow: Flow[I2, O2, Any] | Itself[I2, O2],
         *,
         enter: Of[S, I2],
         leave: Callable[[O2], W],
         compensate: bool = False,
     ) -> Node1[S, W]:
-        """Add a node that runs a flow as a sub-flow.
+        """Add a node that runs a flow as a sub-flow, or with `itself(…)` this very graph.
 
         `enter` makes its input of this graph's state, `leave` makes a slice of its output: the two
         share no fields by coincidence of name. Everything inside has a path `name/…`. With
         `compensate`, what was committed inside is undone if the flow fails for good, or is
         cancelled by a join; then the failure goes on.
         """
-        if not isinstance(flow, Flow):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(flow, Flow | Itself):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise _build_refusal(
                 self.name,
                 "NOT_A_FLOW",
@@ -273,13 +285,34 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
             )
         check_plain(leave, f"leave of sub '{name}'")
         _check_name(self.name, "sub", name)
+        self._check_itself(flow, f"sub '{name}'")
         self.spec.subs[name] = SubSpec(
-            flow.plan,
+            flow.floor if isinstance(flow, Itself) else flow.plan,
             self.make_function(enter, f"sub '{name}'"),
             leave,
             self._require_bool(compensate, f"sub '{name}'"),
+            max_depth=flow.max_depth if isinstance(flow, Itself) else 0,
         )
         return self._add_inner(Node1[S, W], name, "sub", leave)
+
+    @shows_right_call("graph.itself(max_depth=5)")
+    def itself(self, *, max_depth: int) -> Itself[I, O]:
+        """Return this graph, to be run by one of its own nodes: a recursion with a bound.
+
+        Give it to `sub`, where the flow solves a smaller problem of the same kind, or to `map`,
+        where it solves each part:
+
+            deeper = graph.sub("deeper", graph.itself(max_depth=5), enter=shrink, leave=take)
+            parts = graph.map("parts", graph.itself(max_depth=4), over=split, gather=merge,
+                              max_items=10)
+
+        `max_depth` is how often the flow may be inside itself. Where it would be so once more, the
+        node fails with `RecursionLimit`, which `on_error(deeper, guess, when=RecursionLimit)` leads
+        on; a map without items needs no deeper level. Paths name each level: `deeper/deeper/write`.
+        """
+        from graphorch.graph.compiler import compile_floor
+
+        return Itself[I, O](self.spec, max_depth, compile_floor(self.spec))
 
     @shows_right_call("graph.ask('approve', question=write_question, answer=Verdict)")
     def ask(
@@ -364,6 +397,16 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         self.add_problem("COMPENSATE", where, what, "give compensate=True, or leave it out")
         return False
 
+    def _check_itself(self, work: object, where: str) -> None:
+        if isinstance(work, Itself) and work.graph is not self.spec:
+            self.add_problem(
+                "RECURSION_GRAPH",
+                where,
+                f"itself() is of another graph, '{work.graph.name}'",
+                "call itself() of the graph that gets the node, or build the other graph and give "
+                "its flow",
+            )
+
     def _add_inner(
         self, kind: type[Node1[S, W]], name: str, word: NodeKind, maker: Callable[..., Any]
     ) -> Node1[S, W]:
@@ -419,8 +462,8 @@ def _no_function() -> None:
 
 def _describe_worker(work: Any) -> tuple[type[BaseModel], type[BaseModel], Node[Any] | None, Any]:
     """Return item type, result type, and the node or the plan that works on one item."""
-    if isinstance(work, Flow):
-        plan = work.plan  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
+    if isinstance(work, Flow | Itself):
+        plan: Plan = work.floor if isinstance(work, Itself) else work.plan  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
         return plan.input, plan.output, None, plan
     node: Node[Any] = work
     reads, writes = node.signature.reads, node.signature.writes

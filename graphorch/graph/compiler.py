@@ -153,6 +153,13 @@ def _compile_undo(
     return compile_plan(graph, build_topology(graph), {})
 
 
+def compile_floor(spec: GraphSpec) -> Plan:
+    """Return the plan without nodes that stands where a graph may not be inside itself any more."""
+    empty = GraphSpec(spec.name, spec.state, spec.input, spec.output)
+    plan = compile_plan(empty, build_topology(empty), {})
+    return replace(plan, is_floor=True)
+
+
 def compile_tool(node: Node[Any], name: str, sub: SubSpec | None = None) -> Plan:
     """Return the plan of one call of a tool: its only step, under a name, runs a node or a flow."""
     from graphorch.graph.payloads import ToolArguments, ToolOutcome, ToolState
@@ -364,7 +371,10 @@ def _error_types(edge: Edge) -> tuple[type[BaseException], ...]:
 
 
 def _collect_resources(spec: GraphSpec) -> tuple[tuple[str, type], ...]:
-    """Return which nodes need resources of which type, by path, those of inner flows included."""
+    """Return the types of resources that nodes need, each with the path of the first such node.
+
+    Nodes of inner flows come after the graph's own.
+    """
     own = [(name, node.signature.resources) for name, node in spec.nodes.items()]
     own += [
         (f"{name}/{UNDO}", node.undo.signature.resources)
@@ -377,10 +387,14 @@ def _collect_resources(spec: GraphSpec) -> tuple[tuple[str, type], ...]:
             own.append((name, map_.worker.signature.resources))
         if map_.flow is not None:
             inner.append((name, map_.flow))
-    resources = [(name, kind) for name, kind in own if kind is not None]
+    first: dict[type, str] = {}
+    for name, kind in own:
+        if kind is not None:
+            first.setdefault(kind, name)
     for name, plan in inner:
-        resources += [(f"{name}/{path}", kind) for path, kind in plan.resources]
-    return tuple(resources)
+        for path, kind in plan.resources:
+            first.setdefault(kind, f"{name}/{path}")
+    return tuple((path, kind) for kind, path in first.items())
 
 
 # ---- loops ---------------------------------------------------------------------------------------

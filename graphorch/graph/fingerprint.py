@@ -5,12 +5,17 @@ they changed. So is what a flow remembers: that decides with which input a run b
 is in the record. Since format 2, titles, descriptions and the names of classes are left out too:
 renaming a class or editing a docstring does not lock stored runs. Format 3 includes what patterns
 draw for failures (see `FallbackSpec`). A run keeps the fingerprint of the format that it began in.
+
+Since format 6, a node that runs the graph itself says so (`itself`) instead of describing what is
+inside, so that its bound is left out as well. And the flows inside of a large graph are described
+once each, however often they occur: its description lists them (`flows`), and `inner` is a number.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,6 +23,8 @@ from pydantic import BaseModel
 from graphorch.graph.plan import Plan, Step
 from graphorch.graph.schema_identity import build_schema, strip_names
 from graphorch.state.reducers import find_reducer, name_reducer
+
+_LARGE = 1_000  # nodes, those of sub-flows as often as they occur
 
 FORMAT = 6
 """The format of the records that runs are written in, and of the description of their graph."""
@@ -45,11 +52,13 @@ def compute_fingerprint(plan: Plan, format: int = FORMAT) -> str:
         identity = (
             describe(plan, format) if format == 1 else _without_writes(describe(plan, format))
         )
-        text = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        fingerprint = plan.fingerprints[format] = hashlib.blake2b(
-            text.encode(), digest_size=16
-        ).hexdigest()
+        text = _dump(identity).encode()
+        fingerprint = plan.fingerprints[format] = hashlib.blake2b(text, digest_size=16).hexdigest()
     return fingerprint
+
+
+def _dump(identity: dict[str, Any]) -> str:
+    return json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def list_differences(stored: Any, plan: Plan) -> list[str]:
@@ -98,6 +107,36 @@ def list_differences(stored: Any, plan: Plan) -> list[str]:
 
 # ---- since format 2: no titles, descriptions or names of classes ---------------------------------
 def _describe_later(plan: Plan, format: int) -> dict[str, Any]:
+    if format < 6 or plan.size <= _LARGE:
+        return _describe_flow(plan, format, lambda inner: describe(inner, format))
+    flows = _FlowTable(format)
+    description = _describe_flow(plan, format, flows.find)
+    return {**description, "flows": flows.listed}
+
+
+class _FlowTable:
+    """Flows inside of a graph, each described once. Two that are the same are one."""
+
+    def __init__(self, format: int) -> None:
+        self.listed: list[dict[str, Any]] = []
+        self._format = format
+        self._numbers: dict[str, int] = {}
+        self._of_plans: dict[int, int] = {}
+
+    def find(self, plan: Plan) -> int:
+        """Return the number of a flow, after those of the flows inside of it."""
+        if id(plan) not in self._of_plans:
+            description = _describe_flow(plan, self._format, self.find)
+            number = self._numbers.setdefault(_dump(_without_writes(description)), len(self.listed))
+            if number == len(self.listed):
+                self.listed.append(description)
+            self._of_plans[id(plan)] = number
+        return self._of_plans[id(plan)]
+
+
+def _describe_flow(
+    plan: Plan, format: int, describe_inner: Callable[[Plan], object]
+) -> dict[str, Any]:
     memory = [strip_names(build_schema(model)) for model in _memory(plan, format)]
     # For readers of the records, which hide these fields.
     secrets = sorted(plan.marked.list_all_secrets()) if plan.marked is not None else []
@@ -109,14 +148,19 @@ def _describe_later(plan: Plan, format: int) -> dict[str, Any]:
         "reducers": _reducers(plan),
         "input": list(plan.input.model_fields),
         "output": list(plan.output.model_fields),
-        "nodes": [_describe_node_later(plan, step, format) for step in _steps(plan, format)],
+        "nodes": [
+            _describe_node_later(plan, step, format, describe_inner)
+            for step in _steps(plan, format)
+        ],
         "edges": _edges(plan, format),
         **({"secrets": secrets} if secrets and format >= 5 else {}),
         **({"compensate": True} if plan.compensate and format >= 6 else {}),
     }
 
 
-def _describe_node_later(plan: Plan, step: Step, format: int) -> dict[str, Any]:
+def _describe_node_later(
+    plan: Plan, step: Step, format: int, describe_inner: Callable[[Plan], object]
+) -> dict[str, Any]:
     writes = _writes(plan, step, format)
     reviewed = [] if step.map is None else step.map.list_reviews()
     return {
@@ -125,13 +169,14 @@ def _describe_node_later(plan: Plan, step: Step, format: int) -> dict[str, Any]:
         "writes": [model.__name__ for model in writes],
         "fields": [list(model.model_fields) for model in writes],
         "need": step.need,
-        "inner": describe(step.inner_plan, format) if step.inner_plan is not None else None,
+        "inner": _describe_inner(step, describe_inner),
         # In every format: records of a node that has one of these do not fit a node without it, and
         # those of a run with exclusive regions no run without them.
         **({"reviewed": reviewed} if reviewed else {}),
         **({"exclusive": list(step.exclusive)} if step.exclusive else {}),
         **({"rest": rest} if (rest := _list_finishing(step)) else {}),
         **(_describe_undo(step) if format >= 6 else {}),
+        **({"itself": True} if step.max_depth and format >= 6 else {}),
     }
 
 
@@ -147,7 +192,13 @@ def _describe_undo(step: Step) -> dict[str, Any]:
     return {**undo, **({"compensate": True} if step.compensates else {})}
 
 
-def _without_writes(description: dict[str, Any]) -> dict[str, Any]:
+def _describe_inner(step: Step, describe_inner: Callable[[Plan], object]) -> object:
+    if step.inner_plan is None or step.max_depth:
+        return None
+    return describe_inner(step.inner_plan)
+
+
+def _without_writes(description: Any) -> dict[str, Any]:
     """Copy a description without the names of the slices that nodes write, at any depth.
 
     Which fields are secret is left out too: marking a field does not lock stored runs.
@@ -155,10 +206,12 @@ def _without_writes(description: dict[str, Any]) -> dict[str, Any]:
     nodes: list[dict[str, Any]] = []
     for node in description["nodes"]:
         identity = {key: value for key, value in node.items() if key != "writes"}
-        if identity["inner"] is not None:
+        if isinstance(identity["inner"], dict):
             identity["inner"] = _without_writes(identity["inner"])
         nodes.append(identity)
     identity = {**description, "nodes": nodes}
+    if "flows" in identity:
+        identity["flows"] = [_without_writes(flow) for flow in identity["flows"]]
     identity.pop("secrets", None)
     return identity
 
@@ -184,7 +237,7 @@ def _describe_node_1(plan: Plan, step: Step) -> dict[str, Any]:
         "kind": step.node.kind,
         "writes": [model.__name__ for model in _writes(plan, step, 1)],
         "need": step.need,
-        "inner": describe(step.inner_plan, 1) if step.inner_plan is not None else None,
+        "inner": _describe_inner(step, lambda inner: describe(inner, 1)),
     }
 
 

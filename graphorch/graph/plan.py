@@ -104,6 +104,7 @@ class MapSpec:
     compensate: bool = False
     rest: Rest = "cancel"
     short: Short = "fail"
+    max_depth: int = 0  # how often its flow, which is the graph itself, may be inside itself
 
     @property
     def is_reviewed(self) -> bool:
@@ -127,6 +128,7 @@ class SubSpec:
     enter: StateFunction
     leave: Callable[..., Any]
     compensate: bool = False
+    max_depth: int = 0  # how often its flow, which is the graph itself, may be inside itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +304,7 @@ class Step:
     approved_after: bool = field(init=False)  # a person has to approve its result
     is_simple: bool = field(init=False)  # running it is calling its async function, nothing else
     compensates: bool = field(init=False)  # what is committed inside is undone if it fails
+    max_depth: int = field(init=False)  # its bound, if it runs the flow that it is in; 0 otherwise
     ends: bool = False  # its only edge leads to END, and no other edge does; the plan sets it
 
     def __post_init__(self) -> None:
@@ -328,6 +331,8 @@ class Step:
             self.read, self.write = self.reads[0][0].read, self.writes[0].update
         has_more = self.ask is not None or self.inner_plan is not None or self.shared_regions
         self.is_simple = self.node.is_simple and not has_more
+        inner = self.map or self.sub
+        self.max_depth = inner.max_depth if inner is not None else 0
 
 
 @dataclass(slots=True, eq=False, repr=False)  # quicker to import
@@ -367,6 +372,8 @@ class Plan:
     # those that it waits for, those of sub-flows and maps included, by name
     signals: Mapping[str, SignalSpec] = field(default_factory=dict[str, SignalSpec])
     compensate: bool = False  # a run that fails is undone and cancelled
+    # It has no nodes: it stands where a flow may not be inside itself once more.
+    is_floor: bool = False
 
     # Derived once, since every run needs them.
     end: int = field(init=False)  # index of END
@@ -379,13 +386,15 @@ class Plan:
     shared_regions: frozenset[str] = field(init=False)  # those that all runs of a journal share
     # pairs of regions: what holds the first may wait for the second inside
     exclusive_orders: frozenset[tuple[str, str]] = field(init=False)
+    has_recursion: bool = field(init=False)  # some flow runs itself
     can_ask: bool = field(init=False)  # some node has a context, and so may ask a model
     acts_once: bool = field(init=False)  # some node has effects that must not happen twice
     has_undos: bool = field(init=False)  # what some node or tool did can be taken back
     may_call_tools: bool = field(init=False)  # some node is an agent with tools, or may be like one
     has_due_times: bool = field(init=False)  # some node waits until a time
     levels: int = field(init=False)  # of flows inside each other, this one included
-    size: int = field(init=False)  # nodes with those of sub-flows and maps, as often as they occur
+    # nodes with those of sub-flows and maps, as often as they occur; of a recursion, one level
+    size: int = field(init=False)
     # By format of the journal; `fingerprint.py` fills them once.
     descriptions: dict[int, dict[str, Any]] = field(
         init=False, default_factory=dict[int, dict[str, Any]], repr=False, compare=False
@@ -409,6 +418,9 @@ class Plan:
         inner = [step.inner_plan for step in steps if step.inner_plan is not None]
         self.has_quorums = any(step.need for step in steps) or any(
             plan.has_quorums for plan in inner
+        )
+        self.has_recursion = any(step.max_depth for step in steps) or any(
+            plan.has_recursion for plan in inner
         )
         self.can_ask = any(step.has_context for step in steps) or any(
             plan.can_ask for plan in inner
@@ -435,8 +447,28 @@ class Plan:
         self.has_undos = any(has_undo(step.node) for step in steps) or any(
             plan.has_undos for plan in inner
         )
-        self.levels = 1 + max((plan.levels for plan in inner), default=0)
-        self.size = self.end + sum(plan.size for plan in inner)
+        self.levels = 0 if self.is_floor else 1 + max((plan.levels for plan in inner), default=0)
+        self.size = self.end + sum(plan.size for _, plan in self.list_inner())
+
+    def list_inner(self) -> list[tuple[Step, Plan]]:
+        """Return the nodes with a flow inside, and that flow; without those that run this one."""
+        return [
+            (step, step.inner_plan)
+            for step in self.steps
+            if step.inner_plan is not None and not step.max_depth
+        ]
+
+    def list_all(self) -> list[Plan]:
+        """Return this plan and those of all flows inside of it, each once."""
+        plans: dict[int, Plan] = {id(self): self}
+        pending: list[Plan] = [self]
+        while pending:
+            for step in pending.pop().steps:
+                inner = step.inner_plan
+                if inner is not None and id(inner) not in plans:
+                    plans[id(inner)] = inner
+                    pending.append(inner)
+        return list(plans.values())
 
     def _sole_target(self, edges: Sequence[Edge]) -> Step | None:
         """Return the target of a single edge, if no other edge leads there too."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from pydantic import BaseModel
+from typing_extensions import TypeVar
 
 from graphorch.errors import Problem
 from graphorch.graph.edges import OTHERWISE, Label
@@ -18,12 +19,16 @@ from graphorch.graph.plan import (
     JoinSpec,
     MapSpec,
     Migration,
+    Plan,
     SubSpec,
 )
 from graphorch.graph.signature import StateFunction
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+In = TypeVar("In", bound=BaseModel, contravariant=True)
+Out = TypeVar("Out", bound=BaseModel, covariant=True)
 
 GO_BACK = "return True to go back, False to go on"
 """What the condition of a loop returns."""
@@ -171,6 +176,19 @@ class GraphSpec:
             for model in (self.state, *self.memory)
             for name, info in model.model_fields.items()
         }
+
+
+class Itself(Generic[In, Out]):
+    """The graph that is being built, as the flow of its own sub-flow or map: a recursion.
+
+    `max_depth` is how often the flow may be inside itself. `floor` stands for the flow until it is
+    compiled, and where it may not be inside itself once more.
+    """
+
+    def __init__(self, graph: GraphSpec, max_depth: int, floor: Plan) -> None:
+        self.graph = graph
+        self.max_depth = max_depth
+        self.floor = floor
 
 
 def format_loop_title(sources: Iterable[str], header: str) -> str:

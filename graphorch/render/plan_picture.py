@@ -7,12 +7,15 @@ under the path of its flow: `3`, `team/3`.
 
 An opened sub-flow has no box of its own: lines lead to the first box inside and leave from the
 last. Where there are several of those, a start or an end stands in the frame.
+
+A node that runs the flow around it is one box: `↻ at most 5 deep`. In the picture of a run it is
+opened as often as the run went inside.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,21 +71,49 @@ _LINES: Mapping[str, LineKind] = {
 
 
 def draw_plan(
-    plan: Plan, *, depth: int | None = None, closed: frozenset[str] = frozenset()
+    plan: Plan,
+    *,
+    depth: int | None = None,
+    closed: frozenset[str] = frozenset(),
+    ran: Iterable[str] = (),
 ) -> Picture:
     """Return the picture of a plan.
 
     `depth` is how many levels of maps and sub-flows are opened: 0 is none, None all of them, as
-    long as there are at most 800 boxes. Those whose paths are in `closed` are never opened.
+    long as there are at most 800 boxes. Those whose paths are in `closed` are never opened. Those
+    that run the flow again are opened where one of the paths in `ran` leads.
     """
+    entered = frozenset(_list_around(ran))
     if depth is not None:
-        return _drawn(plan, depth, closed)
-    opened = _levels(plan)
-    picture = _drawn(plan, opened, closed)
-    while opened and len(picture.boxes) > MANY:
-        opened -= 1
-        picture = _drawn(plan, opened, closed)
-    return picture
+        return _drawn(plan, depth, _Sheet(closed, entered))
+    known: dict[tuple[int, int], int] = {}
+    for opened in range(plan.levels - 1, 0, -1):
+        # Drawing stops where there are too many boxes; it need not begin if there are nodes enough.
+        if _count_nodes(plan, opened, known) > MANY:
+            continue
+        try:
+            return _drawn(plan, opened, _Sheet(closed, entered, MANY))
+        except _TooManyBoxes:
+            continue
+    return _drawn(plan, 0, _Sheet(closed, entered))
+
+
+def _count_nodes(plan: Plan, depth: int, known: dict[tuple[int, int], int]) -> int:
+    """Return the nodes of a plan with so many levels opened, each as often as it occurs."""
+    key = id(plan), depth
+    if key not in known:
+        inner = [flow for _, flow in plan.list_inner()] if depth else []
+        known[key] = plan.end + sum(_count_nodes(flow, depth - 1, known) for flow in inner)
+    return known[key]
+
+
+def _list_around(paths: Iterable[str]) -> Iterator[str]:
+    """Yield the boxes of the maps and sub-flows around some paths."""
+    for path in paths:
+        outer, separator, _ = box_id(path).rpartition("/")
+        while separator:
+            yield outer
+            outer, separator, _ = outer.rpartition("/")
 
 
 def line_id(path: str, edge: Edge) -> str:
@@ -100,17 +131,7 @@ def frame_id(source: str, header: str) -> str:
     return _join_path(source.rpartition("/")[0], f"{header}//loop")
 
 
-def _levels(plan: Plan) -> int:
-    """Return how deep flows lie within a plan."""
-    maps = [step.map for step in plan.steps if step.map is not None]
-    inner = [step.sub.flow for step in plan.steps if step.sub is not None]
-    inner += [spec.flow for spec in maps if spec.flow is not None]
-    has_workers = any(spec.worker is not None for spec in maps)
-    return max((1 + _levels(flow) for flow in inner), default=int(has_workers))
-
-
-def _drawn(plan: Plan, depth: int, closed: frozenset[str]) -> Picture:
-    sheet = _Sheet(closed)
+def _drawn(plan: Plan, depth: int, sheet: _Sheet) -> Picture:
     outermost = _Flow(sheet, plan, "", None, depth, plan.marked)
     outermost.draw()
     return Picture(plan.name, tuple(sheet.boxes), tuple(sheet.lines), tuple(sheet.groups))
@@ -121,9 +142,15 @@ class _Sheet:
     """Boxes, lines and groups that are drawn so far, of all levels."""
 
     closed: frozenset[str]  # the paths of maps and sub-flows that are not opened
+    entered: frozenset[str]  # those of the ones that are, among those that run the flow again
+    most: int | None = None  # boxes
     boxes: list[Box] = field(default_factory=list[Box])
     lines: list[Line] = field(default_factory=list[Line])
     groups: list[Group] = field(default_factory=list[Group])
+
+
+class _TooManyBoxes(Exception):
+    """A picture that would have more boxes than it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +234,14 @@ class _Flow:
         step = self.plan.steps[index]
         id_, group = self._id(step.name), self._group_of(frozenset((index,)))
         inside = None
-        if self.depth and id_ not in self.sheet.closed:
+        sheet = self.sheet
+        is_open = id_ in sheet.entered if step.max_depth else id_ not in sheet.closed
+        if self.depth and is_open:
             inside = self._inside(id_, index, group)
         self.ends[index] = inside or _Ends(id_, id_)
         self.around[index] = group
         if inside is None:
-            detail = _detail(step.node, step.map)
+            detail = _describe_step(step)
             if step.ask:
                 detail = f"asks for {step.ask.answer.__name__}"
             elif step.event is not None:
@@ -234,11 +263,10 @@ class _Flow:
         worker: Node[Any] | None = None
         if step.map is not None:
             flow, worker = step.map.flow, step.map.worker
-            detail = _add_regions(_detail(step.node, step.map), step)
-            frame = Group(id_, step.name, "map", detail, group)
+            frame = Group(id_, step.name, "map", _add_regions(_describe_step(step), step), group)
         elif step.sub is not None:
             flow = step.sub.flow
-            frame = Group(id_, step.name, "sub", _add_regions("", step), group)
+            frame = Group(id_, step.name, "sub", _add_regions(_describe_bound(step), step), group)
         else:
             return None
         self.sheet.groups.append(frame)
@@ -380,6 +408,8 @@ class _Flow:
 
     def _add(self, box: Box) -> None:
         self.sheet.boxes.append(box)
+        if self.sheet.most is not None and len(self.sheet.boxes) > self.sheet.most:
+            raise _TooManyBoxes
 
     def _id(self, name: str) -> str:
         return _join_path(self.path, name)
@@ -447,6 +477,16 @@ def _summary(node: Node[Any]) -> str:
         return ""
     paragraph, _, _ = get_doc(function).partition("\n\n")
     return truncate(" ".join(paragraph.split()), _LONGEST_SUMMARY)
+
+
+def _describe_step(step: Step) -> str:
+    parts = (_detail(step.node, step.map), _describe_bound(step))
+    return " · ".join(part for part in parts if part)
+
+
+def _describe_bound(step: Step) -> str:
+    """Return how often a node runs the flow around it, or nothing for any other node."""
+    return f"↻ at most {step.max_depth} deep" if step.max_depth else ""
 
 
 def _detail(node: Node[Any], spec: MapSpec | None) -> str:

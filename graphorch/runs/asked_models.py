@@ -60,7 +60,7 @@ class AskedModels:
     @cached_property
     def _listed(self) -> tuple[AskedModel, ...]:
         first: dict[tuple[str, bool], AskedModel] = {}
-        for asked in _list_agents(self._plan, "", has_cap=False):
+        for asked in _list_agents(self._plan):
             first.setdefault((asked.model, asked.has_own_cap), asked)
         return tuple(first.values())
 
@@ -70,7 +70,7 @@ def list_models(plan: Plan, model: str = "") -> list[str]:
 
     Functions with a context may ask for any; they count as asking for the default.
     """
-    names = [asked.model for asked in _list_agents(plan, "", has_cap=False)]
+    names = [asked.model for asked in _list_agents(plan)]
     if not names and plan.can_ask:
         names = [_DEFAULT]
     return list(dict.fromkeys(model or name for name in names))
@@ -89,12 +89,21 @@ def name_models(plan: Plan, settings: RunSettings) -> list[str]:
     return list(dict.fromkeys(default if name == _DEFAULT else name for name in names))
 
 
-def _list_agents(plan: Plan, prefix: str, *, has_cap: bool) -> Iterator[AskedModel]:
-    for step in plan.steps:
-        budget = step.node.options.budget
-        is_capped = has_cap or (budget is not None and budget.usd is not None)
-        path = f"{prefix}{step.name}"
-        if step.node.kind == "agent" and step.inner_plan is None:
-            yield AskedModel(getattr(step.node.fn, "model", "") or _DEFAULT, is_capped, path)
-        if step.inner_plan is not None:
-            yield from _list_agents(step.inner_plan, f"{path}/", has_cap=is_capped)
+def _list_agents(plan: Plan) -> Iterator[AskedModel]:
+    """Yield the agents of a plan in their order, those of a flow in several places once."""
+    seen: set[tuple[int, bool]] = set()
+
+    def walk(plan: Plan, prefix: str, *, has_cap: bool) -> Iterator[AskedModel]:
+        if (id(plan), has_cap) in seen:
+            return
+        seen.add((id(plan), has_cap))
+        for step in plan.steps:
+            budget = step.node.options.budget
+            is_capped = has_cap or (budget is not None and budget.usd is not None)
+            path = f"{prefix}{step.name}"
+            if step.node.kind == "agent" and step.inner_plan is None:
+                yield AskedModel(getattr(step.node.fn, "model", "") or _DEFAULT, is_capped, path)
+            if step.inner_plan is not None:
+                yield from walk(step.inner_plan, f"{path}/", has_cap=is_capped)
+
+    yield from walk(plan, "", has_cap=False)

@@ -458,25 +458,16 @@ def _format_difference(expected: BaseModel, actual: BaseModel) -> str:
     return f"other fields are set: {actual.model_fields_set ^ expected.model_fields_set}"
 
 
-def _list_plans(plan: Plan) -> list[Plan]:
-    """Return a plan and those of all flows inside of it."""
-    plans = [plan]
-    for step in plan.steps:
-        if step.inner_plan is not None:
-            plans += _list_plans(step.inner_plan)
-    return plans
-
-
 def _has_races(plan: Plan) -> bool:
     """Return whether timing may decide the result: a `need=k` join or map anywhere."""
-    steps = (step for inner in _list_plans(plan) for step in inner.steps)
+    steps = (step for inner in plan.list_all() for step in inner.steps)
     return any(step.need or (step.map is not None and step.map.need is not None) for step in steps)
 
 
 def _find_safe_delay(plan: Plan) -> float:
     """Return seconds that an attempt may take longer without reaching a time limit of its node."""
     limits: list[float] = []
-    for inner in _list_plans(plan):
+    for inner in plan.list_all():
         for step in inner.steps:
             options = step.node.options
             for limit in (options.timeout, options.deadline, options.hedge_after):

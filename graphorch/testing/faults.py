@@ -75,16 +75,25 @@ def with_nodes(
 
     `change` makes them of each node that has a function.
     """
-    return Flow(_change_plan(flow.plan, change))
+    changed: dict[int, Plan] = {}
+
+    def change_plan(plan: Plan) -> Plan:
+        # A flow in several places stays one.
+        if id(plan) not in changed:
+            steps = tuple(_change_step(step, change, change_plan) for step in plan.steps)
+            changed[id(plan)] = replace(plan, steps=steps)
+        return changed[id(plan)]
+
+    return Flow(change_plan(flow.plan))
 
 
-def _change_plan(plan: Plan, change: Callable[[Node[Any]], Node[Any]]) -> Plan:
-    return replace(plan, steps=tuple(_change_step(step, change) for step in plan.steps))
-
-
-def _change_step(step: Step, change: Callable[[Node[Any]], Node[Any]]) -> Step:
+def _change_step(
+    step: Step,
+    change: Callable[[Node[Any]], Node[Any]],
+    change_plan: Callable[[Plan], Plan],
+) -> Step:
     if step.inner_plan is not None:
-        return replace(step, inner_plan=_change_plan(step.inner_plan, change))
+        return replace(step, inner_plan=change_plan(step.inner_plan))
     if step.ask is not None or step.node.kind == "end":
         return step
     node = change(step.node)

@@ -10,7 +10,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import re
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -53,7 +52,7 @@ class Playback:
         path = request.metadata.get("path", "")
         if any(exchange.path == path for exchange in self._run.exchanges):
             return False
-        return re.sub(r"\[\d+\]", "", path) in self._run.nodes
+        return self._run.has_node(path)
 
     def list_left(self) -> list[str]:
         """Return the paths of the exchanges that were not played.

@@ -14,7 +14,8 @@ Only what the journal holds is read: neither the flow nor its models are needed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from graphorch.runs.stores import Durable
 
 FILE_FORMAT: Final = "graphorch recorded run 1"
+_ITSELF: Final = "…"
 _CANCELLED: Final = "cancelled"
 
 Body: TypeAlias = dict[str, Any]
@@ -125,6 +127,20 @@ class RecordedRun:
     tool_calls: tuple[RecordedToolCall, ...] = ()
     redaction: Redaction | None = field(default=None, repr=False, compare=False)
 
+    def has_node(self, path: str) -> bool:
+        """Return whether a path is of a node of the graph, at any level of a recursion."""
+        path = re.sub(r"\[\d+\]", "", path)
+        levels = [node.removesuffix(_ITSELF) for node in self.nodes if node.endswith(f"/{_ITSELF}")]
+        folded = ""
+        while folded != path:
+            folded = path
+            for level in levels:
+                if path.startswith(level):
+                    # From `team/deeper/write` to `team/write`, which is the same node.
+                    flow = level.removesuffix("/").rpartition("/")[0]
+                    path = f"{flow}/".lstrip("/") + path.removeprefix(level)
+        return path in self.nodes
+
     @classmethod
     async def read(cls, run_id: str, *, durable: Durable = True) -> Self:
         """Return a run of a journal, finished or not.
@@ -195,15 +211,27 @@ def _check_log(log: RunLog) -> None:
 
 
 # ---- from records --------------------------------------------------------------------------------
-def _list_nodes(flow: Body, prefix: str = "") -> list[str]:
-    """Return the paths of the nodes of a graph as its description in a record names them."""
-    paths: list[str] = []
-    for node in flow.get("nodes", ()):
-        path = f"{prefix}{node['name']}"
-        paths.append(path)
-        if node.get("inner"):
-            paths += _list_nodes(node["inner"], f"{path}/")
-    return paths
+def _list_nodes(flow: Body) -> list[str]:
+    """Return the paths of the nodes of a graph as its description in a record names them.
+
+    A flow that is described in a list of flows has paths in the first place where it occurs, and a
+    node that runs the flow around it has a path that ends in `/…`.
+    """
+    flows, seen = flow.get("flows", ()), set[int]()
+
+    def walk(described: Body, prefix: str) -> Iterator[str]:
+        for node in described.get("nodes", ()):
+            path, inner = f"{prefix}{node['name']}", node.get("inner")
+            yield path
+            if node.get("itself"):
+                yield f"{path}/{_ITSELF}"
+            if isinstance(inner, int):
+                inner = None if inner in seen else flows[inner]
+                seen.add(node["inner"])
+            if inner:
+                yield from walk(inner, f"{path}/")
+
+    return list(walk(flow, ""))
 
 
 def _read_exchanges(bodies: Sequence[tuple[str, Body]]) -> list[RecordedExchange]:

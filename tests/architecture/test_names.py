@@ -19,10 +19,10 @@ PUBLIC = {
         JournalError KeepRecent last LimitReached Limits LoopExhausted maximum McpError
         McpLimits McpServer merge Message minimum Missing ModelCalled ModelClient
         ModelError node Node NodeError NotUndone OnQuestion Problem Prompt Question QuestionAsked
-        QuestionClosed QuestionEvent QuorumNotMet ReducerFailed Rejected ReplayDiverged Request
-        Response Result Retry RunEvent RunFailed Secret ServerAnswer ServerQuestion
-        Session Signal Skipped START Started TextDelta Timer tool Tool ToolApproval TooManyItems
-        Unassigned union Untrusted Usage WriteConflict WrongOutput
+        QuestionClosed QuestionEvent QuorumNotMet RecursionLimit ReducerFailed Rejected
+        ReplayDiverged Request Response Result Retry RunEvent RunFailed Secret ServerAnswer
+        ServerQuestion Session Signal Skipped START Started TextDelta Timer tool Tool
+        ToolApproval TooManyItems Unassigned union Untrusted Usage WriteConflict WrongOutput
     """.split(),
     "graphorch.debugger": """
         AtNode Breakpoint ChangedPrompt DebugStep OnError OnRoute Session When to_html

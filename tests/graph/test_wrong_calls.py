@@ -84,7 +84,7 @@ def test_methods_show_right_calls() -> None:
     """All methods that build a graph show how they are called, those of patterns included."""
     of_patterns = {name for name in vars(PatternMethods) if not name.startswith("_")}
     of_graphs = {"join", "loop", "map", "on_error", "route", "sub", "ask", "migration"}
-    of_graphs |= {"signal", "timer", "first"}
+    of_graphs |= {"signal", "timer", "first", "exclusive", "itself"}
     assert of_patterns | of_graphs | {"agent", "Graph", "run_sync", "debug"} == set(SHOWN)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -80,12 +80,8 @@ def worker(name: str, model: str) -> Node[Any]:
 
 
 def planned(builder: GraphBuilder[Any]) -> Plan:
-    """Return the plan of what was built, unchecked; its maps and sub-flows are not compiled."""
-    spec = builder.spec
-    plan = compile_plan(replace(spec, maps={}, subs={}), build_topology(spec), {})
-    for step in plan.steps:
-        step.map, step.sub = spec.maps.get(step.name), spec.subs.get(step.name)
-    return plan
+    """Return the plan of what was built, unchecked."""
+    return compile_plan(builder.spec, build_topology(builder.spec), {})
 
 
 def graph(name: str) -> GraphBuilder[State]:

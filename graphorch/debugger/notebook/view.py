@@ -6,6 +6,7 @@ Values become text here, once, so no value of a state can ever be markup.
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -25,6 +26,7 @@ from graphorch.runs.result import Question, build_question
 from graphorch.state.marks import HIDDEN
 
 _MAX_READY = 50  # activations listed as ready
+_MOST_NODES = 2_000  # nodes that are described
 
 Json: TypeAlias = dict[str, Any]
 
@@ -285,29 +287,41 @@ def _read_default(info: Any) -> Any:
 # ---- its flow ------------------------------------------------------------------------------------
 def describe_nodes(plan: Plan) -> Json:
     """Return what is known of each box before anything runs: what its node reads and writes."""
-    return {path: _describe_node(plan, step) for plan, path, step in _walk_steps(plan, "")}
+    return {path: _describe_node(plan, step) for plan, path, step in _walk_steps(plan)}
 
 
-def describe_lines(plan: Plan, prefix: str = "") -> Json:
+def describe_lines(plan: Plan) -> Json:
     """Return, for each line of the picture, the path of its source and the name of its target."""
     lines: Json = {}
-    flow_path = prefix.rstrip("/")
-    topology = plan.topology
-    for edge in topology.edges:
-        if edge.source >= 0:
-            ends = [prefix + topology.name(edge.source), topology.name(edge.target)]
-            lines[line_id(flow_path, edge)] = ends
-    for step in plan.steps[: plan.end]:
-        if step.inner_plan is not None:
-            lines.update(describe_lines(step.inner_plan, f"{prefix}{step.name}/"))
+    for inner, prefix in _list_flows(plan):
+        topology = inner.topology
+        for edge in topology.edges:
+            if edge.source >= 0:
+                ends = [prefix + topology.name(edge.source), topology.name(edge.target)]
+                lines[line_id(prefix.rstrip("/"), edge)] = ends
     return lines
 
 
-def _walk_steps(plan: Plan, prefix: str) -> Iterator[tuple[Plan, str, Step]]:
-    for step in plan.steps[: plan.end]:
-        yield plan, prefix + step.name, step
-        if step.inner_plan is not None:
-            yield from _walk_steps(step.inner_plan, f"{prefix}{step.name}/")
+def _walk_steps(plan: Plan) -> Iterator[tuple[Plan, str, Step]]:
+    for inner, prefix in _list_flows(plan):
+        for step in inner.steps[: inner.end]:
+            yield inner, prefix + step.name, step
+
+
+def _list_flows(plan: Plan) -> Iterator[tuple[Plan, str]]:
+    """Yield a plan and the flows inside of it with the beginning of their paths, outer ones first.
+
+    No more than a picture could show: a flow that runs itself has a great many.
+    """
+    flows = deque([(plan, "")])
+    nodes = 0
+    while flows and nodes < _MOST_NODES:
+        inner, prefix = flows.popleft()
+        nodes += inner.end
+        yield inner, prefix
+        for step in inner.steps[: inner.end]:
+            if step.inner_plan is not None:
+                flows.append((step.inner_plan, f"{prefix}{step.name}/"))
 
 
 def _describe_node(plan: Plan, step: Step) -> Json:

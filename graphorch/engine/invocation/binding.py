@@ -19,6 +19,7 @@ from graphorch.errors import (
     GraphorchError,
     LoopExhausted,
     QuorumNotMet,
+    RecursionLimit,
     TooManyItems,
     Unassigned,
     WrongOutput,
@@ -110,7 +111,7 @@ def build_update(step: Step, output: object, given: list[Any], version: Version 
 def build_items(activation: Activation) -> list[Update]:
     """Return the inputs of a sub-flow (one) or of a map (one per item).
 
-    Raises `TooManyItems` or `WrongOutput`.
+    Raises `TooManyItems`, `RecursionLimit` or `WrongOutput`.
     """
     step, plan = activation.step, activation.step.inner_plan
     assert step.over is not None
@@ -119,17 +120,31 @@ def build_items(activation: Activation) -> list[Update]:
     try:
         value = step.over(activation.version)
         if step.map is None:
-            return [plan.read_input.update(value)]
-        items = list_items(f"'{step.over.name}'", value, plan.input)
-        if len(items) > step.map.max_items:
-            raise TooManyItems(
-                f"{len(items)} items came, and max_items is {step.map.max_items}. "
-                "Raise max_items, or make fewer items."
-            )
-        return [plan.read_input.update(item) for item in items]
+            values = [value]
+        else:
+            values = list_items(f"'{step.over.name}'", value, plan.input)
+            if len(values) > step.map.max_items:
+                raise TooManyItems(
+                    f"{len(values)} items came, and max_items is {step.map.max_items}. "
+                    "Raise max_items, or make fewer items."
+                )
+        updates = [plan.read_input.update(item) for item in values]
     except Exception as error:
         blame(error, _name_function(step, "enter", "over"))
         raise
+    if updates and plan.is_floor:
+        raise _build_recursion_limit(activation)
+    return updates
+
+
+def _build_recursion_limit(activation: Activation) -> RecursionLimit:
+    step, flow = activation.step, activation.scope.plan.name
+    return RecursionLimit(
+        f"Flow '{flow}' is inside itself {plural(step.max_depth, 'time')} already, which is its "
+        "max_depth. Raise it, let the recursion end earlier, or lead this failure on: "
+        f"on_error({step.name}, …, when=RecursionLimit).",
+        max_depth=step.max_depth,
+    )
 
 
 def list_items(subject: str, value: object, item: Any, *, at_most: int | None = None) -> list[Any]:

@@ -147,7 +147,8 @@ class NodeInvoker:
         limit = activation.step.node.options.concurrency
         slots: list[asyncio.Semaphore] = []
         if limit is not None:
-            key = (id(activation.scope.plan), activation.step.index)
+            # The levels of a flow that runs itself have one topology, and share the limit.
+            key = (id(activation.scope.plan.topology), activation.step.index)
             slots.append(self._node_slots.setdefault(key, asyncio.Semaphore(limit)))
         # A call of a tool runs within the slot of its agent, which waits for it.
         if self._slots is not None and not is_inside_call(activation):

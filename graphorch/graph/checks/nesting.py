@@ -13,10 +13,11 @@ from graphorch.graph.checks.annotations import (
     read_return,
 )
 from graphorch.graph.checks.checked_graph import CheckedGraph
-from graphorch.graph.checks.quorums import once_inside
+from graphorch.graph.checks.quorums import list_once
+from graphorch.graph.edges import START_INDEX
 from graphorch.graph.options import is_count
-from graphorch.graph.plan import MapSpec, SubSpec
-from graphorch.graph.spec import ENOUGH
+from graphorch.graph.plan import MapSpec, Plan, SubSpec
+from graphorch.graph.spec import ENOUGH, GraphSpec
 
 MAX_LEVELS = 100
 """Levels of flows inside each other: what describes, draws and estimates them is recursive."""
@@ -28,7 +29,8 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
     """What does not fit between a graph and the flows inside it.
 
     `MAP_WORKER`, `MAP_ITEMS`, `MAP_RESULTS`, `MAP_UNTIL`, `MAP_GROW`, `MAP_OPTION`, `SUB_ENTER`,
-    `SUB_LEAVE`, `ASK_QUESTION`, `NESTED_TOO_DEEPLY` and `TOO_MANY_NODES`.
+    `SUB_LEAVE`, `ASK_QUESTION`, `NESTED_TOO_DEEPLY`, `TOO_MANY_NODES`, `RECURSION_BOUND` and
+    `RECURSION_ENDLESS`.
     """
     for name, spec in graph.spec.maps.items():
         where = f"map '{name}'"
@@ -37,10 +39,11 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
         yield from _check_results(spec, where)
         yield from _check_until(spec, where)
         yield from _check_grow(spec, where)
-        yield from _check_bounds(spec, where)
+        yield from _check_bounds(graph, spec, where)
     for name, sub in graph.spec.subs.items():
         yield from _check_sub(sub, f"sub '{name}'")
     yield from _check_extent(graph)
+    yield from _check_recursion(graph)
     for name, ask in graph.spec.asks.items():
         text = read_return(ask.question.fn)
         if is_clash(text, str):
@@ -55,14 +58,8 @@ def check(graph: CheckedGraph) -> Iterator[Problem]:
 
 def _check_extent(graph: CheckedGraph) -> Iterator[Problem]:
     """Yield flows that are nested too deeply, or too often, for records and pictures."""
-    flows = [
-        *((f"map '{name}'", spec.flow) for name, spec in graph.spec.maps.items()),
-        *((f"sub '{name}'", sub.flow) for name, sub in graph.spec.subs.items()),
-    ]
     size = len(graph.nodes)
-    for where, flow in flows:
-        if flow is None:
-            continue
+    for where, flow in _list_flows(graph.spec):
         size += flow.size
         if flow.levels >= MAX_LEVELS:
             what = f"flow '{flow.name}' has {flow.levels} levels of flows inside each other already"
@@ -72,6 +69,73 @@ def _check_extent(graph: CheckedGraph) -> Iterator[Problem]:
         what = f"with those of its sub-flows, as often as they occur, it has {size:,} nodes"
         fix = f"at most {MAX_NODES:,} are possible: use a map over a list, or a loop"
         yield Problem("TOO_MANY_NODES", f"graph '{graph.spec.name}'", what, fix)
+
+
+def _list_flows(spec: GraphSpec) -> list[tuple[str, Plan]]:
+    """Return the flows inside of a graph, itself left out, each with the place of its node."""
+    maps = ((f"map '{name}'", map_.flow) for name, map_ in spec.maps.items())
+    subs = ((f"sub '{name}'", sub.flow) for name, sub in spec.subs.items())
+    return [
+        (where, flow) for where, flow in (*maps, *subs) if flow is not None and not flow.is_floor
+    ]
+
+
+def _check_recursion(graph: CheckedGraph) -> Iterator[Problem]:
+    """Yield recursions without a bound that can be kept, and those that no way leads out of."""
+    bounds = list_recursions(graph.spec)
+    others = (flow.levels for _, flow in _list_flows(graph.spec))
+    room = MAX_LEVELS - 1 - max(others, default=0)
+    for name, bound in bounds.items():
+        where = f"{graph.spec.nodes[name].kind} '{name}'"
+        if not is_count(bound):
+            what = f"max_depth={bound!r} is not a bound"
+            fix = "give a whole number from 1 on: how often the flow may be inside itself"
+            yield Problem("RECURSION_BOUND", where, what, fix)
+        elif bound > room:
+            what = f"max_depth={bound} nests flows more than {MAX_LEVELS} levels deep"
+            yield Problem("NESTED_TOO_DEEPLY", where, what, f"give at most {room}")
+    # A map that runs the flow ends where there are no items.
+    always = [name for name in bounds if name in graph.spec.subs]
+    if always and not _can_end(graph, {graph.number[name] for name in always}):
+        yield Problem(
+            "RECURSION_ENDLESS",
+            f"graph '{graph.spec.name}'",
+            "each way to END runs the graph again, in "
+            f"{graph.named(graph.number[name] for name in always)}, so no run could end",
+            "add a way that does not: a route past it, or on_error(…, when=RecursionLimit)",
+        )
+
+
+def _can_end(graph: CheckedGraph, recursive: set[int]) -> bool:
+    """Return whether END can be reached if nodes that run the graph again can only fail.
+
+    All edges of a choice must lead there, or with a `need=k` join any: the rest is cancelled.
+    """
+    analysis, end = graph.analysis, graph.topology.end
+    enough = any if graph.quorums else all
+    ending = {end}
+    has_changed = True
+    while has_changed:
+        has_changed = False
+        for node in reversed(analysis.order):
+            if node in ending:
+                continue
+            choices = analysis.choices[node]
+            if node in recursive:
+                choices = [choice for choice in choices if choice[0].kind == "error"]
+            if any(enough(edge.target in ending for edge in choice) for choice in choices):
+                ending.add(node)
+                has_changed = True
+    return START_INDEX in ending
+
+
+def list_recursions(spec: GraphSpec) -> dict[str, int]:
+    """Return the nodes that run the graph itself, with their `max_depth` as it was given."""
+    return {
+        name: inner.max_depth
+        for name, inner in (*spec.maps.items(), *spec.subs.items())
+        if inner.flow is not None and inner.flow.is_floor
+    }
 
 
 def _check_worker(spec: MapSpec, where: str) -> Iterator[Problem]:
@@ -163,7 +227,7 @@ def _check_grow(spec: MapSpec, where: str) -> Iterator[Problem]:
         yield Problem("MAP_GROW", where, what, f"return list[{item}], and [] to add nothing")
 
 
-def _check_bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
+def _check_bounds(graph: CheckedGraph, spec: MapSpec, where: str) -> Iterator[Problem]:
     for option, value in (("max_items", spec.max_items), ("concurrency", spec.concurrency)):
         if not is_count(value):
             yield Problem(
@@ -187,11 +251,7 @@ def _check_bounds(spec: MapSpec, where: str) -> Iterator[Problem]:
     ):
         what = f"need={spec.need!r} is out of range for max_items={spec.max_items!r}"
         yield Problem("MAP_OPTION", where, what, f"give a number from 1 to {spec.max_items}")
-    once = None
-    if spec.flow is not None:
-        once = next(once_inside(spec.flow), None)
-    if spec.worker is not None and spec.worker.options.effect == "once":
-        once = spec.worker.name
+    once = next(list_once(graph, spec, None), None)
     if once is not None and spec.rest == "cancel":
         option = "until" if spec.need is None else f"need={spec.need}"
         what = f"{option} may cancel '{once}', which has effect=\"once\""

@@ -67,23 +67,49 @@ def _find_once(graph: CheckedGraph, index: int) -> Iterator[str]:
     if node.options.effect == "once":
         yield node.name
     map_, sub = graph.spec.maps.get(node.name), graph.spec.subs.get(node.name)
-    if map_ is not None and map_.worker is not None and map_.worker.options.effect == "once":
-        yield f"{node.name}/{map_.worker.name}"
-    for flow in _list_flows(map_, sub):
-        yield from (f"{node.name}/{path}" for path in once_inside(flow))
+    yield from (f"{node.name}/{path}" for path in list_once(graph, map_, sub))
 
 
-def once_inside(plan: Plan) -> Iterator[str]:
-    """Yield the paths of all `once` nodes of a flow, those of its own sub-flows included."""
+def list_once(graph: CheckedGraph, map_: MapSpec | None, sub: SubSpec | None) -> Iterator[str]:
+    """Yield the paths of the `once` nodes inside of a map or sub-flow; those of one flow once."""
+    seen: set[int] = set()
+    flows = _list_flows(map_, sub)
+    yield from _list_once_workers(map_)
+    if any(flow.is_floor for flow in flows):
+        # It runs the graph itself, whose other nodes are all that there are at any depth.
+        spec = graph.spec
+        yield from (node.name for node in graph.nodes if node.options.effect == "once")
+        inner = [
+            *((name, item, None) for name, item in spec.maps.items()),
+            *((name, None, item) for name, item in spec.subs.items()),
+        ]
+        for name, inner_map, inner_sub in inner:
+            yield from (f"{name}/{path}" for path in _list_once_workers(inner_map))
+            for flow in _list_flows(inner_map, inner_sub):
+                yield from (f"{name}/{path}" for path in _once_inside(flow, seen))
+    for flow in flows:
+        yield from _once_inside(flow, seen)
+
+
+def _once_inside(plan: Plan, seen: set[int]) -> Iterator[str]:
+    """Yield the paths of the `once` nodes of a flow, those of its own sub-flows included."""
+    if id(plan) in seen:
+        return
+    seen.add(id(plan))
     for step in plan.steps:
         node: Node[object] = step.node
         if node.options.effect == "once":
             yield step.name
-        worker = step.map.worker if step.map is not None else None
-        if worker is not None and worker.options.effect == "once":
-            yield f"{step.name}/{worker.name}"
+        yield from (f"{step.name}/{path}" for path in _list_once_workers(step.map))
         for flow in _list_flows(step.map, step.sub):
-            yield from (f"{step.name}/{path}" for path in once_inside(flow))
+            if not step.max_depth:
+                yield from (f"{step.name}/{path}" for path in _once_inside(flow, seen))
+
+
+def _list_once_workers(map_: MapSpec | None) -> Iterator[str]:
+    worker = map_.worker if map_ is not None else None
+    if worker is not None and worker.options.effect == "once":
+        yield worker.name
 
 
 def _list_flows(map_: MapSpec | None, sub: SubSpec | None) -> list[Plan]:

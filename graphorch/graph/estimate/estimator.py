@@ -18,11 +18,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from graphorch.errors import InputError
 from graphorch.graph.analysis import Analysis
 from graphorch.graph.estimate.amounts import Amounts, Assumed, Gap, Tariff
-from graphorch.graph.estimate.demand import Demand, compute_demand, no_tariff
+from graphorch.graph.estimate.demand import compute_demand, no_tariff
 from graphorch.graph.estimate.duration import compute_expected_seconds, worst_seconds
 from graphorch.graph.estimate.limits import Pace, Row, limit_expected, limit_worst, no_pace
 from graphorch.graph.estimate.totals import (
@@ -35,12 +36,16 @@ from graphorch.graph.estimate.totals import (
 from graphorch.graph.estimate.undos import compute_undo, sum_undo_seconds
 from graphorch.graph.plan import Plan, Step
 
+_MANY = 1_000  # nodes, those of sub-flows as often as they occur
+
 
 @dataclass(frozen=True, slots=True)
 class NodeEstimate:
     """All activations of one node together, with what runs inside it.
 
     Nodes in maps and sub-flows have paths. Seconds are those of all activations one after another.
+    A node of a flow that runs itself stands for all levels. In a flow of more than 1,000 nodes, a
+    node of a sub-flow that is used in several places stands for all of them, by its first path.
     """
 
     path: str
@@ -113,21 +118,38 @@ def estimate(
         raise InputError(
             f"assumed={assumed!r:.80} is not possible. Write assumed=Assumed(share=0.5)."
         )
-    whole = _Estimator(tariff, assumed or Assumed(), model).estimate(plan)
-    most = [Row(row.path, row.kind, row.model, row.worst) for row in whole.nodes]
-    most = [row for row in most if row.kind != "undo"]
-    usual = [Row(row.path, row.kind, row.model, row.expected) for row in whole.nodes]
+    assumed = assumed or Assumed()
+    whole = _Estimator(tariff, assumed, model, plan.size > _MANY).estimate(plan)
+    rows = list(whole.rows.values())
+    working = [row for row in rows if row.kind != "undo"]
     longest, usually = whole.worst.seconds, whole.expected.seconds
-    return replace(
-        whole,
-        worst=replace(
-            whole.worst,
-            seconds=limit_worst(plan, most, longest, concurrency) + sum_undo_seconds(plan),
+    most = limit_worst(working, longest, concurrency) + sum_undo_seconds(plan)
+    usual = limit_expected(rows, usually, concurrency, pace)
+    return Estimate(
+        flow=plan.name,
+        worst=replace(whole.worst, seconds=most),
+        expected=replace(whole.expected, seconds=usual),
+        nodes=tuple(
+            NodeEstimate(row.path, row.kind, row.model, row.worst, row.expected) for row in rows
         ),
-        expected=replace(
-            whole.expected, seconds=limit_expected(plan, usual, usually, concurrency, pace)
-        ),
+        gaps=tuple(whole.gaps.values()),
+        assumed=assumed,
     )
+
+
+# ---- flows, each once ----------------------------------------------------------------------------
+_Key: TypeAlias = tuple[object, ...]
+"""A node: its number in its graph, after those of the nodes around it where these have own rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """All that one activation of a node does, or one run of a flow: in all, and by node."""
+
+    worst: Amounts
+    expected: Amounts
+    rows: Mapping[_Key, Row]
+    gaps: Mapping[_Key, Gap]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +157,16 @@ class _Estimator:
     tariff: Tariff
     assumed: Assumed
     model: str
+    shares_rows: bool  # a flow that is used in several places has one row for each of its nodes
+    known: dict[int, _Inside] = field(default_factory=dict[int, _Inside])
 
-    def estimate(self, plan: Plan) -> Estimate:
+    def estimate(self, plan: Plan) -> _Inside:
         """Return the estimate of a plan, and of those inside it."""
+        if id(plan) not in self.known:
+            self.known[id(plan)] = self._estimate(plan)
+        return self.known[id(plan)]
+
+    def _estimate(self, plan: Plan) -> _Inside:
         analysis = Analysis(plan.topology)
         share = self.assumed.share
         # 1. How often each node runs, at most and usually.
@@ -148,67 +177,87 @@ class _Estimator:
         worst_waits: dict[int, float] = {}
         expected = Amounts()
         waits: dict[int, float] = {}
-        nodes: list[NodeEstimate] = []
-        gaps: list[Gap] = []
-        for step in plan.steps[:-1]:
+        rows: dict[_Key, Row] = {}
+        gaps: dict[_Key, Gap] = {}
+        # What a flow does inside of itself is added to the rows that it has.
+        for step in sorted(plan.steps[:-1], key=lambda step: step.max_depth > 0):
             at, budget = step.index, step.node.options.budget
-            item = self._estimate_step(step)
+            item = self._estimate_step(plan, step)
             most, usual = rounds[at], chances[at] * usual_rounds[at]
-            worst[at] = cap_amounts(budget, item.whole.worst.times(most))
-            worst_waits[at] = item.whole.worst.seconds
-            expected += item.whole.expected.times(usual)
-            waits[at] = item.whole.expected.seconds
-            for node in item.nodes:
-                row = _multiply(node, most, usual)
-                nodes.append(replace(row, worst=cap_amounts(budget, row.worst)))
-            gaps += item.gaps
+            worst[at] = cap_amounts(budget, item.worst.times(most))
+            worst_waits[at] = item.worst.seconds
+            expected += item.expected.times(usual)
+            waits[at] = item.expected.seconds
+            for key, each in item.rows.items():
+                row = each.times(most, usual)
+                row = replace(row, worst=cap_amounts(budget, row.worst))
+                rows[key] = rows[key] + row if key in rows else row
+            for key, gap in item.gaps.items():
+                gaps.setdefault(key, gap)
         # 3. Add up amounts over the graph; nodes that run at once share their seconds.
         total = cap_total(plan, compute_total(plan, analysis, worst), worst)
         worst_time = worst_seconds(plan, worst_waits)
         expected_time = compute_expected_seconds(plan, analysis, waits, share)
-        return Estimate(
-            flow=plan.name,
+        return _Inside(
             worst=replace(total, seconds=worst_time),
             expected=replace(expected, seconds=expected_time),
-            nodes=tuple(nodes),
-            gaps=tuple(gaps),
-            assumed=self.assumed,
+            rows=rows,
+            gaps=gaps,
         )
 
-    def _estimate_step(self, step: Step) -> _StepEstimate:
+    def _estimate_step(self, plan: Plan, step: Step) -> _Inside:
         """Return what one activation of a node does, all that runs inside it included."""
         own = compute_demand(step.node, self.tariff, self.assumed, self.model)
-        gaps = tuple(replace(gap, path=step.name) for gap in own.gaps)
-        row = NodeEstimate(step.name, step.node.kind, own.model, own.worst, own.expected)
+        key: _Key = (id(plan.topology), step.index)
+        options = step.node.options
+        rows: dict[_Key, Row] = {
+            key: Row(
+                step.name,
+                step.node.kind,
+                own.model,
+                own.worst,
+                own.expected,
+                options.concurrency,
+                regions=frozenset(step.exclusive),
+                held=frozenset(step.exclusive),
+            )
+        }
+        gaps: dict[_Key, Gap] = {
+            (*key, gap.figure): replace(gap, path=step.name) for gap in own.gaps
+        }
         if step.undo is not None:
-            undo = NodeEstimate(f"{step.name}/undo", "undo", "", compute_undo(step), Amounts())
+            rows[*key, "undo"] = Row(f"{step.name}/undo", "undo", "", compute_undo(step), Amounts())
             own = replace(own, worst=own.worst + Amounts(activations=1))
-            return self._add_flow_tools(step, _StepEstimate(own, (row, undo), gaps))
         if step.inner_plan is None:
-            return self._add_flow_tools(step, _StepEstimate(own, (row,), gaps))
+            return self._add_flow_tools(key, step, _Inside(own.worst, own.expected, rows, gaps))
         inner = self.estimate(step.inner_plan)
         most, usual, most_waits, usual_waits = self._count_items(step)
         # A retry goes on inside, with what failed there.
-        retry = step.node.options.retry
+        retry = options.retry
         if retry is not None:
             most, most_waits = most * retry.attempts, most_waits * retry.attempts
         worst = own.worst + inner.worst.times(most)
         worst_wait = Amounts(seconds=inner.worst.seconds).times(most_waits).seconds
         expected = own.expected + inner.expected.times(usual)
         expected_wait = inner.expected.seconds * usual_waits
-        whole = Demand(
+        width = _count_flows_at_once(step)
+        # The nodes of a flow inside itself are those around it, at every level.
+        around = () if self.shares_rows or step.max_depth else key
+        for inner_key, row in inner.rows.items():
+            at: _Key = (*around, *inner_key)
+            inside = row.times(most, usual).under(step.name, width, step.exclusive)
+            rows[at] = rows[at] + inside if at in rows else inside
+        for inner_key, gap in inner.gaps.items():
+            gaps[*around, *inner_key] = replace(gap, path=f"{step.name}/{gap.path}")
+        return _Inside(
             # The pauses between attempts of the map or sub-flow itself count as well.
             worst=replace(worst, seconds=worst_wait + own.worst.seconds),
             expected=replace(expected, seconds=expected_wait),
+            rows=rows,
+            gaps=gaps,
         )
-        rows = [row]
-        for node in inner.nodes:
-            multiple = _multiply(node, most, usual)
-            rows.append(replace(multiple, path=f"{step.name}/{node.path}"))
-        inner_gaps = (replace(gap, path=f"{step.name}/{gap.path}") for gap in inner.gaps)
-        return _StepEstimate(whole, tuple(rows), (*gaps, *inner_gaps))
 
-    def _add_flow_tools(self, step: Step, agent: _StepEstimate) -> _StepEstimate:
+    def _add_flow_tools(self, key: _Key, step: Step, agent: _Inside) -> _Inside:
         """Add to an agent what flows do that its model may call, one after the other at worst."""
         for tool in getattr(step.node.fn, "tools", ()):
             if getattr(tool, "sub", None) is None:
@@ -216,16 +265,25 @@ class _Estimator:
             most, path = tool.max_calls, f"{step.name}/{tool.name}"
             usual = math.ceil(self.assumed.share * most)
             inner = self.estimate(tool.sub.flow)
-            whole = Demand(
-                worst=agent.whole.worst + inner.worst.times(most),
-                expected=agent.whole.expected + inner.expected.times(usual),
+            rows = {
+                # The limits of its nodes are not counted.
+                (*key, tool.name, *inner_key): replace(
+                    row.times(most, usual).under(path, held=step.exclusive),
+                    limit=None,
+                    regions=frozenset[str](),
+                )
+                for inner_key, row in inner.rows.items()
+            }
+            gaps = {
+                (*key, tool.name, *inner_key): replace(gap, path=f"{path}/{gap.path}")
+                for inner_key, gap in inner.gaps.items()
+            }
+            agent = _Inside(
+                worst=agent.worst + inner.worst.times(most),
+                expected=agent.expected + inner.expected.times(usual),
+                rows={**agent.rows, **rows},
+                gaps={**agent.gaps, **gaps},
             )
-            nodes = [
-                replace(_multiply(node, most, usual), path=f"{path}/{node.path}")
-                for node in inner.nodes
-            ]
-            gaps = [replace(gap, path=f"{path}/{gap.path}") for gap in inner.gaps]
-            agent = _StepEstimate(whole, (*agent.nodes, *nodes), (*agent.gaps, *gaps))
         return agent
 
     def _count_items(self, step: Step) -> tuple[int, int, int, int]:
@@ -241,14 +299,11 @@ class _Estimator:
         return most, usual, math.ceil(most / at_once), math.ceil(usual / at_once)
 
 
-@dataclass(frozen=True, slots=True)
-class _StepEstimate:
-    """One activation of a node, with all that runs inside it."""
+def _count_flows_at_once(step: Step) -> int:
+    """Return how many flows run at once inside of a node.
 
-    whole: Demand
-    nodes: tuple[NodeEstimate, ...]
-    gaps: tuple[Gap, ...]
-
-
-def _multiply(node: NodeEstimate, most: float, usual: float) -> NodeEstimate:
-    return replace(node, worst=node.worst.times(most), expected=node.expected.times(usual))
+    A map of one worker counts with the limit of its own worker; several such maps share it.
+    """
+    if step.map is None or step.map.worker is not None:
+        return 1
+    return min(step.map.concurrency, step.map.max_items)

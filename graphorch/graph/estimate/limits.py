@@ -13,12 +13,11 @@ Rule 3: waiting for a turn at an endpoint is part of an attempt and ends with it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from graphorch.graph.estimate.amounts import Amounts
-from graphorch.graph.plan import Plan, Step
 
 _WORKING = ("node", "agent")  # kinds of nodes that take a slot while they run
 
@@ -36,12 +35,47 @@ Pace: TypeAlias = Callable[[str], ModelPace | None]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """All activations of one node: its path, kind and model, and its amounts at most or usually."""
+    """All activations of one node: its path, kind and model, and its amounts at most and usually.
+
+    `limit` is how many of them may run at once, `width` how many flows that have the node may. The
+    node is in exclusive `regions`; `held` are these and those of the nodes around it.
+    """
 
     path: str
     kind: str
     model: str
-    amounts: Amounts
+    worst: Amounts
+    expected: Amounts
+    limit: int | None = None
+    width: int = 1
+    regions: frozenset[str] = frozenset()
+    held: frozenset[str] = frozenset()
+
+    def times(self, most: float, usual: float) -> Row:
+        """Return the row of a node that runs so often."""
+        return replace(self, worst=self.worst.times(most), expected=self.expected.times(usual))
+
+    def under(self, name: str, width: int = 1, held: Iterable[str] = ()) -> Row:
+        """Return the row as that of a node inside of another one.
+
+        `width` flows run inside of that at once, and it holds the exclusive regions `held`.
+        """
+        return replace(
+            self,
+            path=f"{name}/{self.path}",
+            width=self.width * width,
+            held=self.held.union(held),
+        )
+
+    def __add__(self, other: Row) -> Row:
+        """Return one row for both, which are the same node in two places."""
+        return replace(
+            self,
+            worst=self.worst + other.worst,
+            expected=self.expected + other.expected,
+            width=self.width + other.width,
+            held=self.held | other.held,
+        )
 
 
 def no_pace(model: str) -> ModelPace | None:
@@ -49,27 +83,27 @@ def no_pace(model: str) -> ModelPace | None:
     return None
 
 
-def limit_worst(plan: Plan, rows: Sequence[Row], longest: float, concurrency: int | None) -> float:
+def limit_worst(rows: Sequence[Row], longest: float, concurrency: int | None) -> float:
     """Return the most seconds of a run whose longest path takes `longest` seconds."""
-    shares = list(_list_shares(plan, rows, concurrency))
-    limited = longest + sum(work / at_once for work, at_once in shares)
+    work = [(row, row.worst.seconds) for row in rows]
+    limited = longest + sum(seconds / at_once for seconds, at_once in _shares(work, concurrency))
     if concurrency is not None and math.isfinite(longest):
         limited -= longest / concurrency
     # Seconds of maps are those of their items, which are rows of their own.
-    in_turn = sum(row.amounts.seconds for row in rows)
+    in_turn = sum(seconds for _, seconds in work)
     return max(longest, min(limited, in_turn))
 
 
 def limit_expected(
-    plan: Plan, rows: Sequence[Row], longest: float, concurrency: int | None, pace: Pace
+    rows: Sequence[Row], longest: float, concurrency: int | None, pace: Pace
 ) -> float:
     """Return the usual seconds of a run whose longest path usually takes `longest` seconds."""
-    shares = list(_list_shares(plan, rows, concurrency))
-    waits = [work / at_once for work, at_once in shares]
+    work = [(row, row.expected.seconds) for row in rows]
+    waits = [seconds / at_once for seconds, at_once in _shares(work, concurrency)]
     by_model: dict[str, list[Amounts]] = {}
     for row in rows:
         if row.model:
-            by_model.setdefault(row.model, []).append(row.amounts)
+            by_model.setdefault(row.model, []).append(row.expected)
     for model, amounts in by_model.items():
         limits = pace(model)
         if limits is None:
@@ -83,55 +117,19 @@ def limit_expected(
     return max([longest, *waits])
 
 
-def _list_shares(
-    plan: Plan, rows: Sequence[Row], concurrency: int | None
+def _shares(
+    work: Sequence[tuple[Row, float]], concurrency: int | None
 ) -> Iterator[tuple[float, int]]:
-    """Return the seconds of work under each limit that may be met, and how many run at once."""
+    """Yield the seconds of work under each limit that may be met, and how many run at once.
+
+    The limit of a node may be if more of it could be ready than may run.
+    """
     if concurrency is not None:
-        work = sum(row.amounts.seconds for row in rows if row.kind in _WORKING)
-        yield work, concurrency
-    seconds: Mapping[str, float] = {row.path: row.amounts.seconds for row in rows}
-    for path, at_once in _list_node_limits(plan, "", 1):
-        yield seconds[path], at_once
-    for members in _group_members(plan).values():
-        if sum(width for _, width in members) > 1:
-            yield sum(_sum_inside(rows, path) for path, _ in members), 1
-
-
-def _group_members(plan: Plan) -> dict[str, list[tuple[str, int]]]:
-    """Return the nodes of each exclusive region by path, and how many of each may be ready."""
-    regions: dict[str, list[tuple[str, int]]] = {}
-    if plan.exclusive:
-        for step, path, width in _walk(plan, "", 1):
-            for name in step.exclusive:
-                regions.setdefault(name, []).append((path, width))
-    return regions
-
-
-def _sum_inside(rows: Sequence[Row], path: str) -> float:
-    """Return the seconds of a node, and of what is inside of it."""
-    inside = f"{path}/"
-    return sum(
-        row.amounts.seconds for row in rows if row.path == path or row.path.startswith(inside)
-    )
-
-
-def _list_node_limits(plan: Plan, prefix: str, width: int) -> Iterator[tuple[str, int]]:
-    """Return the nodes of which more could be ready than may run; `width` flows run at once."""
-    for step, path, ready in _walk(plan, prefix, width):
-        at_once = step.node.options.concurrency
-        if at_once is not None and at_once < ready:
-            yield path, at_once
-
-
-def _walk(plan: Plan, prefix: str, width: int) -> Iterator[tuple[Step, str, int]]:
-    """Return all steps, their paths, and how many of each could be ready in `width` flows."""
-    for step in plan.steps[:-1]:
-        yield step, f"{prefix}{step.name}", width
-        if step.inner_plan is None:
-            continue
-        inside = width
-        # A map counts with the limit of its own worker; several such maps at once share it.
-        if step.map is not None and step.map.worker is None:
-            inside *= min(step.map.concurrency, step.map.max_items)
-        yield from _walk(step.inner_plan, f"{prefix}{step.name}/", inside)
+        yield sum(seconds for row, seconds in work if row.kind in _WORKING), concurrency
+    for row, seconds in work:
+        if row.limit is not None and row.limit < row.width:
+            yield seconds, row.limit
+    names = dict.fromkeys(name for row, _ in work for name in sorted(row.regions))
+    for name in names:
+        if sum(row.width for row, _ in work if name in row.regions) > 1:
+            yield sum(seconds for row, seconds in work if name in row.held), 1

@@ -20,13 +20,20 @@ def compute_undo(step: Step) -> Amounts:
 
 def sum_undo_seconds(plan: Plan) -> float:
     """Return the most seconds that all undos of a run take, one after the other."""
+    return _sum_seconds(plan, {})
+
+
+def _sum_seconds(plan: Plan, known: dict[int, float]) -> float:
     if not plan.has_undos:
         return 0.0
+    if id(plan) in known:
+        return known[id(plan)]
     seconds = 0.0
     for step, most in zip(plan.steps[:-1], count_rounds(plan), strict=False):
         inside = 0.0
         if step.inner_plan is not None:
             items = step.map.max_items if step.map is not None else 1
-            inside = items * sum_undo_seconds(step.inner_plan)
+            inside = items * _sum_seconds(step.inner_plan, known)
         seconds += most * (compute_undo(step).seconds + inside)
+    known[id(plan)] = seconds
     return seconds

@@ -46,6 +46,12 @@ def _find_orders(spec: GraphSpec) -> Orders:
     for node in spec.nodes.values():
         own = [region.name for region in spec.exclusives if node.name in region.nodes]
         for flow in list_flows_inside(node, find_flow(spec, node.name)):
+            if flow.is_floor:
+                # It runs the graph itself, and so each region of it.
+                for region in spec.exclusives:
+                    pairs = ((outer, region.name) for outer in own)
+                    path = f"{node.name}/{next(iter(region.nodes), '')}"
+                    orders.update({pair: (node.name, path) for pair in pairs if pair not in orders})
             for outer in own:
                 for name in sorted(flow.exclusive):
                     path = f"{node.name}/{_find_member(flow, name)}"

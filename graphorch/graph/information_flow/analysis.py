@@ -2,7 +2,9 @@
 
 A flow inside another one is looked at as it is used there: its input is marked if the function that
 makes it reads a marked value. So each flow is looked at a few times at most, once for each answer
-to "is its input marked?" and "do untrusted values decide whether it runs?".
+to "is its input marked?" and "do untrusted values decide whether it runs?". A graph that runs
+itself is one graph at every level: what it gives back is the least fixed point of what it gives
+itself.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from graphorch.state.marks import NO_MARKS, MarkName, Marks, find_field_marks, f
 
 Usage = tuple[Marks, bool]
 """How a flow is used: the marks of its input, and whether untrusted values decide that it runs."""
+_SpreadKey = tuple[int, MarkName, bool, bool, bool]
 _ALONE: Usage = (NO_MARKS, False)
 
 
@@ -44,6 +47,7 @@ def prove_flow(
         return None, []
     graph = inspect_spec(spec, topology, analysis)
     prover = _Prover()
+    prover.adopt(graph)
     problems = list(prover.find_problems(graph, _ALONE, {}, ""))
     return prover.collect(graph, _ALONE), problems
 
@@ -69,7 +73,7 @@ class _Prover:
 
     def __init__(self) -> None:
         self._graphs: dict[int, InspectedGraph] = {}
-        self._spreads: dict[tuple[int, MarkName, bool, bool, bool], Propagation] = {}
+        self._spreads: dict[_SpreadKey, Propagation] = {}
         self._asking: dict[int, bool] = {}
         self._marked: dict[tuple[int, Usage], MarkedFlow] = {}
         self._reported: set[tuple[int, Usage]] = set()
@@ -92,9 +96,12 @@ class _Prover:
         inner = inspected.inner
         if not isinstance(inner, Plan) or inspected.node.kind != "sub":
             return False
-        key = id(inner)
+        graph = self._inspect(inner)
+        key = id(graph)
         if key not in self._asking:
-            self._asking[key] = self._always_asks(self._inspect(inner))
+            # Where it runs itself: the innermost run asks, or does not come to its end.
+            self._asking[key] = True
+            self._asking[key] = self._always_asks(graph)
         return self._asking[key]
 
     def _always_asks(self, graph: InspectedGraph) -> bool:
@@ -116,10 +123,16 @@ class _Prover:
         key = id(inner)
         if key not in self._graphs:
             self._kept.append(inner)
-            self._graphs[key] = (
-                inspect_plan(inner) if isinstance(inner, Plan) else inspect_worker(inner)
-            )
+            graph = inspect_plan(inner) if isinstance(inner, Plan) else inspect_worker(inner)
+            self._graphs[key] = graph
+            self.adopt(graph)
         return self._graphs[key]
+
+    def adopt(self, graph: InspectedGraph) -> None:
+        """Have the nodes of a graph that run it again stand for the graph itself."""
+        for inspected in graph.nodes:
+            if inspected.is_recursive and inspected.inner is not None:
+                self._graphs[id(inspected.inner)] = graph
 
     def _spread(
         self,
@@ -132,15 +145,39 @@ class _Prover:
     ) -> Propagation:
         """Return the marks of a graph as it is used somewhere."""
         key = (id(graph), mark, is_given, is_decided and mark == "untrusted", sees_all)
+        if key not in self._spreads and graph.is_recursive:
+            self._settle_recursion(graph, mark)
         if key not in self._spreads:
-            self._kept.append(graph)
-            start = graph.given[mark] | (graph.input if is_given else 0)
-            propagation = Propagation(
-                graph, mark, start, self, is_decided=key[3], sees_all=sees_all
-            )
-            propagation.run()
-            self._spreads[key] = propagation
+            self._prepare(graph, mark, key).run()
         return self._spreads[key]
+
+    def _settle_recursion(self, graph: InspectedGraph, mark: MarkName) -> None:
+        """Find what a graph that runs itself gives back, to itself as well: both change together.
+
+        Nothing is marked at first; marks are added until none are new. All else is computed from
+        that.
+        """
+        keys: list[_SpreadKey] = [
+            (id(graph), mark, is_given, False, True) for is_given in (False, True)
+        ]
+        if keys[0] in self._spreads:
+            return
+        both = [self._prepare(graph, mark, key) for key in keys]
+        before, now = [-1], [0]
+        while before != now:
+            before = now
+            now = [item.run().arriving[graph.topology.end] for item in both]
+
+    def _prepare(self, graph: InspectedGraph, mark: MarkName, key: _SpreadKey) -> Propagation:
+        """Return the marks of a graph before they spread, and keep them."""
+        self._kept.append(graph)
+        _, _, is_given, is_decided, sees_all = key
+        start = graph.given[mark] | (graph.input if is_given else 0)
+        propagation = Propagation(
+            graph, mark, start, self, is_decided=is_decided, sees_all=sees_all
+        )
+        self._spreads[key] = propagation
+        return propagation
 
     def _spread_all(self, graph: InspectedGraph, usage: Usage) -> dict[MarkName, Propagation]:
         marks, is_decided = usage
@@ -210,10 +247,19 @@ class _Prover:
         """Return where the marked values of a graph and of those inside are."""
         key = (id(graph), usage)
         if key not in self._marked:
-            self._marked[key] = self._collect(graph, usage)
+            inside: dict[int, MarkedFlow] = {}
+            # Kept before what is inside is known, which may be the same graph.
+            self._marked[key] = self._collect_own(graph, usage, inside)
+            spreads = self._spread_all(graph, usage)
+            for index, inspected in enumerate(graph.nodes):
+                if inspected.inner is not None:
+                    inner_usage = self._find_usage(index, spreads)
+                    inside[index] = self.collect(self._inspect(inspected.inner), inner_usage)
         return self._marked[key]
 
-    def _collect(self, graph: InspectedGraph, usage: Usage) -> MarkedFlow:
+    def _collect_own(
+        self, graph: InspectedGraph, usage: Usage, inside: Mapping[int, MarkedFlow]
+    ) -> MarkedFlow:
         spreads = self._spread_all(graph, usage)
         live = _find_live(graph)
         edges: dict[int, dict[MarkName, tuple[str, ...]]] = {}
@@ -226,15 +272,12 @@ class _Prover:
             if fields:
                 edges[edge.index] = fields
         nodes: dict[int, Marks] = {}
-        inside: dict[int, MarkedFlow] = {}
         secrets = spreads["secret"].spread.start
-        for index, inspected in enumerate(graph.nodes):
+        for index in range(len(graph.nodes)):
             secrets |= spreads["secret"].spread.leaving[index]
             inner_usage = self._find_usage(index, spreads)
             if inner_usage[0]:
                 nodes[index] = inner_usage[0]
-            if inspected.inner is not None:
-                inside[index] = self.collect(self._inspect(inspected.inner), inner_usage)
         names = frozenset(graph.list_fields(secrets | graph.declared["secret"]))
         return MarkedFlow(edges, nodes, inside, names)
 

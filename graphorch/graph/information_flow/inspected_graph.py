@@ -80,6 +80,7 @@ class InspectedNode:
     acting_tools: tuple[str, ...] = ()
     inner: Plan | MapSpec | None = None  # a map without a flow stands for its worker
     undone_with: int = 0  # what its undo reads
+    is_recursive: bool = False  # what it runs is the graph that it is in
 
     @property
     def check(self) -> str:
@@ -126,6 +127,11 @@ class InspectedGraph:
     output: int
     remembered: int
     tags: tuple[tuple[str, int], ...]
+
+    @property
+    def is_recursive(self) -> bool:
+        """Return whether a node of it runs the graph again."""
+        return any(inspected.is_recursive for inspected in self.nodes)
 
     def name_of(self, node: int) -> str:
         """Return the name of a node, START and END included."""
@@ -317,6 +323,7 @@ class _Inspector:
         inner: Plan | MapSpec | None = sub.flow if sub is not None else map_
         if map_ is not None and map_.flow is not None:
             inner = map_.flow
+        around = map_ or sub
         return InspectedNode(
             node=node,
             reads=reads,
@@ -330,6 +337,7 @@ class _Inspector:
             undone_with=self._find_used(node.undo.fn, node.undo.signature.reads)
             if node.undo is not None
             else 0,
+            is_recursive=around is not None and around.max_depth > 0,
         )
 
     def _find_used(self, fn: Callable[..., Any], reads: Sequence[Read]) -> int:

@@ -702,9 +702,10 @@ def _find_declaration(run: Run, where: str) -> tuple[str, str, str]:
     Raises `InputError` for an unknown or ambiguous name.
     """
     wanted = strip_index(where.partition("#")[0])
+    above, _, name = wanted.rpartition("/")
+    if _is_declared(run.plan, above, name):
+        return above, name, wanted
     flow_by_path = dict(_list_nodes(run.plan))
-    if wanted in flow_by_path:
-        return flow_by_path[wanted], wanted.rpartition("/")[2], wanted
     paths = [path for path in flow_by_path if path.rpartition("/")[2] == wanted]
     if len(paths) == 1:
         return flow_by_path[paths[0]], wanted, paths[0]
@@ -714,6 +715,16 @@ def _find_declaration(run: Run, where: str) -> tuple[str, str, str]:
         )
     hint = did_you_mean(wanted, list_node_names(run.plan))
     raise InputError(f"The flow '{run.plan.name}' has no node '{wanted}'. {hint}")
+
+
+def _is_declared(plan: Plan, above: str, name: str) -> bool:
+    """Return whether the flow at a path has a node of this name, at any level of a recursion."""
+    for part in above.split("/") if above else ():
+        inner = next((step.inner_plan for step in plan.steps[:-1] if step.name == part), None)
+        if inner is None:
+            return False
+        plan = inner
+    return name in plan.topology.names
 
 
 def list_node_names(plan: Plan) -> set[str]:
@@ -737,12 +748,15 @@ def _list_nodes(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _walk(plan: Plan) -> Iterator[tuple[str, str, Step]]:
-    """Yield the path of every declared node, that of its flow, and the node."""
+    """Yield the path of every declared node, that of its flow, and the node.
+
+    Of a flow that runs itself these are the nodes of the outermost level.
+    """
     pending = [("", plan)]
     while pending:
         above, inner = pending.pop()
         for step in inner.steps[:-1]:
             path = f"{above}/{step.name}" if above else step.name
             yield path, above, step
-            if step.inner_plan is not None:
+            if step.inner_plan is not None and not step.max_depth:
                 pending.append((path, step.inner_plan))

@@ -94,9 +94,23 @@ class FlowMap:
         if scope is None:
             description = self._root
             for name in above.split("/") if above else ():
-                description = _describe_inner(description, name)
+                description = self._describe_inner(description, name)
             scope = self._scopes[above] = _Scope(description)
         return scope
+
+    def _describe_inner(self, description: Description, name: str) -> Description:
+        """Return the description of the flow inside of a node, or an empty one."""
+        for node in _list_nodes(description):
+            if node.get("name") == name:
+                return description if node.get("itself") else self._resolve(node.get("inner"))
+        return {}
+
+    def _resolve(self, inner: object) -> Description:
+        """Return a flow that is described in its place, or by its number in the list of flows."""
+        flows = _as_list(self._root.get("flows"))
+        if isinstance(inner, int) and 0 <= inner < len(flows):
+            return _as_object(flows[inner])
+        return _as_object(inner)
 
 
 class _Edge(NamedTuple):
@@ -113,14 +127,6 @@ class _Scope:
         self.nodes = {str(node.get("name")): node for node in nodes}
         edges = map(_as_list, _as_list(description.get("edges")))
         self.edges = [_Edge(*map(str, edge[:3])) for edge in edges if len(edge) >= 3]
-
-
-def _describe_inner(description: Description, name: str) -> Description:
-    """Return the description of the flow inside of a node, or an empty one."""
-    for node in _list_nodes(description):
-        if node.get("name") == name:
-            return _as_object(node.get("inner"))
-    return {}
 
 
 def _list_nodes(description: Description) -> list[Description]:

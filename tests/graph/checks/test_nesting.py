@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from graphorch import Graph, GraphError, RecursionLimit, node
 from graphorch.graph.build import build_plan
 from graphorch.graph.options import NodeSettings
 from tests.graph.content import (
+    Content,
     Draft,
     Job,
     Notes,
@@ -226,4 +228,169 @@ def test_flow_worker_of_wrong_result_is_refused() -> None:
     sketch.chain(sketch.map("digs", INNER, lambda state: [], gather))
     assert [line.splitlines()[0] for line in list_problems(sketch)] == [
         "MAP_RESULTS at map 'digs': gather 'gather' takes list[Report], but the worker writes Draft"
+    ]
+
+
+# ---- a graph inside itself -----------------------------------------------------------------------
+def keep(draft: Draft) -> Draft:
+    return draft
+
+
+def is_short(topic: Topic) -> Literal["short", "long"]:
+    return "short"
+
+
+def jobs(topic: Topic) -> list[Topic]:
+    return []
+
+
+def first_of(drafts: list[Draft]) -> Draft:
+    return drafts[0]
+
+
+@node
+def look(topic: Topic) -> None: ...
+
+
+@node
+def guess(topic: Topic) -> Draft:
+    return Draft(draft="a guess")
+
+
+def recursing(**bounds: Any) -> Graph[Content, Topic, Draft]:
+    """Make a graph of one recursive node for each bound: maps are those called `each`."""
+    graph = Graph("recursing", Content, input=Topic, output=Draft)
+    for name, bound in bounds.items():
+        itself = graph.itself(max_depth=bound)
+        if name == "each":
+            graph.map(name, itself, over=jobs, gather=first_of, max_items=2)
+        else:
+            graph.sub(name, itself, enter=to_topic, leave=keep)
+    return graph
+
+
+def list_build_problems(graph: Graph[Any, Any, Any]) -> list[str]:
+    with pytest.raises(GraphError) as failed:
+        graph.build()
+    return [str(problem) for problem in failed.value.problems]
+
+
+@pytest.mark.parametrize("bound", [0, -1, True, 2.5, None, "3"], ids=repr)
+def test_recursion_needs_bound(bound: Any) -> None:
+    """`max_depth` is a whole number from 1 on."""
+    graph = recursing(deeper=bound)
+    deeper = graph.spec.nodes["deeper"]
+    graph.route(look, is_short).when("short", guess).when("long", deeper).exhaustive()
+    assert list_build_problems(graph) == [
+        f"RECURSION_BOUND at sub 'deeper': max_depth={bound!r} is not a bound\n    fix: give a "
+        "whole number from 1 on: how often the flow may be inside itself"
+    ]
+
+
+def test_recursion_nests_no_deeper_than_flows() -> None:
+    """A bound counts as levels of flows inside each other, of which there may be 100."""
+    graph = recursing(deeper=99)
+    deeper = graph.spec.nodes["deeper"]
+    graph.route(look, is_short).when("short", guess).when("long", deeper).exhaustive()
+    assert graph.build().plan.levels == 100
+    graph = recursing(deeper=99)
+    inner: Any = Graph("inner", Content, input=Topic, output=Draft).chain(guess).build()
+    team = graph.sub("team", inner, enter=to_topic, leave=keep)
+    deeper = graph.spec.nodes["deeper"]
+    graph.route(look, is_short).when("short", team).when("long", deeper).exhaustive()
+    assert list_build_problems(graph) == [
+        "NESTED_TOO_DEEPLY at sub 'deeper': max_depth=99 nests flows more than 100 levels deep\n"
+        "    fix: give at most 98"
+    ]
+
+
+ENDLESS = (
+    "RECURSION_ENDLESS at graph 'recursing': each way to END runs the graph again, in {}, so no "
+    "run could end\n    fix: add a way that does not: a route past it, or "
+    "on_error(…, when=RecursionLimit)"
+)
+
+
+def test_recursion_without_way_out_is_refused() -> None:
+    """A graph whose every way runs it again does not build, be there a fork or a route."""
+    graph = recursing(deeper=3)
+    graph.chain(look, graph.spec.nodes["deeper"])
+    assert list_build_problems(graph) == [ENDLESS.format("'deeper'")]
+    graph = recursing(deeper=3)
+    graph.chain(look, [graph.spec.nodes["deeper"], note])
+    assert list_build_problems(graph)[0] == ENDLESS.format("'deeper'")
+    graph = recursing(left=3, right=2)
+    left, right = graph.spec.nodes["left"], graph.spec.nodes["right"]
+    graph.route(look, is_short).when("short", left).when("long", right).exhaustive()
+    assert list_build_problems(graph) == [ENDLESS.format("'left' and 'right'")]
+
+
+def test_recursion_with_way_out_builds() -> None:
+    """A route past it, an error edge, or a map that may have no items are ways out."""
+    graph = recursing(deeper=3)
+    deeper = graph.spec.nodes["deeper"]
+    graph.chain(look, deeper).on_error(deeper, guess, when=RecursionLimit)
+    assert graph.build().warnings == ()
+    graph = recursing(each=3)
+    assert graph.chain(look, graph.spec.nodes["each"]).build().warnings == ()
+
+
+def test_recursion_of_other_graph_is_refused() -> None:
+    """The handle of another graph is refused: only a built flow can be inside of this one."""
+    other = recursing()
+    graph = recursing()
+    deeper = graph.sub("deeper", other.itself(max_depth=2), enter=to_topic, leave=keep)
+    graph.route(look, is_short).when("short", guess).when("long", deeper).exhaustive()
+    assert list_build_problems(graph) == [
+        "RECURSION_GRAPH at sub 'deeper': itself() is of another graph, 'recursing'\n    fix: call "
+        "itself() of the graph that gets the node, or build the other graph and give its flow"
+    ]
+
+
+def test_recursion_that_bounds_nothing_is_named() -> None:
+    """A bound within which millions of nodes may run is a warning, and beyond counting an error."""
+    warned, refused = (list_excess(depth) for depth in (12, 40))
+    assert warned == [
+        "RECURSION_COST at map 'each', sub 'deeper': at worst, 2,391,483 activations run within "
+        "its bounds\n    fix: lower max_depth, max_items of maps or bounds of loops, so that they "
+        "say what may happen"
+    ]
+    assert "more than 10^15 activations" in refused[0]
+    assert list_excess(5) == []
+
+
+def list_excess(depth: int) -> list[str]:
+    graph = recursing(each=depth, deeper=depth)
+    each, deeper = graph.spec.nodes["each"], graph.spec.nodes["deeper"]
+    graph.chain(each, deeper).on_error(deeper, guess)
+    try:
+        return [str(problem) for problem in graph.build().warnings]
+    except GraphError as error:
+        return [str(problem) for problem in error.problems]
+
+
+def test_recursive_node_must_not_hold_what_it_waits_for() -> None:
+    """A node that holds an exclusive region cannot run the graph again, which waits for it."""
+    graph = recursing(deeper=3)
+    deeper = graph.spec.nodes["deeper"]
+    graph.route(look, is_short).when("short", guess).when("long", deeper).exhaustive()
+    graph.exclusive("db", [deeper, guess])
+    assert list_build_problems(graph) == [
+        "EXCLUSIVE_DEADLOCK at exclusive region 'db': it can wait for itself for ever: 'deeper' "
+        "holds 'db' while 'deeper/deeper' inside of it waits for 'db'\n    fix: leave the outer "
+        "node out of its region, or give the region inside another name"
+    ]
+
+
+def test_recursive_need_must_not_cancel_effect() -> None:
+    """A map that needs only some results of the graph itself may cancel no effect of it."""
+    act: Any = node(effect="once", name="act")(guess.fn)
+    graph = recursing()
+    each = graph.map(
+        "each", graph.itself(max_depth=2), over=jobs, gather=first_of, max_items=3, need=1
+    )
+    graph.route(look, is_short).when("short", act).when("long", each).exhaustive()
+    assert list_build_problems(graph) == [
+        "MAP_OPTION at map 'each': need=1 may cancel 'act', which has effect=\"once\"\n    fix: "
+        'let it finish with rest="finish", need all items, or move the effect after the map'
     ]

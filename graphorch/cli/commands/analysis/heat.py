@@ -89,7 +89,6 @@ def draw_heat_map(reference: str, request: HeatRequest, db: str) -> str:
     Raises `InputError`, `JournalError`, and `GraphError` if the flow does not build.
     """
     flow, journal = load_flow(reference).flow, require_journal(db)
-    picture = draw_plan(flow.plan)
     words = [word for word in (request.run, request.against) if word]
 
     async def read(store: Store) -> str:
@@ -103,11 +102,13 @@ def draw_heat_map(reference: str, request: HeatRequest, db: str) -> str:
                 selection = Selection(*request.window, {"flow": flow.name})
                 title = plural(_count_runs(index, selection), "run")
                 heats = measure_steps(index, selection)
+                picture = draw_plan(flow.plan, ran=heats)
                 return heat_map(picture, heats, request.measure, title=title, theme=request.theme)
             per_run = [
                 measure_steps(index, Selection(*request.window, {"flow": flow.name, "run": run_id}))
                 for run_id in runs
             ]
+        picture = draw_plan(flow.plan, ran=[path for heats in per_run for path in heats])
         names = [run_id[:12] for run_id in runs]
         taken_over = frozenset[str]()
         for run_id in runs:

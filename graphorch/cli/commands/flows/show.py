@@ -69,13 +69,17 @@ def _describe_nodes(plan: Plan, worst: Worst, prefix: str) -> Iterator[dict[str,
             "tools": [asdict(tool) for tool in summarize_tools(step.node)],
             "undo": step.node.undo.name if step.node.undo is not None else "",
         }
-        if step.inner_plan is not None:
+        if step.inner_plan is not None and not step.max_depth:
             yield from _describe_nodes(step.inner_plan, worst, f"{path}/")
 
 
 def _format_kind(step: Step) -> str:
+    itself = f", this flow itself, at most {step.max_depth} deep" if step.max_depth else ""
     if step.map is not None:
-        return f"map, at most {step.map.max_items} items, {step.map.concurrency} at once"
+        bounds = f"at most {step.map.max_items} items, {step.map.concurrency} at once"
+        return f"map, {bounds}{itself}"
+    if step.sub is not None:
+        return f"{step.node.kind}{itself}"
     if isinstance(step.event, SignalSpec):
         return ", ".join((step.event.text, *step.event.details))
     if step.event is not None:
@@ -136,7 +140,7 @@ def _describe_loops(plan: Plan, prefix: str) -> Iterator[dict[str, Any]]:
             "exhausted": _format_exhausted(plan, loop),
         }
     for step in plan.steps:
-        if step.inner_plan is not None:
+        if step.inner_plan is not None and not step.max_depth:
             yield from _describe_loops(step.inner_plan, f"{prefix}{step.name}/")
 
 
@@ -157,7 +161,7 @@ def _describe_joins(plan: Plan, prefix: str) -> Iterator[dict[str, Any]]:
                 "need": step.join.need if step.join is not None else "arriving",
                 **({"rest": "finish"} if step.finishes else {}),
             }
-        if step.inner_plan is not None:
+        if step.inner_plan is not None and not step.max_depth:
             yield from _describe_joins(step.inner_plan, f"{prefix}{step.name}/")
 
 
