@@ -34,7 +34,8 @@ from graphorch.core.stopping import (
 from graphorch.core.tree import (
     Activation,
     ChildScopes,
-    GrownScope,
+    ItemScope,
+    Place,
     ReviewedScopes,
     Scope,
     Status,
@@ -64,7 +65,10 @@ def start_items(
         item = children.started
         children.started += 1
         children.running += 1
-        scope = _make_scope(plan, activation, children, item if spec is not None else -1)
+        if isinstance(children, ReviewedScopes):
+            scope = _make_reviewed(plan, activation, item, children.places[item])
+        else:
+            scope = Scope(plan, "", activation, item if spec is not None else -1)
         children.scopes.append(scope)
         update, children.updates[item] = children.updates[item], _NO_UPDATE
         begin(run, scope, update)
@@ -72,10 +76,10 @@ def start_items(
             run.settle(scope)
 
 
-def _make_scope(plan: Plan, activation: Activation, children: ChildScopes, item: int) -> Scope:
-    if isinstance(children, ReviewedScopes) and len(children.places[item]) > 1:
-        return GrownScope(plan, activation, children.places[item])
-    return Scope(plan, "", activation, item)
+def _make_reviewed(plan: Plan, activation: Activation, item: int, place: Place) -> Scope:
+    if place == (item,):
+        return Scope(plan, "", activation, item)
+    return ItemScope(plan, activation, item, place)
 
 
 def finish_item(run: RunState, activation: Activation, scope: Scope) -> None:
@@ -92,12 +96,18 @@ def finish_item(run: RunState, activation: Activation, scope: Scope) -> None:
         return
     if isinstance(children, ReviewedScopes):
         children.reviews.append(scope)
-    go_on(run, activation, children)
+        go_on(run, activation, children)
+    elif not children.unfinished:
+        leave_children(run, activation)
+    elif activation.status is Status.ENTERED:
+        start_items(run, activation, children)
 
 
 def go_on(run: RunState, activation: Activation, children: ChildScopes) -> None:
     """Review the next item that is done, start the next ones, or leave a map that has no more."""
-    if isinstance(children, ReviewedScopes) and children.reviews:
+    if children.failed:
+        leave_when_stopped(run, activation, children)
+    elif isinstance(children, ReviewedScopes) and children.reviews:
         request_review(run, activation, children)
     elif not children.unfinished:
         leave_children(run, activation)
@@ -170,7 +180,7 @@ def has_enough(activation: Activation, children: ChildScopes) -> bool:
 # ---- reviews -------------------------------------------------------------------------------------
 def request_review(run: RunState, activation: Activation, children: ReviewedScopes) -> None:
     """Have the driver review the first item that is done, unless it does so already."""
-    if children.is_reviewing or children.failed or activation.status is not Status.ENTERED:
+    if children.is_reviewing or activation.status is not Status.ENTERED:
         return
     children.is_reviewing = True
     run.enter_busy(activation.scope)
@@ -191,7 +201,7 @@ def take_review(run: RunState, event: ItemReviewed) -> None:
         _fail_all(run, activation, children, f"the review of '{activation.path}' failed")
     else:
         del children.reviews[0]
-        children.grow(scope.place, event.updates)
+        children.grow(scope.place, event.updates, event.keys)
         if event.enough:
             children.has_agreed = True
             _end_others(run, activation, children, f"'{activation.path}' has enough")

@@ -69,19 +69,23 @@ class Routed:
 
 @dataclass(slots=True)
 class ScopeEntered:
-    """Inputs of the scopes inside a sub-flow (one) or map (one per item)."""
+    """Inputs of the scopes inside a sub-flow (one) or map (one per item).
+
+    `keys` are there if the items of the map are named by them: they tell what is in the items.
+    """
 
     activation: Activation
     updates: list[Update]
     at: float = 0.0
+    keys: Sequence[str] = ()
 
 
 class ItemReviewed(NamedTuple):
     """Values of `until` and `grow` of a map, after one of its items is done.
 
     `item` names the item as paths do, such as `2` or `2.0`. If it is `enough`, the rest of the map
-    is cancelled; otherwise `updates` are the inputs of the items that it grows. `failure` is what
-    one of the functions raised: it fails the map.
+    is cancelled; otherwise `updates` are the inputs of the items that it grows, with `keys` as in
+    `ScopeEntered`. `failure` is what one of the functions raised: it fails the map.
     """
 
     activation: Activation
@@ -90,6 +94,7 @@ class ItemReviewed(NamedTuple):
     updates: Sequence[Update] = ()
     failure: Any = None
     at: float = 0.0
+    keys: Sequence[str] = ()
 
 
 @dataclass(slots=True)

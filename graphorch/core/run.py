@@ -342,8 +342,10 @@ class Run(RunState):
         if activation.status is not Status.RUNNING or activation.children is not None:
             return
         spec = activation.step.map
-        is_reviewed = spec is not None and spec.is_reviewed
-        children = (ReviewedScopes if is_reviewed else ChildScopes)(event.updates)
+        if spec is not None and spec.is_reviewed:
+            children: ChildScopes = ReviewedScopes(event.updates, event.keys)
+        else:
+            children = ChildScopes(event.updates)
         activation.children = children
         if not children.unfinished:
             self.commands.append(LeaveScope(activation))

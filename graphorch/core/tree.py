@@ -22,8 +22,8 @@ from graphorch.text import format_moment
 # loop -> how often its body was begun since the loop was entered; a loop that is missing: once
 Counters = Mapping[int, int]
 NO_COUNTERS: Counters = {}
-Place = tuple[int, ...]
-"""Place of an item in the tree of items of a map that grows: its number behind its parent's."""
+Place = tuple[int | str, ...]
+"""Place of an item of a map: its number, behind those of the items that grew it; or its key."""
 
 
 class Status(IntEnum):
@@ -264,38 +264,90 @@ class ChildScopes:
 class ReviewedScopes(ChildScopes):
     """Scopes inside a map that decides after each item whether it is enough, or what to add.
 
-    `places` has for each input its place in the tree of items: the number of the item, behind those
-    of the items that it was grown by. `reviews` are the items that are done and were not reviewed,
-    in the order in which they were done; while the map `is_reviewing`, the driver evaluates the
-    first. `review_failure` is what a function raised about it.
+    `places` has for each input its place among the items: its number, behind those of the items
+    that it was grown by; or, in a map whose items are `unique`, its key alone. `grown` has for an
+    item the places of those that it grew, and `parents` for a grown item the one that added it.
+    `reviews` are the items that are done and were not reviewed, in the order in which they were
+    done; while the map `is_reviewing`, the driver evaluates the first. `review_failure` is what a
+    function raised about it.
     """
 
-    __slots__ = ("has_agreed", "is_reviewing", "places", "review_failure", "reviews")
+    __slots__ = (
+        "first",
+        "grown",
+        "has_agreed",
+        "is_reviewing",
+        "numbers",
+        "parents",
+        "places",
+        "review_failure",
+        "reviews",
+    )
 
-    def __init__(self, updates: list[dict[int, Any]]) -> None:
+    def __init__(self, updates: list[dict[int, Any]], keys: Sequence[str] = ()) -> None:
         super().__init__(updates)
         self.places: list[Place] = [(number,) for number in range(len(updates))]
+        if keys:
+            self.places = [(key,) for key in keys]
+        self.first = len(updates)  # how many items there were before any was grown
+        self.numbers = {format_place(place): number for number, place in enumerate(self.places)}
+        self.grown: dict[Place, list[Place]] = {}
+        self.parents: dict[Place, Place] = {}
         self.reviews: list[Scope] = []
         self.is_reviewing = False
         self.has_agreed = False  # the results so far are enough
         self.review_failure: Any = None
 
-    def grow(self, place: Place, updates: Sequence[dict[int, Any]]) -> None:
-        """Add the items that the item at a place grows."""
-        self.updates.extend(updates)
-        self.places.extend((*place, number) for number in range(len(updates)))
-        self.unfinished += len(updates)
+    def grow(
+        self, place: Place, updates: Sequence[dict[int, Any]], keys: Sequence[str] = ()
+    ) -> None:
+        """Add the items that the item at a place grows, except those whose keys are known."""
+        places: list[Place] = [(*place, number) for number in range(len(updates))]
+        if keys:
+            places = [(key,) for key in keys]
+        self.grown[place] = places
+        for update, grown in zip(updates, places, strict=True):
+            label = format_place(grown)
+            if label not in self.numbers:
+                self.numbers[label] = len(self.updates)
+                self.parents[grown] = place
+                self.places.append(grown)
+                self.updates.append(update)
+                self.unfinished += 1
 
     def list_in_order(self) -> Sequence[int]:
-        """Return the numbers of the inputs: behind each item those that it grew, at every depth."""
-        return sorted(range(len(self.places)), key=self.places.__getitem__)
+        """Return the numbers of the inputs in the order in which results are gathered.
+
+        That is depth first: behind each item those that it grew. Unique items, which several may
+        grow, come breadth first: in the order of the shortest ways to them.
+        """
+        if self.places and isinstance(self.places[0][0], int):
+            return sorted(range(len(self.places)), key=self.places.__getitem__)
+        order = dict.fromkeys(self.places[: self.first])
+        level = list(order)
+        while level:
+            next_level = [grown for place in level for grown in self.grown.get(place, ())]
+            level = [place for place in dict.fromkeys(next_level) if place not in order]
+            order.update(dict.fromkeys(level))
+        return [self.numbers[format_place(place)] for place in order]
 
     def find_item(self, label: str) -> int:
         """Return the number of the input of an item by its name in paths, or -1."""
-        try:
-            return self.places.index(tuple(map(int, label.split("."))))
-        except ValueError:
-            return -1
+        return self.numbers.get(label, -1)
+
+    def describe(self) -> list[str]:
+        """Return for people what was decided after items: how it grew, and when it was enough."""
+        words: list[str] = []
+        if self.first < len(self.places):
+            words.append(f"grew from {self.first} to {len(self.places)} items")
+        if self.has_agreed:
+            count = self.succeeded - len(self.reviews)
+            words.append(f"had enough after {count} of {len(self.places)} items")
+        return words
+
+    def list_late(self) -> Sequence[Scope]:
+        """Return the items that were done before the map was left, but not reviewed any more."""
+        return self.reviews if self.has_agreed else ()
 
 
 class Late(NamedTuple):
@@ -468,18 +520,18 @@ class Scope:
         return questions
 
 
-class GrownScope(Scope):
-    """Scope of an item that the result of another one added to a map."""
+class ItemScope(Scope):
+    """Scope of an item of a map that another one grew, or that is named by its key."""
 
     __slots__ = ("_place",)
 
-    def __init__(self, plan: Plan, parent: Activation, place: Place) -> None:
-        super().__init__(plan, "", parent, place[0])
+    def __init__(self, plan: Plan, parent: Activation, number: int, place: Place) -> None:
+        super().__init__(plan, "", parent, number)
         self._place = place
 
     @property
     def place(self) -> Place:
-        """Place in the tree of items: its number, behind those of the items that grew it."""
+        """Place among the items: its number behind those of the items that grew it, or its key."""
         return self._place
 
     @property

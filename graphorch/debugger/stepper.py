@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 from graphorch.core.events import Update
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Status, ToolScope, ToolScopes
+from graphorch.core.tree import Activation, Place, Status, ToolScope, ToolScopes
 from graphorch.engine.events import Observer
 from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.engine.record_bodies import RecordEncoder
@@ -40,20 +40,20 @@ Change: TypeAlias = Callable[[Run], tuple[Activation, Update]]
 """Chooses an open activation of a run, and the update to commit for it instead of running it."""
 
 
-def canonical_key(activation: Activation) -> tuple[tuple[int, int, int], ...]:
+def canonical_key(activation: Activation) -> tuple[tuple[Place, int, int], ...]:
     """Return the sort key of an activation in the order of steps.
 
     Item, depth and declaration index at each level, the outermost first; of a tool call its round
     and its place there.
     """
-    levels: list[tuple[int, int, int]] = []
+    levels: list[tuple[Place, int, int]] = []
     current: Activation | None = activation
     while current is not None:
         scope = current.scope
         if isinstance(scope, ToolScope):
-            levels.append((_find_round(scope), scope.call.place, current.step.index))
+            levels.append(((_find_round(scope),), scope.call.place, current.step.index))
         else:
-            levels.append((scope.item, current.depth, current.step.index))
+            levels.append((scope.place, current.depth, current.step.index))
         current = scope.parent
     return tuple(reversed(levels))
 

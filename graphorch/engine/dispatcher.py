@@ -197,7 +197,7 @@ class Dispatcher:
             journal.buffer(event)
         except Unstorable as error:
             if isinstance(event, ItemReviewed):
-                event = event._replace(updates=(), failure=error)
+                event = event._replace(updates=(), keys=(), failure=error)
             elif isinstance(event, NodeSucceeded | ScopeEntered):
                 event = self._attempts.build_failure(event.activation, error)
             else:
@@ -225,16 +225,18 @@ class Dispatcher:
         children = activation.children
         if children is None or not children.is_reviewing:
             return []  # an event that came with the item put the review off
-        item, enough, updates, failure = format_place(scope.place), False, [], None
+        item, failure = format_place(scope.place), None
         try:
             enough, updates = binding.review_item(activation, scope)
+            keys = binding.find_keys(activation, updates)
         # The border to the user's `until` and `grow`.
         except BaseException as error:
             failure = as_failure(error)
             if failure is None:
                 raise
+            enough, updates, keys = False, [], []
         now = self._services.now()
-        return self._handle(ItemReviewed(activation, item, enough, updates, failure, now))
+        return self._handle(ItemReviewed(activation, item, enough, updates, failure, now, keys))
 
     def _build_failure(self, activation: Activation, error: BaseException) -> NodeFailed:
         """Return the failure that an exception of a user's function means, or raise it again."""

@@ -30,12 +30,16 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
-    """A map knows its items: so many of them follow."""
+    """A map knows how many items it has: those that its results added so far included.
+
+    If it `grows`, results may add more; each time there is such an event.
+    """
 
     path: str
     node: str
     items: int
     at: float
+    grows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

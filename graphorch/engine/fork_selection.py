@@ -2,10 +2,10 @@
 
 Theory of operation. Changing what an activation wrote, or running it again, makes untrue exactly
 what depends on it: its causal descendants, everything inside a descendant, and the outcome of each
-sub-flow or map around it (but not the other work in there). The next iteration of a loop begins
-once the late work of the one before has ended, so it depends on that, too. All other records are
-copied, with their ids, and given to the core in the old order; what is to be done anew is then open
-there.
+sub-flow or map around it (but not the other work in there). What an item of a map grew depends on
+the item. The next iteration of a loop begins once the late work of the one before has ended, so it
+depends on that, too. All other records are copied, with their ids, and given to the core in the old
+order; what is to be done anew is then open there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Status, ToolScope
+from graphorch.core.tree import (
+    Activation,
+    ReviewedScopes,
+    Status,
+    ToolScope,
+    format_place,
+)
 from graphorch.engine.report import RunReport
 from graphorch.errors import InputError, did_you_mean
 from graphorch.journal.record_kinds import RecordKind
@@ -219,6 +225,20 @@ def _is_survived(activation: Activation, around: set[str]) -> bool:
     return False
 
 
+def find_open_reviews(run: Run, gone: set[str], around: set[str]) -> set[tuple[str, str]]:
+    """Return the reviews of items that are made anew, by the id of their map and the item.
+
+    `gone` and `around` are the ids that `find_affected` returns.
+    """
+    reviews: set[tuple[str, str]] = set()
+    for activation in (*run.history, *run.unfinished()):
+        parent = activation.scope.parent
+        is_affected = activation.id in gone or activation.id in around
+        if is_affected and parent is not None and isinstance(parent.children, ReviewedScopes):
+            reviews.add((parent.id, format_place(activation.scope.place)))
+    return reviews
+
+
 def select_records(
     records: Sequence[Record],
     gone: set[str],
@@ -226,11 +246,13 @@ def select_records(
     budget: dict[str, float] | None = None,
     *,
     survived: Set[str] = frozenset(),
+    open_reviews: Set[tuple[str, str]] = frozenset(),
 ) -> list[Record]:
     """Return the records that stay true, numbered from 2: record 1 of a fork names its origin.
 
     `gone` and `around` are the ids that `find_affected` returns, `survived` those of
-    `find_survived`; `budget` is that of the new run.
+    `find_survived`, and `open_reviews` are those of `find_open_reviews`; `budget` is that of the
+    new run.
     """
     copies: list[Record] = []
     begun_anew = _find_retries(records)
@@ -240,10 +262,36 @@ def select_records(
             and record.seq < begun_anew.get(record.body["id"], 0)
             and not _led_to_calls(record)
         )
+        if record.kind == "reviewed":
+            is_outdated = _is_open_review(record, records, around, survived, open_reviews)
         if not is_outdated and _stays_true(record, gone, around, survived):
             body = _adapt_body(record.kind, record.body, budget)
             copies.append(Record(len(copies) + 2, record.kind, body))
     return copies
+
+
+def _is_open_review(
+    record: Record,
+    records: Sequence[Record],
+    around: set[str],
+    survived: Set[str],
+    open_reviews: Set[tuple[str, str]],
+) -> bool:
+    """Return whether a map has to decide again after an item.
+
+    So it is if the item is made anew, and if the decision was the outcome of a map around the
+    change. A review that failed stays true if it is the failure of a map that another node handled,
+    or that was left out.
+    """
+    body = record.body
+    if "failure" not in body:
+        is_outcome = body["enough"] and body["id"] in around
+        return is_outcome or (body["id"], body["item"]) in open_reviews
+    for later in records[record.seq :]:
+        if later.body.get("id") == body["id"] and later.kind in ("reviewed", "failed"):
+            is_kept = later.kind == "failed" and _stays_true(later, set(), around, survived)
+            return body["id"] in around or not is_kept
+    return True
 
 
 def _led_to_calls(record: Record) -> bool:
@@ -383,8 +431,16 @@ def _depends(activation: Activation, affected: set[Activation], around: list[Act
     sources = [token.source for token in activation.tokens if token.source is not None]
     if any(source in affected for source in sources):
         return True
-    parent = activation.scope.parent
-    return parent is not None and parent in affected and parent not in around
+    scope = activation.scope
+    parent = scope.parent
+    if parent is None:
+        return False
+    if isinstance(parent.children, ReviewedScopes):
+        grower = parent.children.parents.get(scope.place)
+        items = {item.scope.place for item in affected if item.scope.parent is parent}
+        if grower in items:
+            return True
+    return parent in affected and parent not in around
 
 
 def _compare_states(old: Run, new: Run) -> dict[str, tuple[Any, Any]]:

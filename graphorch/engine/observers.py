@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from graphorch.callables import discard, is_unfinished
 from graphorch.core.events import (
     Event,
+    ItemReviewed,
     NodeFailed,
     NodeSkipped,
     NodeSucceeded,
@@ -72,7 +73,10 @@ def to_run_event(event: Event) -> RunEvent | None:
         case Routed(activation):
             return build_committed(activation)
         case ScopeEntered(activation, updates, at) if activation.step.node.kind == "map":
-            return events.Expanded(activation.path, activation.step.name, len(updates), at)
+            return _build_expanded(activation, len(updates), at)
+        case ItemReviewed(activation, updates=updates, at=at) if updates:
+            assert activation.children is not None
+            return _build_expanded(activation, len(activation.children.updates), at)
         case NodeFailed():
             return _build_failed(event)
         case NodeSkipped(activation, reason):
@@ -82,6 +86,14 @@ def to_run_event(event: Event) -> RunEvent | None:
             return events.QuestionAsked(path, name, question.text, tool)
         case _:
             return None
+
+
+def _build_expanded(activation: Activation, items: int, at: float) -> events.Expanded:
+    from graphorch.engine import events
+
+    spec = activation.step.map
+    grows = spec is not None and spec.grow is not None
+    return events.Expanded(activation.path, activation.step.name, items, at, grows)
 
 
 def build_committed(activation: Activation) -> events.Committed:

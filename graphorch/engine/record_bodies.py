@@ -164,10 +164,12 @@ class RecordEncoder:
 
     def encode_entered(self, event: ScopeEntered) -> EnteredBody:
         """Return the inputs of a sub-flow or map."""
-        inputs = self._encode_inputs(event.activation, event.updates)
+        inputs = self._encode_inputs(event.activation, event.updates, event.keys)
         return {**_locate(event.activation), "at": event.at, **inputs}
 
-    def _encode_inputs(self, activation: Activation, updates: Sequence[Update]) -> InputsBody:
+    def _encode_inputs(
+        self, activation: Activation, updates: Sequence[Update], keys: Sequence[str]
+    ) -> InputsBody:
         """Return the inputs of scopes inside a sub-flow or map."""
         plan = activation.step.inner_plan
         assert plan is not None
@@ -181,6 +183,8 @@ class RecordEncoder:
             body["restore"] = notes
         if defaults:
             body["defaults"] = list(map(_build_defaults, defaults))
+        if keys:
+            body["keys"] = list(keys)
         return body
 
     def encode_reviewed(self, event: ItemReviewed) -> ReviewedBody:
@@ -190,7 +194,7 @@ class RecordEncoder:
             "at": event.at,
             "item": event.item,
             "enough": event.enough,
-            **self._encode_inputs(event.activation, event.updates),
+            **self._encode_inputs(event.activation, event.updates, event.keys),
         }
         error = event.failure
         if error is not None:

@@ -474,7 +474,8 @@ class _Replay:
 
     def on_entered(self, body: EnteredBody) -> Event:
         activation = self.find_open(body)
-        return ScopeEntered(activation, self._decode_inputs(activation, body), body["at"])
+        updates = self._decode_inputs(activation, body)
+        return ScopeEntered(activation, updates, body["at"], body.get("keys", ()))
 
     def on_reviewed(self, body: ReviewedBody) -> Event:
         activation = self.find_open(body)
@@ -491,13 +492,24 @@ class _Replay:
             raised = body["failure"]
             failure = RecordedError(raised["error"], raised["message"], raised["kinds"])
         updates = self._decode_inputs(activation, body)
-        return ItemReviewed(activation, body["item"], body["enough"], updates, failure, body["at"])
+        return ItemReviewed(
+            activation,
+            body["item"],
+            body["enough"],
+            updates,
+            failure,
+            body["at"],
+            body.get("keys", ()),
+        )
 
     def _decode_inputs(self, activation: Activation, body: InputsBody) -> list[Update]:
         """Return the inputs of scopes inside a sub-flow or map."""
-        plan = activation.step.inner_plan
+        plan, spec = activation.step.inner_plan, activation.step.map
         if plan is None:
             raise ReplayDiverged(f"'{activation.path}' is not a map or sub-flow any more.")
+        wanted = len(body["items"]) if spec is not None and spec.unique else 0
+        if len({*body.get("keys", ())}) > wanted or len(body.get("keys", ())) != wanted:
+            raise ReplayDiverged(f"the items of '{activation.path}' do not have one key each.")
         codec = self._codecs.of(plan)
         updates = [
             codec.decode(item, note)
@@ -777,9 +789,13 @@ class _ReplayVerifier(_Replay):
     def _verify_review(self, event: ItemReviewed, body: ReviewedBody) -> None:
         activation = event.activation
         assert isinstance(activation.children, ReviewedScopes)
-        enough, updates = binding.review_item(activation, activation.children.reviews[0])
-        # A fork takes over a review without the results that are to be made anew.
-        if enough != event.enough and self._replayed.last_seq >= self._copied:
+        scope = activation.children.reviews[0]
+        if self._replayed.last_seq < self._copied and not event.enough:
+            # A fork takes over a review without the results that are to be made anew.
+            enough, updates = False, binding.grow_items(activation, scope)
+        else:
+            enough, updates = binding.review_item(activation, scope)
+        if enough != event.enough:
             before, after = ("enough" if held else "not enough" for held in (event.enough, enough))
             raise ReplayDiverged(
                 f"the results of '{activation.path}' were {before} after item {event.item}, and "
@@ -799,7 +815,8 @@ class _ReplayVerifier(_Replay):
         codec = self._codecs.of(plan)
         parts = zip(recorded, _list_notes(body), now, strict=False)
         is_equal = all(codec.is_recorded(update, notes, item) for update, notes, item in parts)
-        if len(recorded) != len(now) or not is_equal:
+        is_named_so = binding.find_keys(activation, now) == list(body.get("keys", ()))
+        if len(recorded) != len(now) or not (is_equal and is_named_so):
             before = [_name_fields(plan, update) for update in recorded]
             after = [_name_fields(plan, update) for update in now]
             raise _build_divergence(activation, "what goes into it", before, after)

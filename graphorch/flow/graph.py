@@ -200,6 +200,7 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         compensate: bool = False,
         rest: Rest = "cancel",
         short: Short = "fail",
+        unique: bool = False,
     ) -> Node1[S, W]:
         """Add a node that runs `work` once per item of the list that `over` returns.
 
@@ -218,6 +219,9 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         items 2.0, 2.1 and so on, whose results stand behind its own. `max_items` bounds all items
         together. `until` and `grow` are pure functions. With `compensate`, the work of an item that
         is left out or cancelled is undone, and that of all items if the map fails for good.
+
+        With `unique`, an item equal to an earlier one is not added: items are then named by a
+        digest of what is in them, and their results come breadth first.
         """
         if not isinstance(work, Node | Flow | Itself):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise _build_refusal(
@@ -253,6 +257,7 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
             rest=rest,
             short=short,
             max_depth=work.max_depth if isinstance(work, Itself) else 0,
+            unique=unique,
         )
         self.spec.maps[name] = spec
         return self._add_inner(Node1[S, W], name, "map", gather)

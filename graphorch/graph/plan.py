@@ -83,9 +83,9 @@ class MapSpec:
 
     Exactly one of `worker` and `flow` is set. `need` is the number of results to wait for, or None
     for all of them. `until` says of the results so far whether they are enough, and `grow` returns
-    the items that a result adds.
-    for all of them. With `compensate`, what was committed is undone if the map fails for good, and
-    that of an item if the map does without it.
+    the items that a result adds. With `unique`, an item equal to an earlier one is not added.
+    With `compensate`, what was committed is undone if the map fails for good, and that of an item
+    if the map does without it.
     """
 
     item: type[BaseModel]
@@ -105,6 +105,7 @@ class MapSpec:
     rest: Rest = "cancel"
     short: Short = "fail"
     max_depth: int = 0  # how often its flow, which is the graph itself, may be inside itself
+    unique: bool = False
 
     @property
     def is_reviewed(self) -> bool:
@@ -113,8 +114,8 @@ class MapSpec:
 
     def list_reviews(self) -> list[str]:
         """Return the names of the options that decide something after each item."""
-        options = {"until": self.until, "grow": self.grow}
-        return [name for name, function in options.items() if function is not None]
+        options = {"until": self.until, "grow": self.grow, "unique": self.unique or None}
+        return [name for name, value in options.items() if value is not None]
 
 
 @dataclass(frozen=True, slots=True)

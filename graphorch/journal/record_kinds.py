@@ -213,12 +213,14 @@ class RoutedBody(ActivationBody, RouteBody):
 class InputsBody(TypedDict):
     """Inputs of scopes inside a sub-flow or map.
 
-    `restore` holds that of each item, and is there if one of them has any; so do `defaults`.
+    `restore` holds that of each item, and is there if one of them has any; so do `defaults`. `keys`
+    name the items of a map that has equal ones once (from format 6 on).
     """
 
     items: list[dict[str, Any]]
     restore: NotRequired[list[dict[str, Any] | None]]
     defaults: NotRequired[list[DefaultsBody]]
+    keys: NotRequired[list[str]]
 
 
 class EnteredBody(ActivationBody, InputsBody):

@@ -15,7 +15,7 @@ opened as often as the run went inside.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +48,7 @@ from graphorch.text import truncate
 
 MANY = 800  # boxes; above it sub-flows stay closed, the deepest first
 _LONGEST_SUMMARY = 300  # characters of a docstring in a tooltip
-_ITEM = re.compile(r"\[\d+\](?=/)")
+_ITEM = re.compile(r"\[[\da-f.]+\](?=/)")
 _KINDS: Mapping[str, BoxKind] = {
     "node": "node",
     "agent": "agent",
@@ -496,6 +496,10 @@ def _detail(node: Node[Any], spec: MapSpec | None) -> str:
         if spec.need is not None:
             bound += f" · first {spec.need}"
             bound += " · rest finishes" if spec.rest == "finish" else ""
+        if spec.until is not None:
+            bound += f" · until {_name_function(spec.until)}"
+        if spec.grow is not None:
+            bound += " · grows"
         return bound
     kind = {
         "agent": "agent",
@@ -533,9 +537,15 @@ def _loop_words(loop: Loop, edge: Edge) -> tuple[str, str]:
 
 
 def _called(pure: StateFunction | BoundFunction) -> str:
-    if pure.name == "<lambda>":
-        return "…"
-    return pure.name
+    return _shorten_name(pure.name)
+
+
+def _name_function(function: Callable[..., object]) -> str:
+    return _shorten_name(getattr(function, "__name__", type(function).__name__))
+
+
+def _shorten_name(name: str) -> str:
+    return "…" if name == "<lambda>" else name
 
 
 def _slices(pure: StateFunction | BoundFunction) -> str:

@@ -17,6 +17,7 @@ from graphorch.engine.fork_selection import (
     find_activation,
     find_affected,
     find_effects,
+    find_open_reviews,
     find_survived,
     select_records,
 )
@@ -118,7 +119,14 @@ async def fork(
     # 2. Store the new run: a record that names its origin, those that stay true, and the pins.
     survived = find_survived(old.run, around)
     budget = describe_budget(settings)
-    copies = select_records(migrated.records, gone, around, budget, survived=survived)
+    copies = select_records(
+        migrated.records,
+        gone,
+        around,
+        budget,
+        survived=survived,
+        open_reviews=find_open_reviews(old.run, gone, around),
+    )
     origin: dict[str, Any] = {"from": run_id, "at": change.path, "copied": len(copies)}
     if models:
         origin["models"] = models

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from graphorch.core.tree import Activation
+from graphorch.core.tree import Activation, ReviewedScopes
 from graphorch.core.tree import Status as ActivationStatus
 from graphorch.engine.report import ActivationReport, RunReport, describe_failure
 from graphorch.render.layout.engine import layout
@@ -112,6 +112,7 @@ def _add_to_mark(
     children = activation.children
     if children is not None and activation.step.map is not None:
         items, items_done = len(children.updates), children.succeeded
+    remarks = children.describe() if isinstance(children, ReviewedScopes) else []
     note = mark.note or _find_note(status, row, activation)
     return Mark(
         status=max(mark.status, status, key=lambda item: _RANK[item]),
@@ -124,7 +125,7 @@ def _add_to_mark(
         items=mark.items + items,
         items_done=mark.items_done + items_done,
         note=note,
-        hint="\n".join(part for part in (mark.hint, row.error) if part)[:_LONGEST_REMARK],
+        hint="\n".join(part for part in (mark.hint, *remarks, row.error) if part)[:_LONGEST_REMARK],
     )
 
 

@@ -138,6 +138,7 @@ def map_over(
     flow: Plan | None = None,
     until: Callable[[list[Any]], object] | None = None,
     grow: Callable[[Any], object] | None = None,
+    unique: bool = False,
     max_items: int = 100,
     compensate: bool = False,
     rest: Rest = "cancel",
@@ -182,6 +183,7 @@ def map_over(
         compensate=compensate,
         rest=rest,
         short=short,
+        unique=unique,
     )
     return node
 
@@ -252,7 +254,9 @@ class Drill:
             if isinstance(job, LeaveScope):
                 return NodeSucceeded(activation, binding.gather_children(activation))
             if activation.step.inner_plan is not None:
-                return ScopeEntered(activation, binding.build_items(activation))
+                updates = binding.build_items(activation)
+                keys = binding.find_keys(activation, updates)
+                return ScopeEntered(activation, updates, keys=keys)
             given = binding.bind_arguments(activation)
             assert activation.version is not None
             return NodeSucceeded(
@@ -386,9 +390,10 @@ def review(job: ReviewItem) -> ItemReviewed:
     item = format_place(job.scope.place)
     try:
         enough, updates = binding.review_item(job.activation, job.scope)
+        keys = binding.find_keys(job.activation, updates)
     except Exception as error:
         return ItemReviewed(job.activation, item, failure=error)
-    return ItemReviewed(job.activation, item, enough, updates)
+    return ItemReviewed(job.activation, item, enough, updates, keys=keys)
 
 
 def about(job: Command) -> Activation:

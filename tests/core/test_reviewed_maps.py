@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from graphorch.core.events import Command, ItemReviewed, NodeFailed, Resumed, RetryDue, ReviewItem
 from graphorch.core.tree import Activation
 from graphorch.errors import TooManyItems
-from tests.core.drill import Done, Drill, Item, graph, map_over, plan_of, review, step
+from graphorch.graph.signature import Read, StateFunction
+from tests.core.drill import Done, Drill, Item, State, graph, map_over, plan_of, review, step
 
 
 def mapped(items: int, **options):
@@ -180,6 +182,58 @@ def test_grown_items_in_loop():
     assert drill.log == ["map[0,10,30,40,20]", "map[0,10,30,40,20]", "after"]
 
 
+# ---- unique items --------------------------------------------------------------------------------
+# A graph with ways that meet: 0 leads to 1 and 2, both lead to 3, and 3 leads back to 0.
+GRAPH = {0: [2, 1], 1: [3], 2: [3], 3: [0]}
+
+
+def visit(result: Done) -> list[Item]:
+    return [Item(item=number) for number in GRAPH[result.done // 10]]
+
+
+def test_unique_items_run_once():
+    """An item equal to an earlier one is not added, so a map follows a graph to its end."""
+    drill = Drill(mapped(1, grow=visit, unique=True)).finish_all()
+    assert drill.log == ["map[0,20,10,30]", "after"]
+    assert len(drill.done) == 6
+
+
+def test_unique_ids_ignore_timing():
+    """Whichever item grows another one first, its path, its id and its place stay the same."""
+    runs = [run_unique(choices) for choices in itertools.product(range(3), repeat=5)]
+    assert {tuple(run.log) for run in runs} == {("map[0,20,10,30,50]", "after")}
+    assert len({repr(sorted(run.ids().items())) for run in runs}) == 1
+
+
+def run_unique(choices: tuple[int, ...]) -> Drill:
+    def grow(result: Done) -> list[Item]:
+        return [Item(item=5)] if result.done == 30 else visit(result) if result.done < 50 else []
+
+    drill = Drill(mapped(1, grow=grow, unique=True, concurrency=3), checked=False)
+    for choice in choices:
+        if drill.running:
+            drill.finish(drill.running[choice % len(drill.running)])
+    return drill.finish_all()
+
+
+def test_equal_items_begin_once():
+    """Equal items of the list that a map goes over run once, too, and count once."""
+    made = graph()
+    node = map_over(made, "map", 3, grow=lambda result: [], unique=True, max_items=1)
+    made.spec.maps["map"] = replace(
+        made.spec.maps["map"],
+        over=StateFunction(lambda state: [Item(item=7), Item(item=7)], (Read(State),)),
+    )
+    drill = Drill(plan_of(made.chain(node, step("after")))).finish_all()
+    assert drill.log == ["map[70]", "after"]
+
+
+def test_unique_items_within_bound():
+    """Items that are known do not count against the bound; new ones do."""
+    assert Drill(mapped(1, grow=visit, unique=True, max_items=4)).finish_all().ends == ["succeeded"]
+    assert Drill(mapped(1, grow=visit, unique=True, max_items=3)).finish_all().ends == ["failed"]
+
+
 # ---- reviews -------------------------------------------------------------------------------------
 def test_review_holds_back_items():
     """Before an item is reviewed, no item begins, and the map is not left."""
@@ -198,8 +252,8 @@ def test_reviews_are_made_in_order():
     drill.answer_review()
     assert [job.scope.item for job in drill.reviews] == [1]
     drill.answer_review()
-    # The third item is done, but nobody has looked at it: it is no result of this map.
-    assert drill.running == ["after"]
+    # The third item is done, but was not reviewed: it is none of the results that were enough.
+    assert drill.finish_all().log == ["map[10,20]", "missing 0", "after"]
 
 
 @pytest.mark.parametrize("now", [True, False])
@@ -237,6 +291,14 @@ def test_failed_review_fails_map():
     drill.resume()
     assert drill.running == ["after"]
     assert drill.finish_all().log == ["map[0,10]", "missing 2", "after"]
+
+
+def test_failed_review_counts_with_items_left_out():
+    """A map whose review failed ends as failed, also if what still ran in it is left out."""
+    options = {"until": lambda results: 1 / 0, "on_item_error": "skip"}
+    drill = Drill(mapped(2, **options)).finish("map[0]/work").fail("map[1]/work")
+    assert drill.ends == ["failed"]
+    assert [activation.path for activation in drill.run.failed()] == ["map[1]/work", "map"]
 
 
 def test_failed_review_takes_error_edge():

@@ -226,6 +226,28 @@ def test_map_says_how_many_items_it_has(numbers: list[int]) -> None:
     assert expanded == [("team/each", len(numbers))]
 
 
+def test_map_that_grows_says_so_each_time() -> None:
+    """A map is expanded again whenever a result added items, with how many there are then."""
+
+    @node
+    async def work(count: Count) -> Count:
+        return count
+
+    graph = Graph("growing", Sums, input=Numbers, output=Total)
+    each = graph.map(
+        "each",
+        work,
+        over=lambda s: [Count(n=n) for n in s.numbers],
+        gather=lambda counts: Total(total=len(counts)),
+        max_items=9,
+        grow=lambda count: [Count(n=count.n - 1)] * (count.n > 0),
+    )
+    seen: list[RunEvent] = []
+    graph.chain(each).build().run_sync(Numbers(numbers=[2]), watch=[seen.append])
+    expanded = [(e.items, e.grows) for e in seen if isinstance(e, Expanded)]
+    assert expanded == [(1, True), (2, True), (3, True)]
+
+
 def test_map_that_is_resumed_is_not_expanded_again() -> None:
     """A resume and a replay go on inside of the map: that it has items is no news of theirs."""
 

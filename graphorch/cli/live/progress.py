@@ -25,7 +25,7 @@ _NodeEvent: TypeAlias = (
     | events.Emitted
 )
 
-_ITEM = re.compile(r"\[\d+\]/")  # the place of an item in a path
+_ITEM = re.compile(r"\[[\da-f.]+\]/")  # the place of an item in a path
 _TAIL_LENGTH = 200  # characters of a model's answer that are kept for showing
 
 _MOST_ITEMS = 6  # of a map that have rows of their own
@@ -137,8 +137,13 @@ class Progress:
                 if attempt > 1 and row.status == "running":
                     row.seconds += max(0.0, at - row.began)  # the attempt before, and the pause
                 row.status, row.began, row.tail, row.remark = "running", at, "", ""
-            case events.Expanded(items=items, at=at):
-                row.items = ItemCount(items, at) if items > _MOST_ITEMS else None
+                if attempt == 1:
+                    row.items = None
+            case events.Expanded(items=items, at=at, grows=grows):
+                if row.items is not None:
+                    row.items.total = items  # its results added some
+                elif grows or items > _MOST_ITEMS:
+                    row.items = ItemCount(items, at)
             case events.TextDelta(text=text):
                 row.tail = (row.tail + text)[-_TAIL_LENGTH:]
             case events.ModelCalled():

@@ -19,7 +19,7 @@ Json: TypeAlias = dict[str, Any]
 
 _MAX_ROWS = 400  # rows of a timeline, the newest ones
 _LONGEST_PREVIEW = 160  # characters of what an item wrote
-_ITEM = re.compile(r"(?P<map>[^\[]*)\[(?P<index>\d+)\]")
+_ITEM = re.compile(r"(?P<map>[^\[]*)\[(?P<index>[\da-f.]+)\]")
 # The status of an item, or of all items, is the first of these that one of its steps has.
 _RANKING: tuple[StepKind, ...] = (
     "failed", "handled", "asked", "cancelled", "skipped", "done", "entered",
@@ -66,11 +66,11 @@ def find_box(path: str, *, is_call: bool) -> str:
 
 def describe_items(history: Sequence[DebugStep], first: int, last: int) -> list[Json]:
     """Return the items of a map, each with its steps, from one step of the history to another."""
-    items: dict[int, list[tuple[int, DebugStep]]] = {}
+    items: dict[str, list[tuple[int, DebugStep]]] = {}
     for at in range(max(0, first), min(last + 1, len(history))):
         found = _ITEM.match(history[at].path)
         if found:
-            items.setdefault(int(found["index"]), []).append((at, history[at]))
+            items.setdefault(found["index"], []).append((at, history[at]))
     return [_describe_item(index, steps) for index, steps in items.items()]
 
 
@@ -118,10 +118,11 @@ def _describe_map(history: Sequence[DebugStep], path: str, first: int, last: int
     }
 
 
-def _describe_item(index: int, steps: Sequence[tuple[int, DebugStep]]) -> Json:
+def _describe_item(index: str, steps: Sequence[tuple[int, DebugStep]]) -> Json:
     kind = _worst([step.kind for _, step in steps])
     return {
-        "item": index,
+        # `2.0` is what item 2 grew, and a unique item is named by its key.
+        "item": int(index) if index.isdecimal() and len(index) < 9 else index,
         "kind": kind,
         "hasFailed": kind in _FAILED,
         "text": _preview([step for _, step in steps]),

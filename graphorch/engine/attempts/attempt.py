@@ -295,7 +295,8 @@ class AttemptRunner:
             question = human_input.build_question(activation, now())
             return PersonAsked(activation, question, now())
         if step.inner_plan is not None:
-            return ScopeEntered(activation, binding.build_items(activation), now())
+            updates = binding.build_items(activation)
+            return ScopeEntered(activation, updates, now(), binding.find_keys(activation, updates))
         if activation.scope.is_undo:
             await self._wait_for_interrupted()
         given = binding.bind_arguments(activation)

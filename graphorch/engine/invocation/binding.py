@@ -28,7 +28,7 @@ from graphorch.errors import (
 from graphorch.graph.edges import Edge
 from graphorch.graph.plan import Step
 from graphorch.graph.spec import ENOUGH, GO_BACK
-from graphorch.state.version import Version
+from graphorch.state.version import InputUpdate, Version
 from graphorch.text import (
     LINEAGE,
     blame,
@@ -123,12 +123,15 @@ def build_items(activation: Activation) -> list[Update]:
             values = [value]
         else:
             values = list_items(f"'{step.over.name}'", value, plan.input)
-            if len(values) > step.map.max_items:
-                raise TooManyItems(
-                    f"{len(values)} items came, and max_items is {step.map.max_items}. "
-                    "Raise max_items, or make fewer items."
-                )
+            if not step.map.unique:
+                _check_room(step.map.max_items, len(values))
         updates = [plan.read_input.update(item) for item in values]
+        if step.map is not None and step.map.unique:
+            first: dict[str, Update] = {}
+            for key, update in zip(find_keys(activation, updates), updates, strict=True):
+                first.setdefault(key, update)
+            updates = list(first.values())
+            _check_room(step.map.max_items, len(updates))
     except Exception as error:
         blame(error, _name_function(step, "enter", "over"))
         raise
@@ -145,6 +148,42 @@ def _build_recursion_limit(activation: Activation) -> RecursionLimit:
         f"on_error({step.name}, …, when=RecursionLimit).",
         max_depth=step.max_depth,
     )
+
+
+def _check_room(max_items: int, count: int) -> None:
+    if count > max_items:
+        raise TooManyItems(
+            f"{count} items came, and max_items is {max_items}. "
+            "Raise max_items, or make fewer items."
+        )
+
+
+def find_keys(activation: Activation, updates: Sequence[Update]) -> list[str]:
+    """Return the keys by which a map names its items if each of them is unique, or none."""
+    spec, plan = activation.step.map, activation.step.inner_plan
+    if spec is None or not spec.unique:
+        return []
+    assert plan is not None
+    from graphorch.state.content_key import compute_key
+
+    names = plan.input.model_fields
+    keys: list[str] = []
+    for update in updates:
+        made: Mapping[int, Any] = update.defaults if isinstance(update, InputUpdate) else {}
+        # A field that has its default is like one that was set to it.
+        values = {
+            field.name: field.default()
+            for field in plan.schema.fields
+            if field.name in names and field.index not in update
+        }
+        values |= {plan.schema.fields[at].name: it for at, it in {**made, **update}.items()}
+        try:
+            keys.append(compute_key(values))
+        except TypeError as error:
+            raise WrongOutput(
+                f"An item cannot be told from others: {error}. Make unique items of plain values."
+            ) from error
+    return keys
 
 
 def list_items(subject: str, value: object, item: Any, *, at_most: int | None = None) -> list[Any]:
@@ -167,10 +206,19 @@ def review_item(activation: Activation, scope: Scope) -> tuple[bool, list[Update
     assert spec is not None
     if spec.until is not None and _has_agreed(activation, spec.until):
         return True, []
-    if spec.grow is None:
-        return False, []
+    return False, grow_items(activation, scope)
+
+
+def grow_items(activation: Activation, scope: Scope) -> list[Update]:
+    """Return the inputs of the items that the result of an item adds to its map.
+
+    Raises `TooManyItems`, `WrongOutput`, and what `grow` raises.
+    """
+    spec = activation.step.map
+    if spec is None or spec.grow is None:
+        return []
     try:
-        return False, _build_grown(activation, scope, spec.grow)
+        return _build_grown(activation, scope, spec.grow)
     except Exception as error:
         blame(error, f"grow of map '{activation.step.name}'")
         raise
@@ -182,8 +230,8 @@ def _has_agreed(activation: Activation, until: Callable[[list[Any]], object]) ->
     assert isinstance(children, ReviewedScopes)
     read = children.scopes[0].plan.read_output.result
     later = children.reviews[1:]  # they are reviewed next, each with those before it
-    done = [scope for scope in children.scopes if scope not in later]
-    done.sort(key=lambda scope: scope.place)
+    begun = [number for number in children.list_in_order() if number < len(children.scopes)]
+    done = [children.scopes[number] for number in begun if children.scopes[number] not in later]
     results = [read(scope.result) for scope in done if scope.result is not None]
     try:
         verdict = until(results)
@@ -196,21 +244,24 @@ def _has_agreed(activation: Activation, until: Callable[[list[Any]], object]) ->
 def _build_grown(
     activation: Activation, scope: Scope, grow: Callable[[Any], object]
 ) -> list[Update]:
-    """Return the inputs of the items that the result of an item adds to its map."""
     children, spec, plan = activation.children, activation.step.map, scope.plan
-    assert children is not None
+    assert isinstance(children, ReviewedScopes)
     assert spec is not None
     assert scope.output is not None
     value = grow(plan.read_output.result(scope.output))
     room = spec.max_items - len(children.updates)
-    items = list_items(f"'{_name_of(grow)}'", value, plan.input, at_most=room + 1)
-    if len(items) > room:
+    # Of unique items many may be known.
+    at_most = None if spec.unique else room + 1
+    items = list_items(f"'{_name_of(grow)}'", value, plan.input, at_most=at_most)
+    updates = [plan.read_input.update(item) for item in items]
+    new = {*find_keys(activation, updates)} - children.numbers.keys() if spec.unique else items
+    if len(new) > room:
         item = f"{activation.path}[{format_place(scope.place)}]"
         raise TooManyItems(
             f"with what '{item}' adds, there are more than {spec.max_items} items, which is "
             "max_items. Raise max_items, or grow fewer."
         )
-    return [plan.read_input.update(item) for item in items]
+    return updates
 
 
 def _name_of(function: Callable[..., Any]) -> str:
@@ -249,13 +300,14 @@ def gather_children(activation: Activation, *, is_recorded: bool = False) -> Upd
 
     results: list[Any] = []
     missing: list[Missing] = []
+    late = inner.list_late() if isinstance(inner, ReviewedScopes) else ()
     for position, index in enumerate(inner.list_in_order()):
         output = None
         if index < len(inner.scopes):
             scope = inner.scopes[index]
             # `scope.result`, without a call for each item.
             output = scope.output if scope.finished and scope.late is None else None
-        if output is not None:
+        if output is not None and inner.scopes[index] not in late:
             results.append(plan.read_output.result(output))
         else:
             missing.append(Missing(position, _explain_missing(activation, index)))
@@ -334,6 +386,8 @@ def _explain_missing(activation: Activation, index: int) -> str:
     scope = children.scopes[index]
     if scope.late is not None:
         return "not finished when enough others were"
+    if scope.output is not None:
+        return "done after the others were enough"
     reason = next(_explain_failures(scope, ""), None)
     if reason is not None:
         return reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from graphorch.errors import Problem
 from graphorch.graph.checks.annotations import (
@@ -213,12 +214,16 @@ def _check_until(spec: MapSpec, where: str) -> Iterator[Problem]:
 
 
 def _check_grow(spec: MapSpec, where: str) -> Iterator[Problem]:
+    if spec.unique is not False and (spec.unique is not True or spec.grow is None):
+        what = f"unique={spec.unique!r} is not possible here"
+        yield Problem("MAP_OPTION", where, what, "give True for a map with grow=…, or leave it out")
     if spec.grow is None:
         return
     name, item = getattr(spec.grow, "__name__", "function"), format_hint(spec.item)
     takes, given = read_parameter(spec.grow, 0), read_return(spec.grow)
     items = find_element(given)
-    if is_clash(spec.result, takes):
+    takes_list = takes is not Any and find_element(takes) is not None
+    if takes_list or is_clash(spec.result, takes):
         result = format_hint(spec.result)
         what = f"grow '{name}' takes {format_hint(takes)}, but the worker writes {result}"
         yield Problem("MAP_GROW", where, what, f"take one {result}")

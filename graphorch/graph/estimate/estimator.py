@@ -296,7 +296,9 @@ class _Estimator:
         worker = step.map.worker
         if worker is not None and worker.options.concurrency is not None:
             at_once = min(at_once, worker.options.concurrency)
-        return most, usual, math.ceil(most / at_once), math.ceil(usual / at_once)
+        # At worst each item is grown by the one before it, and waits for that.
+        in_sequence = most if step.map.grow is not None else math.ceil(most / at_once)
+        return most, usual, in_sequence, math.ceil(usual / at_once)
 
 
 def _count_flows_at_once(step: Step) -> int:

@@ -186,10 +186,26 @@ class _Prover:
             for mark in MARKS
         }
 
-    def _find_usage(self, index: int, spreads: dict[MarkName, Propagation]) -> Usage:
-        """Return how the flow inside of a node is used."""
-        marks: list[MarkName] = [mark for mark in MARKS if spreads[mark].spread.touched[index]]
-        return frozenset(marks), index in spreads["untrusted"].spread.decided
+    def _find_usage(
+        self, graph: InspectedGraph, index: int, spreads: dict[MarkName, Propagation]
+    ) -> Usage:
+        """Return how the flow inside of a node is used.
+
+        A map whose results decide about its items, or become items, is decided by marked results,
+        or given them.
+        """
+        inspected = graph.nodes[index]
+        is_decided = index in spreads["untrusted"].spread.decided
+        is_given = {mark: bool(spreads[mark].spread.touched[index]) for mark in MARKS}
+        if inspected.decides_inside and not is_decided:
+            given = is_given["untrusted"]
+            is_decided = self.gives(inspected, "untrusted", is_given=given, is_decided=False)
+        if inspected.feeds_inside:
+            for mark in MARKS:
+                is_given[mark] = is_given[mark] or self.gives(
+                    inspected, mark, is_given=False, is_decided=is_decided
+                )
+        return frozenset(mark for mark in MARKS if is_given[mark]), is_decided
 
     # ---- problems --------------------------------------------------------------------------------
     def find_problems(
@@ -215,14 +231,20 @@ class _Prover:
         for index, inspected in enumerate(graph.nodes):
             if inspected.inner is None:
                 continue
-            inner_usage = self._find_usage(index, spreads)
+            inner_usage = self._find_usage(graph, index, spreads)
+            # What a map gives itself begins inside of it.
+            own = [f"results of map '{prefix}{inspected.node.name}'"]
             ways: dict[Reason, list[str]] = {
                 mark: finders[mark].lead_to(Place("touched", index), before, prefix)
+                if spreads[mark].spread.touched[index]
+                else own
                 for mark in inner_usage[0]
             }
-            if inner_usage[1]:
+            if index in spreads["untrusted"].spread.decided:
                 way = finders["untrusted"].lead_to(Place("decided", index), before, prefix)
                 ways["decided"] = way
+            elif inner_usage[1]:
+                ways["decided"] = own
             inner = self._inspect(inspected.inner)
             yield from self.find_problems(
                 inner, inner_usage, ways, f"{prefix}{inspected.node.name}/"
@@ -275,7 +297,7 @@ class _Prover:
         secrets = spreads["secret"].spread.start
         for index in range(len(graph.nodes)):
             secrets |= spreads["secret"].spread.leaving[index]
-            inner_usage = self._find_usage(index, spreads)
+            inner_usage = self._find_usage(graph, index, spreads)
             if inner_usage[0]:
                 nodes[index] = inner_usage[0]
         names = frozenset(graph.list_fields(secrets | graph.declared["secret"]))

@@ -81,6 +81,9 @@ class InspectedNode:
     inner: Plan | MapSpec | None = None  # a map without a flow stands for its worker
     undone_with: int = 0  # what its undo reads
     is_recursive: bool = False  # what it runs is the graph that it is in
+    # results of a map decide whether its other items run, or become items of it
+    decides_inside: bool = False
+    feeds_inside: bool = False
 
     @property
     def check(self) -> str:
@@ -338,6 +341,8 @@ class _Inspector:
             if node.undo is not None
             else 0,
             is_recursive=around is not None and around.max_depth > 0,
+            decides_inside=map_ is not None and map_.until is not None,
+            feeds_inside=map_ is not None and map_.grow is not None,
         )
 
     def _find_used(self, fn: Callable[..., Any], reads: Sequence[Read]) -> int:

@@ -20,7 +20,16 @@ from dataclasses import dataclass, field, replace
 
 from graphorch.core.late_work import find_home
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Scope, Status, ToolRound, ToolScope, ToolScopes
+from graphorch.core.tree import (
+    Activation,
+    ReviewedScopes,
+    Scope,
+    Status,
+    ToolRound,
+    ToolScope,
+    ToolScopes,
+    format_place,
+)
 from graphorch.errors import InputError
 from graphorch.trace.analysis.work_schedule import (
     Limit,
@@ -373,7 +382,7 @@ class _Collector:
             item = WorkItem(
                 scope.prefix.removesuffix("/"),
                 0.0,
-                tuple(sorted(self._find_sources(parent))),
+                tuple(sorted(self._find_before_item(scope, parent))),
                 takes=(limit,),
                 turn=(began, scope.item),
             )
@@ -381,6 +390,14 @@ class _Collector:
             self.open_items[scope] = limit
             self.items.append(item)
         return self.starts[scope]
+
+    def _find_before_item(self, scope: Scope, parent: Activation) -> set[int]:
+        """Return the numbers of what an item waited for: the one that grew it, or the map's."""
+        children = parent.children
+        if isinstance(children, ReviewedScopes) and scope.place in children.parents:
+            grower = children.find_item(format_place(children.parents[scope.place]))
+            return {*self.inside[children.scopes[grower]]}
+        return self._find_sources(parent)
 
     def _find_limits(self, activation: Activation) -> tuple[int, ...]:
         """Return the limits of which an activation needs a slot: its node's, then the run's.

@@ -16,6 +16,7 @@ from graphorch.core.run import Run
 from graphorch.core.tree import (
     Activation,
     Late,
+    ReviewedScopes,
     Scope,
     Status,
     ToolScope,
@@ -120,6 +121,8 @@ def explain_activation(
         outcome = "was undone by" if undos[-1].status == "ok" else "is not undone: see"
         reasons.did.append(f"{outcome} '{undos[-1].path}'")
     children = activation.children
+    if isinstance(children, ReviewedScopes):
+        reasons.did += children.describe()
     if activation.status is Status.ENTERED and children is not None:
         total = len(children.updates) or len(children.scopes)
         reasons.did.append(

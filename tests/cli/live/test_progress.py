@@ -91,6 +91,20 @@ def test_large_map_has_one_row() -> None:
     assert list(start_map(2).rows) == ["dig", "dig[0]/work", "dig[1]/work"]
 
 
+def test_growing_map_has_one_row() -> None:
+    """A map that may grow counts its items from the first one on, and so those that it grew."""
+    progress = Progress(clock=lambda: 14.0)
+    progress.feed(events.Started("dig", "dig", 1, 10.0))
+    progress.feed(events.Expanded("dig", "dig", 1, 10.0, grows=True))
+    progress.feed(events.Committed("dig[0]/work", "work", {}, ("END",), 1.0, 11.0))
+    progress.feed(events.Expanded("dig", "dig", 3, 11.0, grows=True))
+    progress.feed(events.Committed("dig[0.1]/work", "work", {}, ("END",), 1.0, 12.0))
+    items = progress.rows["dig"].items
+    assert items is not None
+    assert list(progress.rows) == ["dig"]
+    assert format_items(items, 14.0).startswith("2/3 items")
+
+
 def test_map_counts_its_items() -> None:
     """An item counts when it reaches its end, not when a node or an inner flow of it does."""
     progress = start_map(50)

@@ -511,6 +511,43 @@ def test_worker_of_map_with_effect_is_found() -> None:
     assert problem.what.endswith("'each' (reads text) → 'each/work' (reads item)")
 
 
+def visiting(name: str = "each", **options: Any) -> Graph[Mail, Any, Any]:
+    """Return a map whose items ring for an address and then fetch it: each gives untrusted text."""
+    inner = Graph("visiting", Mail, input=Url, output=Page).chain(ring, fetch).build()
+    graph = mail(output=Url)
+
+    def gather(pages: list[Page]) -> Url:
+        return Url(url="all")
+
+    each = graph.map(
+        name, inner, over=lambda s: [Url(url=s.url)], gather=gather, max_items=3, **options
+    )
+    return graph.chain(each)
+
+
+def test_items_made_of_results_are_marked() -> None:
+    """An item that an untrusted result grows is untrusted, so it reaches no effect in the map."""
+
+    def grow(page: Page) -> list[Url]:
+        return [Url(url=page.text)]
+
+    assert problems(visiting()) == []
+    problem = only(visiting(grow=grow))
+    assert problem.where == "node 'each/ring'"
+    assert problem.what.endswith("results of map 'each' → 'each/ring' (reads url)")
+
+
+def test_agreement_on_untrusted_results_decides() -> None:
+    """Whether further items act is decided by untrusted results, if these end the map."""
+
+    def until(pages: list[Page]) -> bool:
+        return "enough" in pages[0].text
+
+    problem = only(visiting(until=until))
+    assert problem.where == "node 'each/ring'"
+    assert "results of map 'each' → 'each/ring'" in problem.what
+
+
 def test_problem_of_flow_used_twice_is_reported_once() -> None:
     """A flow that is used in two places in the same way has its problem in the first one."""
     graph = mail()

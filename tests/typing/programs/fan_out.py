@@ -76,6 +76,26 @@ flow = review.build()
 inline = Graph("inline", Review, input=Book, output=Lost)
 inline.chain(check_length, inline.map("readers", read_page, over=pages_of, gather=noted, max_items=50, on_item_error="collect"))
 
+
+
+# A map may end as soon as its results are enough, and a result may add items.
+def is_enough(found: list[Note]) -> bool:
+    return len(found) == 3
+
+
+def next_pages(found: Note) -> list[Page]:
+    return [Page(number=9, text="one more")] if found.note == "p1" else []
+
+
+def counted(found: list[Note]) -> Lost:
+    return Lost(lost=len(found))
+
+
+searching = Graph("searching", Review, input=Book, output=Lost)
+searching.chain(searching.map("readers", read_page, over=pages_of, gather=counted, max_items=50, until=is_enough, grow=next_pages))
+short = Graph("short", Review, input=Book, output=Lost)
+short.chain(short.map("readers", read_page, over=pages_of, gather=counted, max_items=50, until=lambda found: found[0].note == "p1", grow=lambda found: [Page(number=len(found.note))]))
+
 ANSWER = "3 pages, no title; 1 lost"
 
 

@@ -382,6 +382,46 @@ def g45() -> object:
     return graph.chain(prices, write).build()
 
 
+# G90: [pyright mypy build:MAP_UNTIL] an agreement about other results
+def g90() -> object:
+    def enough(found: list[Bill]) -> bool:
+        return bool(found)
+
+    graph = shop()
+    prices = graph.map("prices", price, over=items_of, gather=sum_of, max_items=9, until=enough)  # wrong
+    return graph.chain(prices, write).build()
+
+
+# G91: [pyright mypy build:MAP_UNTIL] an agreement that returns a number
+def g91() -> object:
+    def count(found: list[Priced]) -> str:
+        return str(len(found))
+
+    graph = shop()
+    prices = graph.map("prices", price, over=items_of, gather=sum_of, max_items=9, until=count)  # wrong
+    return graph.chain(prices, write).build()
+
+
+# G92: [pyright mypy build:MAP_GROW] results that add what the worker does not take
+def g92() -> object:
+    def more(found: Priced) -> list[Priced]:
+        return [found]
+
+    graph = shop()
+    prices = graph.map("prices", price, over=items_of, gather=sum_of, max_items=9, grow=more)  # wrong
+    return graph.chain(prices, write).build()
+
+
+# G93: [pyright mypy build:MAP_GROW] a growth by all results instead of one
+def g93() -> object:
+    def more(found: list[Priced]) -> list[Item]:
+        return []
+
+    graph = shop()
+    prices = graph.map("prices", price, over=items_of, gather=sum_of, max_items=9, grow=more)  # wrong
+    return graph.chain(prices, write).build()
+
+
 # G46: [pyright mypy build:SUB_ENTER] a sub-flow is entered with something else than its input
 def g46() -> object:
     def enter(o: Order) -> Order:

@@ -77,7 +77,7 @@ def _format_kind(step: Step) -> str:
     itself = f", this flow itself, at most {step.max_depth} deep" if step.max_depth else ""
     if step.map is not None:
         bounds = f"at most {step.map.max_items} items, {step.map.concurrency} at once"
-        return f"map, {bounds}{itself}"
+        return ", ".join([f"map, {bounds}{itself}", *step.map.list_reviews()])
     if step.sub is not None:
         return f"{step.node.kind}{itself}"
     if isinstance(step.event, SignalSpec):

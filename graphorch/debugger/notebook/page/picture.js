@@ -17,7 +17,7 @@ class Picture {
       this.svg = view.svg;
       this.draw(new DOMParser().parseFromString(this.svg, "image/svg+xml").documentElement);
     }
-    const strip = (path) => path.replace(/\[\d+\](?=\/)/g, "");
+    const strip = (path) => path.replace(/\[[\da-f.]+\](?=\/)/g, "");
     const shown = (path) => {
       for (let at = strip(path); at; at = at.slice(0, Math.max(0, at.lastIndexOf("/")))) if (this.boxes.has(at)) return at;
       return "";

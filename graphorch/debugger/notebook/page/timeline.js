@@ -101,7 +101,7 @@ class Timeline {
   items(state) {
     if (!state.items) return [h("li", { class: "gs-words" }, "…")];
     const query = state.query.trim().toLowerCase();
-    const number = /^\[?(\d+)\]?$/.exec(query)?.[1];
+    const number = /^\[?(\d[\d.]*|[\da-f]{16})\]?$/.exec(query)?.[1];
     const words = (item) => [item.kind, item.hasFailed ? "failed" : "", item.text, ...item.steps.map((step) => step.path)].join(" ").toLowerCase();
     const matches = state.items.filter((item) => (number !== undefined ? String(item.item) === number : words(item).includes(query)));
     const listed = matches.slice(0, MAX_ITEMS).map((item) => this.item(state, item));
