@@ -76,7 +76,8 @@ def resolve_path(plan: Plan, place: Place) -> str:
 def expand_item_paths(plan: Plan, path: str) -> list[str]:
     """Return the paths that activations at a path can have.
 
-    One per item of each map on the way, unless the path names the item itself.
+    One per item of each map on the way, unless the path names the item itself. Raises `InputError`
+    for items of a map that grows, whose names are not known before.
     """
     *outer_parts, last = path.split("/")
     prefixes = [""]
@@ -86,6 +87,12 @@ def expand_item_paths(plan: Plan, path: str) -> list[str]:
         plan = cast("Plan", step.inner_plan)
         if item or step.map is None:
             level = [part]
+        elif step.map.grow is not None:
+            example = path.replace(name, f"{name}[0]", 1)
+            raise InputError(
+                f"'{path}' stands for all items of '{name}', which grows: their names are not "
+                f"known before. Name one item, such as '{example}'."
+            )
         else:
             level = [f"{name}[{index}]" for index in range(step.map.max_items)]
         prefixes = [f"{prefix}{text}/" for prefix in prefixes for text in level]

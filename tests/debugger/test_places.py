@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from graphorch import InputError
+from graphorch import Graph, InputError
 from graphorch.debugger.places import expand_item_paths, find_step, list_steps, resolve_path
-from tests.scenarios.flows import FLOWS, up
+from tests.scenarios.flows import FLOWS, Number, State, up
 
 MAPPED = FLOWS["mapped_flows"]().plan
 TEAM = FLOWS["sub_flows"]().plan
@@ -43,6 +43,23 @@ def test_resolve_takes_node_or_path() -> None:
     assert resolve_path(MAPPED, "each[1]/two") == "each/two"
     with pytest.raises(InputError, match=r"'three' is not a node of 'mapped_flows'"):
         resolve_path(MAPPED, up("three"))
+
+
+def test_items_of_growing_map_have_to_be_named() -> None:
+    """What a map will grow has no names yet, so a path stands for no items of it."""
+    graph: Graph[Number, Number, Number] = Graph("growing", Number)
+    each = graph.map(
+        "each",
+        up("two"),
+        over=lambda s: [State(n=s.n)],
+        gather=lambda found: Number(n=len(found)),
+        max_items=9,
+        grow=lambda found: [],
+    )
+    plan = graph.chain(each).build().plan
+    with pytest.raises(InputError, match=r"Name one item, such as 'each\[0\]/two'"):
+        expand_item_paths(plan, "each/two")
+    assert expand_item_paths(plan, "each[0.1]/two") == ["each[0.1]/two"]
 
 
 def test_items_expand_to_bound_of_map() -> None:

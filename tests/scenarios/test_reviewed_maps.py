@@ -14,6 +14,7 @@ from graphorch import (
     Context,
     Flow,
     Graph,
+    InputError,
     Limits,
     Missing,
     ReplayDiverged,
@@ -505,6 +506,65 @@ def test_retries_inside_growing_map() -> None:
 
     result = run_virtual(crawler([], fetch, grow=follow).run(Start(start=["a"])))
     assert result.output.pages == ["a", "b", "d", "c"]
+
+
+@node(name="fetch", isolation="process")
+def fetch_elsewhere(page: Page) -> Found:
+    return Found(url=page.url, links=SITE.get(page.url, []))
+
+
+def test_map_grows_by_other_processes() -> None:
+    """Items that run in worker processes grow a map like others."""
+    flow = crawler([], fetch_elsewhere, grow=follow, concurrency=2)
+    assert asyncio.run(flow.run(Start(start=["a"]))).output.pages == ["a", "b", "d", "c"]
+
+
+def test_cancelled_map_runs_nothing_more() -> None:
+    """A run that is cancelled while a map grows is over: what it had grown never runs."""
+
+    async def main() -> None:
+        ran: list[str] = []
+        store, flow = MemoryStore(), growing(ran)
+        with pytest.raises(RunFailed):
+            await record(flow, store, limits=Limits(activations=5))
+        count = len(ran)
+        await flow.cancel("r", durable=store)
+        with pytest.raises(InputError, match="cancelled for good"):
+            await flow.resume("r", durable=store)
+        assert len(ran) == count
+
+    run_virtual(main())
+
+
+def test_undone_with_agreement() -> None:
+    """With `compensate`, what was committed for an item that an agreement cancels is undone."""
+    undone: list[str] = []
+
+    def forget(found: Found) -> None:
+        undone.append(found.url)
+
+    @node(effect="idempotent", undo=forget)
+    async def reserve(found: Found) -> Found:
+        return found
+
+    @node
+    async def confirm(found: Found) -> Found:
+        await asyncio.sleep(SECONDS[found.url])
+        return found
+
+    inner = Graph("inner", Found).chain(reserve, confirm).build()
+    graph = Graph("outer", State, input=Start, output=Pages)
+    pages = graph.map(
+        "pages",
+        inner,
+        over=lambda s: [Found(url=url) for url in s.start],
+        gather=lambda found: Pages(pages=[page.url for page in found]),
+        max_items=9,
+        until=lambda found: len(found) == 1,
+        compensate=True,
+    )
+    result = run_virtual(graph.chain(pages).build().run(Start(start=["a", "b"])))
+    assert (result.output.pages, undone) == (["b"], ["a"])
 
 
 def test_rerun_of_item_grows_anew() -> None:
