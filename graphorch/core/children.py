@@ -35,7 +35,6 @@ from graphorch.core.tree import (
     Activation,
     ChildScopes,
     ItemScope,
-    Place,
     ReviewedScopes,
     Scope,
     Status,
@@ -65,8 +64,8 @@ def start_items(
         item = children.started
         children.started += 1
         children.running += 1
-        if isinstance(children, ReviewedScopes):
-            scope = _make_reviewed(plan, activation, item, children.places[item])
+        if children.is_reviewed:
+            scope = _make_reviewed(plan, activation, children, item)
         else:
             scope = Scope(plan, "", activation, item if spec is not None else -1)
         children.scopes.append(scope)
@@ -76,7 +75,9 @@ def start_items(
             run.settle(scope)
 
 
-def _make_reviewed(plan: Plan, activation: Activation, item: int, place: Place) -> Scope:
+def _make_reviewed(plan: Plan, activation: Activation, children: ChildScopes, item: int) -> Scope:
+    assert isinstance(children, ReviewedScopes)
+    place = children.places[item]
     if place == (item,):
         return Scope(plan, "", activation, item)
     return ItemScope(plan, activation, item, place)
@@ -94,7 +95,8 @@ def finish_item(run: RunState, activation: Activation, scope: Scope) -> None:
         _end_others(run, activation, children, reason)
         leave_children(run, activation)
         return
-    if isinstance(children, ReviewedScopes):
+    if children.is_reviewed:
+        assert isinstance(children, ReviewedScopes)
         children.reviews.append(scope)
         go_on(run, activation, children)
     elif not children.unfinished:

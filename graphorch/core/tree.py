@@ -236,7 +236,8 @@ class ChildScopes:
         "updates",
     )
 
-    is_reviewing = False  # the driver evaluates what a map decides after an item
+    is_reviewed = False  # a map decides something after each item that is done
+    is_reviewing = False  # the driver evaluates what it decides
 
     def __init__(self, updates: list[dict[int, Any]]) -> None:
         self.updates = updates
@@ -283,6 +284,8 @@ class ReviewedScopes(ChildScopes):
         "review_failure",
         "reviews",
     )
+
+    is_reviewed = True
 
     def __init__(self, updates: list[dict[int, Any]], keys: Sequence[str] = ()) -> None:
         super().__init__(updates)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from graphorch import Graph, InputError
@@ -48,9 +50,10 @@ def test_resolve_takes_node_or_path() -> None:
 def test_items_of_growing_map_have_to_be_named() -> None:
     """What a map will grow has no names yet, so a path stands for no items of it."""
     graph: Graph[Number, Number, Number] = Graph("growing", Number)
+    work: Any = up("two")
     each = graph.map(
         "each",
-        up("two"),
+        work,
         over=lambda s: [State(n=s.n)],
         gather=lambda found: Number(n=len(found)),
         max_items=9,
