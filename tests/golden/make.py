@@ -22,11 +22,14 @@ from typing import Any
 from graphorch import Request, Response, RunFailed, ToolApproval
 from graphorch.journal.record_kinds import FORMAT
 from graphorch.journal.sqlite.store import SqliteStore
+from tests.golden.event_flows import EVENT_RUNS, Acts, Address, Payment, event_flow, undo_flow
+from tests.golden.event_flows import Order as Quantity
 from tests.golden.flows import FLOWS, TOPIC, Answering, to_the_end
 from tests.golden.flows import World as FlowWorld
 from tests.golden.pattern_flows import PATTERNS, SUBJECT, Model, sorted_requests, to_the_end_of
 from tests.golden.tool_flows import ORDER, TOOL_RUNS, Caller, World, tool_flow
 
+FOUR = Quantity(order=4)
 FOLDER = Path(__file__).parent / f"format_{FORMAT}"
 
 
@@ -85,6 +88,21 @@ async def write_tools(name: str, path: Path) -> None:
     await store.close()
 
 
+async def write_events(name: str, path: Path) -> None:
+    """Record a run that waits for events, one that got them, or one that dies while it undoes."""
+    store = await SqliteStore.open(path, clock=lambda: time.time() - 3_600)
+    options: dict[str, Any] = {"durable": store, "tags": {"kind": "golden"}}
+    if name == "undo.crashed":
+        acts = Acts(lambda: os.kill(os.getpid(), signal.SIGKILL))
+        await undo_flow().run(FOUR, run_id=name, resources=acts, **options)
+    flow = event_flow()
+    await flow.run(FOUR, run_id=name, **options)
+    await flow.send(name, "address", Address(street="Main Street"), durable=store)
+    if name == "events.finished":
+        await flow.send(name, "paid", Payment(amount=3), durable=store)
+    await store.close()
+
+
 async def settle(path: Path) -> None:
     """Move what is in the log of a journal into its file."""
     await (await SqliteStore.open(path)).close()
@@ -126,6 +144,9 @@ def main() -> None:
         for name in TOOL_RUNS:
             path = Path(folder) / f"{name}.sqlite"
             in_a_process(path, FOLDER / f"{name}.golden", write_tools(name, path))
+        for name in EVENT_RUNS:
+            path = Path(folder) / f"{name}.sqlite"
+            in_a_process(path, FOLDER / f"{name}.golden", write_events(name, path))
     (FOLDER / "expected.json").write_text(json.dumps(states, indent=1) + "\n")
     (FOLDER / "requests.json").write_text(json.dumps(requests, indent=1) + "\n")
     print(f"wrote {', '.join(sorted(entry.name for entry in FOLDER.iterdir()))} in {FOLDER}")

@@ -18,6 +18,7 @@ from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.render.picture_style import PictureStyle
 from graphorch.runs.run_picture import draw_run_svg
 from graphorch.trace.analysis.critical_path import find_critical_path
+from tests.golden.event_flows import EVENT_RUNS, Acts, Payment, event_flow, undo_flow
 from tests.golden.flows import (
     FLOWS,
     Answering,
@@ -45,6 +46,7 @@ PATTERN_RUNS = [
 ]
 # Calls of tools have records from format 5 on.
 WITH_TOOLS = [folder for folder in FORMATS if int(folder.name.partition("_")[2]) >= 5]
+WITH_EVENTS = [folder for folder in FORMATS if int(folder.name.partition("_")[2]) >= 6]
 STATUS = {"finished": "succeeded", "waiting": "waiting", "failed": "failed", "crashed": "running"}
 
 
@@ -75,7 +77,8 @@ def test_every_format_has_golden_journals() -> None:
         files = {path.name: path.stat().st_size for path in folder.glob("*.golden")}
         patterns = {f"{name}{suffix}.golden" for name in PATTERNS for suffix in ("", ".crashed")}
         tools = {f"{name}.golden" for name in TOOL_RUNS} if folder in WITH_TOOLS else set[str]()
-        assert set(files) == {f"{name}.golden" for name in FLOWS} | patterns | tools
+        events = {f"{name}.golden" for name in EVENT_RUNS} if folder in WITH_EVENTS else set[str]()
+        assert set(files) == {f"{name}.golden" for name in FLOWS} | patterns | tools | events
         assert max(files.values()) < 200_000
 
 
@@ -254,3 +257,42 @@ def test_killed_call_of_golden_run_is_in_doubt(folder: Path, copy: Any) -> None:
 
     assert asyncio.run(main()) == "It is settled."
     assert (world.acts, len(model.asked)) == (["send done"], 1)
+
+
+# ---- what waits for events, and what undoes ------------------------------------------------------
+@pytest.mark.parametrize("folder", WITH_EVENTS, ids=lambda folder: folder.name)
+def test_waiting_golden_run_takes_signals(folder: Path, copy: Any) -> None:
+    """A golden run that waits for events goes on with the first, and takes the signal it kept."""
+    path = copy(folder, "events.waiting")
+
+    async def main() -> Any:
+        flow = event_flow()
+        waits = await flow.replay("events.waiting", durable=path)
+        assert [wait.path for wait in waits.waits] == ["paid", "later"]
+        assert [question.path for question in waits.questions] == ["approve"]
+        return await flow.send("events.waiting", "paid", Payment(amount=5), durable=path)
+
+    done = asyncio.run(main()).output.done
+    assert done == ["4 parts", "packed", "labelled", "shipped to Main Street for 5"]
+
+
+@pytest.mark.parametrize("folder", WITH_EVENTS, ids=lambda folder: folder.name)
+def test_finished_golden_run_with_events_replays(folder: Path, copy: Any) -> None:
+    """A golden run with signals, a map that grew and exclusive nodes is replayed to its result."""
+    replay = event_flow().replay("events.finished", durable=copy(folder, "events.finished"))
+    done = asyncio.run(replay).output.done
+    assert done == ["4 parts", "packed", "labelled", "shipped to Main Street for 3"]
+
+
+@pytest.mark.parametrize("folder", WITH_EVENTS, ids=lambda folder: folder.name)
+def test_killed_golden_run_undoes_the_rest(folder: Path, copy: Any) -> None:
+    """A golden run that died while it undid its work undoes what is left, and is cancelled."""
+    path, acts = copy(folder, "undo.crashed"), Acts()
+
+    async def main() -> str:
+        with pytest.raises(RunFailed) as caught:
+            await undo_flow().resume("undo.crashed", durable=path, resources=acts)
+        return str(caught.value)
+
+    assert "was cancelled (compensated after 'pay' failed" in asyncio.run(main())
+    assert acts.done == ["cancelled after hotel"]
