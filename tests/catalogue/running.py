@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel
 
-from graphorch import Flow, Graph, Node, Result, append, node
+from graphorch import Flow, Graph, Result, append, node
 from graphorch.engine.replay import rebuild
 from graphorch.journal.memory import MemoryStore
 from graphorch.testing import run_virtual
@@ -165,9 +165,21 @@ def check_flow(
     return run_virtual(check())
 
 
-def ran(flow_result: Result[Any, Any]) -> list[str]:
-    """Return the paths of what was committed, in order."""
-    return [step.path for step in flow_result.steps if step.status == "done"]
+def overlaps(flow: Flow[Any, Any, Any]) -> list[tuple[str, str]]:
+    """Return the pairs of steps that take time and ran at the same time, at every level."""
 
+    async def run() -> list[tuple[str, str]]:
+        result = await flow.run(flow.plan.input(), clock=clock)
+        spans = [
+            (each.path, each.started_at, each.ended_at)
+            for each in result.record.run.history
+            if each.ended_at > each.started_at and each.children is None
+        ]
+        return [
+            (path, other)
+            for path, began, ended in spans
+            for other, other_began, other_ended in spans
+            if path < other and began < other_ended and other_began < ended
+        ]
 
-AnyNode = Node[Any]
+    return run_virtual(run())

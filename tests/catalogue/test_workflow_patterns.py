@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
 
-from graphorch import END, START, node
+import pytest
+
+from graphorch import END, START, InputError, node
+from graphorch.journal.memory import MemoryStore
 from tests.catalogue.running import (
     Answer,
     Log,
@@ -22,6 +25,7 @@ from tests.catalogue.running import (
     check_flow,
     count_step,
     new_graph,
+    overlaps,
     step,
 )
 
@@ -202,6 +206,49 @@ def test_wcp_24_persistent_trigger() -> None:
     check_flow(flow, ["b"], script=script)
 
 
+def test_wcp_17_interleaved_parallel_routing() -> None:
+    """Tasks with a partial order run one at a time, in an order that keeps to it."""
+    graph = new_graph()
+    a, b, c = step("a", 2), step("b", 1), step("c", 1)
+    graph.chain(START, [a, b]).chain(a, c)
+    flow = graph.exclusive("bench", [a, b, c]).build()
+    check_flow(flow, ["a", "b", "c"])
+    assert overlaps(flow) == []
+
+
+def test_wcp_18_milestone() -> None:
+    """A task can begin only until another point is reached: then the chance is withdrawn."""
+    graph = new_graph()
+    amend = graph.signal("amend", Word, keep=0)
+    closed = graph.timer("closed", after=timedelta(days=1))
+    events = {amend: step("b"), closed: step("c")}
+    flow = graph.chain(step("a"), graph.first("open", events)).build()
+    check_flow(flow, ["a", "b"], script=[Send("amend", Word(word="x"))])
+    check_flow(flow, ["a", "c"], script=[Pass(2 * 86_400), Send("amend", Word(word="x"))])
+
+
+def test_wcp_39_critical_section() -> None:
+    """Of two sections of several tasks only one is active at a time, also while it waits."""
+    graph, inner = new_graph(), new_graph("inner")
+    inner.chain(step("x", 1), step("y", 1))
+    flow = inner.build()
+    one = graph.sub("one", flow, enter=take_number, leave=give_log)
+    two = graph.sub("two", flow, enter=take_number, leave=give_log)
+    graph.chain(step("a"), [one, two]).exclusive("section", [one, two])
+    built = graph.build()
+    check_flow(built, ["a", "x", "y", "x", "y"])
+    assert overlaps(built) == []
+
+
+def test_wcp_40_interleaved_routing() -> None:
+    """Tasks run one at a time, in any order."""
+    graph = new_graph()
+    tasks = [step("a", 1), step("b", 1), step("c", 1)]
+    flow = graph.chain(START, tasks, step("d")).exclusive("bench", tasks).build()
+    check_flow(flow, ["a", "b", "c", "d"])
+    assert overlaps(flow) == []
+
+
 # ---- iteration, termination ----------------------------------------------------------------------
 def test_wcp_11_implicit_termination() -> None:
     """A run ends when nothing is left to do, without a node that says so."""
@@ -214,6 +261,53 @@ def test_wcp_21_structured_loop() -> None:
     graph = new_graph().chain(b := step("b"), again := count_step("again"), step("c"))
     graph.loop(again, back_to=b, while_=is_below_three, max_iterations=5)
     check_flow(graph.build(), ["b", "b", "b", "c"])
+
+
+def test_wcp_10_arbitrary_cycles() -> None:
+    """Ways back with several beginnings and ends lead to one node, which all of them pass."""
+    graph = new_graph()
+    a, b, again, more = step("a"), step("b"), count_step("again"), count_step("more")
+    graph.chain(a, b, again, more, step("c"))
+    graph.loop(again, back_to=a, while_=is_one, max_iterations=3)
+    graph.loop(more, back_to=b, while_=is_below_five, max_iterations=5)
+    check_flow(graph.build(), ["a", "b", "a", "b", "b", "c"])
+
+
+def test_wcp_20_cancel_case() -> None:
+    """A whole run is withdrawn, with everything that is open in it."""
+
+    async def check() -> None:
+        graph = new_graph()
+        graph.chain(step("a"), graph.ask("ask", question=how_many, answer=Word), step("b"))
+        flow, store = graph.build(), MemoryStore()
+        await flow.run(Number(), run_id="r", durable=store)
+        await flow.cancel("r", durable=store)
+        assert (await store.load("r")).head.status == "cancelled"
+        with pytest.raises(InputError, match="cancelled"):
+            await flow.answer("r", "ask", Word(), durable=store)
+
+    asyncio.run(check())
+
+
+def test_wcp_41_thread_merge() -> None:
+    """The threads of one branch become one again."""
+    graph = new_graph()
+    each = graph.map("each", wait_number, over=three_numbers, gather=list_squares, max_items=3)
+    check_flow(graph.chain(START, each, step("b")).build(), ["0", "1", "2", "b"])
+
+
+def test_wcp_42_thread_split() -> None:
+    """One thread of a branch becomes several, which run on their own."""
+    inner = new_graph("inner").chain(step("x", 1), step("y")).build()
+    graph = new_graph()
+    each = graph.map("each", inner, over=three_numbers, gather=join_logs, max_items=3)
+    check_flow(graph.chain(START, each).build(), ["x", "y", "x", "y", "x", "y"])
+
+
+def test_wcp_43_explicit_termination() -> None:
+    """A node ends the run though other work is under way, which is cancelled."""
+    graph = new_graph().chain(step("a"), [step("b", 9), step("c", 1)], last := step("d"))
+    check_flow(graph.chain(last, END).join(last, need=1).build(), ["a", "c", "d"])
 
 
 # ---- functions of the state ----------------------------------------------------------------------
@@ -232,6 +326,18 @@ def divisors(number: Number) -> set[Literal["two", "three", "five"]]:
         (5, "five"),
     )
     return {name for divisor, name in named if number.number % divisor == 0}
+
+
+def is_one(number: Number) -> bool:
+    return number.number == 1
+
+
+def is_below_five(number: Number) -> bool:
+    return number.number < 5
+
+
+def join_logs(results: list[Log]) -> Log:
+    return Log(log=[line for log in results for line in log.log])
 
 
 def is_below_three(number: Number) -> bool:
