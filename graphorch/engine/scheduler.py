@@ -414,8 +414,9 @@ class Scheduler:
         services, is_journaled, is_interrupted = self._services, self.journal is not None, False
         services.enter_loop()
         for event in first:
-            if isinstance(event, RunStarted | Resumed | SignalReceived):
-                event.at = services.now()  # others have their time
+            # No call for each run, as `isinstance` would be. Other events have their time.
+            if type(event) is RunStarted or type(event) is Resumed or type(event) is SignalReceived:
+                event.at = services.now()
         self._open()
         try:
             has_events = self.plan.may_call_tools or self.plan.has_due_times
@@ -424,11 +425,13 @@ class Scheduler:
                 await self._pool.run_from_start(first[0])
             else:
                 await self._pool.run_in_group(first, commands)
-            await self._compensate()
+            if self.plan.compensate:
+                await self._compensate()
             # A letter that came at the last moment may give the run something to do.
             while is_journaled and (ready := await self._write_end()):
                 await self._pool.run_in_group((), ready)
-                await self._compensate()
+                if self.plan.compensate:
+                    await self._compensate()
         except BaseException as error:
             cause = _find_cause(error)
             if isinstance(cause, Exception | GeneratorExit):
@@ -455,8 +458,8 @@ class Scheduler:
                     await hook.finish_calls(is_interrupted=is_interrupted)
 
     async def _compensate(self) -> None:
-        """Undo what a failed run has committed, and cancel it, if its graph says so."""
-        if self.run.status != "failed" or not self.plan.compensate:
+        """Undo what a failed run has committed, and cancel it."""
+        if self.run.status != "failed":
             return
         now = self._services.now()
         reason = clean(explain_compensation(self.run))
