@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 
 from graphorch import Flow, Graph, Result, append, node
+from graphorch.core.tree import Status
 from graphorch.engine.replay import rebuild
 from graphorch.journal.memory import MemoryStore
 from graphorch.testing import run_virtual
@@ -163,6 +164,16 @@ def check_flow(
         return result.output.log
 
     return run_virtual(check())
+
+
+def ended(flow: Flow[Any, Any, Any]) -> list[str]:
+    """Return the paths of what a run committed, in order of the commits."""
+
+    async def run() -> list[str]:
+        result = await flow.run(flow.plan.input(), clock=clock)
+        return [each.path for each in result.record.run.history if each.status is Status.DONE]
+
+    return run_virtual(run())
 
 
 def overlaps(flow: Flow[Any, Any, Any]) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from tests.catalogue.running import (
     Word,
     check_flow,
     count_step,
+    ended,
     new_graph,
     overlaps,
     step,
@@ -127,6 +128,45 @@ def test_wcp_38_general_synchronizing_merge() -> None:
     check_flow(graph.build(), ["a", "b", "e", "d"], given=Number(number=1))
 
 
+def test_wcp_09_structured_discriminator() -> None:
+    """The first branch that ends continues; the others end too, and lead nowhere."""
+    graph = new_graph().chain(step("a"), [step("b", 5), step("c", 1)], merge := step("d", 1))
+    graph.join(merge, need=1, rest="finish")
+    assert ended(graph.build()) == ["a", "c", "d", "b"]
+    check_flow(graph.build(), ["a", "c", "d"], ["a", "b", "d"])
+
+
+def test_wcp_28_blocking_discriminator() -> None:
+    """The next round begins only once all branches of the round before have ended."""
+    graph = new_graph()
+    again = count_step("again")
+    graph.chain(a := step("a"), [step("b", 5), step("c", 1)], merge := step("d"), again)
+    graph.join(merge, need=1, rest="finish")
+    graph.loop(again, back_to=a, while_=is_one, max_iterations=2)
+    order = ["a", "c", "d", "again", "b", "a", "c", "d", "again", "b"]
+    assert ended(graph.build()) == order
+
+
+def test_wcp_30_structured_partial_join() -> None:
+    """The first k branches that end continue; the others end too, and lead nowhere."""
+    branches = [step("b", 9), step("c", 1), step("e", 2)]
+    graph = new_graph().chain(step("a"), branches, merge := step("d", 1))
+    graph.join(merge, need=2, rest="finish")
+    assert ended(graph.build()) == ["a", "c", "e", "d", "b"]
+    check_flow(graph.build(), ["a", "c", "e", "d"], ["a", "b", "c", "d"], ["a", "b", "e", "d"])
+
+
+def test_wcp_31_blocking_partial_join() -> None:
+    """The next round of k branches begins only once all of the round before have ended."""
+    graph = new_graph()
+    again, branches = count_step("again"), [step("b", 9), step("c", 1), step("e", 2)]
+    graph.chain(a := step("a"), branches, merge := step("d"), again)
+    graph.join(merge, need=2, rest="finish")
+    graph.loop(again, back_to=a, while_=is_one, max_iterations=2)
+    round = ["a", "c", "e", "d", "again", "b"]
+    assert ended(graph.build()) == [*round, *round]
+
+
 # ---- several instances ---------------------------------------------------------------------------
 def test_wcp_13_instances_known_at_design_time() -> None:
     """A fixed number of instances of a task run at once, and are waited for."""
@@ -172,6 +212,24 @@ def test_wcp_35_cancelling_partial_join_of_instances() -> None:
         "each", wait_number, over=three_numbers, gather=list_squares, max_items=3, need=2
     )
     check_flow(graph.chain(START, each).build(), ["0", "1"])
+
+
+def test_wcp_34_static_partial_join_of_instances() -> None:
+    """The first k instances that end continue; the others end too, and give nothing."""
+    graph = new_graph()
+    each = graph.map(
+        "each",
+        wait_number,
+        over=three_numbers,
+        gather=list_squares,
+        max_items=3,
+        need=2,
+        rest="finish",
+    )
+    flow = graph.chain(START, each, step("b")).build()
+    order = ["each[0]/wait_number", "each[1]/wait_number", "each", "b", "each[2]/wait_number"]
+    assert ended(flow) == order
+    check_flow(flow, ["0", "1", "b"], ["0", "2", "b"], ["1", "2", "b"])
 
 
 # ---- state-based patterns ------------------------------------------------------------------------
