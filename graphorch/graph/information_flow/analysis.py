@@ -77,6 +77,7 @@ class _Prover:
         self._asking: dict[int, bool] = {}
         self._marked: dict[tuple[int, Usage], MarkedFlow] = {}
         self._reported: set[tuple[int, Usage]] = set()
+        self._known_problems: set[tuple[int, str, str]] = set()
         # What is looked at is kept, so that no other object gets its identity meanwhile.
         self._kept: list[Plan | MapSpec | InspectedGraph] = []
 
@@ -226,7 +227,9 @@ class _Prover:
         spreads = self._spread_all(graph, usage)
         finders = {mark: PathFinder(graph, item, self) for mark, item in spreads.items()}
         for finder in finders.values():
-            yield from Report(graph, finder, before, prefix).list_problems()
+            for problem in Report(graph, finder, before, prefix).list_problems():
+                if not self._is_known(graph, problem, prefix):
+                    yield problem
         yield from self._warn_of_unseen(graph, usage, prefix)
         for index, inspected in enumerate(graph.nodes):
             if inspected.inner is None:
@@ -249,6 +252,16 @@ class _Prover:
             yield from self.find_problems(
                 inner, inner_usage, ways, f"{prefix}{inspected.node.name}/"
             )
+
+    def _is_known(self, graph: InspectedGraph, problem: Problem, prefix: str) -> bool:
+        """Return whether a level of a recursion further out has the same problem."""
+        if not graph.is_recursive:
+            return False
+        what = problem.what.partition(":")[0]
+        key = (id(graph), problem.where.replace(prefix, "", 1), what)
+        is_known = key in self._known_problems
+        self._known_problems.add(key)
+        return is_known
 
     def _warn_of_unseen(
         self, graph: InspectedGraph, usage: Usage, prefix: str

@@ -613,3 +613,16 @@ def g90() -> object:
 # G91: [pyright mypy build:EXCLUSIVE_ACROSS] an exclusive region that reaches as far as nothing does
 def g91() -> object:
     return shop().chain(take, check).exclusive("till", take, across="runs").build()  # wrong
+
+
+# G92: [pyright mypy build:SUB_ENTER] a graph inside itself is entered with what is not its input
+def g92() -> object:
+    def enter(order: Order) -> Bill:
+        return Bill()
+
+    def leave(bill: Bill) -> Kind:
+        return Kind()
+
+    graph = Graph("shop", Shop, input=Order, output=Bill)
+    graph.chain(graph.sub("again", graph.itself(max_depth=2), enter=enter, leave=leave), write)  # wrong
+    return graph.build()
