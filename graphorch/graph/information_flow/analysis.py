@@ -288,7 +288,7 @@ class _Prover:
             spreads = self._spread_all(graph, usage)
             for index, inspected in enumerate(graph.nodes):
                 if inspected.inner is not None:
-                    inner_usage = self._find_usage(index, spreads)
+                    inner_usage = self._find_usage(graph, index, spreads)
                     inside[index] = self.collect(self._inspect(inspected.inner), inner_usage)
         return self._marked[key]
 
