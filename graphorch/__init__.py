@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from graphorch.engine.events import Skipped as Skipped
     from graphorch.engine.events import Started as Started
     from graphorch.engine.events import TextDelta as TextDelta
+    from graphorch.engine.events import WaitBegan as WaitBegan
     from graphorch.engine.questions.question_event import OnQuestion as OnQuestion
     from graphorch.engine.questions.question_event import QuestionEvent as QuestionEvent
     from graphorch.engine.settings import Limits as Limits
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from graphorch.models.messages import Usage as Usage
     from graphorch.runs.result import Question as Question
     from graphorch.runs.result import Result as Result
+    from graphorch.runs.result import Wait as Wait
     from graphorch.state.marks import Secret as Secret
     from graphorch.state.marks import Untrusted as Untrusted
     from graphorch.state.reducers import add as add
@@ -118,7 +120,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         "agents.tool": "Tool tool",
         "engine.events": (
             "Cancelled Committed Emitted Ended Expanded Failed ModelCalled QuestionAsked RunEvent "
-            "Skipped Started TextDelta"
+            "Skipped Started TextDelta WaitBegan"
         ),
         "engine.questions.question_event": "OnQuestion QuestionEvent",
         "engine.settings": "Limits",
@@ -130,7 +132,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         ),
         "flow.flow": "Flow",
         "flow.graph": "Graph",
-        "runs.result": "Question Result",
+        "runs.result": "Question Result Wait",
         "debugger.session": "Session",
         "graph.estimate.amounts": "Assumed",
         "graph.context": "Context",

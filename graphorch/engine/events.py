@@ -141,6 +141,21 @@ class QuestionAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitBegan:
+    """A node waits for a signal with a key, or for a time if `signal` is empty.
+
+    At `due` (seconds since the epoch) a timer fires, or the signal is not waited for any more; None
+    is never. What it waits for is there when it is `Committed`, maybe at once.
+    """
+
+    path: str
+    node: str
+    signal: str
+    key: str
+    due: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Emitted:
     """A user's own event, from `ctx.emit`."""
 
@@ -169,6 +184,7 @@ RunEvent: TypeAlias = (
     | Skipped
     | Cancelled
     | QuestionAsked
+    | WaitBegan
     | Emitted
     | Ended
 )
@@ -184,6 +200,7 @@ EVENT_NAMES: Final[Mapping[type, str]] = {
     Skipped: "skipped",
     Cancelled: "cancelled",
     QuestionAsked: "question_asked",
+    WaitBegan: "wait_began",
     Emitted: "emitted",
     Ended: "ended",
 }

@@ -18,6 +18,7 @@ from graphorch.core.events import (
     PersonAsked,
     Routed,
     ScopeEntered,
+    WaitBegan,
 )
 from graphorch.core.tree import Activation
 from graphorch.errors import as_failure
@@ -84,6 +85,9 @@ def to_run_event(event: Event) -> RunEvent | None:
         case PersonAsked(activation, question):
             path, name, tool = activation.path, activation.step.name, activation.tool
             return events.QuestionAsked(path, name, question.text, tool)
+        case WaitBegan(activation, wait):
+            path, name = activation.path, activation.step.name
+            return events.WaitBegan(path, name, wait.signal, wait.key, wait.due)
         case _:
             return None
 

@@ -16,6 +16,7 @@ from graphorch.cli.live.progress import (
     format_usage,
 )
 from graphorch.cli.terminal import print_status, sanitize, sanitize_line
+from graphorch.core.tree import EventWait
 from graphorch.engine import events
 from graphorch.text import format_cost, format_seconds
 
@@ -81,6 +82,9 @@ def format_event(event: events.RunEvent) -> str:
             return f"{sanitize_line(path)} {name}: {sanitize_line(reason, 200)}"
         case events.QuestionAsked(path, question=question):
             return f"{sanitize_line(path)} asks: {sanitize_line(question, 200)}"
+        case events.WaitBegan(path, signal=signal, key=key, due=due):
+            what = EventWait(signal, key, due).describe()
+            return f"{sanitize_line(path)} waits for {sanitize_line(what, 400)}"
         case _:
             return ""
 

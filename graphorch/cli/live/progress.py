@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from graphorch.core.tree import EventWait
 from graphorch.engine import events
 from graphorch.statuses import TOOL_OUTCOMES
 from graphorch.text import format_cost, plural
@@ -22,6 +23,7 @@ _NodeEvent: TypeAlias = (
     | events.Skipped
     | events.Cancelled
     | events.QuestionAsked
+    | events.WaitBegan
     | events.Emitted
 )
 
@@ -59,7 +61,7 @@ class ItemCount:
                     self.done += 1
             case events.Failed(retry_in=None, handled=False):
                 self.failed.add(item)
-            case events.QuestionAsked():
+            case events.QuestionAsked() | events.WaitBegan():
                 self.waiting.add(item)
             case _:
                 pass
@@ -164,6 +166,9 @@ class Progress:
                 row.status, row.remark = "cancelled", reason
             case events.QuestionAsked(question=question):
                 row.status, row.remark = "waiting", question
+            case events.WaitBegan(signal=signal, key=key, due=due):
+                row.status = "waiting"
+                row.remark = f"waits for {EventWait(signal, key, due).describe()}"
             case _:
                 pass
 

@@ -246,8 +246,9 @@ class _Collector:
             awaited = [scope for scope in children.scopes if scope.late is None]
             sources = {number for scope in awaited for number in self.inside[scope]}
         sources = sources or self._find_sources(activation)
-        # People, what is inside, and what another run did are not work of the activation itself.
-        is_work = is_own and activation.step.ask is None and children is None
+        # People, events, what is inside, and what another run did are not work of the activation.
+        step = activation.step
+        is_work = is_own and step.ask is None and step.event is None and children is None
         seconds = activation.ended_at - activation.started_at - activation.waited
         takes = self._find_limits(activation) if is_work else ()
         item = WorkItem(

@@ -25,7 +25,7 @@ from graphorch.core.tree import (
 )
 from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.edges import START_INDEX, Edge
-from graphorch.graph.plan import Plan, Step
+from graphorch.graph.plan import Plan, SignalSpec, Step
 from graphorch.statuses import HALTED_STATUSES
 from graphorch.text import format_cost, format_error, join_limited, plural, truncate
 from graphorch.trace.conversation.turns import Turn
@@ -181,6 +181,15 @@ def explain_absence(run: Run, where: str) -> Reasons:
         else:
             reasons.because += explain_absence(run, scope_path).because
         return reasons
+    step = next((step for step in scopes[0].steps if step.name == name), None)
+    if step is not None and isinstance(step.event, SignalSpec):
+        kept = sum(
+            len(values) for (signal, _), values in run.kept_signals.items() if signal == name
+        )
+        keeps = (
+            f"; {plural(kept, 'such signal')} came before and {'is' if kept == 1 else 'are'} kept"
+        )
+        reasons.because.append(f"nothing waits for the signal '{name}'{keeps if kept else ''}")
     for scope in scopes:
         reasons.because += _list_absence_causes(run, scope, name, set())
     reasons.because = list(dict.fromkeys(reasons.because))
@@ -276,7 +285,8 @@ def _explain_untaken(scope: Scope, edge: Edge, activation: Activation) -> str:
             verb = "was passed over" if isinstance(activation.failure, str) else "failed"
             return f"'{path}' {verb}: {_format_failure(activation)}"
         case Status.CANCELLED:
-            return f"'{path}' was cancelled{_format_cancellation(activation)}"
+            verb = "withdrawn" if activation.step.rivals else "cancelled"
+            return f"'{path}' was {verb}{_format_cancellation(activation)}"
         case _ if not activation.is_over:
             return f"'{path}' is not finished: {_STATES[activation.status]}"
         case _:
@@ -436,6 +446,12 @@ def _describe_arrival(activation: Activation, source: Activation | None, edge: E
         around = activation.scope.parent
         return "the flow begins with it" if around is None else f"'{around.path}' begins with it"
     match edge.kind:
+        case "routed" if source.step.node.kind == "first":
+            return f"'{source.path}' waits for it, and takes the first of its events"
+        case "always" if source.step.rivals:
+            first = f"'{source.path}' came first"
+            rivals = _join([f"'{source.scope.steps[index].name}'" for index in source.step.rivals])
+            return f"{first}, before {rivals}, and leads here"
         case "routed":
             return f"the route after '{source.path}' chose it{_format_labels(source, [edge])}"
         case "loop":
@@ -454,6 +470,7 @@ def _list_outcomes(activation: Activation, spans: Sequence[Span]) -> Iterator[st
     """Yield failed attempts, the result, and the nodes that follow."""
     plan = activation.scope.plan
     yield from _list_tool_calls(activation)
+    yield from _describe_event(activation)
     for span in spans:
         if span.kind == "attempt" and span.hedges:
             yield _describe_hedge(span, spans)
@@ -480,7 +497,22 @@ def _list_outcomes(activation: Activation, spans: Sequence[Span]) -> Iterator[st
         targets = _join([plan.topology.name(edge.target) for edge in taken])
         yield f"went on to {targets}{_format_labels(activation, taken)}"
     if activation.status is Status.CANCELLED:
-        yield f"was cancelled{_format_cancellation(activation)}"
+        verb = "withdrawn" if activation.step.rivals else "cancelled"
+        yield f"was {verb}{_format_cancellation(activation)}"
+
+
+def _describe_event(activation: Activation) -> Iterator[str]:
+    """Yield what a node waits for, or what it was given."""
+    wait = activation.wait
+    if wait is None:
+        return
+    if activation.status is Status.AWAITING_EVENT:
+        yield f"waits for {wait.describe()}"
+    elif activation.received is not None:
+        key = f" with key '{wait.key}'" if wait.key else ""
+        yield f"was given the signal '{wait.signal}'{key}"
+    elif activation.status is Status.DONE:
+        yield f"waited for {wait.describe()}"
 
 
 def _list_tool_calls(activation: Activation) -> Iterator[str]:

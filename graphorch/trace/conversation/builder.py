@@ -18,6 +18,7 @@ from graphorch.trace.conversation.html import format_fragment
 from graphorch.trace.conversation.text import diff_turns, format_headline, format_turns
 from graphorch.trace.conversation.turns import (
     CALLER,
+    OUTSIDE,
     PERSON,
     RUN,
     ToolUse,
@@ -267,6 +268,12 @@ class ConversationBuilder:
         """Show a question to a person."""
         return [self._turn("asks", body, (PERSON,), self._hide(body["text"]))]
 
+    def on_signal(self, body: Body) -> list[Turn]:
+        """Show a signal that came from outside, whoever takes it, now or later."""
+        note = f"key {self._hide(body['key'])}" if body.get("key") else ""
+        value, name = self._to_json(body["value"]), f"signal {body['name']}"
+        return [self._run_turn("signals", value, speaker=OUTSIDE, to=(name,), note=note)]
+
     def on_approved(self, body: Body) -> list[Turn]:
         """Show that a person let an activation pass its gate."""
         text = "yes"
@@ -395,6 +402,7 @@ HANDLERS: Final[Mapping[RecordKind, Callable[[ConversationBuilder, Body], list[T
     "skipped": ConversationBuilder.on_skipped,
     "cancelled": ConversationBuilder.on_cancelled,
     "asked": ConversationBuilder.on_asked,
+    "signal": ConversationBuilder.on_signal,
     "approved": ConversationBuilder.on_approved,
     "stopping": ConversationBuilder.on_stopping,
     "resumed": ConversationBuilder.on_resumed,
@@ -408,7 +416,6 @@ IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
     {
         "pinned",
         "waiting",
-        "signal",
         "retry",
         "grace",
         "continued",

@@ -32,6 +32,7 @@ _VERBS: Mapping[TurnKind, str] = {
     "asks": "asks",
     "answers": "answers",
     "returns": "returned",
+    "signals": "sends",
     "resumes": "resumes",
     "stops": "stops",
     "ends": "ended",
@@ -168,7 +169,7 @@ def _format_time(seconds: float) -> str:
 
 def _format_content(turn: Turn) -> str:
     """Return the text of a turn; an update has a line for each field instead of JSON."""
-    holds_fields = turn.kind in ("input", "writes", "answers", "enters")
+    holds_fields = turn.kind in ("input", "writes", "answers", "signals", "enters")
     return _format_fields(turn.text) if holds_fields else turn.text
 
 

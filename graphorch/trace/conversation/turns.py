@@ -19,16 +19,17 @@ TurnKind: TypeAlias = Literal[
     "asks",
     "answers",
     "returns",
+    "signals",
     "resumes",
     "stops",
     "ends",
 ]
 """`calls` and `unanswered` are model calls; `asks` and `answers` are questions to a person.
 
-`returns` is a call of a tool with its result.
+`returns` is a call of a tool with its result, and `signals` a signal that came.
 """
 
-CALLER, PERSON, RUN = "caller", "person", "run"
+CALLER, OUTSIDE, PERSON, RUN = "caller", "outside", "person", "run"
 """Speakers that are neither a node nor a model."""
 
 
@@ -62,13 +63,13 @@ class Utterance:
 class Turn:
     """One thing that was said or done in a run.
 
-    `speaker` and `to` are paths of nodes, models, `caller`, `person` or `run`; `level` is the depth
-    of the speaker. For a model call `prompt` holds the messages that were new in the request;
-    `earlier` are those before, which the previous request had too, and `shared` counts them. `text`
-    is the answer, with `calls` as lines of it (`answer` is without them). For a node that wrote
-    something `text` is the update as JSON. For a tool call `arguments` are what it ran with as
-    JSON, and `text` is what the model reads of it. `masked` names the findings of guardrails, never
-    the values.
+    `speaker` and `to` are paths of nodes, models, `caller`, `outside`, `person` or `run`; `level`
+    is the depth of the speaker. For a model call `prompt` holds the messages that were new in the
+    request; `earlier` are those before, which the previous request had too, and `shared` counts
+    them. `text` is the answer, with `calls` as lines of it (`answer` is without them). For a node
+    that wrote something `text` is the update as JSON. For a tool call `arguments` are what it ran
+    with as JSON, and `text` is what the model reads of it. `masked` names the findings of
+    guardrails, never the values.
     """
 
     seq: int

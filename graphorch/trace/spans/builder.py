@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
+from graphorch.core.tree import EventWait
 from graphorch.journal.engagements import EngagementReader
 from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.record_kinds import RecordKind
@@ -49,8 +50,14 @@ from graphorch.trace_context import (
 
 Body: TypeAlias = dict[str, Any]
 
-_KINDS: Mapping[str, SpanKind] = {"map": "flow", "sub": "flow", "ask": "ask", "tool": "tool"}
-_WAITING_KINDS = ("ask", "signal", "timer")  # nodes that wait for people or events
+_KINDS: Mapping[str, SpanKind] = {
+    "map": "flow",
+    "sub": "flow",
+    "ask": "ask",
+    "signal": "wait",
+    "timer": "wait",
+    "tool": "tool",
+}
 _TOOL_STATUSES: Mapping[str, SpanStatus] = {"failed": "handled", "refused": "skipped"}
 _TOLD = "told"
 """Error of a tool call whose failure the model was told."""
@@ -339,7 +346,8 @@ class SpanBuilder:
         """Begin the wait of a node for a signal, or for a time."""
         span = self._activation(body, body["at"]).span
         signal = body.get("signal", "")
-        span.status, span.message = "waiting", f"signal '{signal}'" if signal else "timer"
+        span.status = "waiting"
+        span.message = EventWait(signal, body.get("key", ""), body["due"]).describe()
 
     def on_approved(self, body: Body) -> None:
         """End the question of a gate; a tool call may go on with other arguments."""
@@ -851,7 +859,7 @@ class SpanBuilder:
     def _interrupt(self, activation: _OpenActivation, status: SpanStatus, at: float) -> None:
         span, attempt = activation.span, activation.attempt
         is_final = self.trace.status in FINAL_STATUSES
-        if span.kind == "ask" and span.status == "waiting" and not is_final:
+        if span.kind in ("ask", "wait") and span.status == "waiting" and not is_final:
             return
         if self.trace.status in SUCCESS_STATUSES or activation.is_cut:
             # A join that needed others only has cancelled it earlier: at least it lasted so long.

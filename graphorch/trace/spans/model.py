@@ -14,8 +14,12 @@ from typing import Any, Literal, TypeAlias
 
 from graphorch.trace_context import PARENT, choose_trace_id, parse_parent
 
-SpanKind: TypeAlias = Literal["run", "flow", "node", "ask", "attempt", "call", "request", "tool"]
+SpanKind: TypeAlias = Literal[
+    "run", "flow", "node", "ask", "wait", "attempt", "call", "request", "tool"
+]
 """`flow` is an activation of a sub-flow or map, `request` one try of a policy during a call.
+
+`ask` waits for a person, and `wait` for a signal or a time: nobody works meanwhile.
 
 `tool` is a call of a tool. From format 5 of the journal on it is an activation, unless it was not
 made; older journals tell of it only in the next prompt of its agent.
@@ -120,7 +124,7 @@ class Span:
     @property
     def is_activation(self) -> bool:
         """Return whether this is an activation, and not a part of one or a question at its gate."""
-        return self.kind in ("node", "flow") or self.role in ("ask", "tool")
+        return self.kind in ("node", "flow", "wait") or self.role in ("ask", "tool")
 
     @property
     def has_attempts(self) -> bool:

@@ -22,6 +22,7 @@ from graphorch import (
     Skipped,
     Started,
     TextDelta,
+    WaitBegan,
     node,
 )
 
@@ -61,6 +62,8 @@ def told(event: RunEvent) -> str:
             return reason
         case QuestionAsked(question=question):
             return question
+        case WaitBegan(signal=signal, due=due):
+            return signal or str(due)
         case Emitted(event=own):
             return own.step if isinstance(own, Step) else ""
         case Ended(status=status):

@@ -28,6 +28,7 @@ from graphorch import (
     Skipped,
     Started,
     TextDelta,
+    WaitBegan,
     node,
 )
 
@@ -154,7 +155,7 @@ async def r14(run_id: str) -> Result[Reply, Help]:
 # R15: [pyright mypy] an event that is forgotten
 def r15(event: RunEvent) -> str:
     match event:
-        case Started() | Expanded() | TextDelta() | ModelCalled() | Committed() | Skipped() | Cancelled() | QuestionAsked() | Emitted() | Ended():
+        case Started() | Expanded() | TextDelta() | ModelCalled() | Committed() | Skipped() | Cancelled() | QuestionAsked() | WaitBegan() | Emitted() | Ended():
             return event.path if not isinstance(event, Ended) else event.status
         case _:
             assert_never(event)  # wrong

@@ -50,7 +50,7 @@ _MOST_ACTIVATIONS = 20  # of one node that are explained
 
 # records of an activation after which its slices may have changed
 _OUTCOME_KINDS: frozenset[RecordKind] = frozenset(
-    {"commit", "entered", "asked", "failed", "skipped", "cancelled"}
+    {"commit", "entered", "asked", "waiting", "failed", "skipped", "cancelled"}
 )
 
 
