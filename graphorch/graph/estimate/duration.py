@@ -17,7 +17,7 @@ from statistics import fmean
 from graphorch.graph.analysis import Analysis
 from graphorch.graph.edges import Edge
 from graphorch.graph.estimate.totals import rounds_at, usual_choices
-from graphorch.graph.plan import Plan
+from graphorch.graph.plan import Plan, Step, TimerSpec
 
 Later = Callable[[int], float]  # the seconds from a node on
 Follow = Callable[[int, Later], float]  # the seconds after a node, out of those from its targets on
@@ -78,6 +78,21 @@ class _Span:
         """Return the groups that a group leads to."""
         targets = (edge.target for node in members for edge in self.edges[node])
         return {home[target] for target in targets if home.get(target, group) != group}
+
+
+def compute_wait(step: Step) -> float:
+    """Return the seconds of a timer, if they are fixed; other waits are not known, and count 0."""
+    event = step.event
+    return event.seconds or 0.0 if isinstance(event, TimerSpec) else 0.0
+
+
+def compute_longest_wait(plan: Plan, step: Step) -> float:
+    """Return the most seconds that a node waits for an event, as far as they are known.
+
+    Of several events of which the first counts, none is waited for after the shortest timer.
+    """
+    events = [step, *(plan.steps[index] for index in step.rivals)]
+    return min((wait for each in events if (wait := compute_wait(each))), default=0.0)
 
 
 def worst_seconds(plan: Plan, seconds: Mapping[int, float]) -> float:

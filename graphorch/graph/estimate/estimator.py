@@ -24,7 +24,12 @@ from graphorch.errors import InputError
 from graphorch.graph.analysis import Analysis
 from graphorch.graph.estimate.amounts import Amounts, Assumed, Gap, Tariff
 from graphorch.graph.estimate.demand import compute_demand, no_tariff
-from graphorch.graph.estimate.duration import compute_expected_seconds, worst_seconds
+from graphorch.graph.estimate.duration import (
+    compute_expected_seconds,
+    compute_longest_wait,
+    compute_wait,
+    worst_seconds,
+)
 from graphorch.graph.estimate.limits import Pace, Row, limit_expected, limit_worst, no_pace
 from graphorch.graph.estimate.totals import (
     cap_amounts,
@@ -60,9 +65,10 @@ class Estimate:
     """Amounts of one run at most (`worst`) and usually (`expected`); `nodes` are all nodes by path.
 
     Seconds are those of the critical path, longer where limits of concurrency let less run at once:
-    model calls, timeouts and pauses. At worst all undos follow, one after the other. A function
-    without a timeout counts as instantaneous, and the time of people, as for a run's deadline, does
-    not count. `gaps` lists what is unbounded or unknown, and why.
+    model calls, timeouts, pauses, and timers with a fixed duration. At worst all undos follow, one
+    after the other. A function without a timeout counts as instantaneous. The time until a person
+    answers or a signal comes is not known and does not count, nor that of a timer whose time is
+    computed. `gaps` lists what is unbounded or unknown, and why.
     """
 
     flow: str
@@ -185,9 +191,9 @@ class _Estimator:
             item = self._estimate_step(plan, step)
             most, usual = rounds[at], chances[at] * usual_rounds[at]
             worst[at] = cap_amounts(budget, item.worst.times(most))
-            worst_waits[at] = item.worst.seconds
+            worst_waits[at] = item.worst.seconds + compute_longest_wait(plan, step)
             expected += item.expected.times(usual)
-            waits[at] = item.expected.seconds
+            waits[at] = item.expected.seconds + compute_wait(step)
             for key, each in item.rows.items():
                 row = each.times(most, usual)
                 row = replace(row, worst=cap_amounts(budget, row.worst))

@@ -53,7 +53,8 @@ def compute_chances(plan: Plan, analysis: Analysis) -> list[float]:
     """Return how likely each node is reached if all labels are equally likely and nothing fails.
 
     Where branches meet, their chances add up, to no more than that of the last node which all of
-    them passed. Exact for branches of one route and of one fork, otherwise an upper bound.
+    them passed. Exact for branches of one route and of one fork, otherwise an upper bound. All
+    events of a first are reached, and what follows each of them is equally likely.
     """
     chances = [0.0] * (len(plan.steps) + 1)  # START is the last entry
     chances[START_INDEX] = 1.0
@@ -61,10 +62,20 @@ def compute_chances(plan: Plan, analysis: Analysis) -> list[float]:
         if node != START_INDEX:
             chances[node] = min(chances[node], chances[analysis.dominator[node]])
         choices = usual_choices(analysis, node)
+        ways = 1 if _is_first(plan, node) else len(choices) * _count_rivals(plan, node)
         for choice in choices:
             for edge in choice:
-                chances[edge.target] += chances[node] / len(choices)
+                chances[edge.target] += chances[node] / ways
     return chances
+
+
+def _is_first(plan: Plan, node: int) -> bool:
+    return 0 <= node < plan.end and plan.steps[node].node.kind == "first"
+
+
+def _count_rivals(plan: Plan, node: int) -> int:
+    """Return of how many events the first counts, this node included; 1 for any other node."""
+    return 1 + len(plan.steps[node].rivals) if 0 <= node < plan.end else 1
 
 
 def usual_choices(analysis: Analysis, node: int) -> list[tuple[Edge, ...]]:
@@ -81,8 +92,22 @@ def compute_total(plan: Plan, analysis: Analysis, costs: Mapping[int, Amounts]) 
     totals: dict[int, Amounts] = {}
     for node in reversed(analysis.order):
         branches = _sum_branches(plan, analysis, node, below[node], totals)
-        totals[node] = costs.get(node, Amounts()) + branches
+        totals[node] = _cost_at(plan, node, costs) + branches
     return totals[START_INDEX]
+
+
+def _cost_at(plan: Plan, node: int, costs: Mapping[int, Amounts]) -> Amounts:
+    """Return what a node costs; that of events of which the first counts is part of the first.
+
+    All of them begin, but only what follows one of them runs.
+    """
+    if _count_rivals(plan, node) > 1:
+        return Amounts()
+    cost = costs.get(node, Amounts())
+    if _is_first(plan, node):
+        for edge in plan.topology.leaving[node]:
+            cost += costs.get(edge.target, Amounts())
+    return cost
 
 
 def _holder(plan: Plan, analysis: Analysis, node: int) -> int:
