@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from graphorch.core.events import Update
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Status
+from graphorch.core.tree import Activation, EventWait, Status
 from graphorch.debugger.breakpoints import (
     AtNode,
     Breakpoint,
@@ -40,9 +40,11 @@ from graphorch.debugger.steps import DebugRecorder, DebugStep
 from graphorch.engine.attempts.model_calls import RecordingClient
 from graphorch.engine.events import Observer
 from graphorch.engine.fork_selection import Difference, compare_runs
+from graphorch.engine.mailbox.expected_signals import build_signal, find_signal
 from graphorch.engine.report import RunReport
 from graphorch.engine.settings import RunSettings
 from graphorch.engine.tool_calls.pinned_calls import find_place
+from graphorch.engine.waits.event_waits import find_due
 from graphorch.errors import InputError
 from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan
@@ -51,7 +53,15 @@ from graphorch.models.budgets.charge import Charge, sum_charges
 from graphorch.models.client import ModelClient
 from graphorch.runs.clients import SharedClient
 from graphorch.runs.fork import Effects, fork
-from graphorch.runs.result import Question, Result, build_question, build_result, find_asker
+from graphorch.runs.result import (
+    Question,
+    Result,
+    Wait,
+    build_question,
+    build_result,
+    find_asker,
+    list_waits,
+)
 from graphorch.statuses import SUCCESS_STATUSES
 from graphorch.text import format_error
 
@@ -201,6 +211,10 @@ class Controller:
         """Return the open questions."""
         return [build_question(asker) for asker in self.stepped.scheduler.open_questions()]
 
+    def list_waits(self) -> list[Wait]:
+        """Return the signals and timers that the run waits for."""
+        return list_waits(self.run)
+
     async def build_result(self) -> Result[Any, Any]:
         """Return the result, once the command before is done. Raises `RunFailed`."""
         if self.run.status == "running":
@@ -308,11 +322,8 @@ class Controller:
             return held[0]
         run = self.run
         if run.status == "waiting":
-            questions = [f"'{item.path}' asks: {item.text}" for item in self.list_questions()]
-            raise InputError(
-                "Nothing can run before a question is answered. "
-                f"{'; '.join(questions)} Use answer(…)."
-            )
+            before = "a question is answered" if self.list_questions() else "what it waits for"
+            raise InputError(f"Nothing can run before {before}. {self._explain_waits()}")
         if run.status in SUCCESS_STATUSES:
             raise InputError(
                 f"The session is at its end, the run {run.status}. Look at result, "
@@ -387,6 +398,56 @@ class Controller:
         self.history += steps
         self._add_point()
         return steps[-1] if steps else None
+
+    async def send(self, signal: Node[Any] | str, value: FieldValues, key: str) -> None:
+        """Send a signal to the run: what takes it is next, or the run keeps it."""
+        name = signal.name if isinstance(signal, Node) else signal
+        value = parse_answer(find_signal(self.plan, name).value, value)
+        sent = build_signal(self.plan, name, value, key, self.stepped.settings.clock())
+        if not self.stepped.scheduler.is_under_way:
+            self._recorder.start_at(self.run)
+        await self.stepped.send(sent)
+        self.history += self._recorder.collect(self.run, None, [])
+        self._add_point()
+
+    async def skip_wait(self, node: Place | None) -> DebugStep | None:
+        """End a wait as if its time had come; return what happened."""
+        waiting = self._choose_wait(node)
+        path, activation_id = waiting.path, waiting.id
+        if not self.stepped.scheduler.is_under_way:
+            self._recorder.start_at(self.run)
+        await self.stepped.end_wait(activation_id)
+        steps = self._recorder.collect(self.run, self._find_activation(activation_id), [])
+        self.history += steps
+        self._add_point()
+        return next((step for step in steps if step.path == path), None)
+
+    def _choose_wait(self, node: Place | None) -> Activation:
+        """Return what waits for a time at a place; without a place what is due next."""
+        timed = [each for each in self.run.waits() if find_due(each) is not None]
+        if node is not None:
+            name = node.name if isinstance(node, Node) else node
+            timed = [each for each in timed if name in (each.path, each.step.name, each.id)]
+        if not timed:
+            what = "Nothing" if node is None else f"Nothing at '{getattr(node, 'name', node)}'"
+            raise InputError(f"{what} waits for a time. {self._explain_waits()}".rstrip())
+        return min(timed, key=lambda each: (find_due(each) or 0.0, each.path))
+
+    def _explain_waits(self) -> str:
+        """Return what is waited for, and how to go on; nothing if nothing is."""
+        questions, events = self.list_questions(), self.list_waits()
+        waits = [f"'{item.path}' asks: {item.text}" for item in questions]
+        waits += [
+            f"'{item.path}' waits for {EventWait(item.signal, item.key, item.due).describe()}"
+            for item in events
+        ]
+        possible = {
+            "answer(…)": bool(questions),
+            "send(…)": any(item.signal for item in events),
+            "skip_wait(…)": any(find_due(each) is not None for each in self.run.waits()),
+        }
+        ways = [way for way, is_possible in possible.items() if is_possible]
+        return f"{'; '.join(waits)}. Use {' or '.join(ways)}." if waits else ""
 
     def _choose_question(self, question: Node[Any] | Question | str | None) -> Activation:
         """Return the activation that asks; the only one that does if none is named."""
@@ -638,5 +699,6 @@ async def shut_down(stepped: SteppedRun, client: SharedClient) -> None:
 
 _INSTEAD_OF_EDIT = {
     "asked": "Use answer(…).",
+    "waits": "Use send(…) or skip_wait(…).",
     "entered": "Use step() to go inside first, or pin(…) a node that is in it.",
 }

@@ -43,7 +43,7 @@ from graphorch.render.svg.theme import Theme
 from graphorch.runs.background_loop import background_loop
 from graphorch.runs.clients import SharedClient, share_client
 from graphorch.runs.fork import Effects
-from graphorch.runs.result import Question, Result
+from graphorch.runs.result import Question, Result, Wait
 
 T = TypeVar("T")
 Out = TypeVar("Out", bound=BaseModel, covariant=True)
@@ -111,6 +111,22 @@ class Session(Generic[Out, State]):
         not fit.
         """
         return self._do(self.controller.answer(answer, question))
+
+    def send(self, signal: Node[Any] | str, value: FieldValues, *, key: str = "") -> None:
+        """Send a signal, as something outside would: what takes it is next, or the run keeps it.
+
+        Raises `InputError` for a signal that the flow does not declare, of another type, or that
+        nothing waits for and nothing keeps.
+        """
+        self._do(self.controller.send(signal, value, key))
+
+    def skip_wait(self, node: Place | None = None) -> DebugStep | None:
+        """End a wait as if its time had come: a timer fires, a signal or a question expires.
+
+        Without a node it is the wait that is due next. No time passes by itself in a session.
+        Returns what happened. Raises `InputError` if nothing waits for a time there.
+        """
+        return self._do(self.controller.skip_wait(node))
 
     # ---- back, and changes -----------------------------------------------------------------------
     def step_back(self, *, effects: Effects = "refuse") -> None:
@@ -218,7 +234,7 @@ class Session(Generic[Out, State]):
 
     @property
     def status(self) -> str:
-        """`paused` between steps, `running` during one, `waiting` for an answer, or the end.
+        """`paused` between steps, `running` during one, `waiting` for what comes, or the end.
 
         The end is `succeeded`, `partial`, `failed` or `stopped`; a closed session is `closed`.
         """
@@ -246,6 +262,11 @@ class Session(Generic[Out, State]):
     def open_questions(self) -> list[Question]:
         """Open questions; more may follow while something can still run."""
         return self._read(self.controller.list_questions)
+
+    @property
+    def waits(self) -> list[Wait]:
+        """Signals and timers that the run waits for."""
+        return self._read(self.controller.list_waits)
 
     @property
     def history(self) -> list[DebugStep]:
@@ -333,6 +354,8 @@ class Session(Generic[Out, State]):
             where = f"next is '{self.next}'"
         elif self.open_questions:
             where = f"{len(self.open_questions)} open questions"
+        elif self.waits:
+            where = f"it waits for {', '.join(repr(wait.path) for wait in self.waits)}"
         else:
             where = "nothing is left to run"
         steps = len(self.controller.history)

@@ -20,7 +20,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
-from graphorch.core.events import Update
+from graphorch.core.events import SignalReceived, Update
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Place, Status, ToolScope, ToolScopes
 from graphorch.engine.events import Observer
@@ -195,7 +195,25 @@ class SteppedRun:
             await self.open(await self.read_records())
         askers = self.scheduler.open_questions()
         asker = next(activation for activation in askers if activation.id == activation_id)
-        task = self._start(self.scheduler.answer(asker, value))
+        await self._react(self.scheduler.answer(asker, value))
+
+    async def send(self, signal: SignalReceived) -> None:
+        """Give a signal to the run, until it is quiet again. Raises `InputError` for a refusal."""
+        if not self.scheduler.is_under_way:
+            await self.open(await self.read_records())
+        await self._react(self.scheduler.send(signal))
+
+    async def end_wait(self, activation_id: str) -> None:
+        """End the wait of an activation as if its time had come, until the run is quiet again."""
+        if not self.scheduler.is_under_way:
+            await self.open(await self.read_records())
+        waits = self.run.waits()
+        activation = next(each for each in waits if each.id == activation_id)
+        await self._react(self.scheduler.end_wait(activation))
+
+    async def _react(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something to the run from outside, until the run is quiet again."""
+        task = self._start(work)
         await asyncio.sleep(0)
         if task.done():
             # It was refused: the task holds the exception, which is raised here.

@@ -20,7 +20,7 @@ from graphorch.state.version import UNSET
 from graphorch.text import format_error
 
 StepKind: TypeAlias = Literal[
-    "done", "handled", "skipped", "cancelled", "failed", "asked", "entered"
+    "done", "handled", "skipped", "cancelled", "failed", "asked", "waits", "entered"
 ]
 
 _KINDS: dict[Status, StepKind] = {
@@ -30,7 +30,7 @@ _KINDS: dict[Status, StepKind] = {
     Status.CANCELLED: "cancelled",
     Status.FAILED: "failed",
     Status.AWAITING_ANSWER: "asked",
-    Status.AWAITING_EVENT: "asked",
+    Status.AWAITING_EVENT: "waits",
     Status.ENTERED: "entered",
 }
 
@@ -41,11 +41,11 @@ class DebugStep:
 
     `kind`: `done` committed, `handled` failed and an error edge carried on, `skipped` could not
     read its input or failed in isolation, `failed` stops the run, `asked` waits for a person,
-    `entered` went into a sub-flow or map, or waits for tool calls. `how` names the cause: the node
-    `ran`, or its output was `edited`, `pinned` or `answered`. `changed` holds fields before and
-    after; a field without a value was None, and a secret is hidden. `to` names the nodes that its
-    tokens went to. `tool` is the name of the tool of a call, `arguments` are what it runs with, and
-    `outcome` is what the model reads of it.
+    `waits` for a signal or a time, `entered` went into a sub-flow or map, or waits for tool calls.
+    `how` names the cause: the node `ran`, or its output was `edited`, `pinned` or `answered`.
+    `changed` holds fields before and after; a field without a value was None, and a secret is
+    hidden. `to` names the nodes that its tokens went to. `tool` is the name of the tool of a call,
+    `arguments` are what it runs with, and `outcome` is what the model reads of it.
     """
 
     path: str

@@ -330,6 +330,16 @@ class Scheduler:
             self._idle = self._idle or asyncio.Event()
             await self._idle.wait()
 
+    async def end_wait(self, activation: Activation) -> None:
+        """End a wait as if its time had come, and continue, or wait until the run has ended."""
+        if not self.is_under_way:
+            self._services.enter_loop()
+            await self._execute(self._build_wait_end(activation))
+        else:
+            self._pool.spawn_when_durable(self._end_wait(activation))
+            self._idle = self._idle or asyncio.Event()
+            await self._idle.wait()
+
     def stop(
         self, reason: str, *, status: RunStatus = "stopped", now: bool = True, undo: bool = True
     ) -> None:
@@ -483,7 +493,7 @@ class Scheduler:
         attempts.open(self._start_deadline())
         if self.plan.may_call_tools:
             self._open_tool_rounds()
-        if self.plan.has_due_times:
+        if self.plan.has_due_times and not attempts.is_gated:  # else a person says when it is time
             self._open_due_times()
         has_fast_paths = self._uses_fast_paths and self.journal is None and not self.plan.acts_once
         has_fast_paths = has_fast_paths and self._log.questions is None
@@ -511,13 +521,16 @@ class Scheduler:
 
     def _end_wait(self, activation: Activation) -> list[Activation]:
         """Let a timer fire, or end the wait of what was waited for too long."""
+        return self._dispatcher.dispatch(self._build_wait_end(activation))
+
+    def _build_wait_end(self, activation: Activation) -> Event:
         from graphorch.engine.waits.event_waits import build_expiry
 
         error = build_expiry(activation)
         event: Event = NodeSucceeded(activation, {}, self._services.now())
         if error is not None:
             event = self._attempts.build_failure(activation, error)
-        return self._dispatcher.dispatch(event)
+        return event
 
     def _start_deadline(self) -> float | None:
         """Stop the run when its time is over; return that time of the loop, if there is one."""

@@ -76,7 +76,7 @@ class Result(Generic[Out, State]):
         is_waiting = scheduler.run.status == "waiting"
         self._askers = scheduler.open_questions() if is_waiting else []
         # What waits now: the run may go on while this result is kept.
-        self.waits: list[Wait] = _list_waits(scheduler.run) if is_waiting else []
+        self.waits: list[Wait] = list_waits(scheduler.run) if is_waiting else []
         """Signals and timers that the run waits for."""
         self.due: float | None = _find_due(scheduler.run) if is_waiting else None
         """Next time of a timer, a signal or a question, in seconds since the epoch."""
@@ -228,7 +228,8 @@ def _find_due(run: Run) -> float | None:
     return find_next_due(run)
 
 
-def _list_waits(run: Run) -> list[Wait]:
+def list_waits(run: Run) -> list[Wait]:
+    """Return the signals and timers that a run waits for."""
     return [
         Wait(each.path, each.step.name, each.wait.signal, each.wait.key, each.wait.due)
         for each in run.waits()

@@ -79,7 +79,10 @@ def render_static_html(session: Session[Any, Any]) -> str:
     facts = [f"run {view['run']}", view["origin"], view["status"]]
     facts.append(f"next is {view['next']}" if view["next"] else "")
     about = "".join(f" · {html.escape(fact)}" for fact in facts if fact)
-    asked = [f"{question['path']} asks: {question['text']}" for question in view["questions"]]
+    asked = [
+        f"{question['path']} {'waits for' if question['waits'] else 'asks:'} {question['text']}"
+        for question in view["questions"]
+    ]
     questions = "".join(f"<p>{html.escape(text)}</p>" for text in asked)
     picture = embed(session.svg(title=""), repr(session))
     steps = _render_table([_list_facts(row) for row in view["rows"]])

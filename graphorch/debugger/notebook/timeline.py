@@ -22,7 +22,7 @@ _LONGEST_PREVIEW = 160  # characters of what an item wrote
 _ITEM = re.compile(r"(?P<map>[^\[]*)\[(?P<index>[\da-f.]+)\]")
 # The status of an item, or of all items, is the first of these that one of its steps has.
 _RANKING: tuple[StepKind, ...] = (
-    "failed", "handled", "asked", "cancelled", "skipped", "done", "entered",
+    "failed", "handled", "asked", "waits", "cancelled", "skipped", "done", "entered",
 )  # fmt: skip
 _FAILED: tuple[StepKind, ...] = ("failed", "handled", "skipped")
 

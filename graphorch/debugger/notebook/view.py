@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from graphorch.core.tree import ToolScope
+from graphorch.core.tree import Activation, Status, ToolScope
 from graphorch.debugger.breakpoints import AtNode, Breakpoint, OnRoute
 from graphorch.debugger.notebook.timeline import build_rows, find_box, summarize_step
 from graphorch.debugger.notebook.values import MAX_SHOWN, cut_text, describe_type, format_value
@@ -235,12 +235,48 @@ def _describe_questions(session: Session[Any, Any]) -> list[Json]:
             box = find_box(asker.path, is_call=True)
             question |= {"tool": asker.tool, "arguments": shown, "box": box}
         described.append(question)
-    return described
+    return described + [
+        _describe_wait(session, activation)
+        for activation in session.controller.run.waits()
+        if activation.status is Status.AWAITING_EVENT
+    ]
+
+
+def _describe_wait(session: Session[Any, Any], activation: Activation) -> Json:
+    """Return a wait as a form shows it: the fields of its signal, or none for a timer."""
+    wait = activation.wait
+    assert wait is not None
+    signal = session.controller.plan.signals.get(wait.signal)
+    return {
+        "id": activation.id,
+        "path": activation.path,
+        "box": box_id(activation.path),
+        "text": cut_text(wait.describe()),
+        "tool": "",
+        "waits": True,
+        "signal": wait.signal,
+        "key": wait.key,
+        "is_timed": wait.due is not None,
+        "fields": [] if signal is None else _describe_form(signal.value),
+    }
 
 
 def _describe_question(question: Question) -> Json:
     """Return a question with the fields of its answer, as a form shows them."""
-    fields = [
+    return {
+        "id": question.id,
+        "path": question.path,
+        "box": box_id(question.path),
+        "text": cut_text(question.text),
+        "tool": "",
+        "waits": False,
+        "fields": _describe_form(question.answer_type),
+    }
+
+
+def _describe_form(model: type[BaseModel]) -> list[Json]:
+    """Return the fields of a model that a person fills in."""
+    return [
         {
             "name": name,
             "type": describe_type(info.annotation),
@@ -248,16 +284,8 @@ def _describe_question(question: Question) -> Json:
             "value": _format_form_value(info),
             "hint": info.description or "",
         }
-        for name, info in question.answer_type.model_fields.items()
+        for name, info in model.model_fields.items()
     ]
-    return {
-        "id": question.id,
-        "path": question.path,
-        "box": box_id(question.path),
-        "text": cut_text(question.text),
-        "tool": "",
-        "fields": fields,
-    }
 
 
 def _choose_input(annotation: Any) -> str:

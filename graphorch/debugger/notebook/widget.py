@@ -253,6 +253,8 @@ class Stepper(anywidget.AnyWidget):
             "edit": self._edit,
             "pin": self._pin,
             "answer": self._answer,
+            "signal": self._send_signal,
+            "skip": self._skip_wait,
             "decide": self._decide,
             "fork": lambda panel, _: self._add_branch(panel.session.fork()),
             "rerun": self._rerun,
@@ -307,13 +309,15 @@ class Stepper(anywidget.AnyWidget):
         session.pin(box, values)
 
     def _answer(self, panel: _Panel, message: Content) -> None:
-        values: dict[str, Any] = {}
-        for name, given in message["values"].items():
-            value = given["value"]
-            if given["kind"] == "json":
-                value = parse_value(value, plain=False)
-            values[name] = value
-        panel.session.answer(values, str(message["question"]))
+        panel.session.answer(_read_form(message), str(message["question"]))
+
+    def _send_signal(self, panel: _Panel, message: Content) -> None:
+        """Send the signal that a node waits for."""
+        panel.session.send(str(message["signal"]), _read_form(message), key=str(message["key"]))
+
+    def _skip_wait(self, panel: _Panel, message: Content) -> None:
+        """Let the time come that a node waits for."""
+        panel.session.skip_wait(str(message["question"]))
 
     def _decide(self, panel: _Panel, message: Content) -> None:
         """Approve a call of a tool, refuse it, or answer instead of the tool."""
@@ -377,3 +381,12 @@ def shown_steppers() -> dict[str, tuple[str, list[Stepper]]]:
     The dictionary is the one of this process, and is changed in place.
     """
     return {}
+
+
+def _read_form(message: Content) -> dict[str, Any]:
+    """Return the values that a person wrote into a form, by field."""
+    values: dict[str, Any] = {}
+    for name, given in message["values"].items():
+        value = given["value"]
+        values[name] = parse_value(value, plain=False) if given["kind"] == "json" else value
+    return values

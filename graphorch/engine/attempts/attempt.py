@@ -256,6 +256,11 @@ class AttemptRunner:
             limit = error.limit
         return NodeFailed(activation, activation.attempt, shown, pause, handler, limit, now)
 
+    @property
+    def is_gated(self) -> bool:
+        """Return whether a person lets attempts through, one at a time."""
+        return self._gate is not None
+
     async def _wait_at_gate(self, gate: Gate, activation: Activation) -> bool:
         """Wait at the gate; return False if the activation was cancelled meanwhile."""
         try:

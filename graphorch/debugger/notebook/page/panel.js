@@ -222,7 +222,7 @@ class Panel {
   }
 
   asks(question) {
-    return h("p", {}, h("b", {}, question.path), " asks: ", h("span", { class: "gs-text" }, question.text));
+    return h("p", {}, h("b", {}, question.path), question.waits ? " waits for " : " asks: ", h("span", { class: "gs-text" }, question.text));
   }
 
   form(question) {
@@ -233,14 +233,18 @@ class Panel {
         const value = field.kind === "flag" ? input.checked : input.value;
         if (field.kind === "flag" || value !== "") values[field.name] = { kind: field.kind, value };
       }
-      this.send("answer", { question: question.id, values });
+      if (question.waits) this.send("signal", { signal: question.signal, key: question.key, values });
+      else this.send("answer", { question: question.id, values });
     };
+    const buttons = [];
+    if (!question.waits || question.signal) buttons.push(h("button", { type: "submit" }, question.waits ? "Send" : "Answer"));
+    if (question.waits && question.is_timed) buttons.push(h("button", { type: "button", "data-skip": question.path, onclick: () => this.send("skip", { question: question.id }) }, "Let its time come"));
     return h(
       "form",
       { class: "gs-question", "data-question": question.path, onsubmit: (event) => { event.preventDefault(); give(); } },
       this.asks(question),
       ...inputs.map(([field, input]) => h("label", { title: `${field.type} ${field.hint}` }, `${field.name} `, input)),
-      h("button", { type: "submit" }, "Answer"),
+      ...buttons,
     );
   }
 
