@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from graphorch.core.events import Update
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, EventWait, Status
+from graphorch.core.tree import Activation, Status
 from graphorch.debugger.breakpoints import (
     AtNode,
     Breakpoint,
@@ -59,6 +59,7 @@ from graphorch.runs.result import (
     Wait,
     build_question,
     build_result,
+    describe_wait,
     find_asker,
     list_waits,
 )
@@ -437,10 +438,7 @@ class Controller:
         """Return what is waited for, and how to go on; nothing if nothing is."""
         questions, events = self.list_questions(), self.list_waits()
         waits = [f"'{item.path}' asks: {item.text}" for item in questions]
-        waits += [
-            f"'{item.path}' waits for {EventWait(item.signal, item.key, item.due).describe()}"
-            for item in events
-        ]
+        waits += [f"'{item.path}' waits for {describe_wait(item)}" for item in events]
         possible = {
             "answer(…)": bool(questions),
             "send(…)": any(item.signal for item in events),

@@ -40,6 +40,7 @@ from graphorch.mcp_server.results import (
     build_leg,
     build_question_form,
     build_success,
+    describe_events,
     describe_failure,
     describe_waiting,
 )
@@ -212,6 +213,10 @@ class ToolCalls:
                 reason = "This client shows no forms (elicitation), so it cannot be asked."
                 text = describe_waiting(leg.served, leg.run_id, questions, reason)
                 return build_error(text, leg.run_id, leg.notes)
+            if outcome is not None and not questions:
+                return build_error(
+                    describe_events(leg.served, outcome), leg.run_id, [*leg.notes, *leg.problems]
+                )
             if is_modern and questions:
                 return build_leg(leg.run_id, questions, leg.problems, leg.notes)
             if is_modern:

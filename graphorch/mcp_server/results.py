@@ -21,8 +21,8 @@ from graphorch.mcp_server.call_state import CallState, digest_question
 from graphorch.mcp_server.forms import build_form
 from graphorch.mcp_server.schemas import dump_output
 from graphorch.mcp_server.served_flows import ServedFlow
-from graphorch.runs.result import Question, Result
-from graphorch.text import explain_error, shorten_run_id
+from graphorch.runs.result import Question, Result, describe_wait
+from graphorch.text import explain_error, format_moment, shorten_run_id
 
 RUN_ID: Final = "graphorch/run_id"
 """Key of the run's id in `_meta`, of every result, and of a call that names its run itself."""
@@ -140,8 +140,24 @@ def describe_waiting(
     for question in questions:
         command = served.format_answer(run_id, question.path)
         lines.append(f"- {question.text}\n  Answer with: {command}")
-    lines.append(
+    return "\n".join([*lines, _explain_next_call(run_id)])
+
+
+def describe_events(served: ServedFlow, result: Result[Any, Any]) -> str:
+    """Return that a run waits for signals or times, and how it goes on."""
+    lines = [f"Run {result.run_id} of flow '{served.flow.name}' waits for what no answer can give."]
+    for wait in result.waits:
+        lines.append(f"- '{wait.path}' waits for {describe_wait(wait)}.")
+        if wait.signal:
+            command = served.format_send(result.run_id, wait.signal, wait.key)
+            lines.append(f"  Send it with: {command}")
+    if result.due is not None:
+        lines.append(f"A call after {format_moment(result.due)} lets the run go on.")
+    return "\n".join([*lines, _explain_next_call(result.run_id)])
+
+
+def _explain_next_call(run_id: str) -> str:
+    return (
         f"Then call the tool with the same arguments and `_meta` {{{RUN_ID!r}: {run_id!r}}} for "
         "its result. Without that, calling the tool again would begin a new run."
     )
-    return "\n".join(lines)

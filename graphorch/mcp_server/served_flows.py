@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,11 @@ class ServedFlow:
     def format_answer(self, run_id: str, question: str) -> str:
         """Return the command that answers a question."""
         return self.format_command("answer", shorten_run_id(run_id), question, value="VALUE")
+
+    def format_send(self, run_id: str, signal: str, key: str) -> str:
+        """Return the command that sends a signal."""
+        value = f"VALUE --key {shlex.quote(key)}" if key else "VALUE"
+        return self.format_command("send", shorten_run_id(run_id), signal, value=value)
 
 
 def index_flows(flows: Sequence[ServedFlow]) -> Mapping[str, tuple[ServedFlow, Tool]]:

@@ -194,7 +194,8 @@ class ServedRuns:
     ) -> RunView | None:
         """Return a run once it is at rest, or asks something with `asks`; None after some seconds.
 
-        A run that a server left goes on. Raises what one of `tasks` raised, and as `look` does.
+        A run that a server left, or that waits for a time which has come, goes on. Raises what one
+        of `tasks` raised, and as `look` does.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
@@ -205,9 +206,11 @@ class ServedRuns:
             view = await self._look_if_needed(flow, run_id, asks=asks)
             work = self._works.get(run_id)
             if view is not None:
-                if (view.outcome is not None and work is None) or (asks and view.open):
+                is_due = _is_due(view.outcome)
+                is_at_rest = view.outcome is not None and work is None and not is_due
+                if is_at_rest or (asks and view.open):
                     return view
-                if view.is_adrift and work is None:
+                if (view.is_adrift or is_due) and work is None:
                     work = self._works[run_id] = _Work(flow)
                     options = self._build_options(work)
                     self._employ(run_id, work, _drive(flow.resume(run_id, **options)))
@@ -348,6 +351,12 @@ async def _pause(work: _Work | None, seconds: float) -> None:
         return
     with suppress(TimeoutError):
         await asyncio.wait_for(work.changed.wait(), seconds)
+
+
+def _is_due(outcome: Outcome | None) -> bool:
+    """Return whether a run waits for a time that has come."""
+    due = outcome.due if isinstance(outcome, Result) else None
+    return due is not None and due <= time.time()
 
 
 def _read_outcome(scheduler: Scheduler) -> Outcome:

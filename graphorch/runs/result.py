@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeVar
 
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Status
+from graphorch.core.tree import Activation, EventWait, Status
 from graphorch.engine.human_input import find_closed_question
 from graphorch.engine.questions.pending_question import PendingQuestion
 from graphorch.engine.report import ActivationReport, CallReport, Note, RunReport
@@ -208,7 +208,7 @@ class Result(Generic[Out, State]):
         version = self.record.run.root.output
         if version is None:
             waits = [f"'{item.node}' asks: {item.text}" for item in self.questions]
-            waits += [_describe_wait(wait) for wait in self.waits]
+            waits += [f"'{wait.path}' waits for {describe_wait(wait)}" for wait in self.waits]
             ways = ["Answer with flow.answer(…)."] if self.questions else []
             if any(wait.signal for wait in self.waits):
                 ways.append("Send a signal with flow.send(…).")
@@ -237,10 +237,9 @@ def list_waits(run: Run) -> list[Wait]:
     ]
 
 
-def _describe_wait(wait: Wait) -> str:
-    if not wait.signal:
-        return f"'{wait.path}' is a timer"
-    return f"'{wait.path}' waits for a signal" + (f" with key '{wait.key}'" if wait.key else "")
+def describe_wait(wait: Wait) -> str:
+    """Return what is waited for, for people, with its time."""
+    return EventWait(wait.signal, wait.key, wait.due).describe()
 
 
 def build_result(scheduler: Scheduler) -> Result[Any, Any]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from graphorch.testing.virtual_clock import Deadlock as Deadlock
     from graphorch.testing.virtual_clock import VirtualLoop as VirtualLoop
     from graphorch.testing.virtual_clock import run_virtual as run_virtual
+    from graphorch.testing.virtual_clock import virtual_now as virtual_now
 
 # Public names by module. Only `strategies` needs Hypothesis, and only when a strategy is used.
 __getattr__: Callable[[str], Any]
@@ -48,7 +49,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
     __name__,
     {
         "check": "FlowBroken FlowReport check_flow",
-        "virtual_clock": "Deadlock VirtualLoop run_virtual",
+        "virtual_clock": "Deadlock VirtualLoop run_virtual virtual_now",
         "faults": "FailNth Injected around_nodes with_nodes",
         "models": "FlakyModel ScriptMismatch ScriptedModel call tool_results when",
         "recorded_run": "RecordedRun",

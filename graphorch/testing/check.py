@@ -34,7 +34,7 @@ from graphorch.journal.memory import MemoryStore
 from graphorch.models.client import ModelClient
 from graphorch.models.offline.client import OfflineClient
 from graphorch.runs.options import RunOptions
-from graphorch.runs.result import Question, Result
+from graphorch.runs.result import Question, Result, Wait
 from graphorch.statuses import FINAL_STATUSES, RESUMABLE_STATUSES, RUN_STATUSES
 from graphorch.testing.faults import Call, FailNth, copy_flow, with_nodes
 from graphorch.testing.schedule import Schedule
@@ -99,12 +99,19 @@ class _Case(Generic[In]):
     client: Callable[[], ModelClient]
     resources: Callable[[], object]
     answers: Callable[[Question], BaseModel] | None
+    signals: Callable[[Wait], BaseModel] | None
     durable: bool
     longest: float
     calls: int = 0
     steps: int = 0
     appends: int = 0
     expected: _Ending | None = None
+
+
+def _list_chances(result: Result[Any, Any]) -> list[Question | Wait]:
+    """Return what a run waits for, in an order that does not depend on timing."""
+    chances: list[Question | Wait] = [*result.questions, *result.waits]
+    return sorted(chances, key=lambda chance: chance.path)
 
 
 class _BrokenPromise(Exception):
@@ -125,6 +132,7 @@ def check_flow(
     client: Callable[[], ModelClient] = OfflineClient,
     resources: Callable[[], object] = lambda: None,
     answers: Callable[[Question], BaseModel] | None = None,
+    signals: Callable[[Wait], BaseModel] | None = None,
     durable: bool = False,
 ) -> FlowReport:
     """Run a flow under many schedules, failures and cancellations, and check its promises.
@@ -136,13 +144,16 @@ def check_flow(
 
     `client` and `resources` are called for each run, so that each has its own; the model is by
     default the embedded one. `answers` returns a person's answer to a question (gates are
-    approved). Call it from a plain function. Raises `FlowBroken` with the seed of the first run
-    in which a promise did not hold, and the errors of the flow's undisturbed run.
+    approved), and `signals` the value of a signal that is waited for. Timers fire by the virtual
+    clock. Of several things that a run waits for, chance decides which comes next. Call it from a
+    plain function. Raises `FlowBroken` with the seed of the first run in which a promise did not
+    hold, and the errors of the flow's undisturbed run.
 
         model = when("tides", "A draft.", repeats=True)
         check_flow(flow, Topic(topic="tides"), client=lambda: ScriptedModel(model))
     """
-    case = _Case(flow, input, client, resources, answers, durable, _find_safe_delay(flow.plan))
+    longest = _find_safe_delay(flow.plan)
+    case = _Case(flow, input, client, resources, answers, signals, durable, longest)
     kinds = (*KINDS, "storage") if durable else KINDS
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -333,7 +344,7 @@ class _Trial:
         *,
         resume: Literal["", "stop", "repeat"] = "",
     ) -> Result[Any, Any]:
-        """Run or resume the flow, and answer its questions, in an order drawn at random."""
+        """Run or resume the flow, and give it what it waits for, in an order drawn at random."""
         to_continue = cast("Any", self._options_to_continue(options))
         result: Result[Any, Any]
         if resume:
@@ -341,10 +352,30 @@ class _Trial:
         else:
             result = await flow.run(self.case.input, **options)
         while result.status == "waiting":
-            question = self.rng.choice(result.questions)
-            answer: Any = self._answer(question)
-            result = await flow.answer(RUN_ID, question, answer, **to_continue)
+            result = await self._go_on(flow, self.rng.choice(_list_chances(result)), to_continue)
         return result
+
+    async def _go_on(
+        self, flow: Flow[Any, Any, Any], chance: Question | Wait, options: dict[str, Any]
+    ) -> Result[Any, Any]:
+        """Answer a question, send a signal, or let the time of a timer come."""
+        if isinstance(chance, Question):
+            answer: Any = self._answer(chance)
+            return await flow.answer(RUN_ID, chance, answer, **options)
+        if chance.signal:
+            value = self._choose_value(chance)
+            return await flow.send(RUN_ID, chance.signal, value, key=chance.key, **options)
+        assert chance.due is not None
+        await asyncio.sleep(max(0.0, chance.due - self._now()))
+        return await flow.resume(RUN_ID, **options)
+
+    def _choose_value(self, wait: Wait) -> BaseModel:
+        if self.case.signals is not None:
+            return self.case.signals(wait)
+        raise InputError(
+            f"'{wait.path}' waits for the signal '{wait.signal}'. "
+            "Give check_flow signals=, a function of what is waited for."
+        )
 
     def _answer(self, question: Question) -> BaseModel:
         if self.case.answers is not None:
@@ -459,8 +490,13 @@ def _format_difference(expected: BaseModel, actual: BaseModel) -> str:
 
 
 def _has_races(plan: Plan) -> bool:
-    """Return whether timing may decide the result: a `need=k` join or map anywhere."""
-    steps = (step for inner in plan.list_all() for step in inner.steps)
+    """Return whether timing may decide the result.
+
+    That is so with a `need=k` join or map, a first of several events, or an event that expires.
+    """
+    steps = [step for inner in plan.list_all() for step in inner.steps]
+    if any(step.rivals or getattr(step.event, "expires", None) for step in steps):
+        return True
     return any(step.need or (step.map is not None and step.map.need is not None) for step in steps)
 
 

@@ -94,8 +94,8 @@ def _change_step(
 ) -> Step:
     if step.inner_plan is not None:
         return replace(step, inner_plan=change_plan(step.inner_plan))
-    if step.ask is not None or step.node.kind == "end":
-        return step
+    if step.ask is not None or step.event is not None or step.node.kind in ("first", "end"):
+        return step  # it has no function
     node = change(step.node)
     return replace(step, node=node, decides=step.decides or node.options.gate == "after")
 

@@ -7,6 +7,11 @@ With a seed, callbacks that are ready at one moment run in a shuffled order, equ
 
     # Sleeps, timeouts and retries take no real time.
     result = run_virtual(flow.run(Topic(topic="tides")), seed=7)
+
+Timers of a flow go by the clock of its run. With that of the loop, days pass at once too:
+
+    options = {"clock": virtual_now, "limits": Limits(waiting=None)}
+    assert run_virtual(flow.run(Order(), **options)).output.done == ["reminded after 3 days"]
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from typing import Any, TypeVar, cast
 from graphorch.errors import GraphorchError, InputError
 
 T = TypeVar("T")
+_EPOCH = 1_767_225_600.0  # 2026-01-01 00:00:00 UTC, when each virtual loop begins
 
 
 class Deadlock(GraphorchError):
@@ -113,6 +119,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             ready.clear()
             ready.extend(shuffled)
         super()._run_once()  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType]
+
+
+def virtual_now() -> float:
+    """Return the time of the running loop as seconds since 1970: the `clock` of a run in a test.
+
+    A loop begins on 2026-01-01. A run that waits for timers alone stays under way with
+    `Limits(waiting=None)`, so they fire at once; one that also waits for people or signals returns,
+    and goes on with `resume` after `asyncio.sleep`:
+
+        async def wait_for_days() -> Result:
+            waiting = await flow.run(Order(), clock=virtual_now)
+            await asyncio.sleep(3 * 86_400)
+            return await flow.resume(waiting.run_id, clock=virtual_now)
+    """
+    return _EPOCH + asyncio.get_running_loop().time()
 
 
 def run_virtual(main: Coroutine[Any, Any, T], *, seed: int | None = None, debug: bool = False) -> T:

@@ -11,7 +11,7 @@ PUBLIC = (
     "Deadlock Drawn FailNth FlakyModel FlowBroken FlowReport Injected RecordedRun ReducerBroken "
     "ReducerReport Schedule ScriptMismatch ScriptedModel ScriptedTool VirtualLoop around_nodes "
     "call check_flow check_reducer flows recorded_tools run_under run_virtual schedules slices "
-    "tool_results updates when with_nodes with_tools"
+    "tool_results updates virtual_now when with_nodes with_tools"
 ).split()
 
 

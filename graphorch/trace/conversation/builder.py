@@ -269,7 +269,7 @@ class ConversationBuilder:
         return [self._turn("asks", body, (PERSON,), self._hide(body["text"]))]
 
     def on_signal(self, body: Body) -> list[Turn]:
-        """Show a signal that came from outside, whoever takes it, now or later."""
+        """Show a signal that came from outside, whether a node takes it now or later."""
         note = f"key {self._hide(body['key'])}" if body.get("key") else ""
         value, name = self._to_json(body["value"]), f"signal {body['name']}"
         return [self._run_turn("signals", value, speaker=OUTSIDE, to=(name,), note=note)]
