@@ -16,6 +16,7 @@ from graphorch.models.offline.client import OfflineClient
 from graphorch.runs.background_loop import background_loop
 from tests.debugger.notebook.lab import CHROMIUM, FLAGS, needs_browser
 from tests.debugger.stepping import AnySession, opened
+from tests.scenarios.events.shop import Order, first_flow
 from tests.trace.acting import SEND, Topic, desk
 
 pytestmark = [needs_browser, pytest.mark.slow]
@@ -101,6 +102,28 @@ def test_call_is_decided_on_the_page(browser: Any, width: int) -> None:
     assert [item["arguments"] for item in sent[:2]] == [None, '{"to": "eve", "body": "x"}']
     assert "r1/search#1" in page.inner_text(".gs-timeline")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert errors == []
+    page.close()
+
+
+def test_waits_have_forms_on_the_page(browser: Any) -> None:
+    """A signal is sent with the values of its form, and the time of a timer comes by a button."""
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    with first_flow().debug(Order()) as session:
+        session.run_until()
+        page.set_content(silent_page(session))
+    signal, timer = page.locator('[data-question="paid"]'), page.locator('[data-question="later"]')
+    assert "paid waits for the signal 'paid'" in signal.inner_text()
+    signal.locator("[name=amount]").fill("3")
+    signal.locator("[type=submit]").click()
+    assert timer.locator("[type=submit]").count() == 0
+    timer.locator("[data-skip]").click()
+    sent, skipped = page.evaluate("sent")
+    assert (sent["command"], sent["signal"], sent["key"]) == ("signal", "paid", "")
+    assert sent["values"]["amount"]["value"] == "3"
+    assert skipped["command"] == "skip"
     assert errors == []
     page.close()
 

@@ -12,15 +12,28 @@ pytest.importorskip("anywidget", reason="the stepper needs the extra 'notebook'"
 
 from graphorch.debugger.notebook.widget import Stepper
 from graphorch.models.offline.client import OfflineClient
+from tests.scenarios.events.shop import Order, first_flow
 from tests.scenarios.flows import FLOWS, Ledger, State
 from tests.trace.acting import SECOND_SEND, SEND, Topic, desk
+
+GIVEN = {"kind": "json", "value": "3"}
 
 
 class Front:
     """Stands where the page is."""
 
     def __init__(self, name: str) -> None:
-        self.session = FLOWS[name]().debug(State(), resources=Ledger())
+        self._open(FLOWS[name]().debug(State(), resources=Ledger()))
+
+    @classmethod
+    def of(cls, session: Any) -> Front:
+        """Return the page of a session."""
+        front = cls.__new__(cls)
+        front._open(session)
+        return front
+
+    def _open(self, session: Any) -> None:
+        self.session = session
         self.stepper = Stepper(self.session)
         self._changed = threading.Condition()
         self.stepper.observe(self._seen, "panels")
@@ -353,3 +366,26 @@ def test_page_refuses_wrong_decisions(
     assert message in panel["notice"]
     assert len(panel["questions"]) == 2
     front.stepper.end("over")
+
+
+@pytest.mark.parametrize(
+    ("message", "follows"),
+    [
+        (
+            {"command": "signal", "signal": "paid", "key": "", "values": {"amount": GIVEN}},
+            "paid",
+        ),
+        ({"command": "skip", "question": "later"}, "remind"),
+    ],
+    ids=["signal", "skip"],
+)
+def test_page_gives_what_is_waited_for(message: dict[str, Any], follows: str) -> None:
+    """A signal is sent with the values of its form, and the time of a timer comes."""
+    front = Front.of(first_flow().debug(Order()))
+    try:
+        front.send("go")
+        front.until(lambda panels: panels[0]["status"] == "waiting")
+        front.send(**message)
+        front.until(lambda panels: panels[0]["next"] == follows)
+    finally:
+        front.stepper.end("closed")
