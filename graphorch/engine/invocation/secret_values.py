@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
-from graphorch.core.tree import Activation, Scope
+from graphorch.core.tree import Activation, Scope, UndoScope
 from graphorch.graph.edges import MarkedFlow
 from graphorch.state.marks import HIDDEN, find_field_marks
 from graphorch.state.version import UNSET
@@ -27,7 +27,12 @@ _SHORTEST = 3  # characters; a shorter value occurs by chance in ordinary text
 
 
 def find_marked(scope: Scope) -> MarkedFlow | None:
-    """Return where marked values are in the graph of a scope, as it is used where it is."""
+    """Return where marked values are in the graph of a scope, as it is used where it is.
+
+    An undo has the values of what it undoes.
+    """
+    if isinstance(scope, UndoScope):
+        return find_marked(scope.undone.scope)
     parent = scope.parent
     if parent is None:
         return scope.plan.marked

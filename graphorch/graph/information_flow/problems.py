@@ -54,6 +54,7 @@ class Report:
         for index, inspected in enumerate(self._graph.nodes):
             if self._spread.mark == "untrusted":
                 yield from self._check_effect(index, inspected)
+                yield from self._check_undo(index, inspected)
                 yield from self._check_tools(index, inspected)
             else:
                 yield from self._check_models(index, inspected)
@@ -70,12 +71,17 @@ class Report:
         goals = self._list_ways_in(index, inspected)
         if goals:
             yield self._describe(index, f"untrusted values reach {effect}", goals, _FIX_EFFECT)
-        elif goals := self._list_places(index, inspected.undone_with):
-            what = "untrusted values reach its undo, which acts"
-            yield self._describe(index, what, goals, f"read less in the undo, or {_CHECK}")
         if index in self._spread.decided:
             what = f"untrusted values decide whether {effect} happens"
             yield self._describe(index, what, [Place("decided", index)], _FIX_EFFECT)
+
+    def _check_undo(self, index: int, inspected: InspectedNode) -> Iterator[Problem]:
+        """Check what an undo reads: the state behind its node. No person agrees before it acts."""
+        fields = inspected.undone_with & self._spread.leaving[index]
+        goals = [Place("after", index, field) for field in split_mask(fields)]
+        if goals:
+            fix = f"leave it out of what the undo reads, or {_CHECK}"
+            yield self._describe(index, "untrusted values reach its undo, which acts", goals, fix)
 
     def _check_tools(self, index: int, inspected: InspectedNode) -> Iterator[Problem]:
         if not inspected.acting_tools:
@@ -97,7 +103,8 @@ class Report:
 
     def _list_ways_in(self, index: int, inspected: InspectedNode) -> list[Place]:
         """Return the places by which a node reads marked values."""
-        places = self._list_places(index, inspected.reads)
+        fields = inspected.reads & self._spread.arriving[index]
+        places = [Place("before", index, field) for field in split_mask(fields)]
         if inspected.takes_failure:
             places += [
                 Place("fails", edge.source)
@@ -105,11 +112,6 @@ class Report:
                 if edge.kind == "error" and self._spread.touched[edge.source]
             ]
         return places
-
-    def _list_places(self, index: int, reads: int) -> list[Place]:
-        """Return the places by which marked values come to a node in some fields."""
-        fields = reads & self._spread.arriving[index]
-        return [Place("before", index, field) for field in split_mask(fields)]
 
     # ---- secrets ---------------------------------------------------------------------------------
     def _check_models(self, index: int, inspected: InspectedNode) -> Iterator[Problem]:

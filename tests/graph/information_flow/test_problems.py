@@ -114,6 +114,33 @@ def test_effect_of_untrusted_value_does_not_build() -> None:
     assert "declassify" in problem.fix
 
 
+def test_undo_of_untrusted_value_does_not_build() -> None:
+    """An undo acts: what it reads behind its node must not be untrusted."""
+
+    def take_back(url: Url, page: Page) -> None: ...
+
+    @node(effect="once", undo=take_back, name="fetch_once")
+    def fetch_once(url: Url) -> Page:
+        return Page()
+
+    problem = only(mail().chain(fetch_once, keep))
+    assert problem.where == "node 'fetch_once'"
+    assert problem.what.startswith("untrusted values reach its undo, which acts: 'fetch_once'")
+    assert "declassify" in problem.fix
+
+
+def test_undo_behind_check_is_fine() -> None:
+    """What a check writes may be read by its undo."""
+
+    def take_back(summary: Summary) -> None: ...
+
+    @node(effect="once", undo=take_back, declassify="the page is ours")
+    def publish(page: Page) -> Summary:
+        return Summary()
+
+    mail().chain(fetch, publish).build()
+
+
 def test_input_from_outside_is_untrusted() -> None:
     """The way of a value that the input brings begins at START."""
     problem = only(mail(input=Page).chain(summarise, send))

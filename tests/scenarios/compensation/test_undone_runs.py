@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from graphorch import Graph, InputError, Limits, NotUndone, RunFailed, node
+from graphorch import Graph, InputError, Limits, NotUndone, RunFailed, Secret, node
 from graphorch.engine.replay import rebuild, verify
-from graphorch.journal.memory import MemoryStore
 from graphorch.runs.durable import cancel as cancel_in_store
 from graphorch.testing import run_virtual
 from tests.scenarios.compensation.trips import (
+    Booking,
     Ledger,
     Receipt,
     Seat,
@@ -429,6 +430,60 @@ def test_old_journal_is_not_undone() -> None:
     check(main)
 
 
-def test_store_is_memory() -> None:
-    """Ledgers of these tests keep their runs in a store of their own."""
-    assert isinstance(Ledger().store, MemoryStore)
+class Login(BaseModel):
+    token: Secret[str] = ""
+
+
+class Account(Login, Booking): ...
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_undo_hides_secrets(inside: bool) -> None:
+    """What an undo raises is told without the secrets that it read."""
+
+    def take_back(login: Login, booking: Booking) -> None:
+        raise ValueError(f"token {login.token} is too old")
+
+    @node(effect="once", undo=take_back, declassify="it has no token")
+    async def book(login: Login) -> Booking:
+        return Booking(booking="room")
+
+    @node
+    async def fail_after(booking: Booking) -> Booking:
+        raise ValueError("no")
+
+    def give(login: Login) -> Login:
+        return login
+
+    def give_back(booking: Booking) -> Booking:
+        return booking
+
+    async def main(ledger: Ledger) -> None:
+        graph = Graph("account", Account, input=Login, output=Booking, compensate=not inside)
+        flow = graph.chain(book, fail_after).build()
+        if inside:
+            outer = Graph("outer", Account, input=Login, output=Booking, compensate=True)
+            flow = outer.chain(outer.sub("account", flow, enter=give, leave=give_back)).build()
+        with pytest.raises(RunFailed) as failed:
+            await flow.run(Login(token="s3cr3t-key"), run_id="r", durable=ledger.store)
+        told = "\n".join(map(str, failed.value.exceptions))
+        assert "token [hidden] is too old" in told
+        assert "s3cr3t-key" not in told
+        records = (await ledger.store.load("r")).records
+        messages = [str(record.body) for record in records if record.kind == "failed"]
+        assert not any("s3cr3t-key" in message for message in messages)
+
+    check(main)
+
+
+def test_debugged_run_is_undone() -> None:
+    """A session steps through the undos of a run that failed."""
+    ledger = Ledger()
+    with build_trip().debug(Trip(), resources=ledger) as session:
+        paths: list[str] = []
+        with contextlib.suppress(RunFailed, InputError):
+            for _ in range(10):
+                paths.append(session.step().path)
+        assert ledger.did == FORWARD + BACK
+        assert session.status == "cancelled"
+    assert paths == [*FORWARD, "hold/undo", "book/undo"]
