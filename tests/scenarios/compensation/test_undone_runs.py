@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from graphorch import Graph, InputError, Limits, NotUndone, RunFailed, Secret, node
 from graphorch.engine.replay import rebuild, verify
 from graphorch.runs.durable import cancel as cancel_in_store
-from graphorch.testing import run_virtual
+from graphorch.testing import check_flow, run_virtual
 from tests.scenarios.compensation.trips import (
     Booking,
     Ledger,
@@ -474,6 +474,14 @@ def test_undo_hides_secrets(inside: bool) -> None:
         assert not any("s3cr3t-key" in message for message in messages)
 
     check(main)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_undoing_flow_keeps_promises(durable: bool) -> None:
+    """A flow with undos keeps the promises of every flow, whatever fails or is cancelled."""
+    flow = build_trip() if durable else build_outer(handled=False)
+    report = check_flow(flow, Trip(broken=""), resources=Ledger, runs=20, durable=durable)
+    assert report.runs["failure"] > 2
 
 
 def test_debugged_run_is_undone() -> None:
