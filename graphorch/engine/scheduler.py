@@ -429,7 +429,8 @@ class Scheduler:
                 event.at = services.now()
         self._open()
         try:
-            has_events = self.plan.may_call_tools or self.plan.has_due_times
+            plan = self.plan
+            has_events = plan.may_call_tools or plan.has_due_times or plan.has_undos
             begins_alone = not is_journaled and not has_events
             if begins_alone and first and type(first[0]) is RunStarted:
                 await self._pool.run_from_start(first[0])

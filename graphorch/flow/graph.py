@@ -88,7 +88,8 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
     `state` is a pydantic model composed of slices by inheritance; `input` and `output` are slices
     of it, and default to the whole. `remember` are slices that a later run takes over from an
     earlier one, with `run(…, after=run_id)`: each of their fields has a default. With `compensate`,
-    a run that fails undoes what it committed, as far as its nodes have an `undo`, and is cancelled.
+    a run that fails undoes what it committed, as far as its nodes have an `undo`, and is cancelled;
+    inside another graph, the flow is undone if it fails.
     """
 
     @overload

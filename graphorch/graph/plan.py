@@ -320,8 +320,10 @@ class Step:
         self.fn, self.has_context = self.node.fn, signature.has_context
         self.reads_one = len(self.reads) == 1 and not self.reads[0][1] and self.failure_at < 0
         self.approved_after = self.node.options.gate == "after"
-        region = self.sub or self.map
-        self.compensates = region is not None and region.compensate
+        region, inner = self.sub or self.map, self.inner_plan
+        self.compensates = region is not None and (
+            region.compensate or (inner is not None and inner.compensate)
+        )
         self.maps_one = (
             self.reads_one
             and not self.has_context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -176,6 +177,97 @@ def test_region_is_undone_before_handler(durable: bool) -> None:
             assert ledger.did == [*FORWARD, *BACK, "stay"]
 
     check(main)
+
+
+def test_compensating_flow_is_region() -> None:
+    """A flow that says `compensate=True` is undone as well where another graph runs it."""
+
+    async def main(ledger: Ledger) -> None:
+        flow = build_outer(compensate=False, inner=True)
+        result = await flow.run(Trip(), run_id="r", **options_of(ledger))
+        assert result.output == Receipt(receipt="at home")
+        assert ledger.did == [*FORWARD, *BACK, "stay"]
+
+    check(main)
+
+
+def test_undo_waits_for_interrupted_nodes() -> None:
+    """What is interrupted has ended before the first undo begins."""
+    log: list[str] = []
+
+    async def take_back(booking: Booking) -> None:
+        log.append("undone")
+
+    @node(effect="once", undo=take_back)
+    async def book(trip: Trip) -> Booking:
+        return Booking(booking=trip.trip)
+
+    @node
+    async def linger(booking: Booking) -> Receipt:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(1)
+            log.append("ended")
+        return Receipt(receipt="")
+
+    async def main(ledger: Ledger) -> None:
+        flow = Graph("slow", State, input=Trip, output=Receipt).chain(book, linger).build()
+        task = asyncio.create_task(flow.run(Trip(), run_id="r"))
+        await asyncio.sleep(1)
+        await flow.cancel("r")
+        await raised(task)
+        assert log == ["ended", "undone"]
+
+    check(main)
+
+
+def test_undo_has_timeout() -> None:
+    """An undo that takes longer than its timeout has failed, and the others run."""
+
+    @node(effect="idempotent", timeout=1.0)
+    async def hang(booking: Booking) -> None:
+        await asyncio.sleep(100)
+
+    @node(effect="once", undo=hang)
+    async def book(trip: Trip) -> Booking:
+        return Booking(booking=trip.trip)
+
+    @node
+    async def fail_after(booking: Booking) -> Receipt:
+        raise ValueError(booking.booking)
+
+    async def main(ledger: Ledger) -> None:
+        graph = Graph("slow", State, input=Trip, output=Receipt, compensate=True)
+        error = await fail(graph.chain(book, fail_after).build(), ledger)
+        (not_undone,) = [item for item in error.exceptions if isinstance(item, NotUndone)]
+        assert "took longer than timeout=1 s" in str(not_undone)
+
+    check(main)
+
+
+def take_back_elsewhere(booking: Booking) -> None:
+    raise ValueError(f"process {os.getpid()} cannot cancel {booking.booking}")
+
+
+def test_undo_runs_in_worker_process() -> None:
+    """An undo may run in a worker process."""
+    undo = node(effect="idempotent", isolation="process")(take_back_elsewhere)
+
+    @node(effect="once", undo=undo)
+    async def book(trip: Trip) -> Booking:
+        return Booking(booking=trip.trip)
+
+    @node
+    async def fail_after(booking: Booking) -> Receipt:
+        raise ValueError(booking.booking)
+
+    graph = Graph("elsewhere", State, input=Trip, output=Receipt, compensate=True)
+    with pytest.raises(RunFailed) as failed:
+        graph.chain(book, fail_after).build().run_sync(Trip())
+    (not_undone,) = [item for item in failed.value.exceptions if isinstance(item, NotUndone)]
+    assert "cannot cancel Oslo" in str(not_undone)
+    assert f"process {os.getpid()} " not in str(not_undone)
 
 
 def test_undone_region_begins_anew() -> None:

@@ -99,12 +99,15 @@ def build_trip(*, compensate: bool = True) -> TripFlow:
     return graph.chain(book, hold, pay).build()
 
 
-def build_outer(*, compensate: bool = True, handled: bool = True) -> TripFlow:
-    """Return a flow with the trip as a region, and perhaps a handler of its failure."""
+def build_outer(*, compensate: bool = True, handled: bool = True, inner: bool = False) -> TripFlow:
+    """Return a flow with the trip as a region, and perhaps a handler of its failure.
+
+    The trip itself says that it compensates if it is to do so as an `inner` one.
+    """
     graph = Graph("outer", State, input=Trip, output=Receipt)
     enter: Callable[[Trip], Trip] = give_trip
     region = graph.sub(
-        "trip", build_trip(compensate=False), enter=enter, leave=take, compensate=compensate
+        "trip", build_trip(compensate=inner), enter=enter, leave=take, compensate=compensate
     )
     graph.chain(region)
     if handled:
