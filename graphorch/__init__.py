@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from graphorch.errors import RunFailed as RunFailed
     from graphorch.errors import TooManyItems as TooManyItems
     from graphorch.errors import Unassigned as Unassigned
+    from graphorch.errors import Withdrawn as Withdrawn
     from graphorch.errors import WriteConflict as WriteConflict
     from graphorch.errors import WrongOutput as WrongOutput
     from graphorch.flow.flow import Flow as Flow
@@ -128,7 +129,7 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
             "Ambiguous BudgetExceeded Expired GraphError GraphorchError InputError InternalError "
             "JournalError LimitReached LoopExhausted ModelError NodeError NotUndone Problem "
             "QuestionClosed QuorumNotMet RecursionLimit ReducerFailed Rejected ReplayDiverged "
-            "RunFailed TooManyItems Unassigned WriteConflict WrongOutput"
+            "RunFailed TooManyItems Unassigned Withdrawn WriteConflict WrongOutput"
         ),
         "flow.flow": "Flow",
         "flow.graph": "Graph",

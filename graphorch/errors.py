@@ -19,6 +19,7 @@
     ├── NotUndone         a person: what a run committed could not be undone, or was left as it is
     ├── Rejected          a person: a gate was answered with no
     ├── Expired           a person: a question was not answered in time
+    ├── Withdrawn         a person or a program: a signal ended a sub-flow
     ├── LimitReached      the caller's limit on a run, which ended it
     │   └── BudgetExceeded    a limit on money, tokens or calls
     ├── ModelError        the provider of a model; `retryable` is data
@@ -238,6 +239,10 @@ class Rejected(GraphorchError):
 
 class Expired(GraphorchError):
     """A question that was not answered in time."""
+
+
+class Withdrawn(GraphorchError):
+    """A sub-flow was ended by the signal that it names as `cancel_on`, and nothing is kept."""
 
 
 class LimitReached(GraphorchError):

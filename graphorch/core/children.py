@@ -140,6 +140,11 @@ def _end_others(run: RunState, activation: Activation, children: ChildScopes, re
         for item in children.list_unfinished():
             detach_item(activation.scope, item, activation.step.index)
         return
+    cancel_rest(run, activation, children, reason)
+
+
+def cancel_rest(run: RunState, activation: Activation, children: ChildScopes, reason: str) -> None:
+    """Cancel what a map does without, and undo what was committed for it where the map says so."""
     if activation.step.compensates:
         rest = [scope for scope in children.scopes if not scope.finished]
         run.undo_scopes(activation, rest, reason)

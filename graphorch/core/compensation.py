@@ -237,7 +237,7 @@ def stop_undos(run: RunState, reason: str, *, now: bool) -> None:
     scope.closed = True
     for activation in list(scope.active.values()):
         if activation.status is Status.RETRYING:
-            activation.status = Status.FAILED
+            activation.status, activation.retry_at = Status.FAILED, 0.0
             run.commands.append(CancelNode(activation, "nothing new starts"))
             run.exit_busy(scope)
     if now:

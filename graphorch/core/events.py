@@ -72,12 +72,14 @@ class ScopeEntered:
     """Inputs of the scopes inside a sub-flow (one) or map (one per item).
 
     `keys` are there if the items of the map are named by them: they tell what is in the items.
+    `wait` is what ends it from outside, if anything does: a signal, or the time of its deadline.
     """
 
     activation: Activation
     updates: list[Update]
     at: float = 0.0
     keys: Sequence[str] = ()
+    wait: EventWait | None = None
 
 
 class ItemReviewed(NamedTuple):
@@ -207,7 +209,8 @@ class StopRequested:
 
     Nothing new starts; running attempts are cancelled (`now`) or may finish. The run ends with
     `status`: "cancelled" for good, "stopped" to be resumed. `undoes` says that what was committed
-    is undone before the run is cancelled.
+    is undone before the run is cancelled. It `keeps_pauses` if what is left of the pauses before
+    further attempts is waited for after it is resumed.
     """
 
     reason: str
@@ -215,6 +218,7 @@ class StopRequested:
     now: bool = True
     at: float = 0.0
     undoes: bool = False
+    keeps_pauses: bool = False
 
 
 @dataclass(slots=True)

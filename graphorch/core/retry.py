@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 
 from graphorch.core.tree import Activation
-from graphorch.errors import Ambiguous, BudgetExceeded
+from graphorch.errors import Ambiguous, BudgetExceeded, Withdrawn
 from graphorch.graph.options import Retry
 from graphorch.text import is_kind
 
-_FINAL = (Ambiguous, BudgetExceeded)  # no further attempt could end in another way
+_FINAL = (Ambiguous, BudgetExceeded, Withdrawn)  # no further attempt could end in another way
 
 
 def retry_after(activation: Activation, error: Exception) -> float | None:

@@ -30,6 +30,7 @@ from graphorch.core.children import (
     start_items,
     take_review,
 )
+from graphorch.core.early_ends import list_ending_early, may_be_late, stop_inside, watch_early_end
 from graphorch.core.events import (
     Approved,
     Command,
@@ -193,6 +194,8 @@ class Run(RunState):
                 commands.append(EvaluateRoute(activation))
             elif activation.status is Status.ENTERED:
                 children = activation.children
+                if activation.wait is not None and activation.wait.due is not None:
+                    commands.append(WaitUntil(activation, activation.wait.due))
                 if isinstance(children, ReviewedScopes) and children.is_reviewing:
                     commands.append(ReviewItem(activation, children.reviews[0]))
             elif activation.status is _RUNNING:
@@ -232,7 +235,7 @@ class Run(RunState):
             from graphorch.core.compensation import request_or_stop
 
             request_or_stop(self, event)
-        stop_run(self, event.reason, event.status)
+        stop_run(self, event.reason, event.status, keeps_pauses=event.keeps_pauses)
         if event.now:
             interrupt_scope(self, self.root, event.reason)
         self.exit_busy(self.root)
@@ -352,6 +355,9 @@ class Run(RunState):
             return
         activation.status = Status.ENTERED
         start_items(self, activation, children)
+        if event.wait is not None:
+            activation.wait = event.wait
+            watch_early_end(self, activation)
         self.exit_busy(activation.scope)
 
     def on_item_reviewed(self, event: ItemReviewed) -> None:
@@ -367,18 +373,23 @@ class Run(RunState):
     def on_node_failed(self, event: NodeFailed) -> None:
         """Repeat the attempt, follow an error edge, stop at a limit, skip the node, or fail it."""
         activation = event.activation
-        if (
-            activation.status not in (Status.RUNNING, Status.ROUTING, *_WAITING)
-            or event.attempt != activation.attempt
+        is_late = may_be_late(activation)
+        if event.attempt != activation.attempt or not (
+            is_late or activation.status in (Status.RUNNING, Status.ROUTING, *_WAITING)
         ):
             return
         if activation.status in _WAITING:
             self.leave_rest(activation.scope)
-        if activation.children is not None:
+        if is_late:
+            for_good = event.handler >= 0 or self.on_failure == "isolate"
+            for_good = for_good and not event.undoes  # that cancels what is inside itself
+            stop_inside(self, activation, for_good=for_good)
+        elif activation.children is not None:
             interrupt_calls(self, activation)
         activation.failure, activation.ended_at = event.failure, event.at
         if event.retry_after is not None and not activation.scope.closed:
             activation.status = Status.RETRYING
+            activation.retry_at = event.at + event.retry_after
             self.commands.append(ScheduleRetry(activation, event.retry_after))
         elif activation.scope.is_undo:
             self._fail_undo(activation, is_final=event.retry_after is None)
@@ -439,7 +450,7 @@ class Run(RunState):
         activation = event.activation
         if activation.status is Status.RETRYING and event.attempt == activation.attempt:
             activation.attempt += 1
-            activation.retried_at = event.at
+            activation.retried_at, activation.retry_at = event.at, 0.0
             run_again(self, activation, event.at)
 
     # ---- events: people --------------------------------------------------------------------------
@@ -522,6 +533,10 @@ class Run(RunState):
     def waits(self) -> list[Activation]:
         """Return the activations that wait for a person, a signal or a time."""
         return [*self.root.open_questions(), *list_waits(self.root)]
+
+    def ending_early(self) -> list[Activation]:
+        """Return the sub-flows and maps under way that something ends from outside."""
+        return list_ending_early(self.root)
 
     def cancel(self, activation: Activation, reason: str) -> None:
         """Cancel an activation and everything inside it, for good."""

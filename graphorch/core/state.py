@@ -179,6 +179,10 @@ class RunState:
         """Return the activations that wait for a person, a signal or a time."""
         raise NotImplementedError
 
+    def ending_early(self) -> list[Activation]:
+        """Return the sub-flows and maps under way that something ends from outside."""
+        raise NotImplementedError
+
     def story(self, node: str) -> list[str]:
         """Return the story of a node, by name or path: a line per activation and event."""
         lines: list[str] = []

@@ -1,7 +1,8 @@
 """How work ends before its time: scopes are closed, attempts interrupted, activations cancelled.
 
 Rule 1: a closed scope starts nothing new, nor does any scope inside it. What runs may finish; a
-    retry that was due is left to a run that is resumed.
+    retry that was due is left to a run that is resumed. Its pause is over then, unless the process
+    that waited for it was gone: the rest of the pause is kept.
 Rule 2: interrupting ends the running attempts. Their activations stay active, and start again when
     the run is resumed.
 Rule 3: cancelling is for good: the activation is over, and so is everything inside it. What had
@@ -22,14 +23,16 @@ from graphorch.statuses import RunStatus
 
 
 # ---- closing and interrupting: resuming takes it up again ----------------------------------------
-def stop_run(run: RunState, reason: str, status: RunStatus = "stopped") -> None:
+def stop_run(
+    run: RunState, reason: str, status: RunStatus = "stopped", *, keeps_pauses: bool = False
+) -> None:
     """Let nothing new start in the whole run. The first reason is kept."""
     if not run.stopping:
         run.stopping, run.stop_status = reason, status
-    close_scope(run, run.root)
+    close_scope(run, run.root, keeps_pauses=keeps_pauses)
 
 
-def close_scope(run: RunState, scope: Scope) -> None:
+def close_scope(run: RunState, scope: Scope, *, keeps_pauses: bool = False) -> None:
     """Let nothing new start in this scope and inside it, not even the next attempt."""
     pending = [scope]
     while pending:
@@ -38,6 +41,8 @@ def close_scope(run: RunState, scope: Scope) -> None:
         for activation in list(closing.active.values()):
             if activation.status is Status.RETRYING:
                 run.commands.append(CancelNode(activation, "nothing new starts"))
+                if not keeps_pauses:
+                    activation.retry_at = 0.0
                 defer_retry(run, activation)
         pending.extend(closing.child_scopes())
 
@@ -103,7 +108,7 @@ def cancel_children(run: RunState, children: ChildScopes, reason: str) -> None:
 
 def cancel_scope(run: RunState, scope: Scope, reason: str) -> None:
     """Cancel everything in a scope, and what is detached from it, for good."""
-    scope.finished = True
+    scope.finished, scope.output = True, None  # END may have fired with late work left
     if scope.late is not None:
         forget_late_work(scope)
     for late in scope.detached:

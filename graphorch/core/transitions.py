@@ -88,6 +88,8 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Cause, tuple[Status, ...]]]] = {
         CHILDREN_DONE: (Status.RUNNING,),
         ANSWERED_INSIDE: (Status.RUNNING,),
         RESUMED: (Status.RUNNING,),
+        SignalReceived: (Status.FAILED,),
+        NodeFailed: (Status.RUNNING,),  # its deadline is over, and it fails once its inside stops
         CANCELLED: (Status.CANCELLED,),
     },
     Status.AWAITING_ANSWER: {
@@ -113,7 +115,13 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Cause, tuple[Status, ...]]]] = {
         CANCELLED: (Status.CANCELLED,),
     },
     Status.FAILED: {
-        RESUMED: (Status.RUNNING, Status.ROUTING, Status.UNDOING, Status.ENTERED),
+        RESUMED: (
+            Status.RUNNING,
+            Status.ROUTING,
+            Status.RETRYING,
+            Status.UNDOING,
+            Status.ENTERED,
+        ),
         # What failed stays a failure, though nobody repeats it: a dead path.
         CANCELLED: (Status.CANCELLED, Status.SKIPPED),
     },

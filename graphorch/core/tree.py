@@ -55,7 +55,8 @@ class EventWait(NamedTuple):
     """What an activation waits for: a signal with a key, or a time.
 
     `due` is when a timer fires, or when a signal is not waited for any more (None: never), in
-    seconds since the epoch. A timer has no `signal`.
+    seconds since the epoch. A timer has no `signal`. For a sub-flow or map that was entered, they
+    are what ends it from outside: a signal, or the end of its deadline.
     """
 
     signal: str = ""
@@ -69,6 +70,12 @@ class EventWait(NamedTuple):
             return f"its time, {until}"
         key = f" with key '{self.key}'" if self.key else ""
         return f"the signal '{self.signal}'{key}" + (f", until {until}" if until else "")
+
+    def describe_end(self) -> str:
+        """Return what ends a sub-flow or map from outside, for people, with its time in UTC."""
+        signal = self._replace(due=None).describe() if self.signal else ""
+        deadline = "" if self.due is None else f"its deadline at {format_moment(self.due)}"
+        return " or ".join(part for part in (signal, deadline) if part)
 
 
 class Token:
@@ -118,6 +125,8 @@ class Activation:
     question: Any = None
     wait: EventWait | None = None  # for a signal or a time
     received: tuple[Any] | None = None  # the value of a signal that it was given
+    partial: Version | None = None  # of a sub-flow that a signal ended: what was committed inside
+    retry_at = 0.0  # when its next attempt is due, while it is retried
     approved = False  # a person let it pass its gate
     consent = ""  # what a person agreed to, of a tool that had changed
     story: list[str] | None = None

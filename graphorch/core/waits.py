@@ -3,8 +3,9 @@
 Rule 1: a node that waits is AWAITING_EVENT and keeps no driver busy. A signal wakes it, or the time
     at which its timer fires or its patience ends, which the driver reports as an outcome.
 Rule 2: a signal goes to the first activation that waits for its name and key: by scope, node and
-    item, so the order of signals decides and the moment of their arrival does not. If nothing
-    waits, it is kept, and the next activation that begins to wait for it takes the oldest one.
+    item, so the order of signals decides and the moment of their arrival does not. A sub-flow or
+    map that it ends comes before what is inside it (`early_ends.py`). If nothing waits, it is kept,
+    and the next activation that begins to wait for it takes the oldest one.
 Rule 3: an activation that was given a signal runs, and commits the value like a result.
 Rule 4: of several events of which the first counts, the others are cancelled by name in the same
     step in which the first comes: when a signal is given, a timer fires, a person answers, or an
@@ -17,9 +18,10 @@ These are functions over the state of a run. The driver refuses signals that not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from graphorch.core.early_ends import end_early, takes_signal
 from graphorch.core.events import SignalReceived, WaitBegan, WaitUntil
 from graphorch.core.firing import cancel_node
 from graphorch.core.state import RunState
@@ -52,6 +54,9 @@ def receive_signal(run: RunState, event: SignalReceived) -> None:
         run.kept_signals.setdefault((event.name, event.key), []).append(event.value)
         return
     run.leave_rest(waiting.scope)
+    if waiting.status is Status.ENTERED:
+        end_early(run, waiting, event.value)
+        return
     _give(run, waiting, event.value)
     if waiting.scope.closed:
         waiting.status = Status.FAILED  # it commits when the run is resumed
@@ -76,21 +81,28 @@ def withdraw_rivals(run: RunState, activation: Activation) -> None:
 
 def find_waiting(scope: Scope, name: str, key: str) -> Activation | None:
     """Return the first activation in a scope and inside that waits for a signal."""
-    for activation in list_waits(scope):
+    for activation in _walk(scope):
         wait = activation.wait
-        if wait is not None and wait.signal == name and wait.key == key:
+        if wait is None or wait.signal != name or wait.key != key:
+            continue
+        if activation.status is Status.AWAITING_EVENT or takes_signal(activation, name, key):
             return activation
     return None
 
 
 def list_waits(scope: Scope) -> list[Activation]:
     """Return the activations in a scope and inside that wait for an event, by node and item."""
-    waits: list[Activation] = []
+    return [each for each in _walk(scope) if each.status is Status.AWAITING_EVENT]
+
+
+def _walk(scope: Scope) -> Iterator[Activation]:
+    """Yield the active activations of a scope by node, each before what is inside it by item."""
     for _, activation in sorted(scope.active.items()):
-        if activation.status is Status.AWAITING_EVENT:
-            waits.append(activation)
+        yield activation
         children = activation.children
         inner: Sequence[Scope] = () if children is None else children.list_unfinished()
-        waits += [wait for each in inner for wait in list_waits(each)]
-    waits += [wait for each in scope.detached if not each.finished for wait in list_waits(each)]
-    return waits
+        for each in inner:
+            yield from _walk(each)
+    for each in scope.detached:
+        if not each.finished:
+            yield from _walk(each)

@@ -127,8 +127,9 @@ class Dispatcher:
 
     def _finish(self, command: FinishRun, due_times: DueTimes) -> None:
         """Let the run come to rest, unless it only waits for a timer that is close."""
-        patience = self._services.settings.limits.waiting
-        if command.status == "waiting" and due_times.hold(command.waits, patience):
+        waits, patience = command.waits, self._services.settings.limits.waiting
+        is_waiting = command.status == "waiting"
+        if is_waiting and due_times.hold(waits, self._run.ending_early(), patience):
             return
         due_times.let_go()
         self._log.stop_background()

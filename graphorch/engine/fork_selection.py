@@ -256,8 +256,9 @@ def select_records(
     """
     copies: list[Record] = []
     begun_anew = _find_retries(records)
+    taken = _find_taken_signals(records, gone | around)
     for record in records:
-        is_outdated = (
+        is_outdated = record.seq in taken or (
             record.kind in _CALL_KINDS
             and record.seq < begun_anew.get(record.body["id"], 0)
             and not _led_to_calls(record)
@@ -292,6 +293,25 @@ def _is_open_review(
             is_kept = later.kind == "failed" and _stays_true(later, set(), around, survived)
             return body["id"] in around or not is_kept
     return True
+
+
+def _find_taken_signals(records: Sequence[Record], anew: set[str]) -> set[int]:
+    """Return the numbers of the signals that ended a sub-flow or map which is done anew.
+
+    They would end it in the fork before anything is done in it.
+    """
+    waiting: dict[tuple[str, str], str] = {}
+    taken: set[int] = set()
+    for record in records:
+        body = record.body
+        if record.kind == "entered" and body.get("signal") and body["id"] in anew:
+            waiting[body["signal"], body.get("key", "")] = body["id"]
+        elif record.kind == "signal":
+            if waiting.pop((body["name"], body.get("key", "")), None) is not None:
+                taken.add(record.seq)
+        elif record.kind == "commit" and body["id"] in waiting.values():
+            waiting = {signal: id for signal, id in waiting.items() if id != body["id"]}
+    return taken
 
 
 def _led_to_calls(record: Record) -> bool:

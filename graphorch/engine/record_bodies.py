@@ -165,7 +165,16 @@ class RecordEncoder:
     def encode_entered(self, event: ScopeEntered) -> EnteredBody:
         """Return the inputs of a sub-flow or map."""
         inputs = self._encode_inputs(event.activation, event.updates, event.keys)
-        return {**_locate(event.activation), "at": event.at, **inputs}
+        body: EnteredBody = {**_locate(event.activation), "at": event.at, **inputs}
+        wait = event.wait
+        if wait is not None:
+            if wait.signal:
+                body["signal"] = wait.signal
+            if wait.key:
+                body["key"] = wait.key
+            if wait.due is not None:
+                body["due"] = wait.due
+        return body
 
     def _encode_inputs(
         self, activation: Activation, updates: Sequence[Update], keys: Sequence[str]
@@ -310,6 +319,8 @@ class RecordEncoder:
         }
         if event.undoes:
             body["undoes"] = True
+        if event.keeps_pauses:
+            body["keeps_pauses"] = True
         return body
 
     def encode_call(

@@ -475,7 +475,11 @@ class _Replay:
     def on_entered(self, body: EnteredBody) -> Event:
         activation = self.find_open(body)
         updates = self._decode_inputs(activation, body)
-        return ScopeEntered(activation, updates, body["at"], body.get("keys", ()))
+        signal, due = body.get("signal", ""), body.get("due")
+        if signal and signal != activation.step.cancel_on:
+            raise ReplayDiverged(f"signal '{signal}' does not end '{activation.path}' any more.")
+        wait = EventWait(signal, body.get("key", ""), due) if signal or due is not None else None
+        return ScopeEntered(activation, updates, body["at"], body.get("keys", ()), wait)
 
     def on_reviewed(self, body: ReviewedBody) -> Event:
         activation = self.find_open(body)
@@ -634,8 +638,14 @@ class _Replay:
         return RetryDue(self.find_open(body), body["attempt"], body["at"])
 
     def on_stopping(self, body: StoppingBody) -> Event:
-        undoes = body.get("undoes", False)
-        return StopRequested(body["reason"], body["status"], body["now"], body["at"], undoes)
+        return StopRequested(
+            body["reason"],
+            body["status"],
+            body["now"],
+            body["at"],
+            body.get("undoes", False),
+            body.get("keeps_pauses", False),
+        )
 
     def on_grace(self, body: MomentBody) -> Event:
         return GraceExpired(body["at"])

@@ -36,7 +36,7 @@ from graphorch.core.events import (
 from graphorch.core.resuming import begin_anew
 from graphorch.core.run import Run
 from graphorch.core.state import UNLIMITED, append_to
-from graphorch.core.tree import Activation
+from graphorch.core.tree import Activation, Status
 from graphorch.engine import human_input
 from graphorch.engine.attempts.attempt import AttemptRunner, Gate
 from graphorch.engine.dispatcher import Dispatcher
@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
 _LONGEST_REASON: Final = 300  # characters of a failure in the reason why a run is undone
 _IDLE_PAUSE: Final = 0.01  # seconds between two looks at a run that is to end
+
+_PAUSES_SINCE: Final = 6  # the first format whose readers know that pauses are kept
 
 OnAmbiguous: TypeAlias = Literal["stop", "repeat", "fail"]
 
@@ -206,11 +208,19 @@ class Scheduler:
         self._attempts.fail_in_doubt(fail=ambiguous == "fail")
         now = self.settings.clock()
         if self.run.status == "running":
-            self._dispatcher.dispatch(StopRequested("crashed", at=now))
+            crash = StopRequested("crashed", at=now, keeps_pauses=self._has_pauses())
+            self._dispatcher.dispatch(crash)
         # Letters came before: an answer in time is in time, and a cancelled run does not go on.
         ready = await self._take_in_mail()
         resumed = [Resumed()] if self.run.status in RESUMABLE_STATUSES else []
         await self._execute(*resumed, commands=ready)
+
+    def _has_pauses(self) -> bool:
+        """Return whether the run is in a pause before a retry, which its format can keep."""
+        can_keep = self.journal is None or self.journal.format >= _PAUSES_SINCE
+        return can_keep and any(
+            activation.status is Status.RETRYING for activation in self.run.unfinished()
+        )
 
     async def needs_mail(self) -> bool:
         """Return whether letters have to be taken in before anything else: see `take_in`.
@@ -249,7 +259,8 @@ class Scheduler:
     async def leave(self, reason: str) -> None:
         """Record that the run is stopped where it is, to be resumed later."""
         self._services.enter_loop()
-        self._dispatcher.dispatch(StopRequested(reason, at=self._services.now()))
+        now, keeps_pauses = self._services.now(), self._has_pauses()
+        self._dispatcher.dispatch(StopRequested(reason, at=now, keeps_pauses=keeps_pauses))
         await self._write_end()
 
     async def cancel(self, *, undo: bool = True) -> None:

@@ -82,7 +82,8 @@ class TaskPool:
             for event in first:
                 ready += self._dispatcher.dispatch(event)
             if due_times is not None:
-                ready += due_times.watch(self._services.run.waits())
+                run = self._services.run
+                ready += due_times.watch((*run.waits(), *run.ending_early()))
             await log.make_durable()
             is_held = due_times is not None and due_times.is_holding
             if self._services.run.status != "running" and not is_held:

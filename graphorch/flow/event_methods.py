@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -113,6 +113,23 @@ class EventMethods(GraphBuilder[S], Generic[S]):
         )
         self._register(node)
         return node
+
+    def read_cancel_signal(self, signal: object, where: str) -> str:
+        """Return the name of the signal that ends a map or sub-flow; "" for None."""
+        if signal is None:
+            return ""
+        fix = "give what graph.signal(…) of this graph returns"
+        if not isinstance(signal, Signal):
+            kind = "a name, not a signal" if isinstance(signal, str) else "not a signal"
+            what = f"cancel_on={signal!r:.80} is {kind}"
+            self.add_problem("CANCEL_ON", where, what, fix)
+            return ""
+        given = cast("Signal[Any, Any]", signal)
+        if self.spec.nodes.get(given.name) is not given:
+            what = f"signal '{given.name}' of cancel_on= belongs to another graph"
+            self.add_problem("CANCEL_ON", where, what, fix)
+            return ""
+        return given.name
 
     # ---- helpers -------------------------------------------------------------------------------
     def _add_event(

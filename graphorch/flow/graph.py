@@ -30,8 +30,8 @@ from graphorch.flow.flow import Flow
 from graphorch.flow.foreign_names import GRAPH_NAMES, refuse_name
 from graphorch.flow.pattern_methods import PatternMethods
 from graphorch.graph.builder import gather_takes_missing
-from graphorch.graph.node import Ask, Node, Node1, NodeKind
-from graphorch.graph.options import is_number
+from graphorch.graph.node import Ask, Node, Node1, NodeKind, Signal
+from graphorch.graph.options import NodeSettings, is_number, options_from
 from graphorch.graph.plan import (
     AskSpec,
     MapSpec,
@@ -58,6 +58,7 @@ O = TypeVar("O", bound=BaseModel)  # noqa: E741
 M = TypeVar("M", bound=BaseModel)
 I2 = TypeVar("I2", bound=BaseModel)
 O2 = TypeVar("O2", bound=BaseModel)
+S2 = TypeVar("S2", bound=BaseModel)
 W = TypeVar("W", bound=BaseModel)
 L = TypeVar("L", bound=LiteralString)
 E = TypeVar("E", bound=Enum)
@@ -198,6 +199,8 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         on_item_error: OnItemError = "fail",
         until: Callable[[list[O2]], bool] | None = None,
         grow: Callable[[O2], Sequence[I2]] | None = None,
+        cancel_on: Signal[S, Any] | None = None,
+        deadline: float | None = None,
         compensate: bool = False,
         rest: Rest = "cancel",
         short: Short = "fail",
@@ -223,6 +226,10 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
 
         With `unique`, an item equal to an earlier one is not added: items are then named by a
         digest of what is in them, and their results come breadth first.
+
+        `cancel_on` is a signal of this graph that ends the map with the results so far, and cancels
+        the rest. A map that is not done within `deadline` seconds of its beginning fails as a
+        `TimeoutError`, the time of people and pauses of the run included.
         """
         if not isinstance(work, Node | Flow | Itself):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise _build_refusal(
@@ -259,18 +266,22 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
             short=short,
             max_depth=work.max_depth if isinstance(work, Itself) else 0,
             unique=unique,
+            cancel_on=self.read_cancel_signal(cancel_on, f"map '{name}'"),
         )
         self.spec.maps[name] = spec
-        return self._add_inner(Node1[S, W], name, "map", gather)
+        return self._add_inner(Node1[S, W], name, "map", gather, deadline)
 
     @shows_right_call("graph.sub('team', flow, enter=make_input, leave=take_output)")
     def sub(
         self,
         name: str,
-        flow: Flow[I2, O2, Any] | Itself[I2, O2],
+        flow: Flow[I2, O2, S2] | Itself[I2, O2],
         *,
         enter: Of[S, I2],
         leave: Callable[[O2], W],
+        cancel_on: Signal[S, Any] | None = None,
+        keep: Of[S2, W] | None = None,
+        deadline: float | None = None,
         compensate: bool = False,
     ) -> Node1[S, W]:
         """Add a node that runs a flow as a sub-flow, or with `itself(…)` this very graph.
@@ -279,6 +290,12 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         share no fields by coincidence of name. Everything inside has a path `name/…`. With
         `compensate`, what was committed inside is undone if the flow fails for good, or is
         cancelled by a join; then the failure goes on.
+
+        `cancel_on` is a signal of this graph that ends the sub-flow and cancels what is inside.
+        `keep` makes the slice then: of slices of the inner flow's state, as far as it was committed
+        until then. Without `keep`, the node fails as `Withdrawn`. A sub-flow that is not done
+        within `deadline` seconds of its beginning fails as a `TimeoutError`, the time of people and
+        pauses of the run included.
         """
         if not isinstance(flow, Flow | Itself):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise _build_refusal(
@@ -291,15 +308,18 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
             )
         check_plain(leave, f"leave of sub '{name}'")
         _check_name(self.name, "sub", name)
-        self._check_itself(flow, f"sub '{name}'")
+        where = f"sub '{name}'"
+        self._check_itself(flow, where)
         self.spec.subs[name] = SubSpec(
             flow.floor if isinstance(flow, Itself) else flow.plan,
-            self.make_function(enter, f"sub '{name}'"),
+            self.make_function(enter, where),
             leave,
-            self._require_bool(compensate, f"sub '{name}'"),
+            self._require_bool(compensate, where),
             max_depth=flow.max_depth if isinstance(flow, Itself) else 0,
+            cancel_on=self.read_cancel_signal(cancel_on, where),
+            keep=None if keep is None else self.make_function(keep, f"keep of {where}"),
         )
-        return self._add_inner(Node1[S, W], name, "sub", leave)
+        return self._add_inner(Node1[S, W], name, "sub", leave, deadline)
 
     @shows_right_call("graph.itself(max_depth=5)")
     def itself(self, *, max_depth: int) -> Itself[I, O]:
@@ -414,7 +434,12 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
             )
 
     def _add_inner(
-        self, kind: type[Node1[S, W]], name: str, word: NodeKind, maker: Callable[..., Any]
+        self,
+        kind: type[Node1[S, W]],
+        name: str,
+        word: NodeKind,
+        maker: Callable[..., Any],
+        deadline: float | None,
     ) -> Node1[S, W]:
         """Add the node of a map or sub-flow, which writes the slice that `maker` returns.
 
@@ -429,7 +454,8 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
             written = hint
         writes = (written or self.spec.state,)
         signature = Signature((), writes, False, None, written is None, False)
-        node = kind(_no_function, signature, name=name, kind=word)
+        options = NodeSettings() if deadline is None else options_from(name, {"deadline": deadline})
+        node = kind(_no_function, signature, name=name, kind=word, options=options)
         self._register(node)
         return node
 

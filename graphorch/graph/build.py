@@ -27,6 +27,7 @@ def build_plan(spec: GraphSpec) -> Plan:
 
     Raises one `GraphError` with all problems of a graph that does not build.
     """
+    spec = _without_declarations(spec)
     topology = build_topology(spec)
     checked = check(spec, topology)
     if checked.problems and spec.fallbacks:
@@ -86,6 +87,15 @@ def _put_inside(step: Step, inner: Plan) -> Step:
     map_ = replace(step.map, flow=inner) if step.map is not None else None
     sub = replace(step.sub, flow=inner) if step.sub is not None else None
     return replace(step, map=map_, sub=sub, inner_plan=inner)
+
+
+def _without_declarations(spec: GraphSpec) -> GraphSpec:
+    """Return the graph without the signals that only end maps and sub-flows: they are no nodes."""
+    declared = {*spec.cancelling.values()} - spec.connected
+    if not declared:
+        return spec
+    nodes = {name: node for name, node in spec.nodes.items() if name not in declared}
+    return replace(spec, nodes=nodes)
 
 
 def _keep_fitting_fallbacks(spec: GraphSpec) -> GraphSpec:

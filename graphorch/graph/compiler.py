@@ -230,6 +230,7 @@ class _StepCompiler:
         node = spec.nodes[name] if index < topology.end else END
         map_, sub, ask = spec.maps.get(name), spec.subs.get(name), spec.asks.get(name)
         event = spec.events.get(name)
+        cancel_on, cancel_key = find_cancel_signal(spec, name)
         over = _find_input_function(map_, sub, ask, event)
         # A node that evaluates a function first reads through that function alone.
         slices = node.signature.reads if over is None else ()
@@ -267,6 +268,9 @@ class _StepCompiler:
             ask=ask,
             event=event,
             rivals=self.rivals.get(name, ()),
+            cancel_on=cancel_on,
+            cancel_key=BoundFunction(cancel_key, self.schema) if cancel_key else None,
+            keep=_compile_keep(sub),
             failure_at=failure_at,
             exclusive=self.exclusive.get(name, ()),
             shared_regions=self.shared.get(name, ()),
@@ -325,6 +329,22 @@ def _find_input_function(
     if sub is not None:
         return sub.enter
     return ask.question if ask is not None else None
+
+
+def _compile_keep(sub: SubSpec | None) -> BoundFunction | None:
+    """Return what is kept of a sub-flow that a signal ends, bound to the state of its flow."""
+    if sub is None or sub.keep is None:
+        return None
+    return BoundFunction(sub.keep, sub.flow.schema, returns_input=True)
+
+
+def find_cancel_signal(spec: GraphSpec, name: str) -> tuple[str, StateFunction | None]:
+    """Return the signal that ends a map or sub-flow, or "", and the function of its key."""
+    node = spec.maps.get(name) or spec.subs.get(name)
+    if node is None or not node.cancel_on:
+        return "", None
+    event = spec.events.get(node.cancel_on)
+    return node.cancel_on, event.key if isinstance(event, SignalSpec) else None
 
 
 def _find_inner_plan(map_: MapSpec | None, sub: SubSpec | None) -> Plan | None:

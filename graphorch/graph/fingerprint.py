@@ -177,6 +177,9 @@ def _describe_node_later(
         **({"rest": rest} if (rest := _list_finishing(step)) else {}),
         **(_describe_undo(step) if format >= 6 else {}),
         **({"itself": True} if step.max_depth and format >= 6 else {}),
+        # So do those of a map or sub-flow that a signal ends.
+        **({"cancel_on": step.cancel_on} if step.cancel_on else {}),
+        **({"keeps": True} if step.keep is not None else {}),
     }
 
 

@@ -54,6 +54,11 @@ class BoundFunction:
             reader.result if returns_input else reader.read for reader in self.readers
         )
 
+    @property
+    def fields(self) -> frozenset[int]:
+        """Numbers of the fields that the function reads."""
+        return frozenset(field.index for reader in self.readers for field in reader.fields)
+
     def __call__(self, version: Version) -> Any:
         """Return what the function returns for this version of the state."""
         reads = self._reads
@@ -83,9 +88,9 @@ class MapSpec:
 
     Exactly one of `worker` and `flow` is set. `need` is the number of results to wait for, or None
     for all of them. `until` says of the results so far whether they are enough, and `grow` returns
-    the items that a result adds. With `unique`, an item equal to an earlier one is not added.
-    With `compensate`, what was committed is undone if the map fails for good, and that of an item
-    if the map does without it.
+    the items that a result adds. With `unique`, an item equal to an earlier one is not added. The
+    signal `cancel_on` ends it with the results so far. With `compensate`, what was committed is
+    undone if the map fails for good, and that of an item if the map does without it.
     """
 
     item: type[BaseModel]
@@ -106,6 +111,7 @@ class MapSpec:
     short: Short = "fail"
     max_depth: int = 0  # how often its flow, which is the graph itself, may be inside itself
     unique: bool = False
+    cancel_on: str = ""
 
     @property
     def is_reviewed(self) -> bool:
@@ -123,6 +129,8 @@ class SubSpec:
     """A node that runs a flow, with an explicit mapping in and out.
 
     With `compensate`, what was committed inside is undone if the flow fails for good.
+    The signal `cancel_on` ends it: with what `keep` makes of what was committed inside, or with a
+    failure.
     """
 
     flow: Plan
@@ -130,6 +138,8 @@ class SubSpec:
     leave: Callable[..., Any]
     compensate: bool = False
     max_depth: int = 0  # how often its flow, which is the graph itself, may be inside itself
+    cancel_on: str = ""
+    keep: StateFunction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +292,10 @@ class Step:
     ask: AskSpec | None = None
     event: EventSpec | None = None  # what it waits for
     rivals: tuple[int, ...] = ()  # events of which only the first counts, without this one
+    # what ends a map or sub-flow from outside, the key of that, and what is kept of the sub-flow
+    cancel_on: str = ""
+    cancel_key: BoundFunction | None = None
+    keep: BoundFunction | None = None
     # position of the `Failure` parameter, not counting the context, or -1; `reads` has the others
     failure_at: int = -1
     exclusive: tuple[str, ...] = ()  # the exclusive regions that it is a member of, by name
@@ -306,6 +320,7 @@ class Step:
     is_simple: bool = field(init=False)  # running it is calling its async function, nothing else
     compensates: bool = field(init=False)  # what is committed inside is undone if it fails
     max_depth: int = field(init=False)  # its bound, if it runs the flow that it is in; 0 otherwise
+    may_end_early: bool = field(init=False)  # a map or sub-flow that is ended from outside
     ends: bool = False  # its only edge leads to END, and no other edge does; the plan sets it
 
     def __post_init__(self) -> None:
@@ -336,6 +351,8 @@ class Step:
         self.is_simple = self.node.is_simple and not has_more
         inner = self.map or self.sub
         self.max_depth = inner.max_depth if inner is not None else 0
+        has_deadline = self.inner_plan is not None and self.node.options.deadline is not None
+        self.may_end_early = has_deadline or bool(self.cancel_on)
 
 
 @dataclass(slots=True, eq=False, repr=False)  # quicker to import
@@ -483,6 +500,8 @@ class Plan:
 
 def _has_due_time(step: Step) -> bool:
     """Return whether a node waits until a time."""
+    if step.inner_plan is not None:
+        return step.node.options.deadline is not None
     if isinstance(step.event, SignalSpec):
         return step.event.expires is not None
     return step.event is not None or (step.ask is not None and step.ask.expires is not None)

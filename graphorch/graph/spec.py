@@ -169,6 +169,12 @@ class GraphSpec:
     compensate: bool = False
 
     @property
+    def cancelling(self) -> dict[str, str]:
+        """Signals that end a map or sub-flow, by its name."""
+        nodes = [*self.maps.items(), *self.subs.items()]
+        return {name: node.cancel_on for name, node in nodes if node.cancel_on}
+
+    @property
     def fields(self) -> dict[str, FieldInfo]:
         """Fields of the state, then those of the memory, by name."""
         return {

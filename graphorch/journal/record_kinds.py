@@ -224,9 +224,16 @@ class InputsBody(TypedDict):
 
 
 class EnteredBody(ActivationBody, InputsBody):
-    """A sub-flow (one item) or a map (one per item) was entered with these inputs."""
+    """A sub-flow (one item) or a map (one per item) was entered with these inputs.
+
+    `signal` and `key` are there if a signal ends it, and `due` if its deadline does: when that is
+    over (from format 6 on).
+    """
 
     at: Seconds
+    signal: NotRequired[str]
+    key: NotRequired[str]
+    due: NotRequired[Seconds]
 
 
 class ReviewFailureBody(TypedDict):
@@ -372,6 +379,8 @@ class StoppingBody(TypedDict):
     """The run was asked to stop: at once (`now`), or after what runs.
 
     `undoes` is there if what was committed is undone before it is cancelled (from format 6 on).
+    `keeps_pauses` is there, and True, if the rest of each pause before a further attempt is waited
+    for after the run is resumed (from format 6 on).
     """
 
     at: Seconds
@@ -379,6 +388,7 @@ class StoppingBody(TypedDict):
     status: RunStatus
     now: bool
     undoes: NotRequired[bool]
+    keeps_pauses: NotRequired[bool]
 
 
 class MomentBody(TypedDict):

@@ -80,9 +80,9 @@ def _check(
             what = f"branch '{name}' is named twice"
             fix = f"name it once, or run it twice: {name}.named('{name}_2')"
             pattern.add_problem("FAN_OUT_TWICE", where, what, fix)
-        if deadline is not None and kind in ("map", "sub", "ask"):
+        if deadline is not None and kind in ("ask", "signal", "timer"):
             what = f"deadline={deadline:g} cannot stop '{name}', which is a {kind}"
-            fix = "leave the deadline out, and give deadlines to the nodes inside"
+            fix = "leave the deadline out, or put the branch into a sub-flow"
             pattern.add_problem("FAN_OUT_DEADLINE", where, what, fix)
     return len(pattern.spec.problems) == before
 

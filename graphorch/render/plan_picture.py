@@ -248,7 +248,7 @@ class _Flow:
                 detail = step.event.text
             elif step.node.kind == "first":
                 detail = f"first of {len(self.plan.topology.leaving[index])}"
-            detail = _add_regions(detail, step)
+            detail = _add_options(detail, step)
             self._add(_box(id_, step.name, step.node, group, detail, step.event))
         if step.node.undo is not None:
             self._undo(id_, step.node, step.node.undo, group)
@@ -263,10 +263,10 @@ class _Flow:
         worker: Node[Any] | None = None
         if step.map is not None:
             flow, worker = step.map.flow, step.map.worker
-            frame = Group(id_, step.name, "map", _add_regions(_describe_step(step), step), group)
+            frame = Group(id_, step.name, "map", _add_options(_describe_step(step), step), group)
         elif step.sub is not None:
             flow = step.sub.flow
-            frame = Group(id_, step.name, "sub", _add_regions(_describe_bound(step), step), group)
+            frame = Group(id_, step.name, "sub", _add_options(_describe_bound(step), step), group)
         else:
             return None
         self.sheet.groups.append(frame)
@@ -511,9 +511,14 @@ def _detail(node: Node[Any], spec: MapSpec | None) -> str:
     return " · ".join(part for part in (kind, node.model, gate, check) if part)
 
 
-def _add_regions(detail: str, step: Step) -> str:
-    """Return the second line of a box, with the exclusive regions that its node is in."""
+def _add_options(detail: str, step: Step) -> str:
+    """Return the second line of a box, with what ends its node early, and its exclusive regions."""
     parts = [detail] if detail else []
+    if step.cancel_on:
+        parts.append(f"ended by {step.cancel_on}")
+    deadline = step.node.options.deadline
+    if step.may_end_early and deadline is not None:
+        parts.append(f"within {deadline:g} s")
     for name in step.exclusive:
         reach = " across runs" if name in step.shared_regions else ""
         parts.append(f"exclusive {name}{reach}")

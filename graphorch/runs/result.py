@@ -79,7 +79,7 @@ class Result(Generic[Out, State]):
         self.waits: list[Wait] = list_waits(scheduler.run) if is_waiting else []
         """Signals and timers that the run waits for."""
         self.due: float | None = _find_due(scheduler.run) if is_waiting else None
-        """Next time of a timer, a signal or a question, in seconds since the epoch."""
+        """Next time of a timer, a signal, a question or a deadline, in seconds since the epoch."""
 
     @property
     def status(self) -> Literal["succeeded", "partial", "waiting"]:

@@ -226,6 +226,13 @@ class Version:
         return {**self.base, **self.own}
 
 
+def pick_fields(version: Version, fields: Iterable[int]) -> Version:
+    """Return a version that has seen the writes of some fields only."""
+    entries = {field: version.get(field) for field in fields}
+    known = {field: entry for field, entry in entries.items() if entry is not None}
+    return Version(known, {}, version.logs)
+
+
 def unite(versions: Sequence[Version]) -> Version:
     """Return the version that has seen everything that several versions have seen.
 

@@ -22,8 +22,8 @@ PUBLIC = {
         QuestionClosed QuestionEvent QuorumNotMet RecursionLimit ReducerFailed Rejected
         ReplayDiverged Request Response Result Retry RunEvent RunFailed Secret ServerAnswer
         ServerQuestion Session Signal Skipped START Started TextDelta Timer tool Tool
-        ToolApproval TooManyItems Unassigned union Untrusted Usage Wait WaitBegan WriteConflict
-        WrongOutput
+        ToolApproval TooManyItems Unassigned union Untrusted Usage Wait WaitBegan Withdrawn
+        WriteConflict WrongOutput
     """.split(),
     "graphorch.debugger": """
         AtNode Breakpoint ChangedPrompt DebugStep OnError OnRoute Session When to_html

@@ -37,6 +37,7 @@ from graphorch.core.retry import find_handler
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status, format_place
 from graphorch.engine.invocation import binding
+from graphorch.engine.waits.event_waits import build_early_end
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.compiler import compile_plan
 from graphorch.graph.node import Node
@@ -117,12 +118,33 @@ def plan_of(made: GraphBuilder[State] | GraphSpec) -> Plan:
     return compile_plan(blueprint, build_topology(blueprint), numbered)
 
 
-def sub(made: GraphBuilder[State], name: str, flow: Plan, *, compensate: bool = False) -> Node[Any]:
-    """Return a node that runs a flow on an empty log, and appends its log as one entry."""
-    node: Node[Any] = Node(lambda: None, _signature(State, Log), name=name, kind="sub")
+def sub(
+    made: GraphBuilder[State],
+    name: str,
+    flow: Plan,
+    *,
+    cancel_on: str = "",
+    keeps: bool = False,
+    deadline: float | None = None,
+    compensate: bool = False,
+) -> Node[Any]:
+    """Return a node that runs a flow on an empty log, and appends its log as one entry.
+
+    If it `keeps` what was done when a signal ends it, that is an entry `kept(…)`.
+    """
+    options = NodeSettings(deadline=deadline)
+    node: Node[Any] = Node(
+        lambda: None, _signature(State, Log), name=name, kind="sub", options=options
+    )
+    keep = StateFunction(lambda log: Log(log=[f"kept({' '.join(log.log)})"]), (Read(Log),))
     enter = StateFunction(lambda state: State(number=state.number), (Read(State),))
     made.spec.subs[name] = SubSpec(
-        flow, enter, lambda output: Log(log=[f"{name}({' '.join(output.log)})"]), compensate
+        flow,
+        enter,
+        lambda output: Log(log=[f"{name}({' '.join(output.log)})"]),
+        compensate,
+        cancel_on=cancel_on,
+        keep=keep if keeps else None,
     )
     return node
 
@@ -143,12 +165,17 @@ def map_over(
     compensate: bool = False,
     rest: Rest = "cancel",
     short: Short = "fail",
+    cancel_on: str = "",
+    deadline: float | None = None,
 ) -> Node[Any]:
     """Return a map over the numbers from 0.
 
     It logs the result of each item (ten times the number), and the items that are missing.
     """
-    node: Node[Any] = Node(lambda: None, _signature(State, Log), name=name, kind="map")
+    options = NodeSettings(deadline=deadline)
+    node: Node[Any] = Node(
+        lambda: None, _signature(State, Log), name=name, kind="map", options=options
+    )
     worker: Node[Any] = Node(
         lambda given: Done(done=given.item * 10), _signature(Item, Done), name="work"
     )
@@ -184,6 +211,7 @@ def map_over(
         rest=rest,
         short=short,
         unique=unique,
+        cancel_on=cancel_on,
     )
     return node
 
@@ -256,7 +284,9 @@ class Drill:
             if activation.step.inner_plan is not None:
                 updates = binding.build_items(activation)
                 keys = binding.find_keys(activation, updates)
-                return ScopeEntered(activation, updates, keys=keys)
+                ends_early = activation.step.may_end_early
+                wait = build_early_end(activation, 0.0) if ends_early else None
+                return ScopeEntered(activation, updates, keys=keys, wait=wait)
             given = binding.bind_arguments(activation)
             assert activation.version is not None
             return NodeSucceeded(

@@ -196,6 +196,27 @@ def drive_waits() -> None:
         assert drill.ends == ["succeeded"]
 
 
+def drive_regions() -> None:
+    """End sub-flows by signals and by their deadline, and keep the pause of a retry."""
+    made = graph()
+    team = sub(made, "team", plan_of(graph().chain(step("a"), END)), cancel_on="stop", keeps=True)
+    plan = plan_of(made.chain(team, END))
+    stopped = Drill(plan).stop()
+    stopped.tell(SignalReceived("stop", "", None))
+    stopped.resume()
+    late = Drill(plan)
+    [region] = late.run.ending_early()
+    late.tell(NodeFailed(region, 1, TimeoutError()))
+    paused = Drill(plan).fail("team/a", retry_after=1.0)
+    paused.tell(StopRequested("crashed", keeps_pauses=True))
+    paused.resume()
+    assert [each.run.status for each in (stopped, late, paused)] == [
+        "succeeded",
+        "failed",
+        "running",
+    ]
+
+
 def drive_tool_calls(runs: int) -> None:
     """Drive a node with random tool calls, and one that ends while a call waits for its turn."""
     asked = Wanted(is_barrier=True, asks=True)
@@ -250,6 +271,7 @@ def test_handlers_make_listed_changes(recorder: StatusRecorder) -> None:
     drive_waits()
     for seed in range(150):
         drive_undos(seed)
+    drive_regions()
     unlisted = {change: recorder.changes[change] for change in recorder.changes.keys() - ALLOWED}
     assert unlisted == {}
     never_made = {

@@ -296,6 +296,34 @@ def test_gaps_are_of_each_round() -> None:
     assert result.output.brief == "a,sometimes,a|"
 
 
+def test_deadline_ends_sub_flow_and_map() -> None:
+    """A branch that is a sub-flow or a map is ended by the deadline like a node, and is missing."""
+
+    class Missed(Book, Gaps): ...
+
+    @node
+    def look(n: Notes, g: Gaps) -> Brief:
+        return Brief(brief=f"{','.join(n.notes)}|{','.join(sorted(g.gaps))}")
+
+    def gather(found: list[Notes]) -> Notes:
+        return found[0]
+
+    def make(seconds: float) -> Flow[Deal, Brief, Any]:
+        inner = Graph("inner", Book, input=Deal, output=Notes)
+        flow = inner.chain(noting("deep", seconds)).build()
+        graph = Graph("book", Missed, input=Deal, output=Brief)
+        team = graph.sub(
+            "team", flow, enter=lambda s: Deal(deal=s.deal), leave=lambda n: Notes(notes=n.notes)
+        )
+        work: Any = noting("work", seconds)
+        each = graph.map("each", work, over=lambda s: [s], gather=gather, max_items=1)
+        return graph.fan_out([team, each, noting("a", 1)], look, deadline=5).build()
+
+    results = [run_virtual(make(seconds).run(Deal(deal="x"))) for seconds in (2, 60)]
+    assert [result.output.brief for result in results] == ["deep,work,a|", "a|each,team"]
+    assert results[1].seconds == pytest.approx(5, abs=0.1)
+
+
 def test_fan_out_problems_are_reported() -> None:
     """A fan-out that cannot work does not build."""
     item, other = noting("a", 1), noting("b", 1)
@@ -308,7 +336,10 @@ def test_fan_out_problems_are_reported() -> None:
     team = whole.sub(
         "team", inner, enter=lambda s: Deal(deal=s.deal), leave=lambda b: Notes(notes=[b.brief])
     )
-    assert codes(whole.fan_out([team, item], conclude, deadline=5).build) == {"FAN_OUT_DEADLINE"}
+    whole.fan_out([team, item], conclude, deadline=5).build()
+    asking = graph()
+    person = asking.ask("person", question=lambda s: s.deal, answer=Notes)
+    assert codes(asking.fan_out([person, item], conclude, deadline=5).build) == {"FAN_OUT_DEADLINE"}
     assert codes(graph().fan_out([item, other], conclude, need=3).build) == {"FAN_OUT_NEED"}
     assert codes(graph().fan_out([item, other], conclude, need=0).build) == {"FAN_OUT_NEED"}
     assert codes(graph().fan_out([item, item], conclude).build) == {"FAN_OUT_TWICE"}

@@ -489,3 +489,17 @@ def test_undo_is_box_beside_its_node() -> None:
     boxes = {box.id: (box.name, box.detail) for box in picture.boxes}
     assert boxes["book/undo"] == ("take_back", "undo")
     assert len(lines(picture)) == 3
+
+
+def test_early_ends_are_named() -> None:
+    """A map or sub-flow, open or closed, says which signal ends it, and its deadline."""
+    from tests.scenarios.events.team import crawl_flow, team_flow
+
+    for depth in (None, 0):
+        team = draw_plan(team_flow(deadline=90.0).plan, depth=depth)
+        crawl = draw_plan(crawl_flow().plan, depth=depth)
+        details = [
+            each.detail for picture in (team, crawl) for each in (*picture.boxes, *picture.groups)
+        ]
+        assert any(each.endswith("ended by stop · within 90 s") for each in details)
+        assert "map · max 9 · ended by stop" in details

@@ -244,12 +244,8 @@ class AttemptRunner:
         activation.add_to_story(tell_failure(activation, shown, now))
         handler = find_handler(activation, error)
         pause = retry_after(activation, error)
-        deadline = activation.step.node.options.deadline
-        if (
-            pause is not None
-            and deadline is not None
-            and now + pause >= activation.started_at + deadline
-        ):
+        end = _find_end(activation)
+        if pause is not None and end is not None and now + pause >= end:
             pause = None  # the next attempt could not even begin
         limit = ""
         if isinstance(error, BudgetExceeded) and handler < 0 and not error.is_ordinary:
@@ -301,7 +297,13 @@ class AttemptRunner:
             return PersonAsked(activation, question, now())
         if step.inner_plan is not None:
             updates = binding.build_items(activation)
-            return ScopeEntered(activation, updates, now(), binding.find_keys(activation, updates))
+            keys = binding.find_keys(activation, updates)
+            entered = ScopeEntered(activation, updates, now(), keys)
+            if step.may_end_early:
+                from graphorch.engine.waits.event_waits import build_early_end
+
+                entered.wait = build_early_end(activation, entered.at)
+            return entered
         if activation.scope.is_undo:
             await self._wait_for_interrupted()
         given = binding.bind_arguments(activation)
@@ -400,6 +402,14 @@ class AttemptRunner:
             )
         output = await self.invoker.call(activation, given)
         return binding.build_update(step, output, given, activation.version)
+
+
+def _find_end(activation: Activation) -> float | None:
+    """Return when the deadline of an activation is over; None without one."""
+    if activation.children is not None and activation.wait is not None:
+        return activation.wait.due
+    deadline = activation.step.node.options.deadline
+    return None if deadline is None else activation.started_at + deadline
 
 
 def acts_by_calls_only(activation: Activation) -> bool:

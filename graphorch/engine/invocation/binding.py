@@ -22,6 +22,7 @@ from graphorch.errors import (
     RecursionLimit,
     TooManyItems,
     Unassigned,
+    Withdrawn,
     WrongOutput,
     did_you_mean,
 )
@@ -285,6 +286,8 @@ def gather_children(activation: Activation, *, is_recorded: bool = False) -> Upd
     assert plan is not None
     if isinstance(inner, ReviewedScopes) and inner.review_failure is not None:
         raise inner.review_failure
+    if activation.received is not None and step.map is None:
+        return _build_kept(activation)
     if step.map is None:
         output = inner.scopes[0].result
         if output is None:
@@ -318,6 +321,25 @@ def gather_children(activation: Activation, *, is_recorded: bool = False) -> Upd
         return step.writes[0].update(gathered)
     except Exception as error:
         blame(error, _name_function(step, "leave", "gather"))
+        raise
+
+
+def _build_kept(activation: Activation) -> Update:
+    """Return the update that `keep` makes of what a sub-flow had committed when a signal ended it.
+
+    Raises `Withdrawn` without `keep`.
+    """
+    step = activation.step
+    if step.keep is None:
+        raise Withdrawn(
+            f"Signal '{step.cancel_on}' ended it. Handle that with on_error(…, when=Withdrawn), or "
+            "give keep= to keep what was done inside."
+        )
+    assert activation.partial is not None
+    try:
+        return step.writes[0].update(step.keep(activation.partial))
+    except Exception as error:
+        blame(error, f"keep of sub '{step.name}'")
         raise
 
 
@@ -358,6 +380,8 @@ def _check_enough(
 ) -> None:
     spec = activation.step.map
     assert spec is not None
+    if activation.received is not None:
+        return
     if isinstance(activation.children, ReviewedScopes) and activation.children.has_agreed:
         return
     count = len(results) + len(missing)

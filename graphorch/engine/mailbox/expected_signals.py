@@ -68,7 +68,7 @@ def _can_come(scope: Scope, name: str) -> bool:
 def _waits_for(step: object, name: str) -> bool:
     inner = getattr(step, "inner_plan", None)
     if inner is not None:
-        return name in inner.signals
+        return name in inner.signals or getattr(step, "cancel_on", "") == name
     event = getattr(step, "event", None)
     return isinstance(event, SignalSpec) and getattr(step, "name", "") == name
 
@@ -76,6 +76,10 @@ def _waits_for(step: object, name: str) -> bool:
 def _can_come_inside(activation: Activation, name: str) -> bool:
     """Return whether an activation, or something inside it, may still wait for a signal."""
     children = activation.children
+    if activation.received is not None and activation.step.cancel_on:
+        return False  # it was ended, and everything inside with it
+    if activation.step.cancel_on == name:
+        return True  # it failed, and a resume may continue it
     if children is None:
         is_waiting = activation.status is Status.AWAITING_EVENT or activation.received is not None
         return not is_waiting or activation.step.inner_plan is not None
@@ -86,14 +90,19 @@ def _can_come_inside(activation: Activation, name: str) -> bool:
 
 def _explain(run: Run, name: str) -> str:
     """Return what became of the nodes that waited for a signal."""
-    for activation in reversed(run.history):
-        if activation.step.name != name or not isinstance(activation.step.event, SignalSpec):
+    ended = [each for each in run.unfinished() if each.received is not None]
+    for activation in (*ended, *reversed(run.history)):
+        step = activation.step
+        is_taker = isinstance(step.event, SignalSpec) and step.name == name
+        if not is_taker and step.cancel_on != name:
             continue
         if activation.status is Status.CANCELLED:
             story = activation.story or [""]
             return f"'{activation.path}' was withdrawn ({story[-1].removeprefix('cancelled: ')})"
         if activation.received is not None:
             return f"'{activation.path}' has got it already"
+        if step.cancel_on:
+            return f"'{activation.path}' is over"
         return f"'{activation.path}' waited for it until its time was over"
     return "the run cannot come to it on the way that it took"
 

@@ -70,14 +70,21 @@ class DueTimes:
         self._due[activation] = due
         self._set_timer()
 
-    def hold(self, waits: Sequence[Activation], patience: float | None) -> bool:
+    def hold(
+        self,
+        waits: Sequence[Activation],
+        ending: Sequence[Activation],
+        patience: float | None,
+    ) -> bool:
         """Keep the run under way for its next timer; return False where it had better rest.
 
         That is so if anything else can bring it on, or if the timer is more than `patience` seconds
-        away (None: that is never too far).
+        away (None: that is never too far). The deadlines of what is `ending` early count like
+        timers.
         """
         times = [find_due(activation) for activation in waits if _is_timer(activation)]
         is_timer_alone = len(times) == len(waits)
+        times += map(find_due, ending)
         due = min((time for time in times if time is not None), default=None)
         if not is_timer_alone or due is None or self._group is None:
             return False

@@ -9,8 +9,9 @@ from graphorch.core.events import Event, NodeSucceeded, WaitBegan
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation, EventWait, Status
 from graphorch.engine import human_input
+from graphorch.engine.invocation.invoker import NodeTimedOut
 from graphorch.errors import Expired, WrongOutput
-from graphorch.graph.plan import SignalSpec, TimerSpec
+from graphorch.graph.plan import BoundFunction, SignalSpec, TimerSpec
 from graphorch.text import blame, clean, format_value
 
 LONGEST_KEY: Final = 200  # characters of the key of a signal
@@ -27,21 +28,33 @@ def build_wait(activation: Activation, now: float) -> Event:
         return NodeSucceeded(activation, step.writes[0].update(value), now)
     if isinstance(step.event, SignalSpec):
         due = None if step.event.expires is None else now + step.event.expires
-        return WaitBegan(activation, EventWait(step.name, _find_key(activation), due), now)
+        key = _compute_key(activation, step.over, step.name)
+        return WaitBegan(activation, EventWait(step.name, key, due), now)
     assert step.event is not None
     return WaitBegan(activation, EventWait(due=_find_due(activation, step.event, now)), now)
 
 
-def _find_key(activation: Activation) -> str:
+def build_early_end(activation: Activation, now: float) -> EventWait:
+    """Return what ends a map or sub-flow from outside that is entered now.
+
+    Raises what the function of the signal's key raises.
+    """
     step = activation.step
-    if step.over is None:
+    seconds = step.node.options.deadline
+    key = _compute_key(activation, step.cancel_key, step.cancel_on)
+    return EventWait(step.cancel_on, key, None if seconds is None else now + seconds)
+
+
+def _compute_key(activation: Activation, function: BoundFunction | None, name: str) -> str:
+    """Return the key of a signal, as its function says."""
+    if function is None:
         return ""
     assert activation.version is not None
     try:
-        key = step.over(activation.version)
-        check_key(key, f"'{step.over.name}' returned")
+        key = function(activation.version)
+        check_key(key, f"'{function.name}' returned")
     except Exception as error:
-        blame(error, f"key of '{step.name}'")
+        blame(error, f"key of '{name}'")
         raise
     return key
 
@@ -85,9 +98,16 @@ def _read_time(value: object, name: str, now: float, *, is_moment: bool) -> floa
 
 
 def find_due(activation: Activation) -> float | None:
-    """Return when something becomes of an activation that waits; None if nothing does by itself."""
-    if activation.status is Status.AWAITING_EVENT and activation.wait is not None:
-        return activation.wait.due
+    """Return when something becomes of an activation that waits; None if nothing does by itself.
+
+    That is also the time at which the deadline of a map or sub-flow is over.
+    """
+    wait = activation.wait
+    if wait is not None and activation.status is Status.AWAITING_EVENT:
+        return wait.due
+    if wait is not None and activation.status is Status.ENTERED:
+        # A flow whose deadline was taken away since then ends it no more.
+        return None if activation.step.node.options.deadline is None else wait.due
     if activation.status is Status.AWAITING_ANSWER:
         due: float | None = getattr(activation.question, "expires", None)
         return due
@@ -96,12 +116,17 @@ def find_due(activation: Activation) -> float | None:
 
 def find_next_due(run: Run) -> float | None:
     """Return the next time at which something becomes of what a run waits for; None if never."""
-    times = [find_due(activation) for activation in run.waits()]
+    times = [find_due(activation) for activation in (*run.waits(), *run.ending_early())]
     return min((time for time in times if time is not None), default=None)
 
 
-def build_expiry(activation: Activation) -> Expired | None:
+def build_expiry(activation: Activation) -> Expired | NodeTimedOut | None:
     """Return the error of an activation whose time is over; None for a timer, which has fired."""
+    if activation.status is Status.ENTERED:
+        return NodeTimedOut(
+            f"It was not done within deadline={activation.step.node.options.deadline:g} s. "
+            "Raise the deadline, or let less be done inside."
+        )
     if activation.status is Status.AWAITING_ANSWER:
         return human_input.build_expiry(activation)
     event = activation.step.event

@@ -33,6 +33,7 @@ from graphorch.graph.checks import (
     unused_fields,
 )
 from graphorch.graph.checks.checked_graph import CheckedGraph
+from graphorch.graph.checks.early_ends import cancel_on
 from graphorch.graph.checks.effects import undos
 from graphorch.graph.edges import MarkedFlow, Topology
 from graphorch.graph.exclusive.regions import check_regions
@@ -57,6 +58,7 @@ CHECKS: tuple[Check, ...] = (
     options.check,
     undos.check,
     nesting.check,
+    cancel_on.check,
     assignment.check,
     races.check,
     unused_fields.check,

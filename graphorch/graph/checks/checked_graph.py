@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from graphorch.graph.analysis import Analysis
+from graphorch.graph.compiler import find_cancel_signal
 from graphorch.graph.edges import START_INDEX, Edge, Loop, Topology
 from graphorch.graph.node import Node
 from graphorch.graph.options import is_count
@@ -199,6 +200,10 @@ class CheckedGraph:
             if function is not None:
                 what = "key of signal" if isinstance(event, SignalSpec) else "time of timer"
                 functions.append((f"{what} '{name}'", function, self._at(name), False))
+        for name in spec.cancelling:
+            signal, function = find_cancel_signal(spec, name)
+            if function is not None:
+                functions.append((f"key of signal '{signal}'", function, self._at(name), False))
         for route in spec.routes:
             functions.append(
                 (f"route of '{route.source}'", route.selector, self._at(route.source), True)

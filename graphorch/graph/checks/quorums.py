@@ -57,11 +57,11 @@ def _find_faults(graph: CheckedGraph, node: int, inside: frozenset[int]) -> Iter
             around = edge.kind == "loop" and node in topology.loops[edge.loop].body
             if edge.target != node and edge.target not in inside and not around:
                 yield f"{graph.edge_name(edge)} leads out of what {leaves}"
-        for path in () if finishes else _find_once(graph, number):
+        for path in () if finishes else find_once(graph, number):
             yield f"'{path}' has effect=\"once\", so it must not be cancelled"
 
 
-def _find_once(graph: CheckedGraph, index: int) -> Iterator[str]:
+def find_once(graph: CheckedGraph, index: int) -> Iterator[str]:
     """Yield the paths of the `once` nodes that a node is or holds."""
     node = graph.nodes[index]
     if node.options.effect == "once":

@@ -214,6 +214,9 @@ class _Estimator:
     def _estimate_step(self, plan: Plan, step: Step) -> _Inside:
         """Return what one activation of a node does, all that runs inside it included."""
         own = compute_demand(step.node, self.tariff, self.assumed, self.model)
+        deadline = step.node.options.deadline if step.inner_plan is not None else None
+        if deadline is not None:
+            own = replace(own, worst=replace(own.worst, seconds=0.0))  # those are inside
         key: _Key = (id(plan.topology), step.index)
         options = step.node.options
         rows: dict[_Key, Row] = {
@@ -243,7 +246,9 @@ class _Estimator:
         if retry is not None:
             most, most_waits = most * retry.attempts, most_waits * retry.attempts
         worst = own.worst + inner.worst.times(most)
+        # The pauses between attempts of the map or sub-flow itself count as well.
         worst_wait = Amounts(seconds=inner.worst.seconds).times(most_waits).seconds
+        worst_wait += own.worst.seconds
         expected = own.expected + inner.expected.times(usual)
         expected_wait = inner.expected.seconds * usual_waits
         width = _count_flows_at_once(step)
@@ -253,11 +258,15 @@ class _Estimator:
             at: _Key = (*around, *inner_key)
             inside = row.times(most, usual).under(step.name, width, step.exclusive)
             rows[at] = rows[at] + inside if at in rows else inside
+        if deadline is not None:
+            # What is not done by then is stopped.
+            worst_wait, expected_wait = min(worst_wait, deadline), min(expected_wait, deadline)
         for inner_key, gap in inner.gaps.items():
+            if deadline is not None and gap.figure == "seconds":
+                continue
             gaps[*around, *inner_key] = replace(gap, path=f"{step.name}/{gap.path}")
         return _Inside(
-            # The pauses between attempts of the map or sub-flow itself count as well.
-            worst=replace(worst, seconds=worst_wait + own.worst.seconds),
+            worst=replace(worst, seconds=worst_wait),
             expected=replace(expected, seconds=expected_wait),
             rows=rows,
             gaps=gaps,

@@ -90,13 +90,23 @@ class _Prover:
             return False
         graph = self._inspect(inspected.inner)
         spread = self._spread(graph, mark, is_given=is_given, is_decided=is_decided).spread
-        return bool(spread.arriving[graph.topology.end] & graph.output)
+        if spread.arriving[graph.topology.end] & graph.output:
+            return True
+        if not inspected.kept:
+            return False
+        # A signal may end it at any moment, with what is there then.
+        somewhere = spread.start
+        for mask in spread.leaving:
+            somewhere |= mask
+        return not inspected.kept.isdisjoint(graph.list_fields(somewhere))
 
     def asks(self, inspected: InspectedNode) -> bool:
         """Return whether a person decides inside of a sub-flow, whatever way is taken."""
         inner = inspected.inner
         if not isinstance(inner, Plan) or inspected.node.kind != "sub":
             return False
+        if inspected.kept is not None:
+            return False  # a signal may end it before the person is asked
         graph = self._inspect(inner)
         key = id(graph)
         if key not in self._asking:

@@ -84,6 +84,8 @@ class InspectedNode:
     # results of a map decide whether its other items run, or become items of it
     decides_inside: bool = False
     feeds_inside: bool = False
+    # fields inside that a sub-flow gives back when a signal ends it; None if it keeps nothing
+    kept: frozenset[str] | None = None
 
     @property
     def check(self) -> str:
@@ -343,6 +345,7 @@ class _Inspector:
             is_recursive=around is not None and around.max_depth > 0,
             decides_inside=map_ is not None and map_.until is not None,
             feeds_inside=map_ is not None and map_.grow is not None,
+            kept=_find_kept(sub),
         )
 
     def _find_used(self, fn: Callable[..., Any], reads: Sequence[Read]) -> int:
@@ -367,6 +370,15 @@ class _Inspector:
         if used is None or not used <= self.infos.keys():
             return self.mask(self._state)
         return sum(self._bit[name] for name in used)
+
+
+def _find_kept(sub: SubSpec | None) -> frozenset[str] | None:
+    """Return the fields of the inner state that `keep` reads, if a signal may end a sub-flow."""
+    if sub is None or sub.keep is None or not sub.cancel_on:
+        return None
+    inspector = _Inspector(sub.flow.schema.model, sub.flow.memory)
+    names, mask = [*inspector.infos], inspector.read(sub.keep)
+    return frozenset(names[index] for index in split_mask(mask))
 
 
 def find_tools(node: Node[Any]) -> tuple[DeclaredTools, ...]:

@@ -11,7 +11,8 @@ Rules of this file:
 3. What an `ask` lets through is no longer marked: a person decided that the run goes on.
 4. A declared check ends marks of what it writes. What it has read is not untrusted any more, but
    still secret. A person who approved the result of a node ends the marks of what it wrote.
-5. A map or sub-flow marks what it writes if what it gives back is marked inside.
+5. A map or sub-flow marks what it writes if what it gives back is marked inside. What a sub-flow
+   keeps when a signal ends it is given back from anywhere inside.
 6. A node is *decided* by untrusted values if a route, a loop or an error edge that depends on them
    chooses whether it runs, and no person or check is on the way. It marks what it writes, too.
 

@@ -314,6 +314,10 @@ def explain_run(
         if activation.status is Status.AWAITING_EVENT and activation.wait is not None:
             waits_for = activation.wait.describe()
             reasons.because.append(f"'{activation.path}' waits for {waits_for}")
+    for activation in run.ending_early():
+        if activation.wait is not None:
+            what = activation.wait.describe_end()
+            reasons.because.append(f"'{activation.path}' may be ended by {what}")
     reasons.because += [_describe_doubt(activation) for activation in in_doubt]
     for undo in run.undoing.failed if run.undoing is not None else ():
         failure = redaction.text(_format_failure(undo))

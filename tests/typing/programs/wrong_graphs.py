@@ -626,3 +626,23 @@ def g92() -> object:
     graph = Graph("shop", Shop, input=Order, output=Bill)
     graph.chain(graph.sub("again", graph.itself(max_depth=2), enter=enter, leave=leave), write)  # wrong
     return graph.build()
+
+
+# G95: [pyright mypy build:SUB_KEEP] what is kept of a sub-flow is read from a slice that its flow does not have
+def g95() -> object:
+    def keep(foreign: Foreign) -> Bill:
+        return Bill(bill=str(foreign.foreign))
+
+    graph = shop()
+    inner = Graph("inner", Shop, input=Order, output=Bill).chain(write).build()
+    end = graph.signal("end", Bill)
+    graph.chain(graph.sub("team", inner, enter=lambda s: Order(order=s.order), leave=lambda b: b, cancel_on=end, keep=keep))  # wrong
+    return graph.build()
+
+
+# G96: [pyright mypy build:CANCEL_ON] a sub-flow that is ended by a node which is no signal
+def g96() -> object:
+    graph = shop()
+    inner = Graph("inner", Shop, input=Order, output=Bill).chain(write).build()
+    graph.chain(graph.sub("team", inner, enter=lambda s: Order(order=s.order), leave=lambda b: b, cancel_on=write))  # wrong
+    return graph.build()

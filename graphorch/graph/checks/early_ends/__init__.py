@@ -1,0 +1,1 @@
+"""Checks of maps and sub-flows that are ended from outside."""
