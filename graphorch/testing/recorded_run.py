@@ -129,7 +129,7 @@ class RecordedRun:
 
     def has_node(self, path: str) -> bool:
         """Return whether a path is of a node of the graph, at any level of a recursion."""
-        path = re.sub(r"\[\d+\]", "", path)
+        path = re.sub(r"\[[\da-f.]+\]", "", path)
         levels = [node.removesuffix(_ITSELF) for node in self.nodes if node.endswith(f"/{_ITSELF}")]
         folded = ""
         while folded != path:
