@@ -50,6 +50,9 @@ def detach_region(scope: Scope, join: Step) -> Scope | None:
     if not (late.active or late.waiting or taken_along):
         return None
     late.busy_count = sum(item.status <= Status.RETRYING for item in late.active.values())
+    late.busy_count += sum(
+        item.children is not None and item.children.is_reviewing for item in late.active.values()
+    )
     late.busy_count += sum(inner.busy_count > 0 for inner in late.child_scopes())
     # Its work counts as one from now on.
     scope.busy_count -= late.busy_count - (late.busy_count > 0)
