@@ -605,26 +605,26 @@ def g89() -> object:
     return graph.build()
 
 
-# G90: [pyright mypy build:NOT_A_NODE] the name of a node as a member of an exclusive region
-def g90() -> object:
+# G94: [pyright mypy build:NOT_A_NODE] the name of a node as a member of an exclusive region
+def g94() -> object:
     return shop().chain([take, write], check).exclusive("till", ["take"]).build()  # wrong
 
 
-# G91: [pyright mypy build:EXCLUSIVE_ACROSS] an exclusive region that reaches as far as nothing does
-def g91() -> object:
+# G95: [pyright mypy build:EXCLUSIVE_ACROSS] an exclusive region that reaches as far as nothing does
+def g95() -> object:
     return shop().chain(take, check).exclusive("till", take, across="runs").build()  # wrong
 
 
-# G92: [pyright mypy build:SUB_ENTER] a graph inside itself is entered with what is not its input
-def g92() -> object:
-    def enter(order: Order) -> Bill:
-        return Bill()
+# G96: [pyright mypy build:MAP_ITEMS] a graph inside itself gets items that are not its input
+def g96() -> object:
+    def bills(order: Order) -> list[Bill]:
+        return []
 
-    def leave(bill: Bill) -> Kind:
+    def gather(bills: list[Bill]) -> Kind:
         return Kind()
 
     graph = Graph("shop", Shop, input=Order, output=Bill)
-    graph.chain(graph.sub("again", graph.itself(max_depth=2), enter=enter, leave=leave), write)  # wrong
+    graph.chain(graph.map("again", graph.itself(max_depth=2), over=bills, gather=gather, max_items=2), write)  # wrong
     return graph.build()
 
 
