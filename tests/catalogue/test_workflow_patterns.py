@@ -368,6 +368,16 @@ def test_wcp_43_explicit_termination() -> None:
     check_flow(graph.chain(last, END).join(last, need=1).build(), ["a", "c", "d"])
 
 
+def test_wcp_22_recursion() -> None:
+    """A flow runs itself inside itself, as deep as its bound allows."""
+    graph, lower = new_graph(), count_step("lower", -1)
+    deeper = graph.sub("deeper", graph.itself(max_depth=5), enter=take_number, leave=give_log)
+    graph.chain(step("a"), lower)
+    graph.route(lower, by=sign).when("positive", deeper).when("zero", END).exhaustive()
+    flow = graph.chain(deeper, step("b")).build()
+    check_flow(flow, ["a", "a", "a", "b", "b"], given=Number(number=3))
+
+
 # ---- functions of the state ----------------------------------------------------------------------
 def ten() -> Number:
     return Number(number=10)
@@ -384,6 +394,10 @@ def divisors(number: Number) -> set[Literal["two", "three", "five"]]:
         (5, "five"),
     )
     return {name for divisor, name in named if number.number % divisor == 0}
+
+
+def sign(number: Number) -> Literal["positive", "zero"]:
+    return "positive" if number.number > 0 else "zero"
 
 
 def is_one(number: Number) -> bool:
