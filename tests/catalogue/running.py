@@ -75,7 +75,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Send:
-    """Signal, sent once something waits for it, or at once if it is to be kept (`early`)."""
+    """Signal, sent once a node waits for it; at once if `early`, to be kept or to end a region."""
 
     name: str
     value: BaseModel

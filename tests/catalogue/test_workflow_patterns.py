@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from graphorch import END, START, InputError, node
+from graphorch import END, START, InputError, Withdrawn, node
 from graphorch.journal.memory import MemoryStore
 from tests.catalogue.running import (
     Answer,
+    CatalogueFlow,
     Log,
     Number,
     Pass,
@@ -29,6 +31,8 @@ from tests.catalogue.running import (
     overlaps,
     step,
 )
+
+TABLE = Path(__file__).parent / "patterns.md"
 
 
 # ---- basic control flow --------------------------------------------------------------------------
@@ -232,6 +236,52 @@ def test_wcp_34_static_partial_join_of_instances() -> None:
     check_flow(flow, ["0", "1", "b"], ["0", "2", "b"], ["1", "2", "b"])
 
 
+def test_wcp_12_instances_without_synchronization() -> None:
+    """Instances run on their own, and nothing waits for them but the end of the run."""
+    graph = new_graph()
+    each = graph.map("each", wait_number, over=three_numbers, gather=ignore, max_items=3)
+    graph.chain(step("a"), [each, quick := step("b")]).chain(quick, step("c"))
+    order = ended(graph.build())
+    assert order.index("c") < order.index("each[1]/wait_number") < order.index("each")
+    check_flow(graph.build(), ["a", "b", "c"])
+
+
+def test_wcp_26_cancel_instances() -> None:
+    """All instances are withdrawn from outside, and the run goes on without their results."""
+    graph, inner = new_graph(), new_graph("inner")
+    each = inner.map("each", asking_flow(), over=three_numbers, gather=join_logs, max_items=3)
+    stop = graph.signal("stop", Word)
+    team = graph.sub(
+        "team",
+        inner.chain(START, each).build(),
+        enter=take_number,
+        leave=give_log,
+        cancel_on=stop,
+    )
+    graph.chain(step("a"), team, step("b")).on_error(team, step("c"), when=Withdrawn)
+    script = [
+        Answer("team/each[0]/ask", Word(word="x")),
+        Send("stop", Word(word="enough"), early=True),
+    ]
+    check_flow(graph.build(), ["a", "c"], script=script)
+
+
+def test_wcp_27_complete_instances() -> None:
+    """The instances that are done count, and the others are withdrawn from outside."""
+    graph = new_graph()
+    stop = graph.signal("stop", Word)
+    each = graph.map(
+        "each",
+        asking_flow(),
+        over=three_numbers,
+        gather=join_logs,
+        max_items=3,
+        cancel_on=stop,
+    )
+    script = [Answer("each[1]/ask", Word(word="x")), Send("stop", Word(word="enough"), early=True)]
+    check_flow(graph.chain(step("a"), each, step("b")).build(), ["a", "y", "b"], script=script)
+
+
 # ---- state-based patterns ------------------------------------------------------------------------
 def test_wcp_16_deferred_choice() -> None:
     """The first of several events decides what follows; until then all of them are possible."""
@@ -305,6 +355,42 @@ def test_wcp_40_interleaved_routing() -> None:
     flow = graph.chain(START, tasks, step("d")).exclusive("bench", tasks).build()
     check_flow(flow, ["a", "b", "c", "d"])
     assert overlaps(flow) == []
+
+
+def test_wcp_19_cancel_task() -> None:
+    """A task that is under way is withdrawn from outside, and what follows it is not begun."""
+    graph = new_graph()
+    stop = graph.signal("stop", Word)
+    task = graph.sub("task", asking_flow(), enter=take_number, leave=give_log, cancel_on=stop)
+    graph.chain(step("a"), task, step("b")).on_error(task, step("c"), when=Withdrawn)
+    check_flow(graph.build(), ["a", "c"], script=[Send("stop", Word(word="x"), early=True)])
+    answered = [Answer("task/ask", Word(word="x"))]
+    check_flow(graph.build(), ["a", "y", "b"], script=answered)
+
+
+def test_wcp_25_cancel_region() -> None:
+    """Several tasks are withdrawn from outside together; others beside them are not."""
+    graph, inner = new_graph(), new_graph("inner")
+    first = inner.ask("first", question=how_many, answer=Word)
+    second = inner.ask("second", question=how_many, answer=Number)
+    inner.chain(START, [first, second], step("y"))
+    stop = graph.signal("stop", Word)
+    region = graph.sub("region", inner.build(), enter=take_number, leave=give_log, cancel_on=stop)
+    graph.chain(step("a"), [region, step("b", 1)], last := step("d"))
+    graph.on_error(region, c := step("c"), when=Withdrawn).chain(c, last)
+    check_flow(
+        graph.build(), ["a", "b", "c", "d"], script=[Send("stop", Word(word="x"), early=True)]
+    )
+
+
+def test_wcp_33_generalised_and_join() -> None:
+    """A join fires once for each round in which all of its branches have come."""
+    graph = new_graph()
+    again = count_step("again")
+    graph.chain(a := step("a"), [step("b", 2), step("c")], both := step("d"), again)
+    graph.join(both, need="all")
+    graph.loop(again, back_to=a, while_=is_below_three, max_iterations=3)
+    check_flow(graph.build(), ["a", "b", "c", "d"] * 3)
 
 
 # ---- iteration, termination ----------------------------------------------------------------------
@@ -400,6 +486,16 @@ def sign(number: Number) -> Literal["positive", "zero"]:
     return "positive" if number.number > 0 else "zero"
 
 
+def asking_flow() -> CatalogueFlow:
+    """Build a flow that asks a person, and then logs `y`."""
+    inner = new_graph("asking")
+    return inner.chain(inner.ask("ask", question=how_many, answer=Word), step("y")).build()
+
+
+def ignore(results: list[Word]) -> Log:
+    return Log()
+
+
 def is_one(number: Number) -> bool:
     return number.number == 1
 
@@ -472,3 +568,18 @@ async def wait_number(number: Number) -> Word:
 async def halve(number: Number) -> Number:
     await asyncio.sleep(number.number)
     return number
+
+
+# ---- the table -----------------------------------------------------------------------------------
+def test_table_lists_every_pattern() -> None:
+    """Each row of the table has a test, and at least 34 of the 43 are a single construct."""
+    rows = [
+        line.split("|")
+        for line in TABLE.read_text().splitlines()
+        if line.startswith("| ") and line[2].isdigit()
+    ]
+    numbers = [int(row[1]) for row in rows]
+    tested = sorted(int(name.split("_")[2]) for name in globals() if name.startswith("test_wcp_"))
+    assert numbers == tested == list(range(1, 44))
+    assert sum(row[3].strip() == "●" for row in rows) >= 34
+    assert not [row for row in rows if row[3].strip() == "○"]
