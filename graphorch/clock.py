@@ -21,12 +21,17 @@ def system_clock() -> float:
     return time.time()
 
 
+def is_virtual(loop: Any) -> bool:
+    """Return whether the time of an event loop is virtual, so that the machine's stands still."""
+    return hasattr(loop, "outside")
+
+
 def count_outside(loop: Any, change: int) -> bool:
     """Count one more (1) or less (-1) piece of work on a thread that an event loop waits for.
 
     Return whether the loop counts them; only a loop with virtual time does. See `outside`.
     """
-    is_counted = hasattr(loop, "outside")
+    is_counted = is_virtual(loop)
     if is_counted:
         loop.outside += change
     return is_counted

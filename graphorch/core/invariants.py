@@ -20,9 +20,11 @@ from graphorch.core.tree import (
     Token,
     ToolScopes,
 )
+from graphorch.core.waits import find_waiting
 from graphorch.errors import InternalError
 from graphorch.statuses import SUCCESS_STATUSES
 
+_WAITING = (Status.AWAITING_ANSWER, Status.AWAITING_EVENT)
 _BUSY = (Status.RUNNING, Status.ROUTING, Status.UNDOING, Status.RETRYING)
 
 
@@ -39,6 +41,7 @@ def check_invariants(run: Run) -> None:
         pending += scope.child_scopes()
     problems += _check_root(run)
     problems += _check_regions(run)
+    problems += _check_waits(run)
     if problems:
         stories = "".join(f"\n    {line}" for line in _stories(run))
         raise InternalError(
@@ -105,6 +108,15 @@ def _check_regions(run: Run) -> Iterator[str]:
             yield f"{activation!r} waits for regions that nothing holds"
 
 
+def _check_waits(run: Run) -> Iterator[str]:
+    waits = any(item.status in _WAITING for item in run.unfinished())
+    if run.status == "waiting" and not waits:
+        yield "it is waiting, but nothing in it waits"
+    for (name, key), kept in run.kept_signals.items():
+        if kept and (activation := find_waiting(run.root, name, key)) is not None:
+            yield f"signal '{name}' with key '{key}' is kept, but {activation!r} waits for it"
+
+
 def _is_work(activation: Activation) -> bool:
     """Return whether an activation takes time.
 
@@ -164,12 +176,25 @@ def _check_active(scope: Scope, index: int, activation: Activation) -> Iterator[
         yield f"{activation!r} has nothing to read"
     if scope.closed and activation.status is Status.RETRYING:
         yield f"{activation!r} waits for another attempt where nothing starts"
+    if activation.status is Status.AWAITING_EVENT and activation.wait is None:
+        yield f"{activation!r} waits for nothing"
+    if activation.received is not None:
+        yield from _check_received(activation)
     if isinstance(activation.children, ToolScopes):
         yield from _check_calls(activation, activation.children)
     elif activation.children is not None:
         yield from _check_children(activation, activation.children)
     elif activation.status is Status.ENTERED:
         yield f"{activation!r} has nothing inside"
+
+
+def _check_received(activation: Activation) -> Iterator[str]:
+    scope = activation.scope
+    if activation.status in _WAITING:
+        yield f"{activation!r} waits, though it was given a signal"
+    for index in activation.step.rivals:
+        if index in scope.active or index in scope.waiting:
+            yield f"{activation!r} was given a signal, and '{scope.steps[index].name}' goes on"
 
 
 def _check_children(activation: Activation, children: ChildScopes) -> Iterator[str]:

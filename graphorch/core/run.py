@@ -643,7 +643,11 @@ class Run(RunState):
     def _on_quiet(self, scope: Scope) -> None:
         """Settle a quiet scope; if it stays quiet, the scope around it has less to do."""
         self.settle(scope)
-        if not scope.busy_count and (outer := scope.outer) is not None:
+        if (outer := scope.outer) is None:
+            return
+        if scope.busy_count:
+            outer.busy_count -= 1  # what began while it was settled has counted it once more
+        else:
             self.exit_busy(outer)
 
     def settle(self, scope: Scope) -> None:
@@ -696,6 +700,8 @@ class Run(RunState):
                 inside = activation.children.list_unfinished() if activation.children else []
                 if activation.status is not Status.HELD and not any(map(is_held_inside, inside)):
                     cancel_node(self, late, node, reason)
+            if late.due:
+                fire_ready(self, late)
         self._give_turns()
 
     def _settle_late_work(self, late: Scope) -> None:

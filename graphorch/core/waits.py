@@ -23,7 +23,7 @@ from typing import Any
 
 from graphorch.core.early_ends import end_early, takes_signal
 from graphorch.core.events import SignalReceived, WaitBegan, WaitUntil
-from graphorch.core.firing import cancel_node
+from graphorch.core.firing import cancel_node, fire_ready
 from graphorch.core.state import RunState
 from graphorch.core.tree import Activation, Scope, Status
 
@@ -72,11 +72,21 @@ def _give(run: RunState, activation: Activation, value: Any) -> None:
 
 
 def withdraw_rivals(run: RunState, activation: Activation) -> None:
-    """Cancel by name the other events of which only the first counts, now that it has come."""
+    """Cancel by name the other events of which only the first counts, now that it has come.
+
+    What waited for them alone starts now: a join behind one of them, or what they kept out of an
+    exclusive region.
+    """
     scope, step = activation.scope, activation.step
+    if not step.rivals:
+        return
+    run.enter_busy(scope)  # held, so that it never becomes quiet
     for index in step.rivals:
         if index in scope.active or index in scope.waiting:
             cancel_node(run, scope, index, f"'{step.name}' came first")
+    if scope.due:
+        fire_ready(run, scope)
+    run.exit_busy(scope)
 
 
 def find_waiting(scope: Scope, name: str, key: str) -> Activation | None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from graphorch.clock import is_virtual, system_clock
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
 from graphorch.engine.calls.node_budgets import NodeBudgets
@@ -95,6 +96,17 @@ class RunServices:
     def now(self) -> float:
         """Return seconds since the epoch, advancing with the event loop's time."""
         return self.epoch + self.time()
+
+    def read_clock(self) -> float:
+        """Return what the clock shows, which jumps where `now` does not: times of waits are its.
+
+        A clock that a test passes may stand still, as the machine's does for a loop with virtual
+        time: then the time of the loop goes on.
+        """
+        shown = self.settings.clock()
+        if self.settings.clock is system_clock and not is_virtual(self.loop):
+            return shown
+        return max(shown, self.now())
 
     # ---- observers -------------------------------------------------------------------------------
     @property

@@ -529,7 +529,7 @@ class Scheduler:
         from graphorch.engine.waits.due_times import DueTimes
 
         spawn = self._pool.spawn_when_durable
-        self._dispatcher.due_times = DueTimes(self._services.now, self._end_wait, spawn)
+        self._dispatcher.due_times = DueTimes(self._services.read_clock, self._end_wait, spawn)
 
     def _end_wait(self, activation: Activation) -> list[Activation]:
         """Let a timer fire, or end the wait of what was waited for too long."""

@@ -13,7 +13,7 @@ from typing_extensions import TypeVar
 from graphorch.errors import GraphError, Problem
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.node import Ask, Node, NodeKind, Reads, Signal, Timer
-from graphorch.graph.options import is_count, is_number
+from graphorch.graph.options import LONGEST_WAIT, is_count, is_patience
 from graphorch.graph.plan import SignalSpec, TimerSpec
 from graphorch.graph.route import Of, Steps
 from graphorch.graph.signature import Signature, StateFunction
@@ -51,12 +51,12 @@ class EventMethods(GraphBuilder[S], Generic[S]):
             self.add_problem(
                 "SIGNAL_KEEP", where, f"keep={keep!r} is not a count", f"give 0 to {_MOST_KEPT}"
             )
-        if expires is not None and not (is_number(expires) and expires > 0):
+        if expires is not None and not is_patience(expires):
             self.add_problem(
                 "SIGNAL_EXPIRES",
                 where,
                 f"expires={expires!r} is not a duration",
-                "give seconds greater than 0, or leave it out",
+                "give seconds greater than 0, at most a thousand years, or leave it out",
             )
         function = None if key is None else self.make_function(key, f"key of {where}", (str,))
         self.spec.events[name] = SignalSpec(value, keep, function, expires)
@@ -146,9 +146,11 @@ class EventMethods(GraphBuilder[S], Generic[S]):
 
     def _read_duration(self, after: object, where: str) -> TimerSpec:
         if isinstance(after, timedelta):
-            if after.total_seconds() > 0:
+            if is_patience(after.total_seconds()):
                 return TimerSpec(seconds=after.total_seconds())
-            what = f"after={after!r} is not in the future"
+            is_long = after.total_seconds() > LONGEST_WAIT
+            why = "is longer than a thousand years" if is_long else "is not in the future"
+            what = f"after={after!r} {why}"
         elif callable(after):
             return TimerSpec(function=self._read_function(after, where, timedelta))
         else:

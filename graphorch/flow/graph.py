@@ -31,7 +31,7 @@ from graphorch.flow.foreign_names import GRAPH_NAMES, refuse_name
 from graphorch.flow.pattern_methods import PatternMethods
 from graphorch.graph.builder import gather_takes_missing
 from graphorch.graph.node import Ask, Node, Node1, NodeKind, Signal
-from graphorch.graph.options import NodeSettings, is_number, options_from
+from graphorch.graph.options import NodeSettings, is_patience, options_from
 from graphorch.graph.plan import (
     AskSpec,
     MapSpec,
@@ -352,12 +352,12 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         """
         _check_model(self.name, f"answer of ask '{name}'", answer)
         _check_name(self.name, "ask", name)
-        if expires is not None and not (is_number(expires) and expires > 0):
+        if expires is not None and not is_patience(expires):
             self.add_problem(
                 "ASK_EXPIRES",
                 f"ask '{name}'",
                 f"expires={expires!r} is not a duration",
-                "give seconds greater than 0, or leave it out",
+                "give seconds greater than 0, at most a thousand years, or leave it out",
             )
         self.spec.asks[name] = AskSpec(
             self.make_function(question, f"ask '{name}'"), answer, expires

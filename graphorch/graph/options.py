@@ -11,6 +11,8 @@ from graphorch.callables import NotCalled
 from graphorch.errors import GraphError, InputError, Problem, did_you_mean
 from graphorch.text import is_name
 
+LONGEST_WAIT = 1_000 * 366 * 86_400.0  # seconds: longer waits have no date that can be recorded
+
 Effect = Literal["pure", "idempotent", "once"]
 Isolation = Literal["inline", "thread", "process"]
 Gate = Literal["before", "after"]
@@ -191,6 +193,11 @@ class _Rule:
 def is_number(value: Any) -> bool:
     """Return whether a value is a finite number; True and False are none here."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_patience(value: Any) -> bool:
+    """Return whether a value is a time in seconds for which something may be waited for."""
+    return is_number(value) and 0 < value <= LONGEST_WAIT
 
 
 def is_count(value: Any) -> bool:

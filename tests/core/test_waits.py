@@ -203,3 +203,43 @@ def _take_given(drill: Drill) -> None:
     paths = [path for path in drill.running if path == "paid"]
     if paths and drill.activation("paid").received is not None:
         take(drill, "paid")
+
+
+def shared_flow() -> Flow[Any, Any, Any]:
+    """Build a flow whose handler also handles what fails while an event waits."""
+    graph = Graph("shared", State)
+    paid = graph.signal("paid", Log)
+    asked = graph.signal("asked", Log, expires=60.0)
+    ship, risky, tidy = step("ship"), step("risky"), step("tidy")
+    graph.chain(START, graph.first("decided", {paid: ship, asked: ship}))
+    graph.chain(START, risky, tidy)
+    graph.on_error(asked, tidy, when=TimeoutError)
+    return graph.build()
+
+
+def test_withdrawal_lets_join_start() -> None:
+    """A join that only waited for an event starts when that is withdrawn, not when another ends."""
+    drill = begin(shared_flow())
+    wait(drill, "paid")
+    wait(drill, "asked", 60.0)
+    drill.finish("risky")
+    assert drill.running == []
+    drill.tell(SignalReceived("paid", "", Log(log=["money"])))
+    assert sorted(drill.running) == ["paid", "tidy"]
+
+
+def test_withdrawal_gives_region_back() -> None:
+    """An event that is withdrawn gives its exclusive region to what waits for it."""
+    graph = Graph("region", State)
+    paid, asked = graph.signal("paid", Log), graph.signal("asked", Log)
+    ship, other = step("ship"), step("other")
+    graph.chain(START, graph.first("decided", {asked: ship, paid: ship}))
+    graph.chain(START, step("before"), other)
+    graph.exclusive("till", [asked, other])
+    drill = begin(graph.build())
+    wait(drill, "asked")
+    wait(drill, "paid")
+    drill.finish("before")
+    assert drill.running == []
+    drill.tell(SignalReceived("paid", "", Log(log=["money"])))
+    assert sorted(drill.running) == ["other", "paid"]

@@ -133,6 +133,17 @@ class While:
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """Key of a signal: none, or one of `many`."""
+
+    seed: int
+    many: int
+
+    def __call__(self, values: Values) -> str:
+        return f"k{mix(self.seed, seen(values)) // 3 % self.many}" if self.many else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """Worker of a map."""
 

@@ -32,16 +32,25 @@ from graphorch.core.events import (
     RunStarted,
     ScheduleRetry,
     ScopeEntered,
+    SignalReceived,
     StopRequested,
+    WaitBegan,
+    WaitUntil,
 )
 from graphorch.core.invariants import check_invariants
 from graphorch.core.retry import find_handler
 from graphorch.core.run import Run
 from graphorch.core.state import OnFailure
 from graphorch.core.tree import Activation, Scope, Status, Token
+from graphorch.core.waits import list_waits
 from graphorch.engine.invocation import binding
-from tests.simulation.behaviour import INPUT, Boom, Outage
+from graphorch.engine.mailbox.expected_signals import require_expected
+from graphorch.engine.waits.event_waits import build_wait
+from graphorch.errors import InputError
+from tests.simulation.behaviour import INPUT, Boom, Log, Outage
 from tests.simulation.graphs import Sample
+from tests.simulation.reference import Happening
+from tests.simulation.replaying import EventLog, describe, describe_result
 from tests.simulation.structure import activation_key
 
 
@@ -65,6 +74,8 @@ class Schedule:
     # a node asks a person, or waits at a gate before it runs or before its result goes on
     asks: int = 0
     stale: int = 0  # an event arrives twice, or late
+    happens: int = 0  # a signal comes, or the time of a wait is over
+    crashes: int = 0  # the process dies; the run is replayed and resumed by another one
     grace: int = 0  # what a failure left running has had its time
     activations: int = 1 << 40  # how many may start until the run is resumed
     policy: OnFailure = "drain"
@@ -85,6 +96,10 @@ class Outcome:
     started: int = 0
     resumes: int = 0
     events: int = 0
+    happenings: list[Happening] = field(default_factory=list)
+    signals: int = 0  # that were taken in
+    refused: int = 0
+    crashes: int = 0
 
 
 def drive(sample: Sample, schedule: Schedule) -> Outcome:
@@ -106,15 +121,16 @@ class _Driver:
     asked: list[Activation] = field(default_factory=list)
     steps: int = 0
     resumes: int = 0
+    crashes: int = 0
+    signals: list[int] = field(default_factory=list)  # the numbers of those that were taken in
+    refused: int = 0
+    late: set[str] = field(default_factory=set)  # names of signals that cannot come any more
+    log: EventLog = field(init=False)
 
     def drive(self) -> Outcome:
         self.rng = random.Random(self.schedule.seed)
-        self.run = Run(
-            self.sample.plan,
-            "r",
-            max_activations=self.schedule.activations,
-            on_failure=self.schedule.policy,
-        )
+        self.run = self.make_run()
+        self.log = EventLog(self.make_run)
         self.watch = Watch(self.sample, self.run)
         update = self.sample.plan.read_input.update(self.sample.plan.input(**INPUT))
         self.tell(RunStarted(update))
@@ -128,6 +144,14 @@ class _Driver:
             if self.steps > 4000:
                 raise Broken("I12 bounded", "4000 steps were not enough")
         return self.outcome()
+
+    def make_run(self) -> Run:
+        return Run(
+            self.sample.plan,
+            "r",
+            max_activations=self.schedule.activations,
+            on_failure=self.schedule.policy,
+        )
 
     def may_resume(self) -> bool:
         return (
@@ -143,7 +167,17 @@ class _Driver:
         self.asked = [
             activation for activation in self.asked if activation.status is Status.AWAITING_ANSWER
         ]
-        if self.asked and (self.run.status == "waiting" or rng.randrange(100) < 15):
+        waits = list_waits(self.run.root) if self.sample.has_events else []
+        must_happen = self.run.status == "waiting" and not self.jobs
+        # A result and its route are one record, so nothing dies between them in a run at rest.
+        may_crash = self.crashes < 12 and (self.run.status == "running" or not self.jobs)
+        if may_crash and self.chance(schedule.crashes):
+            self.crash()
+        elif waits and must_happen and rng.randrange(1 + len(self.asked)) == 0:
+            self.end_wait(rng.choice(waits))
+        elif self.chance(schedule.happens):
+            self.let_happen(waits)
+        elif self.asked and (self.run.status == "waiting" or rng.randrange(100) < 15):
             self.answer(self.asked.pop(rng.randrange(len(self.asked))))
         elif self.run.status != "running" and not self.jobs:
             self.resumes += 1
@@ -168,11 +202,14 @@ class _Driver:
         """Return the event that a command leads to."""
         assert not isinstance(job, FinishRun | CancelNode)
         activation = job if isinstance(job, Activation) else job.activation
+        must_ask = self.kind_of(activation) == "ask" and activation.status is Status.RUNNING
+        may_ask = activation.step.event is None and activation.step.node.kind != "first"
         if (
             not isinstance(job, ScheduleRetry | LeaveScope)
             and activation.failure is None
             and not activation.approved
-            and self.chance(self.schedule.asks)
+            and may_ask
+            and (must_ask or self.chance(self.schedule.asks))
         ):
             self.asked.append(activation)
             return PersonAsked(activation, "well?")
@@ -203,17 +240,103 @@ class _Driver:
         if (
             activation.update is not None
             or activation.step.inner_plan is not None
-            or self.rng.random() < 0.5
+            or (self.kind_of(activation) != "ask" and self.rng.random() < 0.5)
         ):
-            self.watch.attempts.discard((activation, activation.attempt))
+            self.watch.attempts.discard((activation, activation.attempt, False))
             self.tell(Approved(activation))
         else:
-            self.tell(self.event_of(activation))
+            event = self.event_of(activation)
+            if isinstance(event, NodeSucceeded) and activation.step.rivals:
+                self.watch.note(Happening("came", self.watch.key(activation)))
+            self.tell(event)
+
+    def kind_of(self, activation: Activation) -> str:
+        """Return the kind of a node, such as "ask"."""
+        return activation.step.node.kind
+
+    # ---- signals, times and crashes --------------------------------------------------------------
+    def let_happen(self, waits: list[Activation]) -> None:
+        """Send a signal that is waited for or not, or end the time of a wait."""
+        names = sorted(self.sample.plan.signals)
+        if waits and (not names or self.rng.random() < 0.5):
+            if self.run.status in ("running", "waiting"):
+                self.end_wait(self.rng.choice(waits))
+        elif names:
+            self.send(self.rng.choice(names), self.rng.choice(["", "k0", "k1"]))
+
+    def end_wait(self, activation: Activation) -> None:
+        """End a wait: a timer fires, a signal comes, or it does not come in time."""
+        wait, step = activation.wait, activation.step
+        assert wait is not None
+        if not wait.signal:
+            self.watch.note(Happening("came", self.watch.key(activation)))
+            self.tell(NodeSucceeded(activation, {}))
+        elif step.errors and self.rng.random() < 0.2:
+            self.watch.note(Happening("expired", self.watch.key(activation)))
+            self.tell(NodeFailed(activation, activation.attempt, Boom("late"), handler=0))
+        else:
+            self.send(wait.signal, wait.key)
+
+    def send(self, name: str, key: str) -> None:
+        """Send a signal; one that the run cannot take is refused, and changes nothing."""
+        number = len(self.signals) + 1
+        value = {"log": [number], "total": number}
+        signal = SignalReceived(name, key, Log(**value))
+        before = describe(self.run)
+        try:
+            require_expected(self.run, signal)
+        except InputError as error:
+            self.refused += 1
+            if "any more" in str(error):
+                self.late.add(name)
+            if describe(self.run) != before:
+                raise Broken("I29 refused signals", f"{error} changed something") from error
+            return
+        self.signals.append(number)
+        self.watch.note(Happening("signal", name, key, value))
+        self.tell(signal)
+
+    def crash(self) -> None:
+        """Replay the run from its events, as another process does, and let it stop there."""
+        self.crashes += 1
+        replayed = self.log.replay()
+        if describe_result(replayed) != describe_result(self.run):
+            raise Broken("I30 replay", f"{describe_result(replayed)}: {describe_result(self.run)}")
+        self.run = replayed
+        self.watch.move_to(replayed)
+        self.jobs, self.lost, self.events = [], [], []
+        self.asked = self.run.questions()
+        if self.run.status == "running":
+            self.tell(StopRequested("crashed"))
+
+    def check_signals(self) -> None:
+        """Check I28: each signal was given once, or is still kept in its order."""
+        given = [
+            activation.received[0].total
+            for activation in (*self.run.history, *self.run.unfinished())
+            if activation.received is not None
+        ]
+        kept = [value.total for values in self.run.kept_signals.values() for value in values]
+        if sorted(given + kept) != self.signals:
+            raise Broken("I28 signals", f"of {self.signals}, {given} were given, {kept} are kept")
+        for (name, key), values in self.run.kept_signals.items():
+            numbers = [value.total for value in values]
+            if numbers != sorted(numbers) or len(numbers) > self.sample.plan.signals[name].keep:
+                raise Broken("I28 signals", f"{numbers} are kept for '{name}' with key '{key}'")
 
     def result_of(self, job: Command) -> Event:
         match job:
             case Activation() as activation if activation.failure is not None:
                 raise activation.failure
+            case Activation() as activation if activation.step.event is not None:
+                event = build_wait(activation, 0.0, 0.0)
+                if isinstance(event, WaitBegan):
+                    if event.wait.signal in self.late:
+                        raise Broken("I29 refused signals", f"{activation.path} waits after all")
+                    self.watch.note(Happening("began", self.watch.key(activation)))
+                return event
+            case Activation() as activation if activation.step.node.kind == "first":
+                return NodeSucceeded(activation, {})
             case Activation() as activation if activation.step.inner_plan is not None:
                 return ScopeEntered(activation, binding.build_items(activation))
             case Activation() as activation:
@@ -235,18 +358,23 @@ class _Driver:
 
     def tell(self, event: Event) -> None:
         self.events.append(event)
+        self.log.add(event)
         commands = self.run.handle(event)
         for command in commands:
             if isinstance(command, FinishRun):
                 self.ended.append(command)
             elif isinstance(command, CancelNode):
                 self.drop(command.activation)
+            elif isinstance(command, WaitUntil):
+                pass  # the schedule decides when a time has come
             else:
                 self.jobs.append(command)
         self.jobs = [job for job in self.jobs if _is_due(job)]
         self.watch.after(event, commands)
         if self.schedule.checked:
             check_invariants(self.run)
+        if self.sample.has_events and isinstance(event, SignalReceived | WaitBegan):
+            self.check_signals()
         if self.run.status != "running" and any(
             not isinstance(job, EvaluateRoute | LeaveScope) for job in self.jobs
         ):
@@ -256,7 +384,7 @@ class _Driver:
 
     def drop(self, activation: Activation) -> None:
         """Stop an attempt; its result may still arrive."""
-        if activation.step.inner_plan is None:
+        if activation.step.inner_plan is None and activation.step.event is None:
             self.lost.append(NodeFailed(activation, activation.attempt, Outage("late")))
             self.lost.append(NodeSucceeded(activation, {}, attempt=activation.attempt))
 
@@ -276,6 +404,8 @@ class _Driver:
         self.watch.at_end(self.resumes, sum(end.status != "waiting" for end in self.ended))
         if run.status == "cancelled":
             self.after_cancel()
+        if self.sample.has_events:
+            self.check_end()
         output = run.root.output
         final = (
             dict(self.sample.plan.read_state.read(output).__dict__)
@@ -307,7 +437,29 @@ class _Driver:
             run.started,
             self.resumes,
             self.steps,
+            self.watch.happenings,
+            len(self.signals),
+            self.refused,
+            self.crashes,
         )
+
+    def check_end(self) -> None:
+        """Check the signals, the firsts, and that the events alone decide what became of a run."""
+        self.check_signals()
+        self.watch.check_firsts()
+        if not self.crashes:
+            expected = describe_result(self.run)
+            replayed = describe_result(self.log.replay())
+            if replayed != expected:
+                raise Broken("I30 replay", f"{replayed}, not {expected}")
+        schedule = self.schedule
+        is_calm = not (schedule.stops or self.resumes or self.crashes)
+        if is_calm and self.run.status == "succeeded" and schedule.happens:
+            at = self.rng.randrange(1, len(self.log.entries))
+            resumed = describe_result(self.log.replay(crash_at=at), attempts=False)
+            expected = describe_result(self.run, attempts=False)
+            if resumed != expected:
+                raise Broken("I31 resume", f"after event {at}: {resumed}, not {expected}")
 
     def after_cancel(self) -> None:
         """Check I24: nothing starts or commits any more, whatever arrives."""
@@ -406,8 +558,44 @@ class Watch:
         self.seen = 0
         self.consumed: Counter[tuple[str, str, str, str, int]] = Counter()
         self.running: set[Activation] = set()
-        self.attempts: set[tuple[Activation, int]] = set()
+        # with whether it was given a signal, since it runs again then
+        self.attempts: set[tuple[Activation, int, bool]] = set()
         self.may_start = True
+        self.happenings: list[Happening] = []  # what the reference is led along
+
+    def note(self, happening: Happening) -> None:
+        """Note what happened, in order."""
+        self.happenings.append(happening)
+
+    def move_to(self, run: Run) -> None:
+        """Go on with a run that was replayed: its activations are others, with the same ids."""
+        known = {activation.id: activation for activation in (*run.history, *run.unfinished())}
+        self.run = run
+        self.commits = {key: known[old.id] for key, old in self.commits.items()}
+        self.keys = {known[old.id]: key for old, key in self.keys.items() if old.id in known}
+        self.running = {known[old.id] for old in self.running if old.id in known}
+        self.attempts = {
+            (known[old.id], at, given) for old, at, given in self.attempts if old.id in known
+        }
+
+    def check_firsts(self) -> None:
+        """Check I32: of the events of which the first counts, one ended and all others did not."""
+        events: dict[Activation, list[Activation]] = {}
+        for activation in self.run.history:
+            source = activation.tokens[0].source if activation.step.rivals else None
+            if source is not None:
+                events.setdefault(source, []).append(activation)
+        for source, all in events.items():
+            ended = [each for each in all if each.status in (Status.DONE, Status.HANDLED)]
+            others = [each for each in all if each not in ended]
+            wrong = [
+                each for each in others if each.status not in (Status.CANCELLED, Status.SKIPPED)
+            ]
+            if len(ended) > 1 or wrong:
+                raise Broken("I32 first of several", f"after {source.path}: {all}")
+            is_whole = self.run.status == "succeeded" and not self.sample.races
+            if is_whole and not (ended or _is_void(source.scope)):
+                raise Broken("I32 first of several", f"after {source.path} none ended: {all}")
 
     def key(self, activation: Activation) -> str:
         """Return the key of an activation, computed as the reference does it."""
@@ -448,9 +636,14 @@ class Watch:
         if (
             isinstance(event, NodeFailed)
             and event.activation.status in (Status.FAILED, Status.SKIPPED)
+            and event.retry_after is None  # it is tried again, when the run is resumed
             and may_be_left_out(event.activation)
         ):
-            self.order.append(self.key(event.activation))
+            ended = self.key(event.activation)
+            self.order.append(ended)
+            # In a scope that stops, an item that failed is tried again, in vain.
+            if Happening("ended", ended) not in self.happenings:
+                self.note(Happening("ended", ended))
         for command in commands:
             if isinstance(command, Activation):
                 self._started(command)
@@ -463,14 +656,16 @@ class Watch:
         key = self.key(activation)
         if key in self.commits:
             raise Broken("I2 committed once", f"{activation.path} is started again")
-        if (activation, activation.attempt) in self.attempts:
+        attempt = (activation, activation.attempt, activation.received is not None)
+        if attempt in self.attempts:
             raise Broken(
                 "I3 attempts do not overlap",
                 f"attempt {activation.attempt} of {activation.path} is started twice",
             )
-        self.attempts.add((activation, activation.attempt))
+        self.attempts.add(attempt)
         # END fires all the same, and where writes conflict there it fails
-        if not self.may_start and activation.step.index != activation.scope.end:
+        is_new = activation.received is None
+        if is_new and not self.may_start and activation.step.index != activation.scope.end:
             raise Broken(
                 "I24 nothing starts", f"{activation.path} is started in a run that is stopping"
             )
@@ -527,6 +722,8 @@ class Watch:
             for i, tokens in scope.waiting.items()
             if any(token.edge.kind == "loop" for token in tokens)
         }
+        # what comes round over another event of a first comes when this one is withdrawn
+        live -= {named(rival) for rival in activation.step.rivals}
         early = [position for position in live if sample.structure.blocks(position, name)]
         early += [
             f"latch of {header}"
@@ -551,6 +748,8 @@ class Watch:
                 raise Broken("I1 one commit", f"{activation.path} committed twice")
             self.commits[key] = activation
             self.order.append(key)
+            if not self.happenings or self.happenings[-1] != Happening("expired", key):
+                self.note(Happening("ended", key))
 
     def at_end(self, resumes: int, ended: int) -> None:
         if ended != resumes + 1:

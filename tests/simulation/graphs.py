@@ -4,7 +4,8 @@ Theory of operation. A draft is a random acyclic graph whose nodes are named in 
 and declared in another one. Races (`need=k` joins) are planted on plain edges, where their region
 is valid by construction; loops and error edges are added one at a time and dropped again where they
 make the graph invalid (`structure.mistakes`). A graph in which two nodes wrote one plain field at
-once is refused by whoever runs the reference on it.
+once is refused by whoever runs the reference on it. With events, some nodes become signals and
+timers, and some plain edges become the first of several events.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pydantic import BaseModel
 from graphorch.graph.builder import GraphBuilder
 from graphorch.graph.compiler import compile_plan
 from graphorch.graph.node import END, Node
-from graphorch.graph.plan import MapSpec, Plan, SubSpec
+from graphorch.graph.plan import MapSpec, Plan, SignalSpec, SubSpec, TimerSpec
 from graphorch.graph.signature import Read, Signature, StateFunction
 from graphorch.graph.spec import GraphSpec
 from graphorch.graph.topology import build_topology
@@ -30,6 +31,7 @@ from tests.simulation.behaviour import (
     Choice,
     Inside,
     Item,
+    Key,
     Reply,
     State,
     While,
@@ -39,6 +41,9 @@ from tests.simulation.behaviour import (
 from tests.simulation.structure import Structure, mistakes, region_of, structure_of
 
 Fn = Callable[..., Any]
+
+# What nodes write that wait for something; the value of a signal is a log.
+_WRITTEN: dict[str, tuple[str, ...]] = {"signal": ("Log",), "timer": (), "first": ()}
 
 
 @dataclass(slots=True)
@@ -56,6 +61,13 @@ class Sample:
     insides: dict[str, Inside]  # of map and sub nodes
     flows: dict[str, Sample]  # what runs inside them, unless it is a worker
     workers: dict[str, Worker]
+    events: dict[str, str]  # name -> "signal", "timer", "ask" or "first"
+    keys: dict[str, Key]  # of signals
+
+    @property
+    def has_events(self) -> bool:
+        """Return whether the run waits for something from outside, at any level."""
+        return bool(self.events) or any(flow.has_events for flow in self.flows.values())
 
     @property
     def finishing(self) -> set[str]:
@@ -93,10 +105,18 @@ class Draft:
     needs: dict[str, int] = field(default_factory=dict)
     inner: dict[str, str] = field(default_factory=dict)  # name -> "map" or "sub"
     exclusives: dict[str, list[str]] = field(default_factory=dict)  # region -> its nodes
+    events: dict[str, str] = field(default_factory=dict)  # name -> its kind
+    firsts: dict[str, list[str]] = field(default_factory=dict)  # name -> its events
+    has_events: bool = False
 
     def after(self, name: str) -> list[str]:
-        """Return the nodes behind a node, and END."""
-        return [*self.names[self.names.index(name) + 1 :], "END"]
+        """Return the nodes behind a node that an edge may lead to, and END."""
+        return [*self.without_firsts(self.names[self.names.index(name) + 1 :]), "END"]
+
+    def without_firsts(self, names: list[str]) -> list[str]:
+        """Return the nodes that are no events of which the first counts."""
+        rivals = {event for events in self.firsts.values() for event in events}
+        return [name for name in names if name not in rivals]
 
     def targets(self, name: str) -> list[str]:
         """Return the nodes that a node leads to, forwards."""
@@ -105,14 +125,14 @@ class Draft:
             for targets in self.routes.get(name, (False, {}))[1].values()
             for target in targets
         ]
-        return [*self.always.get(name, []), *routed]
+        return [*self.always.get(name, []), *routed, *self.firsts.get(name, [])]
 
 
-def random_graph(seed: int, *, level: int = 0) -> Sample:
-    """Return the valid graph of a seed."""
+def random_graph(seed: int, *, level: int = 0, events: bool = False) -> Sample:
+    """Return the valid graph of a seed; with `events`, parts of it wait for what is outside."""
     rng = random.Random(seed)
     while True:
-        draft = _drawn(rng, level)
+        draft = _drawn(rng, level, events=events)
         _add_regions(draft, random.Random(f"{seed}, exclusive regions"), level)
         sample = _built(draft, seed, level)
         if next(mistakes(sample.structure), None) is None:
@@ -130,19 +150,21 @@ def invalid_or_not(rng: random.Random) -> GraphSpec:
 
 
 # ---- drawing up ----------------------------------------------------------------------------------
-def _drawn(rng: random.Random, level: int) -> Draft:
+def _drawn(rng: random.Random, level: int, *, events: bool = False) -> Draft:
     count = rng.randint(1, 4) if level else rng.randint(2, 11)
     names = [f"n{number}" for number in range(count)]
-    draft = Draft(rng, names, [], {name: [] for name in names})
+    draft = Draft(rng, names, [], {name: [] for name in names}, has_events=events)
     _add_edges(draft)
     for _ in range(rng.choice([0, 0, 0, 0, 0, 1] if level else [0, 0, 0, 1, 1, 2])):
         _plant_race(draft)
+    if events:
+        _plant_events(draft, level)
     draft.declared = (
         rng.sample(draft.names, len(draft.names)) if rng.random() < 0.7 else list(draft.names)
     )
     if level < 2:
         for name in draft.names:
-            if rng.random() < (0.06 if level else 0.1):
+            if rng.random() < (0.06 if level else 0.1) and name not in draft.events:
                 draft.inner[name] = rng.choice(["map", "map", "sub"])
     wanted = rng.choice([0, 1, 1, 2, 3, 4])
     for _ in range(5 * wanted):
@@ -223,6 +245,31 @@ def _plant_race(draft: Draft) -> None:
     draft.names[at:at] = [fork, *(name for branch in branches for name in branch), join]
 
 
+def _plant_events(draft: Draft, level: int) -> None:
+    """Have some nodes wait for signals and times, and put firsts of events on plain edges."""
+    rng = draft.rng
+    for name in draft.names:
+        if rng.random() < (0.35 if level else 0.2):
+            draft.events[name] = rng.choice(["signal", "signal", "timer"])
+    for _ in range(rng.choice([0, 1] if level else [0, 1, 1, 2])):
+        edges = [(name, target) for name in draft.names for target in draft.always[name]]
+        if not edges or len(draft.names) > 14:
+            return
+        source, target = rng.choice(edges)
+        if target in draft.needs:
+            continue  # each event would be an arrival of its own
+        stem = f"e{len(draft.names)}"
+        kinds = rng.sample(["signal", "signal", "timer", "ask"], rng.randint(2, 4))
+        names = [f"{stem}{kind}{at}" for at, kind in enumerate(kinds)]
+        draft.always[source][draft.always[source].index(target)] = stem
+        draft.always[stem] = []
+        draft.always |= {name: [target] for name in names}
+        draft.events |= {stem: "first", **dict(zip(names, kinds, strict=True))}
+        draft.firsts[stem] = names
+        at = draft.names.index(source) + 1
+        draft.names[at:at] = [stem, *names]
+
+
 def _try(draft: Draft, change: Callable[[Draft], Callable[[], None]]) -> None:
     """Make a change, and take it back if it makes the graph invalid."""
     undo = change(draft)
@@ -232,19 +279,22 @@ def _try(draft: Draft, change: Callable[[Draft], Callable[[], None]]) -> None:
 
 def _add_loop(draft: Draft) -> Callable[[], None]:
     rng = draft.rng
-    header = rng.choice(draft.names)
-    sources = [name for name in (header, *draft.after(header)) if name != "END"]
+    header = rng.choice(draft.without_firsts(draft.names))
+    behind = draft.names[draft.names.index(header) :]
+    sources = [name for name in behind if name not in draft.firsts]
     if draft.loops and rng.random() < 0.6:  # around one that is there, or on its header
         inner_sources, inner, *_ = rng.choice(draft.loops)
         header = rng.choice(
             [
                 inner,
-                *draft.names[max(0, draft.names.index(inner) - 3) : draft.names.index(inner) + 1],
+                *draft.without_firsts(
+                    draft.names[max(0, draft.names.index(inner) - 3) : draft.names.index(inner) + 1]
+                ),
             ]
         )
-        sources = list(
-            dict.fromkeys([*inner_sources, *draft.names[draft.names.index(inner_sources[0]) + 1 :]])
-        )
+        behind = draft.names[draft.names.index(inner_sources[0]) + 1 :]
+        sources = list(dict.fromkeys([*inner_sources, *behind]))
+        sources = [name for name in sources if name not in draft.firsts]
     chosen = rng.sample(sources, min(len(sources), rng.choice([1, 1, 1, 2])))
     exhausted = rng.choice(["continue", "continue", *draft.after(header)])
     extra: list[str] = []
@@ -265,7 +315,7 @@ def _add_loop(draft: Draft) -> Callable[[], None]:
 
 
 def _add_error(draft: Draft) -> Callable[[], None]:
-    source = draft.rng.choice(draft.names)
+    source = draft.rng.choice([name for name in draft.names if name not in draft.firsts])
     draft.errors.append((source, draft.rng.choice(draft.after(source))))
     return lambda: draft.errors.pop() and None
 
@@ -332,6 +382,7 @@ def _connected(
         graph.join(nodes[name], need=need, short="fire", rest=rest)
     for region, members in draft.exclusives.items():
         graph.exclusive(region, [nodes[name] for name in members])
+    graph.spec.firsts |= {name: tuple(events) for name, events in draft.firsts.items()}
     assert not graph.spec.problems, graph.spec.problems
     return graph.spec
 
@@ -353,18 +404,22 @@ def _built(draft: Draft, seed: int, level: int) -> Sample:
                 )
             )
         )
+        kind = draft.events.get(name, draft.inner.get(name, "node"))
+        if kind in _WRITTEN:
+            slices = _WRITTEN[kind]
         work = works[name] = Work(
             rng.getrandbits(32), slices, rng.choice([30, 60]) if name in may_fail else 0
         )
-        nodes[name] = _node(name, _writer(work), slices, draft.inner.get(name, "node"))
+        nodes[name] = _node(name, _writer(work), slices, kind)
         if name in draft.inner:
-            _fill(rng, name, draft.inner[name], work, level, insides, flows, workers)
+            _fill(rng, name, draft, work, level, insides, flows, workers)
     choices = {
         name: Choice(rng.getrandbits(32), tuple(labels), many)
         for name, (many, labels) in draft.routes.items()
     }
     whiles = [While(rng.getrandbits(32), rate) for *_, rate in draft.loops]
     blueprint = _connected(draft, nodes, choices, whiles)
+    keys = _add_waits(draft, blueprint)
     for name, inside in insides.items():
         if draft.inner[name] == "sub":
             blueprint.subs[name] = SubSpec(
@@ -386,22 +441,41 @@ def _built(draft: Draft, seed: int, level: int) -> Sample:
         insides,
         flows,
         workers,
+        draft.events,
+        keys,
     )
+
+
+def _add_waits(draft: Draft, blueprint: GraphSpec) -> dict[str, Key]:
+    """Say what signals and timers wait for; return the keys of the signals."""
+    keys: dict[str, Key] = {}
+    for name, kind in draft.events.items():
+        if kind == "timer":
+            blueprint.events[name] = TimerSpec(seconds=60.0)
+        elif kind == "signal":
+            keys[name] = Key(draft.rng.getrandbits(32), draft.rng.randint(0, 2))
+            function = StateFunction(_on_state(keys[name]), (Read(State),))
+            # A signal of this name means the same at every level.
+            keep = ord(name[-1]) % 4
+            blueprint.events[name] = SignalSpec(SLICES["Log"], keep, function, 60.0)
+    return keys
 
 
 def _fill(
     rng: random.Random,
     name: str,
-    kind: str,
+    draft: Draft,
     work: Work,
     level: int,
     insides: dict[str, Inside],
     flows: dict[str, Sample],
     workers: dict[str, Worker],
 ) -> None:
+    kind = draft.inner[name]
     flow = kind == "sub" or rng.random() < 0.4
     if flow:
-        flows[name] = random_graph(rng.getrandbits(30), level=level + 1)
+        seed, events = rng.getrandbits(30), draft.has_events
+        flows[name] = random_graph(seed, level=level + 1, events=events)
     else:
         workers[name] = Worker(rng.getrandbits(32), rng.choice([0, 0, 30]))
     insides[name] = Inside(work, (1, 1) if kind == "sub" else rng.choice([(0, 3), (2, 4)]), flow)
@@ -473,7 +547,7 @@ def _writer(work: Work) -> Fn:
     return lambda state: as_slices(work, work(state.__dict__))
 
 
-def _on_state(holds: While) -> Fn:
+def _on_state(holds: While | Key) -> Fn:
     return lambda state: holds(state.__dict__)
 
 

@@ -7,7 +7,7 @@ looked for again after every commit. It shares no code with the core.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,22 @@ class Activation:
     items: list[Scope] = field(default_factory=list)
     results: list[Scope] | None = None  # of a map that had enough, and lets its other items finish
     inputs: list[dict[str, Any]] = field(default_factory=list)
+    is_waiting: bool = False
+    signal: dict[str, Any] | None = None  # the value that it was given
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What happened in a run: a wait began, a signal came, or an activation ended.
+
+    `kind` is "began", "signal", "came" (another event), "expired" or "ended"; `what` is the key of
+    the activation, or the name of the signal.
+    """
+
+    kind: str
+    what: str
+    key: str = ""
+    value: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -101,6 +117,54 @@ def run_reference(sample: Sample, pick: Pick = min, *, most: int = 250) -> Resul
         key = pick(sorted(world.running))
         activation = world.running[key]
         activation.scope.complete(activation)
+    return _finished(root)
+
+
+def lead_reference(sample: Sample, happenings: Sequence[Happening], *, most: int) -> Result:
+    """Run a sample along what happened in another run.
+
+    Raise `Conflict` or `TooLong`, or `Stuck` where that cannot have happened.
+    """
+    world = _World(most)
+    root = Scope(world, sample, "", "run", None)
+    root.begin(INPUT)
+    for happening in happenings:
+        _let_happen(root, happening)
+    if world.running:
+        raise Stuck(f"{list(world.running)} did not end")
+    return _finished(root)
+
+
+def _let_happen(root: Scope, happening: Happening) -> None:
+    world = root.world
+    if happening.kind == "signal":
+        address = (happening.what, happening.key)
+        waiting = next(root.find_waiting(*address), None)
+        if waiting is None:
+            world.kept.setdefault(address, []).append(happening.value)
+        else:
+            waiting.scope.give(waiting, happening.value)
+        return
+    activation = world.running.get(happening.what)
+    if activation is None:
+        raise Stuck(f"{happening}, where {list(world.running)} are under way")
+    scope = activation.scope
+    if happening.kind == "began":
+        scope.wait(activation)
+    elif happening.kind == "came":
+        scope.withdraw_rivals(activation)
+        scope.fire()
+    elif happening.kind == "expired":
+        scope.fail(activation)
+    else:
+        kind = scope.sample.events.get(activation.node)
+        if kind == "signal" and activation.signal is None:
+            raise Stuck(f"{activation.key} was given no signal")
+        scope.complete(activation)
+
+
+def _finished(root: Scope) -> Result:
+    world, sample = root.world, root.sample
     if root.output is None or root.late or root.tokens or root.active:
         raise Stuck(f"seed {sample.seed}: waiting {root.tokens}, active {list(root.active)}")
     path = [name for _, name in sorted((order, name) for order, name in world.path)]
@@ -113,6 +177,7 @@ class _World:
     running: dict[str, Activation] = field(default_factory=dict)
     done: dict[str, Any] = field(default_factory=dict)
     path: list[tuple[tuple[int, int], str]] = field(default_factory=list)
+    kept: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
 
     def finish(self, activation: Activation, read: Any) -> None:
         if activation.key in self.done:
@@ -225,6 +290,9 @@ class Scope:
                 if any(token.arc.kind != "loop" for token in tokens)
             ),
         }
+        for events in self.sample.blueprint.firsts.values():
+            if node in events:  # what comes round over another one comes when this is withdrawn
+                positions -= {*events}
         latches = {
             name
             for name, tokens in self.tokens.items()
@@ -323,29 +391,89 @@ class Scope:
     def complete(self, activation: Activation) -> None:
         """Commit the update of an attempt, and send its tokens where they go."""
         del self.world.running[activation.key]
-        values = fold(activation.past)
-        inside, structure = self.sample.insides.get(activation.node), self.sample.structure
+        values, structure = fold(activation.past), self.sample.structure
         try:
-            update = (
-                self.sample.works[activation.node](values)
-                if inside is None
-                else self._gathered(activation, inside)
-            )
+            update = self._updated(activation, values)
         except Boom:
-            handler = next(arc for arc in structure.leaving(activation.node) if arc.kind == "error")
-            self.world.finish(activation, values)
-            self.emit(activation, [handler], activation.past, activation.counters)
+            self._handle(activation, values)
             return
+        self.withdraw_rivals(activation)
         past = activation.past | {
             Write((activation.depth, structure.order(activation.node)), update, activation.past)
         }
         self.world.finish(activation, values)
         self.emit(activation, self._taken(activation, fold(past)), past, activation.counters)
 
+    def _updated(self, activation: Activation, values: dict[str, Any]) -> dict[str, Any]:
+        """Return what an activation writes. Raises `Boom` if it fails."""
+        inside = self.sample.insides.get(activation.node)
+        if inside is not None:
+            return self._gathered(activation, inside)
+        if activation.signal is not None:
+            return activation.signal
+        if self.sample.events.get(activation.node, "ask") == "ask":
+            return self.sample.works[activation.node](values)
+        return {}
+
+    def _handle(self, activation: Activation, values: dict[str, Any]) -> None:
+        """Go on over the error edge of an activation that failed."""
+        leaving = self.sample.structure.leaving(activation.node)
+        handler = next(arc for arc in leaving if arc.kind == "error")
+        self.withdraw_rivals(activation)
+        self.world.finish(activation, values)
+        self.emit(activation, [handler], activation.past, activation.counters)
+
+    # ---- signals and times -----------------------------------------------------------------------
+    def wait(self, activation: Activation) -> None:
+        """Have an activation wait; one for a signal is given the oldest that was kept for it."""
+        key = self.sample.keys.get(activation.node)
+        if key is not None:
+            kept = self.world.kept.get((activation.node, key(fold(activation.past))))
+            if kept:
+                self.give(activation, kept.pop(0))
+                return
+        activation.is_waiting = True
+
+    def give(self, activation: Activation, value: dict[str, Any]) -> None:
+        """Give a signal to an activation, which commits it later."""
+        activation.is_waiting, activation.signal = False, value
+        self.withdraw_rivals(activation)
+        self.fire()
+
+    def fail(self, activation: Activation) -> None:
+        """End a wait whose time is over."""
+        if not activation.is_waiting:
+            raise Stuck(f"{activation.key} does not wait")
+        del self.world.running[activation.key]
+        self._handle(activation, fold(activation.past))
+
+    def withdraw_rivals(self, activation: Activation) -> None:
+        """Cancel the events that came second to this one, and what waits to become one."""
+        for events in self.sample.blueprint.firsts.values():
+            for name in events if activation.node in events else ():
+                if name != activation.node:
+                    self.tokens.pop(name, None)
+                    if name in self.active:
+                        self.cancel(self.active.pop(name))
+
+    def find_waiting(self, name: str, key: str) -> Iterator[Activation]:
+        """Yield the activations that wait for a signal, by node and item, the outer ones first."""
+        order = self.sample.structure.order
+        for activation in sorted(self.active.values(), key=lambda each: order(each.node)):
+            own = self.sample.keys.get(activation.node)
+            is_meant = activation.is_waiting and activation.node == name
+            if is_meant and own is not None and own(fold(activation.past)) == key:
+                yield activation
+            for item in activation.items:
+                if not item.is_over:
+                    yield from item.find_waiting(name, key)
+
     def _taken(self, activation: Activation, values: dict[str, Any]) -> list[Arc]:
         """Return the arcs that are taken after this commit."""
         structure = self.sample.structure
         leaving = structure.leaving(activation.node)
+        if activation.node in self.sample.blueprint.firsts:
+            return leaving  # all events begin at once
         spent: int | None = None
         for number, loop in enumerate(structure.loops):
             if activation.node not in loop.sources or not self.sample.whiles[number](values):
@@ -473,6 +601,9 @@ class _Item(Scope):
             self.output = frozenset()
             self.world.finish(activation, self.given)
         self.end_if_over()
+
+    def find_waiting(self, name: str, key: str) -> Iterator[Activation]:
+        yield from ()
 
     def result(self) -> Any:
         return self.reply

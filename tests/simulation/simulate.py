@@ -11,7 +11,14 @@ from typing import Any
 from graphorch.errors import WriteConflict
 from tests.simulation.driver import Broken, Outcome, Schedule, drive
 from tests.simulation.graphs import Sample, random_graph
-from tests.simulation.reference import Conflict, Result, TooLong, run_reference
+from tests.simulation.reference import (
+    Conflict,
+    Result,
+    Stuck,
+    TooLong,
+    lead_reference,
+    run_reference,
+)
 
 CALM: dict[str, dict[str, Any]] = {
     "free": {},
@@ -28,6 +35,26 @@ STOPPING: dict[str, dict[str, Any]] = {
     "limits on activations": {"activations": 4},
     "everything": {"stops": 3, "failures": 3, "retries": 10, "asks": 10, "stale": 5, "limit": 3},
 }
+EVENTS: dict[str, dict[str, Any]] = {
+    "early and late": {"happens": 25},
+    "one at a time, late": {"happens": 10, "limit": 1},
+    "late and doubled events, retries": {"happens": 20, "stale": 10, "retries": 10},
+    "crashes": {"happens": 20, "crashes": 8, "limit": 3},
+    "crashes of all kinds": {"happens": 15, "crashes": 5, "retries": 10, "asks": 10},
+    "stops": {"happens": 20, "stops": 8},
+    "failures": {"happens": 20, "failures": 6, "grace": 5},
+    "everything": {
+        "happens": 15,
+        "crashes": 3,
+        "stops": 3,
+        "failures": 3,
+        "retries": 8,
+        "asks": 8,
+        "stale": 5,
+        "limit": 3,
+    },
+    "limits on activations": {"happens": 20, "activations": 4, "crashes": 3},
+}
 LONGEST = 10_000  # activations in a reference that follows a run
 # a stop lets branches of a race finish that would have been cancelled
 SCHEDULES = {**CALM, **STOPPING}
@@ -42,6 +69,18 @@ class Tally:
     runs: int = 0
     commits: int = 0
     features: Counter[str] = field(default_factory=Counter)
+    signals: int = 0
+    refused_signals: int = 0
+    crashes: int = 0
+
+    def add(self, outcome: Outcome | None) -> None:
+        """Count a run; one whose branches wrote one field at once has no outcome."""
+        self.runs += 1
+        if outcome is not None:
+            self.commits += len(outcome.done)
+            self.signals += outcome.signals
+            self.refused_signals += outcome.refused
+            self.crashes += outcome.crashes
 
     def __str__(self) -> str:
         covered = ", ".join(f"{name} {count}" for name, count in sorted(self.features.items()))
@@ -69,6 +108,56 @@ def simulate(
             _run_all(sample, reference, tuple(schedules), tally)
         seed += 1
     return tally
+
+
+def simulate_events(seed: int, *, graphs: int) -> Tally:
+    """Run so many graphs with signals, timers and firsts under all schedules of events.
+
+    Raise `Broken`, or what the core raises, with the seed.
+    """
+    tally = Tally()
+    while tally.graphs < graphs:
+        sample = random_graph(seed, events=True)
+        seed += 1
+        if not sample.has_events:
+            continue
+        try:
+            run_reference(sample)
+        except (Conflict, TooLong):
+            tally.refused += 1
+            continue
+        tally.graphs += 1
+        tally.features.update(features(sample))
+        for number, name in enumerate(EVENTS):
+            schedule = Schedule(sample.seed * 31 + number, **EVENTS[name])
+            try:
+                outcome = check_events(sample, schedule)
+            except Exception as error:
+                graph = f"random_graph({sample.seed}, events=True)"
+                error.add_note(f"schedule '{name}': drive({graph}, {schedule})")
+                raise
+            tally.add(outcome)
+    return tally
+
+
+def check_events(sample: Sample, schedule: Schedule) -> Outcome | None:
+    """Make one run, and lead the reference along what happened in it.
+
+    Return None if branches of a race wrote one field at once, or the run took too many rounds.
+    """
+    try:
+        outcome = drive(sample, schedule)
+        if sample.races and (schedule.stops or schedule.failures or schedule.crashes):
+            return outcome
+        if sample.lets_finish:
+            return outcome  # the reference does not withdraw what waits in late work
+        reference = lead_reference(sample, outcome.happenings, most=LONGEST)
+    except (WriteConflict, Conflict):
+        return None
+    except Stuck as error:
+        raise Broken("I15 the reference follows", str(error)) from error
+    compare(reference, outcome)
+    return outcome
 
 
 def _run_all(sample: Sample, reference: Result, schedules: Sequence[str], tally: Tally) -> None:
@@ -179,5 +268,8 @@ def features(sample: Sample) -> set[str]:
         "races": sample.races,
         "exclusive regions": bool(blueprint.exclusives),
         "losers that finish": sample.lets_finish,
+        "signals": "signal" in sample.events.values(),
+        "timers": "timer" in sample.events.values(),
+        "firsts": bool(blueprint.firsts),
     }
     return {name for name, is_present in presence.items() if is_present}

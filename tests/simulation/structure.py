@@ -93,6 +93,8 @@ class Structure:
         if {left.kind, right.kind} & {"loop", "exhausted", "error"}:
             return False
         if left.kind == right.kind == "routed":
+            if left.source in self.blueprint.firsts:
+                return False  # of several events, one alone comes
             return self.routes[left.source].is_multi or bool({*left.labels} & {*right.labels})
         return True
 
@@ -129,6 +131,11 @@ def structure_of(blueprint: GraphSpec) -> Structure:
             )
             for target in targets
         ]
+    arcs += [
+        Arc(name, event, "routed", (event,))
+        for name, events in blueprint.firsts.items()
+        for event in events
+    ]
     for number, loop in enumerate(blueprint.loops):
         for source in dict.fromkeys(loop.sources):
             arcs.append(Arc(source, loop.header, "loop", (), number))

@@ -289,11 +289,11 @@ class AttemptRunner:
         if step.event is not None:
             from graphorch.engine.waits import event_waits
 
-            return event_waits.build_wait(activation, now())
+            return event_waits.build_wait(activation, now(), self._services.read_clock())
         if step.node.kind == "first":
             return NodeSucceeded(activation, {}, now())
         if step.ask is not None or _waits_at_gate(activation):
-            question = human_input.build_question(activation, now())
+            question = human_input.build_question(activation, self._services.read_clock())
             return PersonAsked(activation, question, now())
         if step.inner_plan is not None:
             updates = binding.build_items(activation)
@@ -302,7 +302,7 @@ class AttemptRunner:
             if step.may_end_early:
                 from graphorch.engine.waits.event_waits import build_early_end
 
-                entered.wait = build_early_end(activation, entered.at)
+                entered.wait = build_early_end(activation, self._services.read_clock())
             return entered
         if activation.scope.is_undo:
             await self._wait_for_interrupted()

@@ -11,27 +11,29 @@ from graphorch.core.tree import Activation, EventWait, Status
 from graphorch.engine import human_input
 from graphorch.engine.invocation.invoker import NodeTimedOut
 from graphorch.errors import Expired, WrongOutput
+from graphorch.graph.options import LONGEST_WAIT
 from graphorch.graph.plan import BoundFunction, SignalSpec, TimerSpec
 from graphorch.text import blame, clean, format_value
 
 LONGEST_KEY: Final = 200  # characters of the key of a signal
 
 
-def build_wait(activation: Activation, now: float) -> Event:
+def build_wait(activation: Activation, now: float, clock: float) -> Event:
     """Return what an attempt of a signal or timer means: a wait, or the value that it was given.
 
-    Raises what the function of its key or time raises.
+    The time until which it waits is counted from what the clock shows. Raises what the function of
+    its key or time raises.
     """
     step = activation.step
     if activation.received is not None:
         (value,) = activation.received
         return NodeSucceeded(activation, step.writes[0].update(value), now)
     if isinstance(step.event, SignalSpec):
-        due = None if step.event.expires is None else now + step.event.expires
+        due = None if step.event.expires is None else clock + step.event.expires
         key = _compute_key(activation, step.over, step.name)
         return WaitBegan(activation, EventWait(step.name, key, due), now)
     assert step.event is not None
-    return WaitBegan(activation, EventWait(due=_find_due(activation, step.event, now)), now)
+    return WaitBegan(activation, EventWait(due=_find_due(activation, step.event, clock)), now)
 
 
 def build_early_end(activation: Activation, now: float) -> EventWait:
@@ -91,9 +93,9 @@ def _read_time(value: object, name: str, now: float, *, is_moment: bool) -> floa
             return value.timestamp()
         wanted = "a date with a time zone. Return datetime(…, tzinfo=UTC)"
     else:
-        if isinstance(value, timedelta) and value.total_seconds() >= 0:
+        if isinstance(value, timedelta) and 0 <= value.total_seconds() <= LONGEST_WAIT:
             return now + value.total_seconds()
-        wanted = "a duration from now on. Return a timedelta that is not negative"
+        wanted = "a duration from now on, of at most a thousand years. Return such a timedelta"
     raise WrongOutput(f"'{name}' returned {format_value(value)}, which is not {wanted}.")
 
 
