@@ -225,6 +225,7 @@ class _Driver:
             activation.failure is None
             and self.resumes < 12
             and not may_be_left_out(activation)
+            and not activation.step.rivals  # it may come second then, and stays a failure
             and self.chance(self.schedule.failures)
         ):
             return NodeFailed(activation, activation.attempt, Outage("for good"))
