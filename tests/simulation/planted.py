@@ -261,8 +261,8 @@ def start_in_a_closed_scope() -> Any:
     """A run that is to stop goes on starting what becomes ready."""
 
     def wrong(right: Any) -> Any:
-        def close_scope(run: RunState, scope: Scope) -> None:
-            right(run, scope)
+        def close_scope(run: RunState, scope: Scope, **options: Any) -> None:
+            right(run, scope, **options)
             scope.closed = False
 
         return close_scope
@@ -274,7 +274,7 @@ def retry_waits_forever_in_a_drain() -> Any:
     """What waits for its next attempt is not left undone when a scope is closed."""
 
     def wrong(right: Any) -> Any:
-        def close_scope(run: RunState, scope: Scope) -> None:
+        def close_scope(run: RunState, scope: Scope, **options: Any) -> None:
             pending = [scope]
             while pending:
                 item = pending.pop()
