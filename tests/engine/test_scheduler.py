@@ -547,7 +547,7 @@ def test_map_short_of_quorum_names_missing() -> None:
     causes = [error.__cause__ for error in failure.exceptions]
     assert any(
         isinstance(cause, QuorumNotMet)
-        and "3 items are needed, and 2 succeeded: item 1: 1 is odd; item 3" in str(cause)
+        and "3 results are needed, and 2 came: item 1: 1 is odd; item 3" in str(cause)
         for cause in causes
     )
 

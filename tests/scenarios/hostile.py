@@ -50,6 +50,7 @@ from graphorch.trace.analysis.explain import explain_activation, explain_run
 from graphorch.trace.spans.redaction import Redaction
 from tests.engine.tool_calls.test_loop import Model as ToolModel
 from tests.engine.tool_calls.test_loop import Topic, flow_of
+from tests.golden.event_flows import event_flow
 from tests.golden.flows import FLOWS, Answering, World
 from tests.golden.pattern_flows import PATTERNS, Model
 from tests.journal.test_record_kinds import (
@@ -275,6 +276,9 @@ def list_cases() -> tuple[Case, ...]:
         for suffix in ("", ".crashed"):
             log = run_virtual(_load(GOLDEN / f"{name}{suffix}.golden", name))
             cases.append(Case(name + suffix, build, log, _pattern_options))
+    for name in ("events.waiting", "events.finished"):
+        log = run_virtual(_load(GOLDEN / f"{name}.golden", name))
+        cases.append(Case(name, event_flow, log, dict))
     for name, (build, write) in _SMALL.items():
         log = run_virtual(_write(write))
         cases.append(Case(name, build, log, _OPTIONS.get(name, dict)))

@@ -345,7 +345,7 @@ def test_gather_gets_missing_with_reasons() -> None:
 
 def test_quorum_error_gives_reasons() -> None:
     driver, _ = entered(mapped(list_numbers, need=2, on_item_error="collect"), 2)
-    with pytest.raises(QuorumNotMet, match=r"2 items are needed, and 1 succeeded: item 0: broken"):
+    with pytest.raises(QuorumNotMet, match=r"2 results are needed, and 1 came: item 0: broken"):
         binding.gather_children(finish(driver, {0: "broken"}))
 
 
