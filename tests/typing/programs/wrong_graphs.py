@@ -628,8 +628,8 @@ def g96() -> object:
     return graph.build()
 
 
-# G95: [pyright mypy build:SUB_KEEP] what is kept of a sub-flow is read from a slice that its flow does not have
-def g95() -> object:
+# H01: [pyright mypy build:SUB_KEEP] what is kept of a sub-flow is read from a slice that its flow does not have
+def h01() -> object:
     def keep(foreign: Foreign) -> Bill:
         return Bill(bill=str(foreign.foreign))
 
@@ -640,8 +640,8 @@ def g95() -> object:
     return graph.build()
 
 
-# G96: [pyright mypy build:CANCEL_ON] a sub-flow that is ended by a node which is no signal
-def g96() -> object:
+# H02: [pyright mypy build:CANCEL_ON] a sub-flow that is ended by a node which is no signal
+def h02() -> object:
     graph = shop()
     inner = Graph("inner", Shop, input=Order, output=Bill).chain(write).build()
     graph.chain(graph.sub("team", inner, enter=lambda s: Order(order=s.order), leave=lambda b: b, cancel_on=write))  # wrong
