@@ -99,8 +99,7 @@ class ItemReviewed(NamedTuple):
     keys: Sequence[str] = ()
 
 
-@dataclass(slots=True)
-class ToolsCalled:
+class ToolsCalled(NamedTuple):
     """Tool calls that a model asked for, in its order, while the attempt of an activation runs.
 
     `key` tells the round from every other one of the activation, in every process. `abandons` are
@@ -203,8 +202,7 @@ class RetryDue(NamedTuple):
     at: float = 0.0
 
 
-@dataclass(slots=True)
-class StopRequested:
+class StopRequested(NamedTuple):
     """Request to stop the run.
 
     Nothing new starts; running attempts are cancelled (`now`) or may finish. The run ends with
@@ -221,8 +219,7 @@ class StopRequested:
     keeps_pauses: bool = False
 
 
-@dataclass(slots=True)
-class GraceExpired:
+class GraceExpired(NamedTuple):
     """End of the time in which running attempts may finish after a failure."""
 
     at: float = 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from graphorch.core.run import Run
 from graphorch.core.state import append_to
@@ -96,8 +96,7 @@ class Note:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class LoopEnd:
+class LoopEnd(NamedTuple):
     """A loop that ended at its bound: the path of the node that would go back, and where to.
 
     `rounds` is how often its body ran, and might run.

@@ -10,7 +10,6 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from typing import Any, Generic, Literal, Self, Union, cast
 
 from pydantic import BaseModel
@@ -256,13 +255,13 @@ class GraphBuilder(Generic[S]):
 
         spec.edges[:] = [(move(source), target) for source, target in spec.edges]
         spec.loops[:] = [
-            replace(loop, sources=tuple(move(source) for source in loop.sources))
+            loop._replace(sources=tuple(move(source) for source in loop.sources))
             for loop in spec.loops
         ]
         for route in spec.routes:
             route.source = move(route.source)
         # Both nodes may fail.
-        copied = [replace(error, source=last) for error in spec.errors if error.source == name]
+        copied = [error._replace(source=last) for error in spec.errors if error.source == name]
         spec.errors.extend(copied)
         self._exits[name] = last
 

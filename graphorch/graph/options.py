@@ -184,10 +184,15 @@ def options_from(name: str, given: NodeOptions, others: Iterable[str] = ()) -> N
     return NodeSettings(**{option: value for option, value in values.items() if option != "name"})
 
 
-@dataclass(frozen=True, slots=True)
 class _Rule:
-    holds: Callable[[Any], bool]
-    fix: str
+    """Which values an option may have, and how to mend others."""
+
+    # A plain class: every program imports this module, and a dataclass takes a millisecond to make.
+    __slots__ = ("fix", "holds")
+
+    def __init__(self, holds: Callable[[Any], bool], fix: str) -> None:
+        self.holds = holds
+        self.fix = fix
 
 
 def is_number(value: Any) -> bool:

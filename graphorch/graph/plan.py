@@ -72,8 +72,8 @@ class BoundFunction:
 
 
 # ---- what a step runs, and how it joins ----------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class JoinSpec:
+# Some are named tuples: these are made faster than dataclasses, and every program imports them.
+class JoinSpec(NamedTuple):
     """How a node joins its incoming edges, where that is not the default."""
 
     node: str
@@ -142,8 +142,7 @@ class SubSpec:
     keep: StateFunction | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AskSpec:
+class AskSpec(NamedTuple):
     """A node that a person completes.
 
     `question` returns the text to show, `answer` is the slice that an answer becomes, and `expires`
@@ -155,7 +154,6 @@ class AskSpec:
     expires: float | None = None
 
 
-# Named tuples are made faster than dataclasses, and every program imports this module.
 class SignalSpec(NamedTuple):
     """A node that waits for a signal from outside, and writes its value.
 
@@ -217,8 +215,7 @@ class TimerSpec(NamedTuple):
 EventSpec: TypeAlias = SignalSpec | TimerSpec
 
 
-@dataclass(frozen=True, slots=True)
-class ExclusiveSpec:
+class ExclusiveSpec(NamedTuple):
     """An exclusive region: of these nodes one runs at a time in a run.
 
     With `across="journal"` one attempt of them runs at a time in all runs of a journal.
@@ -230,8 +227,7 @@ class ExclusiveSpec:
 
 
 # ---- how a step is left --------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class CompiledRoute:
+class CompiledRoute(NamedTuple):
     """A compiled route: which edges each label takes.
 
     A label that is not listed takes the `default` edges, which exist if the route has `otherwise`.
@@ -247,8 +243,7 @@ class CompiledRoute:
         return self.edges.get(label, self.default)
 
 
-@dataclass(frozen=True, slots=True)
-class LoopExit:
+class LoopExit(NamedTuple):
     """A loop as one of its sources sees it; `instead` is the edge of an exhausted loop, if any."""
 
     loop: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -67,8 +67,7 @@ class RouteSpec:
         return tuple(label for label in self.labels if label not in listed)
 
 
-@dataclass(frozen=True, slots=True)
-class LoopSpec:
+class LoopSpec(NamedTuple):
     """A declared way back. `exhausted` is "continue", "fail", or the name of a node.
 
     A `nested` loop, as patterns draw it, counts anew whenever another way leads back to its header:
@@ -89,8 +88,7 @@ class LoopSpec:
         return format_loop_title(self.sources, self.header)
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorSpec:
+class ErrorSpec(NamedTuple):
     """Where a node's failure leads, for exceptions of these types.
 
     The first one that matches is taken, instead of every other edge.
@@ -101,8 +99,7 @@ class ErrorSpec:
     when: tuple[type[Exception], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FallbackSpec:
+class FallbackSpec(NamedTuple):
     """Way that a pattern draws for failures which the author of the graph need not think of.
 
     It is left out, with `warning` and the problem that it would bring, where the graph would not
@@ -118,8 +115,7 @@ class FallbackSpec:
     since: int = 3
 
 
-@dataclass(frozen=True, slots=True)
-class ReturnSpec:
+class ReturnSpec(NamedTuple):
     """What a pure function has to return where it was given; `fix` says so to its author."""
 
     where: str
