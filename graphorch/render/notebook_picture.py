@@ -26,6 +26,7 @@ from graphorch.render.svg.theme import keep_light_colours
 _ZOOM = 2.0  # pixels of a PNG per unit of the SVG: sharp on screens of high density
 _MOST_PIXELS = 24e6  # a larger PNG would slow the notebook down; its reader gets the other forms
 _SIZE = re.compile(r'<svg [^>]*?width="([\d.]+)" height="([\d.]+)"')
+_FAMILY_OPTIONS = ("font_family", "sans_serif_family", "serif_family")
 # The picture's own fonts, then those of systems that have none of them.
 FAMILIES = (*FONTS, "DejaVu Sans", "Noto Sans", "Open Sans", "Roboto", "Ubuntu", "Cantarell")
 
@@ -74,7 +75,7 @@ def to_png(svg: str) -> bytes | None:
 def find_font(families: tuple[str, ...]) -> str:
     """Return the first of some families that resvg can draw words in; empty if there is none.
 
-    It leaves words out whose fonts the system does not have, and says nothing.
+    Words whose font the system lacks are drawn in another one, or left out, without a warning.
     """
     drawn = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><g>{}</g></svg>'
     blank = _rasterize(drawn.format(""), "", 1.0)
@@ -86,7 +87,8 @@ def find_font(families: tuple[str, ...]) -> str:
 
 def _rasterize(svg: str, font: str, zoom: float) -> bytes:
     resvg: Any = import_module("resvg_py")
-    families = {"font_family": font, "sans_serif_family": font} if font else {}
+    # Serif too: where a family is missing, words would be drawn in the system's own serif.
+    families = dict.fromkeys(_FAMILY_OPTIONS, font) if font else {}
     return bytes(resvg.svg_to_bytes(svg_string=svg, zoom=zoom, **families))
 
 
