@@ -36,6 +36,7 @@ from graphorch.core.tree import (
     ToolScope,
     ToolScopes,
 )
+from graphorch.core.waits import list_waits
 from graphorch.state.version import INPUT, Version
 
 
@@ -176,15 +177,15 @@ def settle_call(run: RunState, activation: Activation, scope: ToolScope) -> None
 
 def _is_stuck(scope: ToolScope) -> bool:
     """Return whether a quiet call failed, or nothing in it can reach its end."""
-    waits = is_held_inside(scope) or bool(scope.open_questions())
+    waits = is_held_inside(scope) or bool(scope.open_questions() or list_waits(scope))
     return bool(scope.failures) or not (scope.closed or waits)
 
 
 def rest_if_idle(run: RunState, activation: Activation) -> None:
     """End the attempt of an activation whose calls cannot go on by themselves (rule 4).
 
-    It rests if one of them waits for a person. Otherwise nothing new may start, and it is
-    interrupted: the calls are left to a run that is resumed.
+    It rests if one of them waits for a person or an event. Otherwise nothing new may start, and it
+    is interrupted: the calls are left to a run that is resumed.
     """
     children = activation.children
     if activation.status is not Status.RUNNING or not isinstance(children, ToolScopes):
@@ -194,7 +195,7 @@ def rest_if_idle(run: RunState, activation: Activation) -> None:
     ]
     if not children.may_rest or any(scope.busy_count for scope in scopes):
         return
-    if any(scope.open_questions() for scope in scopes):
+    if any(scope.open_questions() or list_waits(scope) for scope in scopes):
         activation.status = Status.ENTERED
         run.commands.append(SuspendNode(activation))
         run.exit_busy(activation.scope)

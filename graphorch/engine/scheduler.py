@@ -505,7 +505,9 @@ class Scheduler:
         attempts.open(self._start_deadline())
         if self.plan.may_call_tools:
             self._open_tool_rounds()
-        if self.plan.has_due_times and not attempts.is_gated:  # else a person says when it is time
+        # A flow that is called as a tool may wait, too. With a gate, a person says when it is time.
+        may_wait = self.plan.has_due_times or self.plan.may_call_tools
+        if may_wait and not attempts.is_gated:
             self._open_due_times()
         has_fast_paths = self._uses_fast_paths and self.journal is None and not self.plan.acts_once
         has_fast_paths = has_fast_paths and self._log.questions is None

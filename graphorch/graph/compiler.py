@@ -25,6 +25,7 @@ from graphorch.graph.plan import (
     Step,
     SubSpec,
     has_undo,
+    list_flows_inside,
 )
 from graphorch.graph.signature import Read, StateFunction
 from graphorch.graph.spec import GraphSpec
@@ -364,9 +365,12 @@ def _find_rivals(spec: GraphSpec, topology: Topology) -> dict[str, tuple[int, ..
 
 
 def collect_signals(spec: GraphSpec) -> dict[str, SignalSpec]:
-    """Return the signals of a graph and of the flows inside it, by name."""
+    """Return the signals of a graph and of the flows inside it, also as tools, by name."""
     inner = [sub.flow for sub in spec.subs.values()]
     inner += [map_.flow for map_ in spec.maps.values() if map_.flow is not None]
+    workers = [map_.worker for map_ in spec.maps.values() if map_.worker is not None]
+    for node in (*spec.nodes.values(), *workers):
+        inner += list_flows_inside(node, None)
     signals: dict[str, SignalSpec] = {}
     for plan in inner:
         signals |= plan.signals

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from graphorch.core.events import SignalReceived
 from graphorch.core.run import Run
-from graphorch.core.tree import Activation, Scope, Status
+from graphorch.core.tree import Activation, Scope, Status, ToolScopes
 from graphorch.core.waits import find_waiting
 from graphorch.engine.waits.event_waits import check_key
 from graphorch.errors import InputError, WrongOutput, did_you_mean
 from graphorch.graph.node import Node
-from graphorch.graph.plan import Plan, SignalSpec
+from graphorch.graph.plan import Plan, SignalSpec, Step, list_flows_inside
 from graphorch.text import plural
 
 
@@ -21,7 +21,7 @@ def find_signal(plan: Plan, name: str) -> SignalSpec:
     spec = plan.signals.get(name)
     if spec is not None:
         return spec
-    known = ", ".join(f"'{each}'" for each in sorted(plan.signals))
+    known = ", ".join(f"'{declared}'" for declared in sorted(plan.signals))
     hint = did_you_mean(name, plan.signals) or (f"It has {known}." if known else "It has none.")
     raise InputError(f"Flow '{plan.name}' declares no signal {name!r:.80}. {hint}")
 
@@ -62,15 +62,15 @@ def _can_come(scope: Scope, name: str) -> bool:
         ahead = plan.topology.find_reachable(before & {*range(plan.end)}, backwards=True)
         if index in scope.waiting or live & ahead:
             return True
-    return any(_can_come(each, name) for each in scope.detached)
+    return any(_can_come(late, name) for late in scope.detached)
 
 
-def _waits_for(step: object, name: str) -> bool:
-    inner = getattr(step, "inner_plan", None)
-    if inner is not None:
-        return name in inner.signals or getattr(step, "cancel_on", "") == name
-    event = getattr(step, "event", None)
-    return isinstance(event, SignalSpec) and getattr(step, "name", "") == name
+def _waits_for(step: Step, name: str) -> bool:
+    """Return whether a node takes a signal, or a flow inside it or among its tools does."""
+    if isinstance(step.event, SignalSpec):
+        return step.name == name
+    inside = list_flows_inside(step.node, step.inner_plan)
+    return step.cancel_on == name or any(name in flow.signals for flow in inside)
 
 
 def _can_come_inside(activation: Activation, name: str) -> bool:
@@ -83,14 +83,14 @@ def _can_come_inside(activation: Activation, name: str) -> bool:
     if children is None:
         is_waiting = activation.status is Status.AWAITING_EVENT or activation.received is not None
         return not is_waiting or activation.step.inner_plan is not None
-    if children.started < len(children.updates):
-        return True
+    if isinstance(children, ToolScopes) or children.started < len(children.updates):
+        return True  # its model may call a flow once more, or an item has not begun
     return any(_can_come(scope, name) for scope in children.scopes)
 
 
 def _explain(run: Run, name: str) -> str:
     """Return what became of the nodes that waited for a signal."""
-    ended = [each for each in run.unfinished() if each.received is not None]
+    ended = [activation for activation in run.unfinished() if activation.received is not None]
     for activation in (*ended, *reversed(run.history)):
         step = activation.step
         is_taker = isinstance(step.event, SignalSpec) and step.name == name

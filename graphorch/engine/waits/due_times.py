@@ -122,7 +122,7 @@ class DueTimes:
         """End the waits whose time has come, the earliest first; return what is ready to run."""
         now, ready = self._now(), list[Activation]()
         due = [activation for activation, time in self._due.items() if time <= now]
-        for activation in sorted(due, key=lambda each: (self._due[each], each.path)):
+        for activation in sorted(due, key=lambda waiting: (self._due[waiting], waiting.path)):
             time = self._due.pop(activation)
             # Of two whose time has come, the first may have withdrawn the other.
             if find_due(activation) == time:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from graphorch.errors import Problem
 from graphorch.graph.checks.checked_graph import CheckedGraph, join_names
-from graphorch.graph.plan import SignalSpec
+from graphorch.graph.plan import SignalSpec, list_flows_inside
 
 _EVENT_KINDS = ("ask", "signal", "timer")
 
@@ -25,6 +25,8 @@ def _check_signals(graph: CheckedGraph) -> Iterator[Problem]:
     known = {name: event for name, event in spec.events.items() if isinstance(event, SignalSpec)}
     inner = [(name, sub.flow) for name, sub in spec.subs.items()]
     inner += [(name, map_.flow) for name, map_ in spec.maps.items() if map_.flow is not None]
+    for name, node in spec.nodes.items():
+        inner += [(name, flow) for flow in list_flows_inside(node, None)]
     for outer, flow in inner:
         for name, signal in flow.signals.items():
             other = known.setdefault(name, signal)
