@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -17,7 +17,6 @@ from graphorch import (
     Limits,
     RunFailed,
     agent,
-    append,
     node,
     tool,
 )
@@ -28,14 +27,7 @@ from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.memory import MemoryStore
 from graphorch.testing import ScriptedModel, call, run_virtual
 from tests.scenarios.crashed_copies import copy_run
-
-
-class Log(BaseModel):
-    log: Annotated[list[str], append] = []
-
-
-class Number(BaseModel):
-    n: int = 0
+from tests.scenarios.rooms import Log, Number, Room, member
 
 
 class Text(BaseModel):
@@ -43,32 +35,6 @@ class Text(BaseModel):
 
 
 class State(Log, Number, Text): ...
-
-
-class Room:
-    """What only one node may be in."""
-
-    def __init__(self) -> None:
-        self.inside = ""
-        self.visits: list[str] = []
-
-    async def visit(self, path: str, seconds: float = 1.0) -> None:
-        assert not self.inside, f"{path} entered while {self.inside} was inside"
-        self.inside = path
-        try:
-            await asyncio.sleep(seconds)
-            self.visits.append(path)
-        finally:
-            self.inside = ""
-
-
-def member(name: str, **options: Any) -> Any:
-    @node(name=name, **options)
-    async def visit(ctx: Context[Room], number: Number) -> Log:
-        await ctx.resources.visit(ctx.path)
-        return Log(log=[name])
-
-    return visit
 
 
 async def check_prefixes(flow: Any, store: MemoryStore, run_id: str = "r") -> None:

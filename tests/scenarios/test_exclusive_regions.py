@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from graphorch import END, START, Context, Flow, Graph, Limits, Retry, RunFailed, append, node
+from graphorch import END, START, Context, Flow, Graph, Limits, Retry, RunFailed, node
 from graphorch.cli.commands.analysis.timeline import build_bars
 from graphorch.core.invariants import check_invariants
 from graphorch.engine.replay import rebuild
@@ -19,14 +19,7 @@ from graphorch.testing import run_virtual
 from graphorch.trace.analysis.explain import explain_turn, find_activations
 from graphorch.trace.spans.builder import build_trace
 from tests.scenarios.crashed_copies import copy_run
-
-
-class Log(BaseModel):
-    log: Annotated[list[str], append] = []
-
-
-class Number(BaseModel):
-    n: int = 0
+from tests.scenarios.rooms import Log, Number, Room, member
 
 
 class Choice(BaseModel):
@@ -37,32 +30,6 @@ class State(Log, Number, Choice): ...
 
 
 AnyFlow = Flow[Any, Any, Any]
-
-
-class Room:
-    """What only one node may be in: it fails the test if a second one enters."""
-
-    def __init__(self) -> None:
-        self.inside: str = ""
-        self.visits: list[str] = []
-
-    async def visit(self, path: str, seconds: float = 1.0) -> None:
-        assert not self.inside, f"{path} entered while {self.inside} was inside"
-        self.inside = path
-        try:
-            await asyncio.sleep(seconds)
-            self.visits.append(path)
-        finally:
-            self.inside = ""
-
-
-def member(name: str, **options: Any) -> Any:
-    @node(name=name, **options)
-    async def visit(ctx: Context[Room], number: Number) -> Log:
-        await ctx.resources.visit(ctx.path)
-        return Log(log=[name])
-
-    return visit
 
 
 def make_branches(*names: str, **options: Any) -> AnyFlow:

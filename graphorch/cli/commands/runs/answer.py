@@ -14,7 +14,7 @@ from graphorch.cli.commands.runs.stored_run import StoredRun, open_stored_run
 from graphorch.cli.execution import RunCoroutine, execute
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.journals import check_argument_order, query_store
-from graphorch.cli.run_request import RunRequest, choose_output_format
+from graphorch.cli.run_request import choose_output_format
 from graphorch.cli.shared_options import (
     AsEvents,
     AsJson,
@@ -109,16 +109,8 @@ def answer(
         for other in others:
             # The answer to the last one resumes the run, which takes in those to the others.
             send_answer(stored, other, value, wait=False)
-        request = RunRequest(
-            output_format=choose_output_format(as_json=as_json, as_events=as_events),
-            quiet=quiet,
-            output_file=output,
-            model=model,
-            flow=flow,
-            config=config,
-            client=stored.client,
-            journal=stored.journal,
-        )
+        output_format = choose_output_format(as_json=as_json, as_events=as_events)
+        request = stored.build_request(output_format, output, model=model, quiet=quiet)
 
         def start(options: dict[str, Any]) -> RunCoroutine:
             return resumed.answer(run_id, asked.id, value, **options)

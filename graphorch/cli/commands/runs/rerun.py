@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -92,18 +92,9 @@ def rerun(
         kind = parse_choice(effects, "--effects", ("refuse", "repeat", "serve"))
         change = Change(start, model, tuple(values or ()), kind)
         stored = open_stored_run(flow, run, db=db, config=config, node_model=model)
-        request = RunRequest(
-            output_format=choose_output_format(as_json=as_json, as_events=False),
-            quiet=quiet,
-            output_file=output,
-            usd=usd,
-            seconds=seconds,
-            activations=activations,
-            flow=flow,
-            config=config,
-            client=stored.client,
-            journal=stored.journal,
-        )
+        output_format = choose_output_format(as_json=as_json, as_events=False)
+        request = stored.build_request(output_format, output, quiet=quiet)
+        request = replace(request, usd=usd, seconds=seconds, activations=activations)
         code = rerun_with_change(stored, change, request)
     raise typer.Exit(code)
 

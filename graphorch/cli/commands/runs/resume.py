@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -89,19 +90,9 @@ def resume(
         run = run or "last"
         check_argument_order("resume", flow, run)
         stored = open_stored_run(flow, run, db=db, config=config, model=model)
-        request = RunRequest(
-            output_format=choose_output_format(as_json=as_json, as_events=as_events),
-            quiet=quiet,
-            output_file=output,
-            model=model,
-            usd=usd,
-            seconds=seconds,
-            activations=activations,
-            flow=flow,
-            config=config,
-            client=stored.client,
-            journal=stored.journal,
-        )
+        output_format = choose_output_format(as_json=as_json, as_events=as_events)
+        request = stored.build_request(output_format, output, model=model, quiet=quiet)
+        request = replace(request, usd=usd, seconds=seconds, activations=activations)
 
         def start(options: dict[str, Any]) -> RunCoroutine:
             return stored.flow.resume(stored.run_id, ambiguous=on_ambiguous, **options)

@@ -14,7 +14,7 @@ from graphorch.cli.execution import RunCoroutine, execute
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.input_options import SEND_OPTIONS
 from graphorch.cli.journals import check_argument_order, query_store
-from graphorch.cli.run_request import RunRequest, choose_output_format
+from graphorch.cli.run_request import choose_output_format
 from graphorch.cli.shared_options import (
     AsEvents,
     AsJson,
@@ -107,16 +107,8 @@ def send(
                 is_taken_in=not no_wait,
             )
             raise typer.Exit(0)
-        request = RunRequest(
-            output_format=choose_output_format(as_json=as_json, as_events=as_events),
-            quiet=quiet,
-            output_file=output,
-            model=model,
-            flow=flow,
-            config=config,
-            client=stored.client,
-            journal=stored.journal,
-        )
+        output_format = choose_output_format(as_json=as_json, as_events=as_events)
+        request = stored.build_request(output_format, output, model=model, quiet=quiet)
 
         def start(options: dict[str, Any]) -> RunCoroutine:
             return resumed.send(run_id, signal, value, key=key, id=id, **options)

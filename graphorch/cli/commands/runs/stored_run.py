@@ -7,18 +7,38 @@ from dataclasses import dataclass
 from graphorch.cli.endpoints import list_models_of_run, open_endpoints
 from graphorch.cli.flow_loader import AnyFlow, load_flow
 from graphorch.cli.journals import require_journal, resolve_run_id
-from graphorch.cli.run_request import JournalFile
+from graphorch.cli.run_request import JournalFile, OutputFormat, RunRequest
 from graphorch.runs.clients import SharedClient
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run in its journal, its flow, and the client that makes its model calls."""
+    """A run in its journal, its flow, and the client that makes its model calls.
+
+    `flow_name` and `config` are FLOW and the value of `--config` as they were typed.
+    """
 
     run_id: str
     journal: JournalFile
     flow: AnyFlow
     client: SharedClient
+    flow_name: str
+    config: str
+
+    def build_request(
+        self, output_format: OutputFormat, output: str, *, model: str = "", quiet: bool
+    ) -> RunRequest:
+        """Return the request to go on with the run, under the limits that it has."""
+        return RunRequest(
+            output_format=output_format,
+            quiet=quiet,
+            output_file=output,
+            model=model,
+            flow=self.flow_name,
+            config=self.config,
+            client=self.client,
+            journal=self.journal,
+        )
 
 
 def open_stored_run(
@@ -36,4 +56,4 @@ def open_stored_run(
     if node_model:
         models.append(node_model)
     client = open_endpoints(config, loaded.plan, models=models)
-    return StoredRun(run_id, journal, loaded, client)
+    return StoredRun(run_id, journal, loaded, client, flow, config)
