@@ -1,0 +1,1 @@
+"""Work on many machines: jobs, results of nodes, and limits that workers share."""

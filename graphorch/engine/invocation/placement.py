@@ -1,0 +1,24 @@
+"""Port to other places than this process in which the functions of nodes may run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from graphorch.core.tree import Activation
+
+
+class Placement(Protocol):
+    """Decides where the function of a node runs: in this process, or elsewhere."""
+
+    async def call(
+        self, activation: Activation, arguments: list[Any], here: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        """Return what the node's function returns for these arguments.
+
+        `here` calls it in this process. Cancelling the wait withdraws the call. Raises what the
+        function raises; an exception of another process is of a class that the flow declares,
+        builtin, one of graphorch's, or a `ProcessError`.
+        """
+        ...

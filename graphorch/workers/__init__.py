@@ -1,0 +1,1 @@
+"""Processes that take the runs and nodes of a database: `graphorch worker`."""
