@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 OWNER_ONLY: Final = 0o600
 _KINDS: Final = (
@@ -24,6 +25,13 @@ _KINDS: Final = (
 )
 
 
+_FOLDERS: Final = {
+    "config": ("XDG_CONFIG_HOME", "APPDATA", ".config"),
+    "state": ("XDG_STATE_HOME", "LOCALAPPDATA", ".local/state"),
+    "cache": ("XDG_CACHE_HOME", "LOCALAPPDATA", ".cache"),
+}  # the variables that name such a folder, and where it is without them
+
+
 class UnusableFile(Exception):
     """A path under which no file can be kept; the message is a sentence that begins with it."""
 
@@ -32,6 +40,42 @@ class UnusableFile(Exception):
 def _creating(process: int) -> threading.Lock:
     """Return the lock of a process around the making of a file; a fork must not inherit it held."""
     return threading.Lock()
+
+
+def find_user_folder(
+    kind: Literal["config", "state", "cache"], environment: Mapping[str, str] = os.environ
+) -> Path:
+    """Return graphorch's folder among the user's files of a kind.
+
+    That is below `XDG_CONFIG_HOME` and its like if it is an absolute path, below `APPDATA` on
+    Windows, else `~/.config`. Raises `UnusableFile` if the user has no home directory.
+    """
+    *variables, fallback = _FOLDERS[kind]
+    for variable in variables:
+        base = environment.get(variable, "")
+        if os.path.isabs(base):
+            return Path(base, "graphorch")
+    try:
+        return Path.home() / fallback / "graphorch"
+    except RuntimeError as error:
+        name = {"config": "configuration"}.get(kind, kind)
+        raise UnusableFile(
+            f"The user's {name} directory cannot be found: {error} Set {variables[0]} to "
+            "an absolute path."
+        ) from error
+
+
+def make_user_folder(kind: Literal["state", "cache"]) -> Path:
+    """Return graphorch's folder among the user's files of a kind, made for its owner only.
+
+    Raises `UnusableFile`.
+    """
+    folder = find_user_folder(kind)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableFile(f"'{folder}' cannot be created: {error}.") from None
+    return folder
 
 
 def ensure_private_file(path: Path) -> Path:

@@ -22,7 +22,9 @@ hypothesis.settings.load_profile("graphorch")
 def user_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the files that a test trusts out of the user's own configuration."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("user")))
+        user = tmp_path_factory.mktemp("user")
+        for kind in ("CONFIG", "STATE", "CACHE"):
+            patch.setenv(f"XDG_{kind}_HOME", str(user / kind.lower()))
         yield
 
 

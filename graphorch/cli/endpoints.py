@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from graphorch.cli.journals import query_store
-from graphorch.cli.run_request import JournalFile
+from graphorch.cli.run_request import JournalPlace
 from graphorch.cli.terminal import print_status, sanitize_line
 from graphorch.graph.plan import Plan
 from graphorch.models.config.loader import LoadedConfig, load_config, load_config_file
@@ -60,7 +60,7 @@ def _describe_endpoint(router: Router, name: str) -> str:
     return f"{sanitize_line(name)} {sanitize_line(endpoint.base_url, 200)} ({sanitize_line(key)})"
 
 
-def list_models_of_run(journal: JournalFile, run_id: str, plan: Plan, model: str) -> list[str]:
+def list_models_of_run(journal: JournalPlace, run_id: str, plan: Plan, model: str) -> list[str]:
     """Return the names that a stored run asks for from here on; `model` replaces all of them."""
     if not plan.can_ask:
         return []

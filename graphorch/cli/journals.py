@@ -1,4 +1,4 @@
-"""The journal that a command works on: its file, its store, and the runs in it."""
+"""The journal that a command works on: its place, its store, and the runs in it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import TypeVar
 
-from graphorch.cli.run_request import JournalFile
+from graphorch.cli.run_request import JournalPlace
 from graphorch.cli.terminal import print_status, sanitize_line
 from graphorch.errors import InputError
 from graphorch.journal.chain_key import VARIABLE, read_key
 from graphorch.journal.records import RunHead
 from graphorch.journal.store import Store
 from graphorch.journal.validation import check_run_id
-from graphorch.runs.stores import open_store, resolve_path
+from graphorch.runs.stores import open_store, resolve_address
 from graphorch.text import plural, shorten_run_id
 from graphorch.trace.analysis.run_lookup import find_run
 from graphorch.trace.spans.index import CatchUp, SpanIndex
@@ -28,39 +27,50 @@ _MANY_NEW_RUNS = 200  # reading more runs than these takes long enough to explai
 _MOST_NOTES = 10  # runs or records that are named one by one
 
 
-def locate_journal(db: str) -> JournalFile:
-    """Return the file that `--db` names, or the default file; it need not exist."""
-    return JournalFile(resolve_path(db or True), db)
+def locate_journal(db: str) -> JournalPlace:
+    """Return the place that `--db` names, or the default one; a file need not exist.
 
-
-def require_journal(db: str) -> JournalFile:
-    """Return the file that `--db` names, or the default file. Raises `InputError` if it is missing.
-
-    For commands that only read: they must not create a journal.
+    Says so if a password was typed. Raises `InputError` for an invalid name.
     """
-    journal = locate_journal(db)
-    if not Path(journal.path).exists():
-        raise InputError(
-            f"There is no journal '{db or journal.path}'. Name one with --db PATH or GRAPHORCH_DB; "
-            "`graphorch run FLOW --durable` makes one, and keeps a run in it."
+    journal = JournalPlace(resolve_address(db or True), db)
+    if db and journal.address.has_password:
+        print_status(
+            "note: other users of this machine can see a password in the arguments of a command, "
+            "and the commands shown here leave it out: have --db name no password, and set "
+            "PGPASSWORD or ~/.pgpass, or put the whole URL into GRAPHORCH_DB"
         )
     return journal
 
 
-def query_store(journal: JournalFile, query: Callable[[Store], Awaitable[T]]) -> T:
+def require_journal(db: str) -> JournalPlace:
+    """Return the place that `--db` names, or the default one.
+
+    For commands that only read: they must not create a journal. Raises `InputError` for an invalid
+    name, and for a file that is missing.
+    """
+    journal = locate_journal(db)
+    if journal.address.is_missing:
+        raise InputError(
+            f"There is no journal '{db or journal.address}'. Name one with --db PATH|URL or "
+            "GRAPHORCH_DB; `graphorch run FLOW --durable` makes one, and keeps a run in it."
+        )
+    return journal
+
+
+def query_store(journal: JournalPlace, query: Callable[[Store], Awaitable[T]]) -> T:
     """Open the store of a journal, await `query` with it, and return the result.
 
     Raises `JournalError`, and what `query` raises.
     """
 
     async def main() -> T:
-        async with open_store(journal.path) as store:
+        async with open_store(journal.durable) as store:
             return await query(store)
 
     return asyncio.run(main())
 
 
-def resolve_run_id(journal: JournalFile, word: str) -> str:
+def resolve_run_id(journal: JournalPlace, word: str) -> str:
     """Return the run id that a word stands for: an id, the beginning of one, or `last`.
 
     Raises `InputError` if no run matches or several do, and `JournalError`, also for a word that

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from graphorch.engine.settings import Limits
+from graphorch.journal.address import JournalAddress
 from graphorch.models.budgets.budget import Budget
 from graphorch.runs.clients import SharedClient
 from graphorch.runs.options import RunOptions
@@ -24,16 +25,30 @@ def choose_output_format(*, as_json: bool, as_events: bool) -> OutputFormat:
 
 
 @dataclass(frozen=True, slots=True)
-class JournalFile:
-    """File of a journal. `written` is the value of `--db`, empty for the default file."""
+class JournalPlace:
+    """Where a command finds its journal.
 
-    path: str
-    written: str = ""
+    `written` is the value of `--db`, empty for the default journal.
+    """
+
+    address: JournalAddress
+    written: str = field(default="", repr=False)
+
+    @property
+    def durable(self) -> str:
+        """The journal as the `durable` option of a run; never shown, since it may be secret."""
+        return self.address.text
 
     @property
     def option(self) -> str:
-        """Option that names this file in another command, with a leading space."""
-        return f" --db {shlex.quote(self.written)}" if self.written else ""
+        """Option that names this journal in another command, with a leading space.
+
+        It holds no password.
+        """
+        if not self.written:
+            return ""
+        shown = self.address.shown if self.address.is_database else self.written
+        return f" --db {shlex.quote(shown)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +69,7 @@ class RunRequest:
     flow: str = ""
     config: str = ""
     client: SharedClient | None = None
-    journal: JournalFile | None = None
+    journal: JournalPlace | None = None
     after: str = ""
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -70,7 +85,7 @@ class RunRequest:
         if self.client is not None:
             options["client"] = self.client
         if self.journal is not None:
-            options["durable"] = self.journal.path
+            options["durable"] = self.journal.durable
         if self.after:
             options["after"] = self.after
         if self.tags:

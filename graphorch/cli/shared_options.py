@@ -37,8 +37,9 @@ Db: TypeAlias = Annotated[
     str,
     typer.Option(
         "--db",
-        metavar="PATH",
-        help="The journal, a SQLite file. Default: GRAPHORCH_DB, or graphorch.sqlite here.",
+        metavar="PATH|URL",
+        help="The journal: a SQLite file, or postgresql://user@host/database. "
+        "Default: GRAPHORCH_DB, or graphorch.sqlite here.",
     ),
 ]
 Output: TypeAlias = Annotated[

@@ -23,8 +23,9 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 
 from graphorch.errors import InputError
+from graphorch.journal.address import JournalAddress
 from graphorch.mcp_server.schemas import build_schema
-from graphorch.private_files import OWNER_ONLY
+from graphorch.private_files import OWNER_ONLY, UnusableFile, make_user_folder
 from graphorch.runs.result import Question
 
 STATE_DAYS: Final = 30  # how long a client may take for its next leg
@@ -90,12 +91,13 @@ class StateBoundary(RequestStateBoundary):
 
 
 # ---- the key -------------------------------------------------------------------------------------
-def read_key(journal: str) -> bytes:
+def read_key(journal: JournalAddress) -> bytes:
     """Return the key that lies beside a journal; the first server makes it.
 
-    Raises `InputError` for a file that holds no key, or that cannot be read or made.
+    Of a database it is in the user's own folder. Raises `InputError` for a file that holds no key,
+    or that cannot be read or made.
     """
-    path = Path(f"{journal}.mcp-key")
+    path = _locate_key(journal)
     try:
         if not path.exists():
             _make_key(path)
@@ -112,6 +114,16 @@ def read_key(journal: str) -> bytes:
             "are answered with `graphorch answer`."
         )
     return key
+
+
+def _locate_key(journal: JournalAddress) -> Path:
+    if not journal.is_database:
+        return Path(f"{journal.text}.mcp-key")
+    try:
+        folder = make_user_folder("state")
+    except UnusableFile as error:
+        raise InputError(str(error)) from None
+    return folder / f"{hashlib.sha256(journal.shown.encode()).hexdigest()}.mcp-key"
 
 
 def _make_key(path: Path) -> None:

@@ -79,7 +79,8 @@ class RunOptions(ForkOptions, total=False):
     - `run_id` is generated if absent.
     - `clock` returns the seconds since the epoch; tests pass their own.
     - `durable` keeps the run in a journal, where a crash loses nothing: True is
-      `graphorch.sqlite` here (or the file that GRAPHORCH_DB names), a path another file.
+      `graphorch.sqlite` here (or what GRAPHORCH_DB names), a path another SQLite file, and
+      "postgresql://user@host/database" a PostgreSQL database.
     - `after` is the id of an earlier run in that journal, of which this one is the next turn: the
       slices that the graph remembers begin as they were at its end.
     """

@@ -17,30 +17,39 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from graphorch.errors import InputError
 
 if TYPE_CHECKING:
+    from graphorch.journal.address import JournalAddress
     from graphorch.journal.sqlite.store import SqliteStore
     from graphorch.journal.store import Store
 
 Durable: TypeAlias = "bool | str | Path | Store"
 """Where a run is kept.
 
-`True` is the default file, a path is a SQLite file, a store is that store; `False` is memory.
+`True` is the default journal, a path is a SQLite file, a text that begins with `postgresql://` is
+the URL of a database, a store is that store; `False` is memory.
 """
 
-_Place: TypeAlias = "tuple[str, str | None]"  # the path of a file, and the key of its chains
+_Place: TypeAlias = "tuple[JournalAddress, str | None]"  # of a journal, with the key of its chains
 
 VARIABLE = "GRAPHORCH_DB"
 DEFAULT = "graphorch.sqlite"
-_EXPECTED = f"Give a path such as 'runs.sqlite', or True for {DEFAULT} (or ${VARIABLE})."
+_EXPECTED = (
+    "Give a path such as 'runs.sqlite', a URL such as 'postgresql://user@host/database', or True "
+    f"for {DEFAULT} (or ${VARIABLE})."
+)
 
 
-def resolve_path(durable: bool | str | Path) -> str:
-    """Return the absolute path of a journal's file. Raises `InputError` for an invalid name."""
+def resolve_address(durable: bool | str | Path) -> JournalAddress:
+    """Return where a journal is. Raises `InputError` for an invalid name."""
+    from graphorch.journal.address import parse_address
+
     name = str(durable)
     if durable is True:
         name = os.environ.get(VARIABLE) or DEFAULT
-    if durable is False or not name.strip() or "\0" in name:
-        raise InputError(f"durable={durable!r} does not name a file. {_EXPECTED}")
-    return os.path.abspath(name)
+    if durable is False or not name.strip():
+        raise InputError(f"durable={durable!r} does not name a journal. {_EXPECTED}")
+    if "\0" in name:  # not shown: it may hold a password
+        raise InputError(f"The name of the journal holds a NUL character. {_EXPECTED}")
+    return parse_address(name)
 
 
 def _check_store(durable: Any) -> Store:
@@ -53,7 +62,8 @@ def _check_store(durable: Any) -> Store:
     if all(hasattr(durable, name) for name in names):
         return cast("Store", durable)
     raise InputError(
-        f"durable={durable!r:.80} is a {type(durable).__name__}, neither a path nor a store. "
+        f"durable={durable!r:.80} is a {type(durable).__name__}, neither a path or URL nor a "
+        f"store. "
         f"{_EXPECTED}"
     )
 
@@ -66,7 +76,7 @@ async def open_store(durable: Durable) -> AsyncGenerator[Store]:
         return
     from graphorch.journal.chain_key import VARIABLE as KEY_VARIABLE
 
-    place = (resolve_path(durable), os.environ.get(KEY_VARIABLE))
+    place = (resolve_address(durable), os.environ.get(KEY_VARIABLE))
     pool = _shared_pool()
     entry = await pool.enter(place)
     try:
@@ -84,7 +94,7 @@ class _Entry:
 
 
 class _Pool:
-    """Open stores by path and key. Safe for several event loops on several threads.
+    """Open stores by address and key. Safe for several event loops on several threads.
 
     A store whose file was deleted or replaced is not handed out again: its users get an error, and
     the next run opens what is there now.
@@ -96,14 +106,11 @@ class _Pool:
         self._lock = threading.Lock()
 
     async def enter(self, place: _Place) -> _Entry:
-        """Return the open store of a path and key, counted as used once more."""
+        """Return the open store of an address and key, counted as used once more."""
         entry = self._acquire(place, None)
         if entry is not None:
             return entry
-        from graphorch.journal.sqlite.store import SqliteStore
-
-        path, key = place
-        store = await SqliteStore.open(path, key=key)
+        store = await _open(*place)
         entry = self._acquire(place, store)
         assert entry is not None
         if entry.store is not store:
@@ -132,6 +139,14 @@ class _Pool:
             if entry is not None:
                 entry.users += 1
             return entry
+
+
+async def _open(address: JournalAddress, key: str | None) -> SqliteStore:
+    if address.is_database:
+        raise InputError(f"{address.shown} cannot be opened: only SQLite files can, for now.")
+    from graphorch.journal.sqlite.store import SqliteStore
+
+    return await SqliteStore.open(address.text, key=key)
 
 
 def _shared_pool() -> _Pool:

@@ -27,7 +27,7 @@ from graphorch.errors import InputError, JournalError, ModelError
 from graphorch.journal.record_kinds import FORMAT
 from graphorch.journal.record_reader import read_body
 from graphorch.models.messages import Response
-from graphorch.runs.stores import open_store, resolve_path
+from graphorch.runs.stores import open_store, resolve_address
 from graphorch.text import KIND, LINEAGE
 from graphorch.trace.spans.redaction import Redaction
 
@@ -193,8 +193,8 @@ class RecordedRun:
 
 def _check_journal(durable: Durable) -> None:
     """Raise `InputError` for a path without a file: reading must not make one."""
-    if isinstance(durable, bool | str | Path) and not Path(resolve_path(durable)).exists():
-        raise InputError(f"There is no journal {resolve_path(durable)}. Name that of the run.")
+    if isinstance(durable, bool | str | Path) and (address := resolve_address(durable)).is_missing:
+        raise InputError(f"There is no journal {address}. Name that of the run.")
 
 
 def _check_log(log: RunLog) -> None:

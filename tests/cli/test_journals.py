@@ -14,6 +14,7 @@ import typer
 
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
+from graphorch.cli.journals import locate_journal
 from graphorch.journal.sqlite import statements
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.runs.durable import cancel
@@ -106,6 +107,34 @@ def test_foreign_file_is_refused_unchanged(shell: Shell, damage: str) -> None:
         refused(call(shell, command, run_id), message)
     refused(shell("run", "ask.py", "--topic", "x", "--db", "r.sqlite", "-q"), message)
     assert bytes_of(shell) == before
+
+
+@pytest.mark.parametrize(
+    ("db", "message"),
+    [
+        ("mysql://u:secret@h/d", "a URL that begins with mysql://, and none can be kept there"),
+        ("postgresql://u:sec/ret@h/d", "The URL of the journal is not valid"),
+    ],
+)
+def test_other_url_is_refused(shell: Shell, db: str, message: str) -> None:
+    """A URL that names no journal is one clear message for every command, and makes no file."""
+    shell.write("ask.py")
+    for command in (*COMMANDS, "run ask.py --topic x", "stats", "why ask.py write"):
+        ended = shell(*command.replace("RUN", "last").split(), "--db", db)
+        refused(ended, message)
+        assert "sec" not in ended.err
+    assert [path.name for path in shell.here.iterdir()] == ["ask.py"]
+
+
+def test_password_of_command_is_noted(shell: Shell) -> None:
+    """A password among the arguments is a note, which does not hold it."""
+    journal = locate_journal("postgresql://u:secret@h/d")
+    assert journal.option == " --db postgresql://u@h/d"
+    noted = shell.capsys.readouterr().err
+    assert "other users of this machine can see a password" in noted
+    assert "secret" not in noted
+    locate_journal("postgresql://u@h/d")
+    assert not shell.capsys.readouterr().err
 
 
 def test_changed_record_is_named(shell: Shell) -> None:
@@ -251,7 +280,7 @@ def test_reading_creates_no_journal(shell: Shell) -> None:
     for command in COMMANDS:
         refused(
             call(shell, command, "abc"),
-            "There is no journal 'r.sqlite'. Name one with --db PATH or GRAPHORCH_DB",
+            "There is no journal 'r.sqlite'. Name one with --db PATH|URL or GRAPHORCH_DB",
         )
     assert not (shell.here / "r.sqlite").exists()
 

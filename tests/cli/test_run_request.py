@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from graphorch import Budget, Limits
-from graphorch.cli.run_request import JournalFile, OutputFormat, RunRequest, choose_output_format
+from graphorch.cli.run_request import JournalPlace, OutputFormat, RunRequest, choose_output_format
+from graphorch.journal.address import parse_address
+
+
+def name_journal(db: str) -> JournalPlace:
+    return JournalPlace(parse_address(db), db)
 
 
 def test_limits_become_run_options() -> None:
@@ -21,7 +26,7 @@ def test_limits_become_run_options() -> None:
 
 def test_command_is_quoted_for_shell() -> None:
     """A command for the flow and journal of a request can be pasted into a shell."""
-    request = RunRequest(flow="my flow.py", journal=JournalFile("/x/r.sqlite", "my runs.sqlite"))
+    request = RunRequest(flow="my flow.py", journal=name_journal("my runs.sqlite"))
     assert (
         request.format_command("answer", "id", "a b", value="'{}'")
         == "graphorch answer 'my flow.py' id 'a b' '{}' --db 'my runs.sqlite'"
@@ -32,6 +37,22 @@ def test_command_is_quoted_for_shell() -> None:
         request.format_command("resume", "id")
         == "graphorch resume a.py id --model house/large --config 'my models.toml'"
     )
+
+
+@pytest.mark.parametrize(
+    ("db", "option"),
+    [
+        ("postgresql://u:secret@h/d", " --db postgresql://u@h/d"),
+        ("postgresql://u@h/d?a=1&b=2", " --db 'postgresql://u@h/d?a=1&b=2'"),
+    ],
+)
+def test_command_leaves_password_out(db: str, option: str) -> None:
+    """A command that is shown names a database without its password."""
+    journal = name_journal(db)
+    request = RunRequest(flow="a.py", journal=journal)
+    assert request.format_command("resume", "id") == f"graphorch resume a.py id{option}"
+    assert request.build_run_options().get("durable") == db
+    assert "secret" not in repr(request)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from graphorch.errors import InputError
+from graphorch.journal.address import parse_address
 from graphorch.mcp_server.call_state import digest_question, read_key
 from graphorch.runs.result import Question
 from tests.mcp_server.serving import Letter, Verdict
@@ -16,7 +17,7 @@ from tests.mcp_server.serving import Letter, Verdict
 
 def test_key_is_made_once_for_its_owner(tmp_path: Path) -> None:
     """Servers that start at once have one key, which only its owner can read."""
-    journal = str(tmp_path / "runs.sqlite")
+    journal = parse_address(str(tmp_path / "runs.sqlite"))
     with ThreadPoolExecutor(8) as pool:
         keys = set(pool.map(read_key, [journal] * 16))
     assert len(keys) == 1
@@ -26,20 +27,31 @@ def test_key_is_made_once_for_its_owner(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+def test_key_of_database_is_in_user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every server of this user has the same key, whatever its password is."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    keys = {
+        read_key(parse_address(f"postgresql://{login}@host/runs")) for login in ("u:a", "u:b", "u")
+    }
+    assert len(keys) == 1
+    assert read_key(parse_address("postgresql://u@host/others")) not in keys
+    assert stat.S_IMODE((tmp_path / "graphorch").stat().st_mode) == 0o700
+
+
 @pytest.mark.parametrize("content", [b"", b"not a key", b"ab" * 31, b"\xff\xfe" * 32])
 def test_damaged_key_is_named(tmp_path: Path, content: bytes) -> None:
     """A file that holds no key is neither used nor overwritten; the message says what to do."""
     file = tmp_path / "runs.sqlite.mcp-key"
     file.write_bytes(content)
     with pytest.raises(InputError, match=r"runs\.sqlite\.mcp-key' holds no key.*Delete it"):
-        read_key(str(tmp_path / "runs.sqlite"))
+        read_key(parse_address(str(tmp_path / "runs.sqlite")))
     assert file.read_bytes() == content
 
 
 def test_key_without_folder_is_named(tmp_path: Path) -> None:
     """A key that cannot be kept is one clear error."""
     with pytest.raises(InputError, match="cannot be kept"):
-        read_key(str(tmp_path / "nowhere" / "runs.sqlite"))
+        read_key(parse_address(str(tmp_path / "nowhere" / "runs.sqlite")))
 
 
 def test_digest_covers_what_person_saw() -> None:

@@ -10,23 +10,37 @@ import pytest
 
 from graphorch import InputError
 from graphorch.journal.memory import MemoryStore
-from graphorch.runs.stores import VARIABLE, open_store, resolve_path
+from graphorch.runs.stores import VARIABLE, open_store, resolve_address
 
 
 def test_default_path_follows_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the variable it is a file in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert resolve_path(True) == str(tmp_path / "graphorch.sqlite")
+    assert resolve_address(True).text == str(tmp_path / "graphorch.sqlite")
     monkeypatch.setenv(VARIABLE, "other.sqlite")
-    assert resolve_path(True) == str(tmp_path / "other.sqlite")
-    assert resolve_path(Path("runs.sqlite")) == str(tmp_path / "runs.sqlite")
+    assert resolve_address(True).text == str(tmp_path / "other.sqlite")
+    assert resolve_address(Path("runs.sqlite")).text == str(tmp_path / "runs.sqlite")
 
 
-@pytest.mark.parametrize("name", ["", " ", "a\0b", False])
+@pytest.mark.parametrize("name", ["", " ", False])
 def test_path_without_name_is_refused(name: str | bool) -> None:
-    with pytest.raises(InputError, match=r"does not name a file\. Give a path such as"):
-        resolve_path(name)
+    with pytest.raises(InputError, match=r"does not name a journal\. Give a path such as"):
+        resolve_address(name)
+
+
+def test_path_with_nul_is_refused() -> None:
+    """What may be a URL with a password is not repeated."""
+    with pytest.raises(InputError, match=r"^The name of the journal holds a NUL character\."):
+        resolve_address("postgresql://u:secret@h/d\0")
+
+
+def test_url_is_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL names a database, as an option and in the variable."""
+    url = "postgresql://u:secret@h/d"
+    assert resolve_address(url).is_database
+    monkeypatch.setenv(VARIABLE, url)
+    assert resolve_address(True).text == url
 
 
 def test_own_store_is_yielded() -> None:
@@ -41,7 +55,9 @@ def test_own_store_is_yielded() -> None:
 @pytest.mark.parametrize("durable", [b"runs.sqlite", 1, None, PureWindowsPath("runs.sqlite")])
 def test_neither_path_nor_store_is_refused(durable: Any) -> None:
     async def main() -> None:
-        with pytest.raises(InputError, match=r"neither a path nor a store\. Give a path such as"):
+        with pytest.raises(
+            InputError, match=r"neither a path or URL nor a store\. Give a path such as"
+        ):
             await open_store(durable).__aenter__()
 
     asyncio.run(main())
@@ -75,7 +91,7 @@ def test_store_that_passes_on_is_a_store() -> None:
     async def main() -> None:
         async with open_store(cast("Any", Around(MemoryStore()))) as store:
             assert isinstance(store, Around)
-        with pytest.raises(InputError, match="neither a path nor a store"):
+        with pytest.raises(InputError, match="neither a path or URL nor a store"):
             async with open_store(cast("Any", object())):
                 pass
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from graphorch.errors import InputError
+from graphorch.private_files import UnusableFile, find_user_folder
 
 _SUFFIX = ".json"
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -55,18 +56,10 @@ def find_trust_folder(environment: Mapping[str, str] = os.environ) -> Path:
     That is `XDG_CONFIG_HOME` if it is an absolute path, `APPDATA` on Windows, else `~/.config`.
     Raises `InputError` if the user has no home directory.
     """
-    for variable in ("XDG_CONFIG_HOME", "APPDATA"):
-        base = environment.get(variable, "")
-        if os.path.isabs(base):
-            return Path(base, "graphorch", "trusted")
     try:
-        home = Path.home()
-    except RuntimeError as error:
-        raise InputError(
-            f"The user's configuration directory cannot be found: {error} Set XDG_CONFIG_HOME to "
-            "an absolute path."
-        ) from error
-    return home / ".config" / "graphorch" / "trusted"
+        return find_user_folder("config", environment) / "trusted"
+    except UnusableFile as error:
+        raise InputError(str(error)) from error
 
 
 class TrustStore:

@@ -15,7 +15,7 @@ from graphorch.cli.endpoints import list_all_models, open_endpoints
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import LoadedFlow, load_flow
 from graphorch.cli.journals import locate_journal, query_store
-from graphorch.cli.run_request import JournalFile, RunRequest
+from graphorch.cli.run_request import JournalPlace, RunRequest
 from graphorch.cli.shared_options import Activations, ConfigFile, Db, Debug, Model, Seconds, Usd
 from graphorch.cli.terminal import print_status, sanitize_line
 from graphorch.errors import InputError
@@ -64,7 +64,7 @@ def mcp(
 
     Clients of protocol 2026-07-28 and of those before it are served. What flows print goes to
     standard error. Beside the journal lies the key that seals what clients carry between two legs
-    of a call, in the file FILE.mcp-key.
+    of a call, in the file FILE.mcp-key; for a database it is in ~/.local/state/graphorch.
 
     Exit codes: 0 the client left, 2 wrong usage, configuration or journal, 3 a graph does not
     build, 130 and 143 ended by a signal.
@@ -100,7 +100,7 @@ def mcp(
 def _serve(
     loaded: Sequence[LoadedFlow],
     request: RunRequest,
-    journal: JournalFile,
+    journal: JournalPlace,
     leg: float,
     reader: TextIO,
     writer: TextIO,
@@ -121,10 +121,11 @@ def _serve(
         )
         for item in loaded
     ]
-    runs = ServedRuns(journal.path, request.build_run_options())
-    server, calls = build_server(served, runs, key=read_key(journal.path), leg_seconds=leg)
+    runs = ServedRuns(journal.durable, request.build_run_options())
+    server, calls = build_server(served, runs, key=read_key(journal.address), leg_seconds=leg)
     names = ", ".join(sanitize_line(item.tool_name) for item in served)
-    print_status(f"serving over MCP: {names}; runs are kept in {sanitize_line(journal.path, 200)}")
+    where = sanitize_line(journal.address.shown, 200)
+    print_status(f"serving over MCP: {names}; runs are kept in {where}")
     if reader.isatty():
         print_status(
             "note: this is a terminal, and the protocol is for programs: an MCP client starts "

@@ -160,6 +160,6 @@ def check_answer_to_several(value: BaseModel, name: str, count: int) -> None:
 
 def send_answer(stored: StoredRun, question: Question, value: BaseModel, *, wait: bool) -> None:
     """Send an answer to the owner of a run, or leave it for who resumes the run next."""
-    path = stored.journal.path
-    sending = stored.flow.send_answer(stored.run_id, question, value, durable=path, wait=wait)
+    durable = stored.journal.durable
+    sending = stored.flow.send_answer(stored.run_id, question, value, durable=durable, wait=wait)
     asyncio.run(sending)

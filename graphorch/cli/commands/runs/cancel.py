@@ -11,7 +11,7 @@ import typer
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.journals import query_store, require_journal, resolve_run_id
-from graphorch.cli.run_request import JournalFile
+from graphorch.cli.run_request import JournalPlace
 from graphorch.cli.shared_options import Db, Debug, NoWait, RunId
 from graphorch.cli.terminal import print_status
 from graphorch.journal.store import Store
@@ -54,14 +54,14 @@ def cancel(
         cancel_run(journal, run_id, flow, wait=not no_wait, undo=not no_undo)
 
 
-def cancel_run(journal: JournalFile, run_id: str, flow: str, *, wait: bool, undo: bool) -> None:
+def cancel_run(journal: JournalPlace, run_id: str, flow: str, *, wait: bool, undo: bool) -> None:
     """Cancel a run, with its flow if that is named.
 
     Raises `InputError` and `JournalError`, and `RunFailed` if something could not be undone.
     """
     name = shorten_run_id(run_id)
     if flow:
-        work = load_flow(flow).flow.cancel(run_id, durable=journal.path, wait=wait, undo=undo)
+        work = load_flow(flow).flow.cancel(run_id, durable=journal.durable, wait=wait, undo=undo)
         left = asyncio.run(work)
         print_status(f"run {name} is cancelled" if wait else f"run {name} is to be cancelled")
         if left:

@@ -40,7 +40,7 @@ def fork(
         run_id = resolve_run_id(journal, run)
         forked = load_flow(flow).flow
         require_start_node(start, "fork", flow)
-        new_id = asyncio.run(forked.fork(run_id, start=start, durable=journal.path))
+        new_id = asyncio.run(forked.fork(run_id, start=start, durable=journal.durable))
         if as_json:
             print_output(to_json_line({"run_id": new_id, "parent": run_id, "at": start}))
             return

@@ -10,7 +10,7 @@ import typer
 
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.journals import query_store, require_journal
-from graphorch.cli.run_request import JournalFile
+from graphorch.cli.run_request import JournalPlace
 from graphorch.cli.shared_options import Db, Debug, parse_age, parse_choice
 from graphorch.cli.terminal import print_status, sanitize_line
 from graphorch.journal.chain_key import VARIABLE
@@ -59,7 +59,7 @@ def prune(
 
 
 def prune_runs(
-    journal: JournalFile, age: str, statuses: Sequence[str], *, any_key: bool = False
+    journal: JournalPlace, age: str, statuses: Sequence[str], *, any_key: bool = False
 ) -> None:
     """Delete runs whose last change is older than `age`. Raises `InputError` and `JournalError`."""
     before = time.time() - parse_age(age, "--older-than")

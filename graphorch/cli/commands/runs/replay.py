@@ -10,7 +10,7 @@ from graphorch.cli.exit_codes import FAILED, exit_on_error
 from graphorch.cli.flow_loader import AnyFlow, load_flow
 from graphorch.cli.journals import check_argument_order, require_journal, resolve_run_id
 from graphorch.cli.run_report import print_result, report_failure
-from graphorch.cli.run_request import JournalFile, RunRequest, choose_output_format
+from graphorch.cli.run_request import JournalPlace, RunRequest, choose_output_format
 from graphorch.cli.shared_options import AsJson, Db, Debug, FlowName, RunId
 from graphorch.cli.terminal import print_status
 from graphorch.errors import RunFailed
@@ -40,14 +40,14 @@ def replay(
     raise typer.Exit(code)
 
 
-def replay_run(flow: AnyFlow, run_id: str, journal: JournalFile, request: RunRequest) -> int:
+def replay_run(flow: AnyFlow, run_id: str, journal: JournalPlace, request: RunRequest) -> int:
     """Replay a run, report it, and return the exit code.
 
     Raises `RunFailed` if the run had failed, `ReplayDiverged`, and `JournalError`.
     """
     note = "replayed without a difference; no node ran and no model was called"
     try:
-        result = asyncio.run(flow.replay(run_id, durable=journal.path))
+        result = asyncio.run(flow.replay(run_id, durable=journal.durable))
     except RunFailed as error:
         print_status(note)
         report_failure(error, flow, request)

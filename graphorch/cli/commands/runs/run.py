@@ -14,7 +14,7 @@ from graphorch.cli.flow_loader import LoadedFlow, load_flow
 from graphorch.cli.input_options import list_options
 from graphorch.cli.input_parser import parse_input
 from graphorch.cli.journals import locate_journal, require_journal, resolve_run_id
-from graphorch.cli.run_request import JournalFile, RunRequest, choose_output_format
+from graphorch.cli.run_request import JournalPlace, RunRequest, choose_output_format
 from graphorch.cli.shared_options import (
     Activations,
     AsEvents,
@@ -90,7 +90,7 @@ def run(
     build, 4 the run waits, 130 interrupted.
     """
     with exit_on_error(debug=debug, as_json=as_json or as_events):
-        journal: JournalFile | None = None
+        journal: JournalPlace | None = None
         if after:
             journal = require_journal(db)
             after = resolve_run_id(journal, after)

@@ -32,7 +32,7 @@ from graphorch.cli.run_head import (
     format_tags,
     format_time,
 )
-from graphorch.cli.run_request import JournalFile
+from graphorch.cli.run_request import JournalPlace
 from graphorch.cli.shared_options import AsJson, Db, Debug, RunId
 from graphorch.cli.tables import align_columns, format_amount
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
@@ -132,13 +132,13 @@ class StepRow:
     notes: list[str] = field(default_factory=list[str])
 
 
-def print_records(journal: JournalFile, run_id: str) -> None:
+def print_records(journal: JournalPlace, run_id: str) -> None:
     """Print every record as a line of JSON. Raises `JournalError`."""
     for record in query_store(journal, lambda store: store.load(run_id)).records:
         print_output(to_json_line(asdict(record)))
 
 
-def print_run(journal: JournalFile, run_id: str, *, as_json: bool) -> None:
+def print_run(journal: JournalPlace, run_id: str, *, as_json: bool) -> None:
     """Print a run, for people or as one object. Raises `JournalError`."""
     log, letters = query_store(journal, lambda store: load_with_letters(store, run_id))
     rows, kept, faults = build_step_rows(log)

@@ -17,7 +17,7 @@ from graphorch.cli.run_head import (
     format_tags,
     format_time,
 )
-from graphorch.cli.run_request import JournalFile
+from graphorch.cli.run_request import JournalPlace
 from graphorch.cli.shared_options import (
     AsJson,
     Db,
@@ -109,7 +109,7 @@ def build_query(
     )
 
 
-def print_page(journal: JournalFile, query: RunQuery, *, as_json: bool) -> None:
+def print_page(journal: JournalPlace, query: RunQuery, *, as_json: bool) -> None:
     """Print a page of runs: a table for people, one object for a program. Raises `JournalError`."""
     page, due = query_store(journal, lambda store: _load_page(store, query))
     if as_json:

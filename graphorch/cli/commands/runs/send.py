@@ -93,10 +93,10 @@ def send(
         value = parse_answer(value_type, context.args, f"value of '{signal}'", SEND_OPTIONS)
         if no_wait or query_store(stored.journal, lambda store: has_owner(store, run_id)):
             require_no_output(output, model)
-            path = stored.journal.path
+            durable = stored.journal.durable
             asyncio.run(
                 resumed.send_signal(
-                    run_id, signal, value, key=key, id=id, durable=path, wait=not no_wait
+                    run_id, signal, value, key=key, id=id, durable=durable, wait=not no_wait
                 )
             )
             report_sent(

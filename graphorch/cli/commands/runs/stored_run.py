@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from graphorch.cli.endpoints import list_models_of_run, open_endpoints
 from graphorch.cli.flow_loader import AnyFlow, load_flow
 from graphorch.cli.journals import require_journal, resolve_run_id
-from graphorch.cli.run_request import JournalFile, OutputFormat, RunRequest
+from graphorch.cli.run_request import JournalPlace, OutputFormat, RunRequest
 from graphorch.runs.clients import SharedClient
 
 
@@ -19,7 +19,7 @@ class StoredRun:
     """
 
     run_id: str
-    journal: JournalFile
+    journal: JournalPlace
     flow: AnyFlow
     client: SharedClient
     flow_name: str

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from graphorch.cli.run_request import JournalFile
+from graphorch.cli.run_request import JournalPlace
 from graphorch.cli.terminal import sanitize_line
 from graphorch.text import format_moment, plural, shorten_run_id
 
@@ -59,7 +59,7 @@ def describe_wait(path: str, signal: str, key: str, due: float | None) -> str:
     return sanitize_line(f"waiting: {path} waits for {what}{with_key}{until}", 400)
 
 
-def format_send_command(run_id: str, signal: str, key: str, journal: JournalFile) -> str:
+def format_send_command(run_id: str, signal: str, key: str, journal: JournalPlace) -> str:
     """Return the command that sends a signal to a run of a flow, with a place for its value."""
     words = ["graphorch send FLOW", shorten_run_id(run_id), signal, "VALUE"]
     if key:
