@@ -73,6 +73,7 @@ class ToolOptions(TypedDict, total=False):
     retry: Retry
     timeout: float
     isolation: Isolation
+    pool: str
     undo: Callable[..., object]
 
 
@@ -229,7 +230,7 @@ def tool(fn: Any = None, /, **options: Unpack[ToolOptions]) -> Any:
     `untrusted`, whether what it returns comes from outside, as a return type with a mark says too
     (`-> Untrusted[str]`); `undo`, a function that takes back what a call did, by the arguments of
     the tool that it names, and `result`, the text that the model read; `retry`, `timeout` in
-    seconds and `isolation` as for nodes; `name`, if not that of the function.
+    seconds, `isolation` and `pool` as for nodes; `name`, if not that of the function.
 
     Raises `GraphError` with code `TOOL` if the function or an option is wrong.
     """
@@ -349,11 +350,16 @@ def _add_undo(tool: Tool, undo: Callable[..., object], local: Mapping[str, Any])
         if undo.approve is not False:
             what = "its undo asks a person, and would keep the others from running"
             raise build_tool_error(tool.name, what, "leave approve out of the undo")
-        undo, settings = undo.fn, replace(undo.node.options, isolation="thread", tells=())
+        undo, settings = undo.fn, _strip_undo(undo.node.options)
     made = build_tool_undo(tool.name, undo, settings, tool.arguments.schema, local)
     node = copy(tool.node)
     node.options = replace(node.options, undo=made)
     return replace(tool, node=node, _plans={})
+
+
+def _strip_undo(options: NodeSettings) -> NodeSettings:
+    """Return the options of a tool that an undo has: it runs in the process of the run."""
+    return replace(options, isolation="thread", pool=None, tells=())
 
 
 def require_name(name: object) -> None:
@@ -399,7 +405,7 @@ def read_options(
     of_node = {option: value for option, value in values.items() if option not in _OWN_OPTIONS}
     problems = list(_check_own_options(name, values))
     node_settings = NodeSettings()
-    known = {"effect", "retry", "timeout", "isolation", "name"}
+    known = {"effect", "retry", "timeout", "isolation", "pool", "name"}
     unknown = [option for option in of_node if option not in known]
     for option in unknown:
         what, fix = f"there is no option '{option}'", did_you_mean(option, _list_options())

@@ -53,6 +53,7 @@ from graphorch.text import clean, format_error, truncate
 
 if TYPE_CHECKING:
     from graphorch.engine.events import Observer
+    from graphorch.engine.invocation.placement import Placement
     from graphorch.engine.mailbox.letter_reader import LetterReader
     from graphorch.engine.replay import ReplayedRun
     from graphorch.engine.run_journal import RunJournal
@@ -202,6 +203,8 @@ class Scheduler:
         (`fail`).
         """
         self._services.enter_loop()
+        if self.run.status == "running" and self.settings.placement is not None:
+            await self._take_over_attempts(self.settings.placement)
         if self.in_doubt and ambiguous == "stop":
             await self.leave("ambiguous")
             return
@@ -214,6 +217,12 @@ class Scheduler:
         ready = await self._take_in_mail()
         resumed = [Resumed()] if self.run.status in RESUMABLE_STATUSES else []
         await self._execute(*resumed, commands=ready)
+
+    async def _take_over_attempts(self, placement: Placement) -> None:
+        """Let a placement find the attempts of the process before that run elsewhere, or ended."""
+        unfinished = self.run.unfinished()
+        vanished = [item for item in unfinished if item.status is Status.RUNNING]
+        self._attempts.settle_placed(await placement.take_over(vanished))
 
     def _has_pauses(self) -> bool:
         """Return whether the run is in a pause before a retry, which its format can keep."""

@@ -15,6 +15,7 @@ from graphorch.graph.options import is_count, is_number
 
 if TYPE_CHECKING:
     from graphorch.engine.events import Observer
+    from graphorch.engine.invocation.placement import Placement
     from graphorch.engine.questions.question_event import OnQuestion
     from graphorch.models.budgets.budget import Account, Alert, Budget
     from graphorch.models.client import ModelClient
@@ -85,7 +86,8 @@ class RunSettings:
     a node without a budget of its own below another one, or returns that one; `on_alert` listens to
     all of them.
     `own_client` is the client that the caller passed, of which `client` makes use. `on_question`
-    hears of what becomes of questions.
+    hears of what becomes of questions. `placement` decides in which process the functions of nodes
+    run; without one, in this.
     """
 
     client: ModelClient
@@ -107,3 +109,4 @@ class RunSettings:
     on_question: OnQuestion | None = None
     clock: Clock = system_clock
     cache: NodeCache = field(default_factory=NodeCache)
+    placement: Placement | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
@@ -14,8 +15,10 @@ from graphorch.text import is_name
 LONGEST_WAIT = 1_000 * 366 * 86_400.0  # seconds: longer waits have no date that can be recorded
 
 Effect = Literal["pure", "idempotent", "once"]
-Isolation = Literal["inline", "thread", "process"]
+Isolation = Literal["inline", "thread", "process", "worker"]
 Gate = Literal["before", "after"]
+
+_POOL = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,7 @@ class NodeOptions(TypedDict, total=False):
     hedge_after: float
     gate: Gate
     isolation: Isolation
+    pool: str
     concurrency: int
     declassify: str
     undo: Callable[..., object] | NotCalled
@@ -132,16 +136,19 @@ class NodeSettings:
 
     `isolation` is for functions that are not async: a worker thread, so that a blocking call does
     not hold up others; a process, for work that keeps a core busy; or inline on the event loop,
-    which is faster for work of microseconds. `concurrency` limits how many activations of this node
-    run at once.
+    which is faster for work of microseconds. With `worker` or a `pool`, other workers run the
+    function, async or not, where a run has any: those of that pool, such as machines with a GPU. In
+    a process without workers it runs as by default. `concurrency` limits how many activations of
+    this node run at once.
 
     `declassify` names a check that the function makes: what it writes has no mark any more, and
     what it reads is not untrusted any more for the nodes after it (see `state/marks.py`).
 
     `undo` is a node that takes back what this one did: see `core/compensation.py`.
 
-    The last three are for nodes that are not made by a decorator: a budget and whether a function
-    with a context may ask models, of patterns; and of a tool the exceptions that its model reads.
+    `budget`, `asks_models` and `tells` are for nodes that are not made by a decorator: a budget and
+    whether a function with a context may ask models, of patterns; and of a tool the exceptions that
+    its model reads.
     """
 
     effect: Effect = "pure"
@@ -158,6 +165,12 @@ class NodeSettings:
     budget: NodeBudget | None = None
     asks_models: bool = True
     tells: tuple[type[Exception], ...] = ()
+    pool: str | None = None
+
+    @property
+    def goes_out(self) -> bool:
+        """Whether other workers run the function, where a run has any."""
+        return self.pool is not None or self.isolation == "worker"
 
 
 def options_from(name: str, given: NodeOptions, others: Iterable[str] = ()) -> NodeSettings:
@@ -210,6 +223,11 @@ def is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def is_pool(value: Any) -> bool:
+    """Return whether a value can name a pool of workers."""
+    return isinstance(value, str) and _POOL.fullmatch(value) is not None
+
+
 def _is_time(value: Any) -> bool:
     return value is None or (is_number(value) and value > 0)
 
@@ -230,7 +248,8 @@ _RULES: dict[str, _Rule] = {
     "cache": _Rule(lambda value: isinstance(value, Cache), "give Cache(ttl=seconds)"),
     "hedge_after": _SECONDS,
     "gate": _choice("before", "after"),
-    "isolation": _choice("inline", "thread", "process"),
+    "isolation": _choice("inline", "thread", "process", "worker"),
+    "pool": _Rule(is_pool, 'name workers in letters, digits, "-" and "_", such as "gpu"'),
     "concurrency": _Rule(is_count, "give a whole number from 1 on, or leave the option out"),
     "undo": _Rule(
         lambda value: isinstance(value, NotCalled) or callable(value),

@@ -109,7 +109,7 @@ class ScriptedTool:
         node.fn = _ScriptedCall(self, tool)
         node.signature = replace(node.signature, has_context=False, resources=None, is_async=True)
         # What a script has given already is known in this process only.
-        node.options = replace(node.options, isolation="inline")
+        node.options = replace(node.options, isolation="inline", pool=None)
         return replace(tool, node=node, sub=None, _plans={})
 
     async def play(self, written: Mapping[str, Any], arguments: dict[str, Any]) -> object:

@@ -74,7 +74,8 @@ def test_options_are_kept() -> None:
     ("option", "value", "fix"),
     [
         ("effect", "twice", "choose one of pure, idempotent, once"),
-        ("isolation", "container", "choose one of inline, thread, process"),
+        ("isolation", "container", "choose one of inline, thread, process, worker"),
+        ("pool", "two words", 'name workers in letters, digits, "-" and "_", such as "gpu"'),
         ("gate", "between", "choose one of before, after"),
         ("timeout", 0, "give seconds greater than 0, or leave the option out"),
         ("timeout", "5", "give seconds greater than 0, or leave the option out"),

@@ -263,7 +263,7 @@ def choose_tools(
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"tools() of MCP server '{server.name}' names '{twice}' twice.")
-    refused = [option for option in ("name", "isolation") if option in options]
+    refused = [option for option in ("name", "isolation", "pool") if option in options]
     if refused:
         raise InputError(
             f"Tools of MCP server '{server.name}' have no {join_limited(refused, 2)} of their "

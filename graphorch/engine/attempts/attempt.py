@@ -9,7 +9,7 @@ Rules of this file:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from graphorch.core.events import (
@@ -47,7 +47,7 @@ class AttemptRunner:
 
     `in_doubt` holds, by path, the activations with effect `once` that began and did not finish.
     `has_overrides` says that more than the options of nodes decides how they run: a gate, pins,
-    a limit of concurrency, nodes in doubt, or a trace.
+    a limit of concurrency, nodes in doubt, a trace, or another process in which they may run.
     """
 
     __slots__ = (
@@ -92,6 +92,7 @@ class AttemptRunner:
             or bool(settings.pins)
             or bool(self._fail_in_doubt)
             or self._services.trace is not None
+            or settings.placement is not None
         )
 
     def close(self) -> None:
@@ -104,6 +105,11 @@ class AttemptRunner:
         """Decide whether the nodes in doubt fail, or run again."""
         self._fail_in_doubt = frozenset(self.in_doubt) if fail else _NO_PATHS
         self._may_repeat = _NO_PATHS if fail else frozenset(self.in_doubt)
+
+    def settle_placed(self, activations: Iterable[Activation]) -> None:
+        """Take nodes out of doubt whose functions run in other processes, or have ended there."""
+        for activation in activations:
+            self.in_doubt.pop(activation.path, None)
 
     def settle_doubt(self, event: Event) -> None:
         """Take a node out of doubt if its end is known now."""
@@ -396,9 +402,13 @@ class AttemptRunner:
                 services.log.journal.buffer_starting(activation)
                 await services.log.journal.flush()
         if self.invoker is None:
-            limit = services.settings.limits.concurrency
+            settings = services.settings
             self.invoker = NodeInvoker(
-                self.build_context, services.epoch, limit, services.report.abandon
+                self.build_context,
+                services.epoch,
+                settings.limits.concurrency,
+                services.report.abandon,
+                settings.placement,
             )
         output = await self.invoker.call(activation, given)
         return binding.build_update(step, output, given, activation.version)

@@ -197,6 +197,9 @@ class NodeContext:
         options = self._activation.step.node.options
         why = "two copies of the node would call its tools"
         option = "hedge_after" if options.hedge_after is not None else ""
+        if options.goes_out:
+            option = "isolation" if options.pool is None else "pool"
+            why = "it may run on another worker, and the run calls the tools"
         if not option and acts and options.cache is not None:
             option, why = "cache", "a result from the cache would leave out what its tools do"
         if option:

@@ -16,6 +16,7 @@ from graphorch.errors import GraphorchError, contain_exit
 from graphorch.threads import ThreadPool
 
 if TYPE_CHECKING:
+    from graphorch.engine.invocation.placement import Placement
     from graphorch.engine.invocation.processes import ProcessPool
 
 
@@ -32,7 +33,8 @@ class NodeInvoker:
 
     `build_context` makes the context of an attempt with its deadline, in the event loop's time;
     `epoch` plus the loop's time is seconds since the epoch. `concurrency` is how many nodes may run
-    at once. `abandon` gets the paths of nodes whose thread could not be stopped.
+    at once. `abandon` gets the paths of nodes whose thread could not be stopped. `placement`
+    decides whether a function runs here; without one, all do.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class NodeInvoker:
         epoch: float,
         concurrency: int | None,
         abandon: Callable[[str], None],
+        placement: Placement | None = None,
     ) -> None:
         self._build_context = build_context
         self._epoch = epoch
@@ -49,6 +52,9 @@ class NodeInvoker:
         self._node_slots: dict[tuple[int, int], asyncio.Semaphore] = {}
         self._threads: ThreadPool | None = None
         self._processes: ProcessPool | None = None
+        self._placement = placement
+        # Chosen once, so that a call in this process costs nothing more.
+        self._invoke = self._invoke_here if placement is None else self._invoke_somewhere
 
     async def stop_processes(self) -> None:
         """End the worker processes, and wait until they are gone."""
@@ -119,7 +125,13 @@ class NodeInvoker:
             return slices
         return [self._build_context(activation, deadline), *slices]
 
-    async def _invoke(self, activation: Activation, arguments: list[Any]) -> Any:
+    async def _invoke_somewhere(self, activation: Activation, arguments: list[Any]) -> Any:
+        assert self._placement is not None
+        return await self._placement.call(
+            activation, arguments, lambda: self._invoke_here(activation, arguments)
+        )
+
+    async def _invoke_here(self, activation: Activation, arguments: list[Any]) -> Any:
         node = activation.step.node
         if node.signature.is_async:
             return await node.fn(*arguments)

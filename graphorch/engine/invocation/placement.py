@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -20,5 +20,13 @@ class Placement(Protocol):
         `here` calls it in this process. Cancelling the wait withdraws the call. Raises what the
         function raises; an exception of another process is of a class that the flow declares,
         builtin, one of graphorch's, or a `ProcessError`.
+        """
+        ...
+
+    async def take_over(self, vanished: Sequence[Activation]) -> Collection[Activation]:
+        """Learn which attempts were under way when the process that drove the run before ended.
+
+        Return those whose function has ended elsewhere, or runs there still: whether it acted is
+        not in doubt, and the next `call` of the activation gets that outcome.
         """
         ...

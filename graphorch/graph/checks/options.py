@@ -9,7 +9,7 @@ from graphorch.errors import Problem
 from graphorch.graph.checks.annotations import format_hint, is_clash, read_return
 from graphorch.graph.checks.checked_graph import CheckedGraph
 from graphorch.graph.node import Node
-from graphorch.graph.options import Effect
+from graphorch.graph.options import Effect, NodeSettings
 
 FORBIDDEN: dict[Effect, dict[str, str]] = {
     "pure": {},
@@ -31,7 +31,7 @@ INSIDE: dict[str, str] = {
 
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
-    """`OPTION_EFFECT`, `_NESTED`, `_TIMES`, `_CACHE`, `_DECLASSIFY` and `_PROCESS`.
+    """`OPTION_EFFECT`, `_NESTED`, `_TIMES`, `_CACHE`, `_DECLASSIFY`, `_PROCESS` and `_WORKER`.
 
     Those of map workers, too.
     """
@@ -83,6 +83,15 @@ def _check_node(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
         )
     if options.isolation == "process":
         yield from check_process(node, where)
+    if options.goes_out and node.kind == "agent":
+        what = f"an agent cannot have {name_place(options)}: its run asks the model, not a worker"
+        fix = "give the option to its tools, which may run on other workers"
+        yield Problem("OPTION_WORKER", where, what, fix)
+
+
+def name_place(options: NodeSettings) -> str:
+    """Return the option that makes a node run on other workers, as it is written."""
+    return 'isolation="worker"' if options.pool is None else f'pool="{options.pool}"'
 
 
 def _check_tools(node: Node[Any], where: str) -> Iterator[Problem]:

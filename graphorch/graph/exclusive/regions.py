@@ -68,6 +68,10 @@ def _check_across(spec: GraphSpec, region: ExclusiveSpec, where: str) -> Iterato
             what = f"'{name}' is a {_KINDS.get(kind, kind)}, which may wait for long"
             fix = 'across="journal" is for nodes and agents: name those inside of it instead'
             yield Problem("EXCLUSIVE_ACROSS", where, what, fix)
+        if is_shared and spec.nodes[name].options.goes_out:
+            what = f"'{name}' runs on other workers, and the region belongs to the run's process"
+            fix = "leave out its isolation and pool, or the region"
+            yield Problem("EXCLUSIVE_ACROSS", where, what, fix)
 
 
 def _check_sharing(spec: GraphSpec) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ import pytest
 
 from graphorch.graph.build import build_plan
 from graphorch.graph.context import Context
+from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.node import Node, node
 from graphorch.graph.options import Cache, NodeSettings, Retry
 from tests.graph.content import (
@@ -163,3 +164,29 @@ def test_cache_forbids_resources() -> None:
         "OPTION_CACHE at node 'ask': it has a cache and reads resources (dict), which other runs "
         "bring others of\n    fix: leave cache out, or put what decides into the state"
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [({"isolation": "worker"}, 'isolation="worker"'), ({"pool": "gpu"}, 'pool="gpu"')],
+    ids=["isolation", "pool"],
+)
+def test_agent_does_not_go_out(options: dict[str, Any], shown: str) -> None:
+    """An agent stays with its run, which asks the model; a node may run on other workers."""
+    asking = Node(look.fn, look.signature, name="ask", kind="agent")
+    sketch = Sketch()
+    sketch.chain(with_options(asking, **options))
+    assert list_problems(sketch) == [
+        f"OPTION_WORKER at node 'ask': an agent cannot have {shown}: its run asks the model, not a "
+        "worker\n    fix: give the option to its tools, which may run on other workers"
+    ]
+    assert alone(**options) == []
+
+
+def test_place_is_no_part_of_graph() -> None:
+    """Where a node runs is not in the fingerprint: a stored run goes on wherever there is room."""
+    plans = [
+        build_plan(Sketch().chain(with_options(look, **options)).spec)
+        for options in ({}, {"isolation": "worker"}, {"pool": "gpu"})
+    ]
+    assert len({compute_fingerprint(plan) for plan in plans}) == 1

@@ -148,6 +148,15 @@ def test_sub_flow_is_not_exclusive_across_runs():
     assert "name those inside of it instead" in problem
 
 
+def test_shared_region_stays_in_its_process():
+    """A region that other runs share ends with its process, and a node elsewhere would go on."""
+    out = node(name="out", isolation="worker")(save.fn)
+    graph = Graph("shared", State).chain(START, out, END)
+    (problem,) = list_problems(graph.exclusive("db", out, across="journal"))
+    assert "'out' runs on other workers, and the region belongs to the run's process" in problem
+    Graph("own", State).chain(START, out, END).exclusive("db", out).build()
+
+
 def test_region_reaches_equally_far_in_all_flows():
     """A region that is shared with other runs here and not there would keep out nothing."""
     graph = Graph("outer", State)

@@ -29,12 +29,12 @@ def split(r: Raw) -> Words:
     return Words(words=r.raw.split())
 
 
-@node
+@node(pool="gpu")
 def shorten(w: Words) -> Words:
     return Words(words=w.words[:3])
 
 
-@node
+@node(isolation="worker", timeout=60)
 async def print_out(w: Words) -> Title:
     return Title(title=" ".join(w.words).title())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphorch.errors import Problem
 from graphorch.graph.checks.checked_graph import CheckedGraph
-from graphorch.graph.checks.options import FORBIDDEN, check_process
+from graphorch.graph.checks.options import FORBIDDEN, check_process, name_place
 from graphorch.graph.node import Node
 from graphorch.graph.payloads import Failure
 from graphorch.graph.plan import MapSpec, Plan, has_undo
@@ -76,6 +76,9 @@ def _check_options(undo: Node[Any], where: str) -> Iterator[Problem]:
     for option, why in {**FORBIDDEN[undo.options.effect], **_FORBIDDEN}.items():
         if getattr(undo.options, option) is not None:
             yield Problem("UNDO", where, f"it cannot have {option}: {why}", f"leave {option} out")
+    if undo.options.goes_out:
+        what = f"it cannot have {name_place(undo.options)}: undos run where the run is"
+        yield Problem("UNDO", where, what, "leave the option out")
     if undo.options.isolation == "process":
         yield from check_process(undo, where)
 

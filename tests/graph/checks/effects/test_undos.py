@@ -97,6 +97,7 @@ CASES: list[tuple[Any, dict[str, Any], str]] = [
     (node(effect="once", retry=Retry(2))(take_back), {}, "it cannot have retry: a second attempt"),
     (node(effect="once", cache=Cache(5))(take_back), {}, "it cannot have cache: a result from"),
     (node(effect="once", hedge_after=1)(take_back), {}, "it cannot have hedge_after: two attempts"),
+    (node(effect="once", pool="gpu")(take_back), {}, 'it cannot have pool="gpu": undos run where'),
     (node(effect="once", undo=take_back)(take_back), {}, "it cannot have undo: what it takes back"),
 ]
 
