@@ -86,6 +86,12 @@ class EventLog:
         self._deliver_durable()
         return await self.journal.release_unless_mail()
 
+    async def leave_open(self) -> None:
+        """Release the run without an end: another process goes on with it at once."""
+        if self.journal is not None:
+            await self.make_durable()
+            await self.journal.release()
+
     def publish_end(self, run: Run, at: float) -> None:
         """Hand the last event of a run to the observers."""
         if self.observers is not None:

@@ -63,6 +63,9 @@ if TYPE_CHECKING:
 _LONGEST_REASON: Final = 300  # characters of a failure in the reason why a run is undone
 _IDLE_PAUSE: Final = 0.01  # seconds between two looks at a run that is to end
 
+HANDED_OVER: Final = "handed over"
+"""Why a run was stopped that another process is to go on with at once."""
+
 _PAUSES_SINCE: Final = 6  # the first format whose readers know that pauses are kept
 
 OnAmbiguous: TypeAlias = Literal["stop", "repeat", "fail"]
@@ -74,6 +77,7 @@ class Scheduler:
     __slots__ = (
         "_attempts",
         "_dispatcher",
+        "_handing_over",
         "_idle",
         "_in_grace",
         "_letters",
@@ -145,6 +149,7 @@ class Scheduler:
         # set when nothing is under way any more, if a caller waits for that
         self._idle: asyncio.Event | None = None
         self._in_grace = False
+        self._handing_over = 0  # 1: what runs may finish; 2: it is cancelled
 
     @classmethod
     def from_records(
@@ -251,10 +256,11 @@ class Scheduler:
         self._services.enter_loop()
         await self._execute(commands=await self._take_in_mail())
 
-    async def begin_fork(self) -> None:
-        """Run a fork for the first time: what is open was never begun in it, so nothing was lost.
+    async def begin_recorded(self) -> None:
+        """Run for the first time what is open by the records: nothing was begun, so none is lost.
 
-        It may also wait for people, or be over, by what it took over from the other run.
+        So are a fork, and a run whose input another process recorded. A fork may also wait for
+        people, or be over, by what it took over from the other run.
         """
         if self.run.status == "waiting":
             await self.resume("repeat")
@@ -388,6 +394,22 @@ class Scheduler:
     def _call_if_under_way(self, stop: Callable[[], None]) -> None:
         if self.is_under_way:
             stop()
+
+    def hand_over(self, *, now: bool) -> None:
+        """Stop a run under way so that another process goes on with it: it stays `running`.
+
+        Nothing new starts, and what runs may finish, or with `now` is cancelled and repeated there.
+        Must be called on the run's loop. A run that is about to begin, or to end, is left alone:
+        call it again until the run is not under way.
+        """
+        stage = 2 if now else 1
+        if stage <= self._handing_over or not self._pool.is_open or self.run.status != "running":
+            return
+        self._handing_over = stage
+        pauses = self._has_pauses()
+        at = self._services.now()
+        event = StopRequested(HANDED_OVER, now=now, at=at, keeps_pauses=pauses)
+        self._pool.spawn_when_durable(self._dispatcher.dispatch(event))
 
     async def wait_until_idle(self) -> None:
         """Return once nothing of the run is under way, on any event loop."""
@@ -611,8 +633,12 @@ class Scheduler:
     async def _write_end(self) -> list[Activation]:
         """Record that the run is at rest, and release it; what came meanwhile is taken in first.
 
-        Returns what is ready to run because of that, in a run that is not released then.
+        Returns what is ready to run because of that, in a run that is not released then. A run that
+        is handed over is not at rest: its letters are for the next owner.
         """
+        if self._handing_over and self.run.reason == HANDED_OVER:
+            await self._log.leave_open()
+            return []
         while not await self._log.write_end(self.run, self._services.now()):
             ready = await self._take_in_mail()
             if ready:

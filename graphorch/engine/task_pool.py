@@ -93,6 +93,11 @@ class TaskPool:
         if due_times is not None:
             due_times.close()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a group for the tasks of what begins now."""
+        return self._group is not None
+
     def spawn_when_durable(self, activations: list[Activation]) -> None:
         """Start activations once the events that led to them are durable."""
         if self._log.journal is None:

@@ -73,9 +73,9 @@ class LeaseHeld(JournalError):
 
     def __init__(self, run_id: str, owner: str, expires_at: float, now: float) -> None:
         self.run_id, self.owner, self.expires_at = run_id, owner, expires_at
-        left = expires_at - now
+        self.seconds_left = expires_at - now  # by the clock of the store
         super().__init__(
-            f"Run '{run_id}' belongs to '{owner}' for another {left:.1f} s. "
+            f"Run '{run_id}' belongs to '{owner}' for another {self.seconds_left:.1f} s. "
             "Stop that process, or the run with `graphorch runs stop`; if the process is gone "
             "already, try again when its lease has run out."
         )

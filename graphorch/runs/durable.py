@@ -51,14 +51,7 @@ async def begin(
 
     Raises `InputError` if it exists already, or if its input cannot be stored, and `JournalError`.
     """
-    encoder = RecordEncoder(plan, _describe_start(plan, settings, after), store.limits)
-    _check_graph(plan, store.limits)
-    try:
-        encoder.encode_input(update)
-    except Unstorable as error:
-        raise InputError(f"The input of flow '{plan.name}' does not fit: {error}") from error
-    fingerprint = compute_fingerprint(plan)
-    new_run = NewRun(settings.run_id, plan.name, fingerprint, FORMAT, tags=settings.tags)
+    encoder, new_run = prepare_run(plan, settings, update, store.limits, after)
     head = await store.create(new_run)
     if head.last_seq:
         raise InputError(
@@ -67,6 +60,20 @@ async def begin(
         )
     lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
     return RunJournal(store, lease, 0, encoder, head.tags)
+
+
+def prepare_run(
+    plan: Plan, settings: RunSettings, update: Update, limits: BodyLimits, after: str = ""
+) -> tuple[RecordEncoder, NewRun]:
+    """Return the encoder of a new run, and the run to create. Raises `InputError`."""
+    encoder = RecordEncoder(plan, _describe_start(plan, settings, after), limits)
+    _check_graph(plan, limits)
+    try:
+        encoder.encode_input(update)
+    except Unstorable as error:
+        raise InputError(f"The input of flow '{plan.name}' does not fit: {error}") from error
+    fingerprint = compute_fingerprint(plan)
+    return encoder, NewRun(settings.run_id, plan.name, fingerprint, FORMAT, tags=settings.tags)
 
 
 def _check_graph(plan: Plan, limits: BodyLimits) -> None:
@@ -127,9 +134,15 @@ def describe_budget(settings: RunSettings) -> dict[str, float] | None:
 
 # ---- reopen --------------------------------------------------------------------------------------
 async def reopen(
-    store: Store, plan: Plan, settings: RunSettings, on_failure: OnFailure | None = None
+    store: Store,
+    plan: Plan,
+    settings: RunSettings,
+    on_failure: OnFailure | None = None,
+    owner: str = "",
 ) -> Scheduler:
     """Return a scheduler of a stored run; a run that is over is only read, without a lease.
+
+    `owner` is the name by which the run is claimed, a new one by default.
 
     Limits on activations and on how many nodes run at once, a budget, the model and the handling of
     failures stay as they were unless new ones are given; limits count what was done. Raises
@@ -137,7 +150,7 @@ async def reopen(
     """
     from graphorch.engine.replay import rebuild
 
-    lease = await store.claim(settings.run_id, new_owner(), ttl=LEASE_SECONDS)
+    lease = await store.claim(settings.run_id, owner or new_owner(), ttl=LEASE_SECONDS)
     try:
         log = await store.load(settings.run_id)
         migrated = check_log(log, plan)

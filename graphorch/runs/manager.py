@@ -1,7 +1,7 @@
 """Begin, find, resume and end the runs of one flow.
 
 A run is kept in memory, in `OpenRuns`, or in a journal. What works on an existing run goes through
-`_reopen`, which finds it in either place, and everything that runs nodes goes through `_drive`,
+`_reopen`, which finds it in either place, and everything that runs nodes goes through `drive`,
 which counts the run as under way and its client as in use for exactly that long.
 Modules that only a journal needs are imported when a journal is used.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -84,7 +84,7 @@ class RunManager:
             if self._plan.shared_regions:
                 raise self._build_regions_refusal()
             scheduler = Scheduler(self._plan, settings, pace=pace)
-            await self._drive(scheduler, scheduler.begin(update))
+            await self.drive(scheduler, scheduler.begin(update))
             return build_result(scheduler)
         from graphorch.runs.durable import begin, build_next_turn, releasing
 
@@ -94,7 +94,7 @@ class RunManager:
             journal = await begin(store, self._plan, settings, update, after)
             scheduler = Scheduler(self._plan, settings, pace=pace, journal=journal)
             async with releasing(journal):
-                await self._drive(scheduler, scheduler.begin(update))
+                await self.drive(scheduler, scheduler.begin(update))
             return build_result(scheduler)
 
     def _build_regions_refusal(self) -> InputError:
@@ -146,7 +146,7 @@ class RunManager:
             if scheduler is not None and not await scheduler.needs_mail():
                 activation = find_asker(scheduler, question)
                 self.check_needs(scheduler.settings)
-                await self._drive(scheduler, scheduler.answer(activation, answer))
+                await self.drive(scheduler, scheduler.answer(activation, answer))
                 return build_result(scheduler)
             if scheduler is not None:
                 return await self._answer_by_letter(scheduler, question, answer)
@@ -162,7 +162,7 @@ class RunManager:
         self.check_needs(scheduler.settings)
         store, given_at = scheduler.journal.store, scheduler.settings.clock()
         letter = await store.post(build_answer_letter(scheduler, question, answer, given_at))
-        await self._drive(scheduler, scheduler.take_in())
+        await self.drive(scheduler, scheduler.take_in())
         await read_outcome(store, letter)
         return build_result(scheduler)
 
@@ -209,7 +209,7 @@ class RunManager:
                     continue
                 if scheduler.journal is not None:
                     self.check_needs(scheduler.settings)
-                    await self._drive(scheduler, scheduler.take_in())
+                    await self.drive(scheduler, scheduler.take_in())
                 await read_outcome(store, letter)
                 return build_result(scheduler)
 
@@ -225,7 +225,7 @@ class RunManager:
         if durable is False:
             async with self._reopen(run_id, options) as scheduler:
                 self.check_needs(scheduler.settings)
-                await self._drive(scheduler, scheduler.send(sent))
+                await self.drive(scheduler, scheduler.send(sent))
                 return build_result(scheduler)
         from graphorch.runs.mailbox import build_signal_letter
 
@@ -292,7 +292,7 @@ class RunManager:
         async with self._reopen(run_id, options) as scheduler:
             if scheduler.run.status not in SUCCESS_STATUSES:
                 self.check_needs(scheduler.settings)
-                await self._drive(scheduler, scheduler.resume(ambiguous))
+                await self.drive(scheduler, scheduler.resume(ambiguous))
             return build_result(scheduler)
 
     def stop(self, run_id: str, *, now: bool, reason: str) -> None:
@@ -411,7 +411,7 @@ class RunManager:
             async with releasing(scheduler.journal):
                 if output is not None:
                     scheduler.edit(change, build_edit(change, output))
-                await self._drive(scheduler, scheduler.begin_fork())
+                await self.drive(scheduler, scheduler.begin_recorded())
             return RerunResult(build_result(scheduler), forked.difference())
 
     async def fork(self, run_id: str, start: str, durable: Durable, options: RunOptions) -> str:
@@ -444,8 +444,19 @@ class RunManager:
                 scheduler = None
             yield scheduler
 
+    def take(
+        self, run_id: str, options: RunOptions, owner: str
+    ) -> AbstractAsyncContextManager[Scheduler]:
+        """Return a context with the scheduler of a stored run, as a worker with this name takes it.
+
+        It has to be driven or left there. Raises `LeaseHeld` if another owner drives the run.
+        """
+        return self._reopen(run_id, options, owner)
+
     @asynccontextmanager
-    async def _reopen(self, run_id: str, options: RunOptions) -> AsyncGenerator[Scheduler]:
+    async def _reopen(
+        self, run_id: str, options: RunOptions, owner: str = ""
+    ) -> AsyncGenerator[Scheduler]:
         """Yield the scheduler of an existing run: the one in memory, or one of its records.
 
         Raises `LeaseHeld` for a run that another owner drives.
@@ -465,7 +476,8 @@ class RunManager:
 
         settings = self.build_settings({**options, "run_id": run_id})
         async with open_store(durable) as store:
-            scheduler = await reopen(store, self._plan, settings, options.get("on_failure"))
+            on_failure = options.get("on_failure")
+            scheduler = await reopen(store, self._plan, settings, on_failure, owner)
             async with releasing(scheduler.journal):
                 yield scheduler
 
@@ -489,7 +501,7 @@ class RunManager:
             scheduler.change(merge_settings(scheduler, settings, options.get("on_failure")))
         return scheduler
 
-    async def _drive(self, scheduler: Scheduler, work: Coroutine[Any, Any, None]) -> None:
+    async def drive(self, scheduler: Scheduler, work: Coroutine[Any, Any, None]) -> None:
         """Await the work of a run, which is open and holds its client meanwhile."""
         try:
             client = self._acquire(scheduler)
