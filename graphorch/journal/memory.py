@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from graphorch.clock import Clock
 from graphorch.journal import codec
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreClosed
 from graphorch.journal.records import RunQuery
-from graphorch.journal.store import Clock, TableStore
+from graphorch.journal.store import TableStore
 from graphorch.journal.tables import (
     LetterRow,
     Pruning,
@@ -40,17 +41,26 @@ class _StoredRun:
 class MemoryTables:
     """`Tables` in dictionaries. Rows are copied on their way in and out, as in a database."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._runs: dict[int, _StoredRun] = {}
         self._ids: dict[str, int] = {}
         self._next_id = 1
         self._last_letter = 0
         self._regions: dict[str, RegionRow] = {}
 
+    def now(self) -> float:
+        """See `Tables.now`."""
+        return self._clock()
+
     def find_run(self, run_id: str) -> RunRow | None:
         """See `Tables.find_run`."""
         number = self._ids.get(run_id)
         return None if number is None else replace(self._runs[number].row)
+
+    def peek_run(self, run_id: str) -> RunRow | None:
+        """See `Tables.peek_run`."""
+        return self.find_run(run_id)
 
     def add_run(self, row: RunRow) -> None:
         """See `Tables.add_run`."""
@@ -65,6 +75,11 @@ class MemoryTables:
     def set_status(self, row: RunRow) -> None:
         """See `Tables.set_status`."""
         self._runs[row.id].row = replace(row)
+
+    def begin_lease(self, row: RunRow, ttl: float) -> None:
+        """See `Tables.begin_lease`."""
+        row.expires_at, row.lease_seconds = self._clock() + ttl, ttl
+        self.set_lease(row)
 
     def set_lease(self, row: RunRow) -> None:
         """See `Tables.set_lease`."""
@@ -157,7 +172,7 @@ class MemoryTables:
             for row in (run.row for run in self._runs.values())
             if row.updated_at < pruning.before
             and row.status in pruning.statuses
-            and not ((lease := build_lease(row)) and lease.is_running(pruning.now))
+            and not ((lease := build_lease(row)) and lease.is_running(self._clock()))
         ]
 
 
@@ -183,8 +198,8 @@ def _passes(row: RunRow, query: RunQuery) -> bool:
 class MemoryRunner:
     """Runs each operation at once, one at a time, from any thread."""
 
-    def __init__(self) -> None:
-        self._tables = MemoryTables()
+    def __init__(self, clock: Clock) -> None:
+        self._tables = MemoryTables(clock)
         self._lock = threading.Lock()
         self._is_closed = False
 
@@ -229,4 +244,4 @@ class MemoryStore(TableStore):
     """`Store` in memory: it is lost with its process."""
 
     def __init__(self, *, clock: Clock = time.time, limits: BodyLimits = codec.LIMITS) -> None:
-        super().__init__(MemoryRunner(), clock=clock, limits=limits)
+        super().__init__(MemoryRunner(clock), limits=limits)

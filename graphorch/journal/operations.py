@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from graphorch.journal import codec
 from graphorch.journal.chain_key import ChainKey
@@ -59,13 +60,13 @@ Entry = tuple[str, bytes]
 """Record to append: its kind, and its body as canonical bytes."""
 
 
-def create(tables: Tables, run: NewRun, salt: bytes, key: ChainKey | None, now: float) -> RunHead:
+def create(tables: Tables, run: NewRun, salt: bytes, key: ChainKey | None) -> RunHead:
     """Insert a new run; return the existing one if its header is equal: the call was repeated."""
     key_id = b"" if key is None or not run.is_keyed else key.id
-    now = float(now)  # as the storage returns it, since the chain starts with it
     tags = codec.dump(dict(run.tags))
     row = tables.find_run(run.run_id)
     if row is None:
+        now = float(tables.now())  # as the storage returns it, since the chain starts with it
         row = RunRow(
             0, run.run_id, run.flow, run.fingerprint, run.format, run.parent, tags,
             now, now, run.status, 0, b"", b"", salt, 0, "", 0, 0.0, 0.0, key_id,
@@ -98,23 +99,20 @@ def create(tables: Tables, run: NewRun, salt: bytes, key: ChainKey | None, now: 
     return build_head(row, key)
 
 
-def claim(
-    tables: Tables, run_id: str, owner: str, ttl: float, key: ChainKey | None, now: float
-) -> Lease:
+def claim(tables: Tables, run_id: str, owner: str, ttl: float, key: ChainKey | None) -> Lease:
     """Make `owner` the owner of a free run; the epoch rises, also for the same owner."""
     row = _require_run(tables, run_id)
     _check_not_erased(row)
     build_head(row, key)  # raises for a damaged run
     if row.owner != owner:
-        _check_free(row, now)
+        _check_free(row, tables.now())
     # The new epoch ends every earlier lease, so a process that was stopped cannot go on writing.
-    row.owner, row.epoch, row.expires_at = owner, row.epoch + 1, now + ttl
-    row.lease_seconds = ttl
-    tables.set_lease(row)
-    return Lease(run_id, owner, row.epoch, row.expires_at, ttl)
+    row.owner, row.epoch = owner, row.epoch + 1
+    tables.begin_lease(row, ttl)
+    return Lease(run_id, owner, row.epoch, row.expires_at, row.lease_seconds)
 
 
-def shorten_lease(tables: Tables, run_id: str, now: float) -> None:
+def shorten_lease(tables: Tables, run_id: str) -> None:
     """Let the lease of a run end at most its own length from now.
 
     It ends later if the clock that it was claimed by was ahead of this one. An owner that is still
@@ -122,19 +120,19 @@ def shorten_lease(tables: Tables, run_id: str, now: float) -> None:
     than a lease lasts.
     """
     row = _require_run(tables, run_id)
-    if row.owner and row.expires_at > now + row.lease_seconds:
-        row.expires_at = now + row.lease_seconds
+    longest = tables.now() + row.lease_seconds
+    if row.owner and row.expires_at > longest:
+        row.expires_at = longest
         tables.set_lease(row)
 
 
-def renew(tables: Tables, lease: Lease, ttl: float, now: float) -> Lease:
+def renew(tables: Tables, lease: Lease, ttl: float) -> Lease:
     """Extend a lease, even an expired one, unless another owner claimed the run."""
     row = _require_run(tables, lease.run_id)
     _check_not_erased(row)
     _check_current(row, lease)
-    row.expires_at, row.lease_seconds = now + ttl, ttl
-    tables.set_lease(row)
-    return replace(lease, expires_at=row.expires_at, seconds=ttl)
+    tables.begin_lease(row, ttl)
+    return replace(lease, expires_at=row.expires_at, seconds=row.lease_seconds)
 
 
 def release(tables: Tables, lease: Lease) -> None:
@@ -159,24 +157,24 @@ def release_unless_mail(tables: Tables, lease: Lease) -> bool:
     return True
 
 
-def enter_regions(tables: Tables, lease: Lease, names: Sequence[str], now: float) -> bool:
+def enter_regions(tables: Tables, lease: Lease, names: Sequence[str]) -> bool:
     """Have a run be in exclusive regions, in all of them or in none; return whether it is."""
-    _require_owned(tables, lease, now)
-    if any(_is_taken(tables, lease.run_id, name, now) for name in names):
+    _require_owned(tables, lease)
+    if any(_is_taken(tables, lease.run_id, name) for name in names):
         return False
     for name in names:
         tables.set_region(RegionRow(name, lease.run_id, lease.epoch))
     return True
 
 
-def _is_taken(tables: Tables, run_id: str, name: str, now: float) -> bool:
+def _is_taken(tables: Tables, run_id: str, name: str) -> bool:
     """Return whether another run is in a region, by a lease that still runs."""
     region = tables.region(name)
     if region is None or region.run_id == run_id:
         return False
-    other = tables.find_run(region.run_id)
+    other = tables.peek_run(region.run_id)
     held = None if other is None else build_lease(other)
-    return held is not None and held.epoch == region.epoch and held.is_running(now)
+    return held is not None and held.epoch == region.epoch and held.is_running(tables.now())
 
 
 def leave_regions(tables: Tables, lease: Lease, names: Sequence[str]) -> None:
@@ -195,13 +193,12 @@ def append(
     status: str | None,
     settled: Sequence[Settlement],
     key: ChainKey | None,
-    now: float,
 ) -> None:
     """Add records after the expected last one, set the status, and settle letters.
 
     Records that are there already with equal content are not added again.
     """
-    row = _require_owned(tables, lease, now)
+    row = _require_owned(tables, lease)
     secret = choose_secret(row, key)
     # An append whose reply was lost is made again: its records must be there already, and with them
     # the outcomes of its letters.
@@ -214,7 +211,7 @@ def append(
     for seq, (kind, body) in enumerate(entries, expected_last_seq + 1):
         link = codec.next_link(link, seq, kind, codec.digest(body, row.salt), secret)
         rows.append(RecordRow(seq, kind, body, None, link))
-    row.last_seq, row.link, row.updated_at = expected_last_seq + len(rows), link, now
+    row.last_seq, row.link, row.updated_at = expected_last_seq + len(rows), link, tables.now()
     is_new_status = status not in (None, row.status)
     row.status = status or row.status
     # The seal covers the end of the chain and the status, so neither changes unnoticed.
@@ -227,9 +224,22 @@ def append(
         tables.set_letter(row.id, letter)
 
 
-def post(
-    tables: Tables, letter: NewLetter, body: bytes, key: ChainKey | None, now: float
-) -> Letter:
+class Append(NamedTuple):
+    """An append as an operation, which a storage may also commit by a faster way of its own."""
+
+    lease: Lease
+    expected_last_seq: int
+    entries: Sequence[Entry]
+    status: str | None
+    settled: Sequence[Settlement]
+    key: ChainKey | None
+
+    def __call__(self, tables: Tables) -> None:
+        """Run the operation `append` with these values."""
+        append(tables, *self)
+
+
+def post(tables: Tables, letter: NewLetter, body: bytes, key: ChainKey | None) -> Letter:
     """Put a letter into the mailbox of a run; one that is there already is not added again."""
     run = _require_run(tables, letter.run_id)
     _check_not_erased(run)
@@ -238,7 +248,8 @@ def post(
     for known in tables.letters(run.id, 0):
         if known.letter_id == letter.letter_id:
             return _build_letter(run, known, secret, codec.LIMITS)
-    row = LetterRow(0, letter.letter_id, letter.kind, body, float(now), None, "", b"")
+    sent_at = float(tables.now())
+    row = LetterRow(0, letter.letter_id, letter.kind, body, sent_at, None, "", b"")
     row.seal = _seal_letter(run, row, secret)
     row.number = tables.add_letter(run.id, row)
     return _build_letter(run, row, secret, codec.LIMITS)
@@ -263,10 +274,10 @@ def load(
 
 
 def save_snapshot(
-    tables: Tables, lease: Lease, seq: int, body: bytes, key: ChainKey | None, now: float
+    tables: Tables, lease: Lease, seq: int, body: bytes, key: ChainKey | None
 ) -> None:
     """Store a snapshot of the records 1 … seq, unless there is a later one."""
-    row = _require_owned(tables, lease, now)
+    row = _require_owned(tables, lease)
     secret = choose_secret(row, key)
     last = tables.record(row.id, seq)
     if last is None:
@@ -307,11 +318,11 @@ def list_runs(tables: Tables, query: RunQuery, key: ChainKey | None) -> RunPage:
     return RunPage(tuple(heads), following, tuple(damaged), tuple(refused))
 
 
-def erase(tables: Tables, run_id: str, key: ChainKey | None, now: float) -> None:
+def erase(tables: Tables, run_id: str, key: ChainKey | None) -> None:
     """Replace all bodies of a run with their digests; the chain can still be followed."""
     row = _require_run(tables, run_id)
     secret = choose_secret(row, key)
-    _check_free(row, now)
+    _check_free(row, tables.now())
     if row.is_erased:
         return
     # Read all digests before the first write: a read may raise for a damaged row.
@@ -395,13 +406,12 @@ def _require_run(tables: Tables, run_id: str) -> RunRow:
     return row
 
 
-def _require_owned(tables: Tables, lease: Lease, now: float) -> RunRow:
+def _require_owned(tables: Tables, lease: Lease) -> RunRow:
     """Return the run of a lease that is current and has not expired."""
     row = _require_run(tables, lease.run_id)
     _check_not_erased(row)
     _check_current(row, lease)
-    if row.expires_at <= now:
-        over = now - row.expires_at
+    if (over := tables.now() - row.expires_at) >= 0:
         raise LeaseExpired(
             row.run_id,
             f"the lease of '{lease.owner}' ran out {over:.1f} s ago. "

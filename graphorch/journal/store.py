@@ -21,9 +21,7 @@ Promises of a `Store`, for every storage:
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -33,6 +31,7 @@ from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseHeld
 from graphorch.journal.mail_watch import MailWatch
+from graphorch.journal.operations import Append
 from graphorch.journal.records import (
     Lease,
     Letter,
@@ -60,8 +59,6 @@ from graphorch.journal.validation import (
 )
 
 T = TypeVar("T")
-Clock = Callable[[], float]
-"""Seconds since 1970; a store may call it from a thread of its own."""
 
 PRUNED_AT_ONCE = 100  # runs per transaction, so that appends of running ones get in between
 
@@ -291,13 +288,11 @@ class TableStore:
         self,
         runner: Runner,
         *,
-        clock: Clock = time.time,
         limits: BodyLimits = codec.LIMITS,
         key: ChainKey | None = None,
     ) -> None:
         self._runner = runner
         self._key = key
-        self._clock = clock
         self._mail_watch = MailWatch(self._read_newest_letter, runner.read_mark)
         self.limits = limits
 
@@ -306,7 +301,7 @@ class TableStore:
         check_new_run(run)
         salt = secrets.token_bytes(codec.SALT_BYTES)
         return await self._runner.write(
-            lambda tables: operations.create(tables, run, salt, self._key, self._clock())
+            lambda tables: operations.create(tables, run, salt, self._key)
         )
 
     async def claim(self, run_id: str, owner: str, *, ttl: float) -> Lease:
@@ -316,16 +311,14 @@ class TableStore:
         check_seconds(ttl, "time to live", 0)
         return await self._write_if_free(
             run_id,
-            lambda tables: operations.claim(tables, run_id, owner, ttl, self._key, self._clock()),
+            lambda tables: operations.claim(tables, run_id, owner, ttl, self._key),
         )
 
     async def renew(self, lease: Lease, *, ttl: float) -> Lease:
         """See `Store.renew`."""
         check_run_id(lease.run_id)
         check_seconds(ttl, "time to live", 0)
-        return await self._runner.write(
-            lambda tables: operations.renew(tables, lease, ttl, self._clock())
-        )
+        return await self._runner.write(lambda tables: operations.renew(tables, lease, ttl))
 
     async def release(self, lease: Lease) -> None:
         """See `Store.release`."""
@@ -384,7 +377,7 @@ class TableStore:
         check_letter(letter)
         body = codec.dump(letter.body, self.limits)
         posted = await self._runner.write(
-            lambda tables: operations.post(tables, letter, body, self._key, self._clock())
+            lambda tables: operations.post(tables, letter, body, self._key)
         )
         self._mail_watch.notify(letter.run_id)
         return posted
@@ -408,7 +401,7 @@ class TableStore:
         for name in names:
             check_text(name, "name of a region")
         return await self._runner.write(
-            lambda tables: operations.enter_regions(tables, lease, names, self._clock())
+            lambda tables: operations.enter_regions(tables, lease, names)
         )
 
     async def leave_regions(self, lease: Lease, names: Sequence[str]) -> None:
@@ -432,9 +425,7 @@ class TableStore:
         check_number(snapshot.seq, "record of a snapshot", 1)
         body = codec.dump(snapshot.body, self.limits)
         await self._runner.write(
-            lambda tables: operations.save_snapshot(
-                tables, lease, snapshot.seq, body, self._key, self._clock()
-            )
+            lambda tables: operations.save_snapshot(tables, lease, snapshot.seq, body, self._key)
         )
 
     async def load_snapshot(self, run_id: str) -> Snapshot | None:
@@ -456,7 +447,7 @@ class TableStore:
         """See `Store.erase`."""
         check_run_id(run_id)
         await self._write_if_free(
-            run_id, lambda tables: operations.erase(tables, run_id, self._key, self._clock())
+            run_id, lambda tables: operations.erase(tables, run_id, self._key)
         )
 
     async def prune(
@@ -467,10 +458,9 @@ class TableStore:
         for status in statuses:
             check_text(status, "status")
         key_id = None if any_key else self._key.id if self._key else b""
-        pruning = Pruning(before, tuple(statuses), self._clock(), key_id)
+        pruning = Pruning(before, tuple(statuses), key_id)
         count, dropped = 0, PRUNED_AT_ONCE
         while dropped == PRUNED_AT_ONCE:  # more may be left
-            pruning = replace(pruning, now=self._clock())
             dropped = await self._runner.write(
                 partial(operations.prune, pruning=pruning, limit=PRUNED_AT_ONCE)
             )
@@ -491,9 +481,7 @@ class TableStore:
             return await self._runner.write(operation)
         except LeaseHeld:
             # An operation that raised has changed nothing, so this is another one.
-            await self._runner.write(
-                lambda tables: operations.shorten_lease(tables, run_id, self._clock())
-            )
+            await self._runner.write(partial(operations.shorten_lease, run_id=run_id))
             raise
 
     def _prepare_append(
@@ -503,12 +491,10 @@ class TableStore:
         expected_last_seq: int,
         status: str | None,
         settled: Sequence[Settlement],
-    ) -> tuple[Callable[[Tables], None], int]:
+    ) -> tuple[Append, int]:
         """Return the operation of an append, checked and encoded, and the bytes that it writes."""
         check_run_id(lease.run_id)
         check_records(records, expected_last_seq, status, settled)
         entries = [(record.kind, codec.dump(record.body, self.limits)) for record in records]
         size = sum([len(body) for _, body in entries])
-        return lambda tables: operations.append(
-            tables, lease, expected_last_seq, entries, status, settled, self._key, self._clock()
-        ), size
+        return Append(lease, expected_last_seq, entries, status, settled, self._key), size

@@ -97,26 +97,33 @@ class RegionRow:
 
 @dataclass(frozen=True, slots=True)
 class Pruning:
-    """The runs to delete: of these statuses, last changed before a time, without an owner `now`.
+    """The runs to delete: of these statuses, last changed before a time, without an owner.
 
-    Whether a run has an owner is as `Lease.is_running` says. `key_id` names the key at hand, b"" if
-    there is none: runs of another key are kept. `None` is every key.
+    Whether a run has an owner now is as `Lease.is_running` says. `key_id` names the key at hand,
+    b"" if there is none: runs of another key are kept. `None` is every key.
     """
 
     before: float
     statuses: Sequence[str]
-    now: float
     key_id: bytes | None
 
 
 class Tables(Protocol):
     """Rows of a store inside one transaction. `run` is the `id` of a run's row."""
 
+    def now(self) -> float:
+        """Return the time of the transaction by the clock of the storage."""
+        ...
+
     def find_run(self, run_id: str) -> RunRow | None:
         """Return the row of a run, which nothing else changes until the transaction ends.
 
         The caller may change it only to write it.
         """
+        ...
+
+    def peek_run(self, run_id: str) -> RunRow | None:
+        """Return the row of a run, which others may change meanwhile. It is only read."""
         ...
 
     def add_run(self, row: RunRow) -> None:
@@ -129,6 +136,13 @@ class Tables(Protocol):
 
     def set_status(self, row: RunRow) -> None:
         """Write `status`."""
+        ...
+
+    def begin_lease(self, row: RunRow, ttl: float) -> None:
+        """Have the lease of `owner` and `epoch` run for `ttl` seconds from now.
+
+        Sets `expires_at` and `lease_seconds`, and writes all four.
+        """
         ...
 
     def set_lease(self, row: RunRow) -> None:

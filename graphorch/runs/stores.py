@@ -18,6 +18,7 @@ from graphorch.errors import InputError
 
 if TYPE_CHECKING:
     from graphorch.journal.address import JournalAddress
+    from graphorch.journal.postgres.store import PostgresStore
     from graphorch.journal.sqlite.store import SqliteStore
     from graphorch.journal.store import Store
 
@@ -29,6 +30,7 @@ the URL of a database, a store is that store; `False` is memory.
 """
 
 _Place: TypeAlias = "tuple[JournalAddress, str | None]"  # of a journal, with the key of its chains
+_Opened: TypeAlias = "SqliteStore | PostgresStore"
 
 VARIABLE = "GRAPHORCH_DB"
 DEFAULT = "graphorch.sqlite"
@@ -89,7 +91,7 @@ async def open_store(durable: Durable) -> AsyncGenerator[Store]:
 class _Entry:
     """An open store, and how many runs use it."""
 
-    store: SqliteStore
+    store: _Opened
     users: int = 0
 
 
@@ -114,7 +116,7 @@ class _Pool:
         entry = self._acquire(place, store)
         assert entry is not None
         if entry.store is not store:
-            # Another thread opened the same file meanwhile, and its store is the shared one.
+            # Another thread opened the same journal meanwhile, and its store is the shared one.
             await store.close()
         return entry
 
@@ -128,7 +130,7 @@ class _Pool:
         if is_last:
             await entry.store.close()
 
-    def _acquire(self, place: _Place, opened: SqliteStore | None) -> _Entry | None:
+    def _acquire(self, place: _Place, opened: _Opened | None) -> _Entry | None:
         """Return the entry of a place, made of `opened` if there is none yet."""
         with self._lock:
             entry = self._entries.get(place)
@@ -141,9 +143,11 @@ class _Pool:
             return entry
 
 
-async def _open(address: JournalAddress, key: str | None) -> SqliteStore:
+async def _open(address: JournalAddress, key: str | None) -> _Opened:
     if address.is_database:
-        raise InputError(f"{address.shown} cannot be opened: only SQLite files can, for now.")
+        from graphorch.journal.postgres.store import PostgresStore
+
+        return await PostgresStore.open(address.text, key=key)
     from graphorch.journal.sqlite.store import SqliteStore
 
     return await SqliteStore.open(address.text, key=key)
@@ -152,12 +156,12 @@ async def _open(address: JournalAddress, key: str | None) -> SqliteStore:
 def _shared_pool() -> _Pool:
     """Return the pool of this process.
 
-    SQLite commits once for all runs of a file only if they share one writer.
+    Many runs share one commit only if they share one writer.
     """
     return _pool_of(os.getpid())
 
 
-# The pool of a parent is kept: SQLite forbids a forked child to touch, or to close, its files.
+# The pool of a parent is kept: a forked child may not touch, or close, its files and connections.
 @cache
 def _pool_of(process: int) -> _Pool:
     return _Pool()

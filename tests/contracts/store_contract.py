@@ -101,11 +101,11 @@ def scenario(check: Scenario) -> Scenario:
     return check
 
 
-def run(check: Scenario, make: Making) -> None:
-    """Run a check on a fresh store."""
+def run(check: Scenario, make: Making, clock: FakeClock | None = None) -> None:
+    """Run a check on a fresh store, by a clock of its own unless one is given."""
+    clock = clock or FakeClock()
 
     async def checked() -> None:
-        clock = FakeClock()
         store = await make(clock)
         try:
             await check(Bench(store, clock))

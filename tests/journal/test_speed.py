@@ -15,8 +15,8 @@ import pytest
 
 from graphorch.journal import codec
 from graphorch.journal.records import NewRun, Record
+from graphorch.journal.runners.database_thread import DatabaseThread, Done
 from graphorch.journal.sqlite.store import SqliteStore
-from graphorch.journal.sqlite.thread import DatabaseThread, Done
 
 pytestmark = pytest.mark.slow
 

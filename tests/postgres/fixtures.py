@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -10,15 +12,17 @@ from tests.postgres.cluster import Cluster, find_programs
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A running PostgreSQL server, one for all tests of this process."""
     if find_programs() is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    started = Cluster.start(tmp_path_factory.mktemp("postgres"))
-    try:
-        yield started
-    finally:
-        started.stop("immediate")
+    # Not below the folder of pytest, which each of its processes closes to other users again.
+    with TemporaryDirectory(prefix="graphorch-postgres-") as folder:
+        started = Cluster.start(Path(folder) / "cluster")
+        try:
+            yield started
+        finally:
+            started.stop("immediate")
 
 
 @pytest.fixture

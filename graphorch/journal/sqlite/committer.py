@@ -28,13 +28,14 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from graphorch.clock import Clock
 from graphorch.errors import JournalError
 from graphorch.journal.errors import StoreReplaced
+from graphorch.journal.runners.database_thread import Done, Operation, attempt
 from graphorch.journal.sqlite import statements
 from graphorch.journal.sqlite.connection import SQLITE_ERRORS, explain, insist
 from graphorch.journal.sqlite.landmarks import Landmarks
 from graphorch.journal.sqlite.tables import SqliteTables
-from graphorch.journal.sqlite.thread import Done, Operation
 from graphorch.journal.sqlite.wal import LogFile
 from graphorch.journal.tables import Tables
 from graphorch.private_files import OpenedFile
@@ -61,10 +62,11 @@ class Committer:
         *,
         waits_for_disk: bool,
         lock_timeout: float,
+        clock: Clock,
     ) -> None:
         self._path = path
         self._db = connection
-        self._tables = SqliteTables(connection)
+        self._tables = SqliteTables(connection, clock)
         self._file = OpenedFile(name)
         self._files = {
             str(name): self._file,
@@ -253,17 +255,6 @@ def _build_loss(path: str, problem: str) -> StoreReplaced:
         "lost, so the run cannot go on. Put the file back, or begin the run again; never delete, "
         "move or overwrite a journal or its '-wal' file under a run."
     )
-
-
-def attempt(operation: Operation, tables: Tables) -> Done:
-    """Run an operation and return its outcome.
-
-    It raises a `JournalError` before its first write, so others in the transaction are unaffected.
-    """
-    try:
-        return Done(operation(tables))
-    except JournalError as error:
-        return Done(error=error)
 
 
 def roll_back(connection: sqlite3.Connection) -> None:

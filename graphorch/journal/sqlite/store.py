@@ -22,14 +22,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from graphorch.clock import Clock
 from graphorch.errors import JournalError
 from graphorch.journal import codec
 from graphorch.journal.chain_key import ChainKey, build_key, read_key
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreLocked, StoreNotOpened
+from graphorch.journal.runners.database_thread import DatabaseThread, Done, Operation, attempt
 from graphorch.journal.sqlite import statements
-from graphorch.journal.sqlite.committer import Committer, attempt, roll_back
+from graphorch.journal.sqlite.committer import Committer, roll_back
 from graphorch.journal.sqlite.connection import (
     SQLITE_ERRORS,
     Connect,
@@ -37,8 +39,7 @@ from graphorch.journal.sqlite.connection import (
     open_connection,
 )
 from graphorch.journal.sqlite.tables import SqliteTables
-from graphorch.journal.sqlite.thread import DatabaseThread, Done, Operation
-from graphorch.journal.store import Clock, TableStore
+from graphorch.journal.store import TableStore
 from graphorch.journal.tables import Tables
 from graphorch.private_files import UnusableFile, resolve_links
 
@@ -54,8 +55,11 @@ class SqliteRunner:
     Writes run at once or in batches that share a commit, each read in a transaction of its own.
     """
 
-    def __init__(self, path: Path, committer: Committer, reading: sqlite3.Connection) -> None:
+    def __init__(
+        self, path: Path, committer: Committer, reading: sqlite3.Connection, clock: Clock
+    ) -> None:
         self._path = path
+        self._clock = clock
         self._committer = committer
         self._writer = DatabaseThread(
             "graphorch journal writer", committer.commit_all, committer.close, batch=1000
@@ -111,7 +115,7 @@ class SqliteRunner:
     def _read_once(self, connection: sqlite3.Connection, operation: Operation) -> Done:
         try:
             connection.execute(statements.BEGIN_READ)
-            return attempt(operation, SqliteTables(connection))
+            return attempt(operation, SqliteTables(connection, self._clock))
         # The border of the thread: every error goes to the caller, and the thread goes on.
         except Exception as error:
             return Done(error=self._committer.explain(error))
@@ -130,12 +134,11 @@ class SqliteStore(TableStore):
         path: Path,
         runner: SqliteRunner,
         *,
-        clock: Clock,
         limits: BodyLimits,
         lock_timeout: float,
         key: ChainKey | None = None,
     ) -> None:
-        super().__init__(runner, clock=clock, limits=limits, key=key)
+        super().__init__(runner, limits=limits, key=key)
         self._path = path
         self._lock_timeout = lock_timeout
         self._is_in_place = runner.is_in_place
@@ -190,7 +193,12 @@ class SqliteStore(TableStore):
         writing, reading = await asyncio.to_thread(_open_both, opening)
         try:
             committer = Committer(
-                where, name, writing, waits_for_disk=sync == "full", lock_timeout=lock_timeout
+                where,
+                name,
+                writing,
+                waits_for_disk=sync == "full",
+                lock_timeout=lock_timeout,
+                clock=clock,
             )
         except OSError as error:
             writing.close()
@@ -198,8 +206,7 @@ class SqliteStore(TableStore):
             raise StoreNotOpened(f"'{name}' was deleted while it was opened: {error}.") from None
         return cls(
             where,
-            SqliteRunner(where, committer, reading),
-            clock=clock,
+            SqliteRunner(where, committer, reading, clock),
             limits=limits,
             lock_timeout=lock_timeout,
             key=chain_key,

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from graphorch.clock import Clock
 from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.records import RunQuery
 from graphorch.journal.sqlite import statements
@@ -25,8 +26,9 @@ class SqliteTables:
     transaction.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, clock: Clock) -> None:
         self._db = connection
+        self._clock = clock
         self._known: dict[str, RunRow] = {}
         self._version: int | None = None
         self._size = 0
@@ -52,6 +54,10 @@ class SqliteTables:
         size, self._size = self._size, 0
         return size
 
+    def now(self) -> float:
+        """See `Tables.now`."""
+        return self._clock()
+
     def find_run(self, run_id: str) -> RunRow | None:
         """See `Tables.find_run`."""
         row = self._known.get(run_id)
@@ -61,6 +67,10 @@ class SqliteTables:
                 return None
             row = self._known[run_id] = _run_row(columns)
         return row
+
+    def peek_run(self, run_id: str) -> RunRow | None:
+        """See `Tables.peek_run`."""
+        return self.find_run(run_id)
 
     def add_run(self, row: RunRow) -> None:
         """See `Tables.add_run`."""
@@ -80,6 +90,11 @@ class SqliteTables:
     def set_status(self, row: RunRow) -> None:
         """See `Tables.set_status`."""
         self._db.execute(statements.SET_STATUS, (row.status, row.id))
+
+    def begin_lease(self, row: RunRow, ttl: float) -> None:
+        """See `Tables.begin_lease`."""
+        row.expires_at, row.lease_seconds = self._clock() + ttl, ttl
+        self.set_lease(row)
 
     def set_lease(self, row: RunRow) -> None:
         """See `Tables.set_lease`."""
@@ -191,7 +206,7 @@ class SqliteTables:
         self._known.clear()
         self.prunings += 1
         gone = self._db.execute(
-            statements.FIND_PRUNABLE, {**_build_values(pruning), "limit": limit}
+            statements.FIND_PRUNABLE, {**_build_values(pruning, self._clock()), "limit": limit}
         ).fetchall()
         self._db.executemany(statements.DROP_RECORDS, gone)
         self._db.executemany(statements.DROP_SNAPSHOT, gone)
@@ -203,15 +218,15 @@ class SqliteTables:
 
     def list_refused(self, pruning: Pruning) -> Sequence[str]:
         """See `Tables.list_refused`."""
-        rows = self._db.execute(statements.FIND_UNPRUNABLE, _build_values(pruning))
+        rows = self._db.execute(statements.FIND_UNPRUNABLE, _build_values(pruning, self._clock()))
         return [run_id for (run_id,) in rows]
 
 
-def _build_values(pruning: Pruning) -> dict[str, Any]:
+def _build_values(pruning: Pruning, now: float) -> dict[str, Any]:
     return {
         "statuses": json.dumps(list(pruning.statuses)),
         "before": pruning.before,
-        "now": pruning.now,
+        "now": now,
         "any_key": pruning.key_id is None,
         "key_id": pruning.key_id,
     }

@@ -19,6 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
 from graphorch.clock import count_outside, outside
+from graphorch.errors import JournalError
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreClosed
 from graphorch.journal.tables import Tables
@@ -43,6 +44,17 @@ class Done:
 
 Transact = Callable[[Sequence[Operation]], Sequence[Done]]
 """Runs operations and returns the outcome of each, in their order. It does not raise."""
+
+
+def attempt(operation: Operation, tables: Tables) -> Done:
+    """Run an operation and return its outcome.
+
+    It raises a `JournalError` before its first write, so others in the transaction are unaffected.
+    """
+    try:
+        return Done(operation(tables))
+    except JournalError as error:
+        return Done(error=error)
 
 
 @dataclass(slots=True)

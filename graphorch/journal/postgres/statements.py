@@ -1,0 +1,183 @@
+"""Every statement of the store. None is built at run time: values are bound.
+
+A row that is going to be written is locked by a statement that reads no other table, and what the
+others say is read by the next one: a statement that had to wait for a lock sees the row as it is
+now, but all other tables as they were before.
+"""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString, TypeAlias
+
+Statement: TypeAlias = LiteralString
+
+BEGIN_WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+COMMIT: Final = "COMMIT"
+ROLLBACK: Final = "ROLLBACK"
+GET_TIME: Final = "SELECT graphorch.now()"
+
+# ---- runs ----------------------------------------------------------------------------------------
+LOCK_RUN: Final = """
+SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status,
+    last_seq, link, seal, salt, is_erased, owner, epoch, key_id, process, expires_at
+FROM graphorch.runs WHERE run_id = %b FOR NO KEY UPDATE
+"""
+GET_PROCESS: Final = "SELECT expires_at, seconds FROM graphorch.processes WHERE id = %b"
+GET_RUN: Final = """
+SELECT r.id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status,
+    last_seq, link, seal, salt, is_erased, owner, epoch,
+    coalesce(r.expires_at, p.expires_at, 0), coalesce(p.seconds, 0), key_id
+FROM graphorch.runs r LEFT JOIN graphorch.processes p ON p.id = r.process
+WHERE run_id = %b
+"""
+ADD_RUN: Final = """
+INSERT INTO graphorch.runs (run_id, flow, fingerprint, format, parent, tags, labels, created_at,
+    updated_at, status, last_seq, link, seal, salt, is_erased, key_id, owner, epoch)
+VALUES (%b, %b, %b, %b, %b, %b, %s::jsonb, %b, %b, %b, %b, %b, %b, %b, %b, %b, '', 0)
+"""
+SET_PROGRESS: Final = """
+UPDATE graphorch.runs SET updated_at = %b, last_seq = %b, link = %b, seal = %b WHERE id = %b
+"""
+SET_STATUS: Final = "UPDATE graphorch.runs SET status = %b WHERE id = %b"
+SET_LEASE: Final = """
+UPDATE graphorch.runs SET owner = %b, epoch = %b, process = %b, expires_at = %b WHERE id = %b
+"""
+SET_ERASED: Final = "UPDATE graphorch.runs SET is_erased = %b, salt = %b, seal = %b WHERE id = %b"
+
+# ---- processes -----------------------------------------------------------------------------------
+ADD_PROCESS: Final = """
+INSERT INTO graphorch.processes (name, seconds, expires_at, host, pid, started_at)
+VALUES (%b, %b, %b, %b, %b, %b)
+ON CONFLICT (name, seconds) DO UPDATE SET expires_at = excluded.expires_at
+RETURNING id
+"""
+EXTEND_PROCESS: Final = "UPDATE graphorch.processes SET expires_at = %b WHERE id = %b"
+DROP_OLD_PROCESSES: Final = "DELETE FROM graphorch.processes WHERE expires_at < %b"
+
+# ---- records -------------------------------------------------------------------------------------
+# Appends of a batch: each gets in if its run still has the owner, the epoch and the end that the
+# append expects, and if the lease of the owner's process runs.
+APPEND: Final = """
+WITH clock AS MATERIALIZED (
+    SELECT graphorch.now() AS now
+), input AS (
+    SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[],
+        %b::bytea[], %b::bytea[], %b::text[])
+    AS t (run, owner, epoch, expected, last, link, seal, status)
+), head AS (
+    UPDATE graphorch.runs r
+    SET last_seq = i.last, link = i.link, seal = i.seal, status = i.status, updated_at = clock.now
+    FROM input i, clock, graphorch.processes p
+    WHERE r.id = i.run AND r.owner = i.owner AND r.epoch = i.epoch AND r.last_seq = i.expected
+        AND r.is_erased = 0 AND r.expires_at IS NULL
+        AND p.id = r.process AND p.expires_at > clock.now
+    RETURNING r.id
+), added AS (
+    INSERT INTO graphorch.records (run, seq, kind, body, link)
+    SELECT t.* FROM unnest(%b::bigint[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[])
+        AS t (run, seq, kind, body, link)
+    JOIN head ON head.id = t.run
+)
+SELECT id FROM head
+"""
+ADD_RECORDS: Final = """
+INSERT INTO graphorch.records (run, seq, kind, body, link)
+SELECT %b, t.* FROM unnest(%b::bigint[], %b::text[], %b::bytea[], %b::bytea[])
+    AS t (seq, kind, body, link)
+"""
+GET_RECORDS: Final = """
+SELECT seq, kind, body, digest, link FROM graphorch.records WHERE run = %b AND seq > %b ORDER BY seq
+"""
+GET_RECORD: Final = """
+SELECT seq, kind, body, digest, link FROM graphorch.records WHERE run = %b AND seq = %b
+"""
+ERASE_RECORD: Final = """
+UPDATE graphorch.records SET body = NULL, digest = %b WHERE run = %b AND seq = %b
+"""
+GET_SNAPSHOT: Final = "SELECT seq, body, digest FROM graphorch.snapshots WHERE run = %b"
+SET_SNAPSHOT: Final = """
+INSERT INTO graphorch.snapshots (run, seq, body, digest) VALUES (%b, %b, %b, %b)
+ON CONFLICT (run) DO UPDATE
+SET seq = excluded.seq, body = excluded.body, digest = excluded.digest
+"""
+
+# ---- letters -------------------------------------------------------------------------------------
+ADD_LETTER: Final = """
+INSERT INTO graphorch.letters (run, letter_id, kind, body, sent_at, error, message, seal)
+VALUES (%b, %b, %b, %b, %b, %b, %b, %b) RETURNING number
+"""
+SET_LETTER: Final = """
+UPDATE graphorch.letters SET body = %b, error = %b, message = %b, seal = %b
+WHERE number = %b AND run = %b
+"""
+GET_LETTERS: Final = """
+SELECT number, letter_id, kind, body, sent_at, error, message, seal
+FROM graphorch.letters WHERE run = %b AND number > %b ORDER BY number
+"""
+FIND_MAIL: Final = "SELECT 1 FROM graphorch.letters WHERE run = %b AND error IS NULL LIMIT 1"
+NOTIFY: Final = "SELECT pg_notify('graphorch_mail', %b)"
+GET_NEWEST_LETTER: Final = "SELECT coalesce(max(number), 0) FROM graphorch.letters"
+
+# ---- regions -------------------------------------------------------------------------------------
+LOCK_REGION: Final = "SELECT pg_advisory_xact_lock(1735552882, hashtext(%b))"
+GET_REGION: Final = "SELECT name, run_id, epoch FROM graphorch.regions WHERE name = %b"
+SET_REGION: Final = """
+INSERT INTO graphorch.regions (name, run_id, epoch) VALUES (%b, %b, %b)
+ON CONFLICT (name) DO UPDATE SET run_id = excluded.run_id, epoch = excluded.epoch
+"""
+DROP_REGION: Final = "DELETE FROM graphorch.regions WHERE name = %b"
+
+# ---- lists ---------------------------------------------------------------------------------------
+LIST_RUNS: Final = """
+SELECT r.id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status,
+    last_seq, link, seal, salt, is_erased, owner, epoch,
+    coalesce(r.expires_at, p.expires_at, 0), coalesce(p.seconds, 0), key_id
+FROM graphorch.runs r LEFT JOIN graphorch.processes p ON p.id = r.process
+WHERE (%(status)s::text IS NULL OR status = %(status)s)
+    AND (%(flow)s::text IS NULL OR flow = %(flow)s)
+    AND (%(labels)s::jsonb IS NULL OR labels @> %(labels)s)
+    AND created_at >= %(created_from)s AND created_at < %(created_until)s
+    AND (created_at, run_id) < (%(before_time)s, %(before_id)s)
+ORDER BY created_at DESC, run_id DESC LIMIT %(limit)s
+"""
+
+# ---- deleting ------------------------------------------------------------------------------------
+FIND_PRUNABLE: Final = """
+SELECT r.id FROM graphorch.runs r LEFT JOIN graphorch.processes p ON p.id = r.process
+WHERE status = ANY(%(statuses)s) AND updated_at < %(before)s
+    AND NOT (owner <> '' AND coalesce(r.expires_at, p.expires_at, 0) > %(now)s
+        AND coalesce(r.expires_at, p.expires_at, 0) <= %(now)s + 2 * coalesce(p.seconds, 0))
+    AND (%(any_key)s OR key_id = '' OR key_id = %(key_id)s)
+ORDER BY r.id LIMIT %(limit)s
+"""
+FIND_UNPRUNABLE: Final = """
+SELECT run_id FROM graphorch.runs r LEFT JOIN graphorch.processes p ON p.id = r.process
+WHERE status = ANY(%(statuses)s) AND updated_at < %(before)s
+    AND NOT (owner <> '' AND coalesce(r.expires_at, p.expires_at, 0) > %(now)s
+        AND coalesce(r.expires_at, p.expires_at, 0) <= %(now)s + 2 * coalesce(p.seconds, 0))
+    AND NOT (%(any_key)s OR key_id = '' OR key_id = %(key_id)s)
+ORDER BY r.id
+"""
+LOCK_RUNS: Final = "SELECT id FROM graphorch.runs WHERE id = ANY(%b) ORDER BY id FOR UPDATE"
+# The same runs, as far as nothing claimed or changed them before they were locked.
+DROP_RUNS: Final = """
+WITH gone AS (
+    DELETE FROM graphorch.runs r
+    WHERE r.id = ANY(%(ids)s) AND status = ANY(%(statuses)s) AND updated_at < %(before)s
+        AND (owner = '' OR NOT EXISTS (
+            SELECT FROM graphorch.processes p WHERE p.id = r.process
+                AND coalesce(r.expires_at, p.expires_at) > %(now)s
+                AND coalesce(r.expires_at, p.expires_at) <= %(now)s + 2 * p.seconds))
+    RETURNING id
+), records AS (
+    DELETE FROM graphorch.records WHERE run IN (SELECT id FROM gone)
+), snapshots AS (
+    DELETE FROM graphorch.snapshots WHERE run IN (SELECT id FROM gone)
+), letters AS (
+    DELETE FROM graphorch.letters WHERE run IN (SELECT id FROM gone)
+)
+SELECT count(*) FROM gone
+"""
+DROP_SNAPSHOT: Final = "DELETE FROM graphorch.snapshots WHERE run = %b"
+DROP_LETTERS: Final = "DELETE FROM graphorch.letters WHERE run = %b"

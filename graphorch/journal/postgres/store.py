@@ -1,0 +1,162 @@
+"""Store for many machines: a PostgreSQL database, with a writing and a reading connection.
+
+Theory of operation. Many runs share one statement and one wait for the disk, see `committer.py`.
+All time is the database's, so clocks of machines do not matter. Lost connections are made again,
+and what was under way is repeated; a server that is away for longer fails the calls with
+`StoreUnavailable`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from graphorch.journal import codec
+from graphorch.journal.chain_key import ChainKey, build_key, read_key
+from graphorch.journal.codec import BodyLimits
+from graphorch.journal.completion import Completion
+from graphorch.journal.postgres import statements
+from graphorch.journal.postgres.committer import Committer
+from graphorch.journal.postgres.connection import (
+    PATIENCE,
+    Address,
+    Connection,
+    Session,
+    explain,
+    open_connection,
+)
+from graphorch.journal.postgres.process_lease import ProcessLease
+from graphorch.journal.postgres.setup import check_schema, check_server
+from graphorch.journal.postgres.tables import PostgresTables
+from graphorch.journal.runners.database_thread import DatabaseThread, Done, Operation, attempt
+from graphorch.journal.store import TableStore
+from graphorch.journal.tables import Tables
+
+T = TypeVar("T")
+
+
+class PostgresRunner:
+    """Runs operations on two connections to one database, each on a thread of its own."""
+
+    def __init__(self, writing: Session, reading: Session, lease: ProcessLease) -> None:
+        self._reading = reading
+        committer = Committer(writing, lease)
+        self._writer = DatabaseThread(
+            "graphorch journal writer", committer.commit_all, committer.close, batch=1000
+        )
+        self._reader = DatabaseThread(
+            "graphorch journal reader", self._read_batch, reading.close, batch=100
+        )
+
+    def write_now(self, operation: Callable[[Tables], Any], size: int) -> bool:
+        """See `Runner.write_now`: a server is always waited for."""
+        return False
+
+    def write_soon(self, operation: Callable[[Tables], None]) -> Completion:
+        """See `Runner.write_soon`."""
+        return self._writer.begin(operation)
+
+    async def write(self, operation: Callable[[Tables], T]) -> T:
+        """See `Runner.write`."""
+        return await self._writer.run(operation)
+
+    async def read(self, operation: Callable[[Tables], T]) -> T:
+        """See `Runner.read`."""
+        return await self._reader.run(operation)
+
+    def read_soon(self, operation: Callable[[Tables], None]) -> Completion:
+        """See `Runner.read_soon`."""
+        return self._reader.begin(operation)
+
+    def read_mark(self) -> object:
+        """See `Runner.read_mark`."""
+        return None
+
+    async def close(self) -> None:
+        """See `Runner.close`."""
+        await self._reader.close()
+        await self._writer.close()
+
+    def _read_batch(self, operations: Sequence[Operation]) -> Sequence[Done]:
+        """Read for several callers in one transaction, or for each alone if that fails."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return _read_at_once(self._reading.acquire(until), operations)
+            # The border of the thread: every error goes to the caller, and the thread goes on.
+            except Exception as error:
+                if self._reading.drop_if_lost() and time.monotonic() < until:
+                    continue
+                if len(operations) > 1:
+                    return [self._read_batch([operation])[0] for operation in operations]
+                return [Done(error=explain(error, self._reading.address.place))]
+
+
+def _read_at_once(connection: Connection, operations: Sequence[Operation]) -> Sequence[Done]:
+    tables = PostgresTables(connection.cursor(binary=True), None)
+    connection.execute(statements.BEGIN_READ)
+    try:
+        return [attempt(operation, tables) for operation in operations]
+    finally:
+        if not connection.closed:
+            connection.execute(statements.ROLLBACK)
+
+
+class PostgresStore(TableStore):
+    """`Store` in one database.
+
+    Open it with `await PostgresStore.open(url)`, close it with `await store.close()`.
+    """
+
+    def __init__(
+        self, address: Address, runner: PostgresRunner, limits: BodyLimits, key: ChainKey | None
+    ) -> None:
+        super().__init__(runner, limits=limits, key=key)
+        self._address = address
+
+    def __repr__(self) -> str:
+        return f"PostgresStore({self._address.place!r})"
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether new runs are chained with a key."""
+        return self._key is not None
+
+    def is_in_place(self) -> bool:
+        """Return whether the URL still names the database that was opened."""
+        return True
+
+    @classmethod
+    async def open(
+        cls, url: str, *, limits: BodyLimits = codec.LIMITS, key: str | bytes | None = None
+    ) -> PostgresStore:
+        """Open a database that has the tables of graphorch (`graphorch db init`).
+
+        `key` protects the chains of runs against people who can write the database (see
+        `chain_key.py`); without one it is that of the variable GRAPHORCH_JOURNAL_KEY, if that is
+        set.
+
+        Raises `InvalidName` for an empty key, `StoreNotOpened` (also `NotAJournal`,
+        `NewerFormat`), `StoreReadOnly`; the database is then unchanged.
+        """
+        chain_key = read_key() if key is None else build_key(key)
+        address = Address(url)
+        runner = await asyncio.to_thread(_open_runner, address)
+        return cls(address, runner, limits, chain_key)
+
+
+def _open_runner(address: Address) -> PostgresRunner:
+    connections: list[Connection] = []
+    try:
+        connections.append(open_connection(address))
+        check_server(connections[0], address.place)
+        check_schema(connections[0], address.place)
+        connections.append(open_connection(address))
+    except BaseException:
+        for connection in connections:
+            connection.close()
+        raise
+    writing, reading = (Session(address, connection) for connection in connections)
+    return PostgresRunner(writing, reading, ProcessLease())

@@ -1,0 +1,259 @@
+"""Rows of a store in a PostgreSQL database."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import psycopg
+
+from graphorch.journal.postgres import statements
+from graphorch.journal.postgres.process_lease import ProcessLease
+from graphorch.journal.records import RunQuery
+from graphorch.journal.tables import (
+    LetterRow,
+    Pruning,
+    RecordRow,
+    RegionRow,
+    RunRow,
+    SnapshotRow,
+    decode_tags,
+)
+
+_AFTER_ALL_IDS: Final = "~"  # sorts after every run id
+# Text that came from errors may hold NUL and halves of surrogate pairs.
+_ANY_TEXT: Final = ("utf-8", "surrogatepass")
+
+
+class PostgresTables:
+    """`Tables` over one transaction of a connection.
+
+    A run that was read stays locked until the end of the transaction, and is read once. Only
+    `peek_run` and what is read without a `lease` takes no locks.
+    """
+
+    def __init__(self, cursor: psycopg.Cursor[Any], lease: ProcessLease | None) -> None:
+        self._cursor = cursor
+        self._lease = lease
+        self._now: float | None = None
+        self._runs: dict[str, RunRow] = {}
+        self._processes: dict[int, int | None] = {}  # that own the runs that were read
+        self.mailed: set[str] = set()  # runs that got a letter
+
+    @property
+    def runs(self) -> Iterable[RunRow]:
+        """Runs that were read or written for writing, as they are now."""
+        return self._runs.values()
+
+    def process_of(self, run: int) -> int | None:
+        """Return the row of the process that owns a run."""
+        return self._processes.get(run)
+
+    def now(self) -> float:
+        """See `Tables.now`. It is read once in a transaction."""
+        if self._now is None:
+            self._now = float(self._fetch(statements.GET_TIME)[0])
+        return self._now
+
+    def find_run(self, run_id: str) -> RunRow | None:
+        """See `Tables.find_run`."""
+        if self._lease is None:
+            return self.peek_run(run_id)
+        row = self._runs.get(run_id)
+        if row is None:
+            columns = self._find(statements.LOCK_RUN, run_id)
+            if columns is None:
+                return None
+            *first, key_id, process, expires_at = columns
+            row = _build_run(*first, 0.0, 0.0, key_id)
+            if row.owner and process is not None:
+                ends_at, seconds = self._find(statements.GET_PROCESS, process) or (0.0, 0.0)
+                row.expires_at = ends_at if expires_at is None else expires_at
+                row.lease_seconds = seconds
+            self._runs[run_id], self._processes[row.id] = row, process
+        return row
+
+    def peek_run(self, run_id: str) -> RunRow | None:
+        """See `Tables.peek_run`."""
+        columns = self._find(statements.GET_RUN, run_id)
+        return None if columns is None else _build_run(*columns)
+
+    def add_run(self, row: RunRow) -> None:
+        """See `Tables.add_run`."""
+        tags = row.tags.decode()
+        values = (
+            row.run_id, row.flow, row.fingerprint, row.format, row.parent, tags,
+            json.dumps(decode_tags(row)), row.created_at, row.updated_at, row.status, row.last_seq,
+            row.link, row.seal, row.salt, row.is_erased, row.key_id,
+        )  # fmt: skip
+        self._write(statements.ADD_RUN, *values)
+
+    def set_progress(self, row: RunRow) -> None:
+        """See `Tables.set_progress`."""
+        self._write(
+            statements.SET_PROGRESS, row.updated_at, row.last_seq, row.link, row.seal, row.id
+        )
+
+    def set_status(self, row: RunRow) -> None:
+        """See `Tables.set_status`."""
+        self._write(statements.SET_STATUS, row.status, row.id)
+
+    def begin_lease(self, row: RunRow, ttl: float) -> None:
+        """See `Tables.begin_lease`. Renewing the lease of a process renews those of its runs."""
+        assert self._lease is not None
+        lease = self._lease.extend(self._cursor, self.now(), ttl)
+        row.expires_at, row.lease_seconds = lease.expires_at, lease.seconds
+        self._write(statements.SET_LEASE, row.owner, row.epoch, lease.id, None, row.id)
+        self._processes[row.id] = lease.id
+
+    def set_lease(self, row: RunRow) -> None:
+        """See `Tables.set_lease`. The run gets an end of its own, whatever its process does."""
+        process = self._processes[row.id] if row.owner else None
+        expires_at = row.expires_at if row.owner else None
+        self._write(statements.SET_LEASE, row.owner, row.epoch, process, expires_at, row.id)
+        self._processes[row.id] = process
+
+    def add_records(self, run: int, rows: Sequence[RecordRow]) -> None:
+        """See `Tables.add_records`."""
+        if rows:
+            columns = zip(*((row.seq, row.kind, row.body, row.link) for row in rows), strict=True)
+            self._write(statements.ADD_RECORDS, run, *map(list, columns))
+
+    def records(self, run: int, after_seq: int) -> Iterable[RecordRow]:
+        """See `Tables.records`."""
+        self._write(statements.GET_RECORDS, run, after_seq)
+        return [RecordRow(*columns) for columns in self._cursor.fetchall()]
+
+    def record(self, run: int, seq: int) -> RecordRow | None:
+        """See `Tables.record`."""
+        columns = self._find(statements.GET_RECORD, run, seq)
+        return None if columns is None else RecordRow(*columns)
+
+    def snapshot(self, run: int) -> SnapshotRow | None:
+        """See `Tables.snapshot`."""
+        columns = self._find(statements.GET_SNAPSHOT, run)
+        return None if columns is None else SnapshotRow(*columns)
+
+    def set_snapshot(self, run: int, row: SnapshotRow) -> None:
+        """See `Tables.set_snapshot`."""
+        self._write(statements.SET_SNAPSHOT, run, row.seq, row.body, row.digest)
+
+    def add_letter(self, run: int, row: LetterRow) -> int:
+        """See `Tables.add_letter`.
+
+        The row of the run is locked, so letters of a run are committed in the order of their
+        numbers.
+        """
+        message = row.message.encode(*_ANY_TEXT)
+        values = (run, row.letter_id, row.kind, row.body, row.sent_at, row.error, message, row.seal)
+        self.mailed.update(known.run_id for known in self._runs.values() if known.id == run)
+        return self._fetch(statements.ADD_LETTER, *values)[0]
+
+    def set_letter(self, run: int, row: LetterRow) -> None:
+        """See `Tables.set_letter`."""
+        message = row.message.encode(*_ANY_TEXT)
+        self._write(statements.SET_LETTER, row.body, row.error, message, row.seal, row.number, run)
+
+    def letters(self, run: int, after: int) -> Iterable[LetterRow]:
+        """See `Tables.letters`."""
+        self._write(statements.GET_LETTERS, run, after)
+        return [_build_letter(*columns) for columns in self._cursor.fetchall()]
+
+    def has_mail(self, run: int) -> bool:
+        """See `Tables.has_mail`."""
+        return self._find(statements.FIND_MAIL, run) is not None
+
+    def newest_letter(self) -> int:
+        """See `Tables.newest_letter`."""
+        return self._fetch(statements.GET_NEWEST_LETTER)[0]
+
+    def region(self, name: str) -> RegionRow | None:
+        """See `Tables.region`. Its name is locked until the end of the transaction."""
+        self._write(statements.LOCK_REGION, name)
+        columns = self._find(statements.GET_REGION, name)
+        return None if columns is None else RegionRow(*columns)
+
+    def set_region(self, row: RegionRow) -> None:
+        """See `Tables.set_region`."""
+        self._write(statements.SET_REGION, row.name, row.run_id, row.epoch)
+
+    def drop_region(self, name: str) -> None:
+        """See `Tables.drop_region`."""
+        self._write(statements.DROP_REGION, name)
+
+    def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
+        """See `Tables.list_runs`."""
+        before_time, before_id = query.after or (math.inf, _AFTER_ALL_IDS)
+        values = {
+            "status": query.status,
+            "flow": query.flow,
+            "labels": None if query.tag is None else json.dumps(dict([query.tag])),
+            "created_from": -math.inf if query.created_from is None else query.created_from,
+            "created_until": math.inf if query.created_until is None else query.created_until,
+            "before_time": before_time,
+            "before_id": before_id,
+            "limit": query.limit,
+        }
+        # Not prepared: a plan for any filter reads all runs.
+        self._cursor.execute(statements.LIST_RUNS, values, prepare=False)
+        return [_build_run(*columns) for columns in self._cursor.fetchall()]
+
+    def erase_record(self, run: int, seq: int, digest: bytes) -> None:
+        """See `Tables.erase_record`."""
+        self._write(statements.ERASE_RECORD, digest, run, seq)
+
+    def set_erased(self, row: RunRow) -> None:
+        """See `Tables.set_erased`."""
+        self._write(statements.SET_ERASED, row.is_erased, row.salt, row.seal, row.id)
+        self._write(statements.DROP_SNAPSHOT, row.id)
+        self._write(statements.DROP_LETTERS, row.id)
+
+    def drop_finished(self, pruning: Pruning, limit: int) -> int:
+        """See `Tables.drop_finished`."""
+        values = {**self._build_values(pruning), "limit": limit}
+        self._cursor.execute(statements.FIND_PRUNABLE, values)
+        ids = [number for (number,) in self._cursor.fetchall()]
+        self._write(statements.LOCK_RUNS, ids)
+        row = self._cursor.execute(statements.DROP_RUNS, {**values, "ids": ids}).fetchone()
+        assert row is not None
+        self._runs.clear()
+        return row[0]
+
+    def list_refused(self, pruning: Pruning) -> Sequence[str]:
+        """See `Tables.list_refused`."""
+        self._cursor.execute(statements.FIND_UNPRUNABLE, self._build_values(pruning))
+        return [run_id for (run_id,) in self._cursor.fetchall()]
+
+    def _build_values(self, pruning: Pruning) -> dict[str, Any]:
+        return {
+            "statuses": list(pruning.statuses),
+            "before": float(pruning.before),
+            "now": self.now(),
+            "any_key": pruning.key_id is None,
+            "key_id": pruning.key_id,
+        }
+
+    def _write(self, statement: statements.Statement, *values: Any) -> None:
+        self._cursor.execute(statement, values, prepare=True)
+
+    def _find(self, statement: statements.Statement, *values: Any) -> tuple[Any, ...] | None:
+        return self._cursor.execute(statement, values, prepare=True).fetchone()
+
+    def _fetch(self, statement: statements.Statement, *values: Any) -> tuple[Any, ...]:
+        columns = self._find(statement, *values)
+        assert columns is not None
+        return columns
+
+
+def _build_run(*columns: Any) -> RunRow:
+    row = RunRow(*columns)
+    row.tags = str(row.tags).encode()
+    return row
+
+
+def _build_letter(*columns: Any) -> LetterRow:
+    row = LetterRow(*columns)
+    row.message = bytes(columns[6]).decode(*_ANY_TEXT)
+    return row

@@ -1,0 +1,3 @@
+"""How the operations of a store run beside event loops."""
+
+from __future__ import annotations
