@@ -16,6 +16,7 @@ from graphorch.core.run import Run
 from graphorch.core.state import append_to
 from graphorch.engine.lease_heartbeat import LeaseHeartbeat
 from graphorch.engine.observers import Observers, to_run_event
+from graphorch.engine.record_bodies import encode_end
 
 if TYPE_CHECKING:
     from graphorch.engine.events import RunEvent
@@ -77,12 +78,7 @@ class EventLog:
         """
         if self.journal is None:
             return True
-        due = None
-        if run.status == "waiting":
-            from graphorch.engine.waits.event_waits import find_next_due
-
-            due = find_next_due(run)
-        await self.journal.end(run.status, run.reason, at, due)
+        await self.journal.end(encode_end(run, at))
         self._deliver_durable()
         return await self.journal.release_unless_mail()
 

@@ -54,6 +54,7 @@ from graphorch.journal.record_kinds import (
     ChargedCall,
     CommitBody,
     DefaultsBody,
+    EndedBody,
     EnteredBody,
     FailedBody,
     InputsBody,
@@ -80,6 +81,7 @@ from graphorch.state.version import InputUpdate
 from graphorch.text import LONGEST_ERROR, clean, explain_error, list_kinds, name_error
 
 if TYPE_CHECKING:
+    from graphorch.core.run import Run
     from graphorch.models.budgets.charge import Charge
     from graphorch.models.decision import RoutingRecord
     from graphorch.models.messages import Response, Usage
@@ -420,6 +422,18 @@ def encode_sending(
         "charge": encode_charge(sum_charges([request.charge for request in sent])),
         "requests": encode_requests(sent),
     }
+
+
+def encode_end(run: Run, at: float) -> EndedBody:
+    """Return how a run came to rest, and when the next of what it waits for has its time."""
+    body: EndedBody = {"at": at, "status": run.status, "reason": run.reason}
+    if run.status == "waiting":
+        from graphorch.engine.waits.event_waits import find_next_due
+
+        due = find_next_due(run)
+        if due is not None:
+            body["due"] = due
+    return body
 
 
 def encode_failed_call(

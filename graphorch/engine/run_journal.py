@@ -234,19 +234,11 @@ class RunJournal:
             else:
                 return
 
-    async def end(
-        self, status: RunStatus, reason: str, at: float, due: float | None = None
-    ) -> None:
-        """Record that nothing is left to do for now, and set the status of the run.
-
-        `due` is when the next of what it waits for has its time.
-        """
-        body: EndedBody = {"at": at, "status": status, "reason": reason}
-        if due is not None:
-            body["due"] = due
+    async def end(self, body: EndedBody) -> None:
+        """Record how the run came to rest, and set its status."""
         self._add("ended", body)
         self._is_at_rest = True
-        await self.flush(status)
+        await self.flush(body["status"])
 
     async def renew_lease(self) -> None:
         """Extend the lease. Raises `LeaseLost` if another process took the run."""

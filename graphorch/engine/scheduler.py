@@ -514,10 +514,7 @@ class Scheduler:
         """Undo what a failed run has committed, and cancel it."""
         if self.run.status != "failed":
             return
-        now = self._services.now()
-        reason = clean(explain_compensation(self.run))
-        event = StopRequested(reason, "cancelled", at=now, undoes=True)
-        ready = self._dispatcher.dispatch(event)
+        ready = self._dispatcher.dispatch(build_compensation(self.run, self._services.now()))
         if ready:
             await self._pool.run_in_group((), ready)
 
@@ -697,7 +694,12 @@ def build_rules(settings: RunSettings) -> RulesBody:
     return rules
 
 
-def explain_compensation(run: Run) -> str:
+def build_compensation(run: Run, at: float) -> StopRequested:
+    """Return the event that undoes a failed run, and cancels it then."""
+    return StopRequested(clean(_explain_compensation(run)), "cancelled", at=at, undoes=True)
+
+
+def _explain_compensation(run: Run) -> str:
     """Return why a failed run is undone."""
     failed = run.failed()
     if not failed:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from graphorch.core.events import Update
+from graphorch.core.events import StopRequested, Update
 from graphorch.core.state import UNLIMITED, OnFailure
 from graphorch.engine.lease_heartbeat import LEASE_SECONDS
-from graphorch.engine.record_bodies import RecordEncoder
+from graphorch.engine.record_bodies import RecordEncoder, encode_end
 from graphorch.engine.run_journal import RunJournal, new_owner
-from graphorch.engine.scheduler import Scheduler, build_rules
+from graphorch.engine.scheduler import HANDED_OVER, Scheduler, build_compensation, build_rules
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, JournalError, Unstorable
 from graphorch.graph.fingerprint import compute_fingerprint, describe
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_RULES: RulesBody = {"activations": None, "on_failure": "drain"}
 _LOG = logging.getLogger(__name__)
+_NOT_AT_REST = (HANDED_OVER, "crashed")  # reasons why a run was stopped that is to go on at once
 _LARGE = 5_000  # nodes of a graph whose description may be too large for a record
 
 
@@ -145,18 +146,13 @@ async def reopen(
     `owner` is the name by which the run is claimed, a new one by default.
 
     Limits on activations and on how many nodes run at once, a budget, the model and the handling of
-    failures stay as they were unless new ones are given; limits count what was done. Raises
-    `JournalError` and `ReplayDiverged`, and `InputError` if the run was cancelled or never begun.
+    failures stay as they were unless new ones are given; limits count what was done. How the run
+    came to rest is recorded first, if its last process died before it did. Raises `JournalError`
+    and `ReplayDiverged`, and `InputError` if the run was cancelled or never begun.
     """
-    from graphorch.engine.replay import rebuild
-
     lease = await store.claim(settings.run_id, owner or new_owner(), ttl=LEASE_SECONDS)
     try:
-        log = await store.load(settings.run_id)
-        migrated = check_log(log, plan)
-        _require_resumable(log)
-        replayed = rebuild(plan, settings.run_id, migrated.records, adopted=migrated.adopted)
-        check_outcome(log.head, replayed)
+        log, migrated, replayed = await _read_claimed(store, lease, plan)
         settings = _continue_settings(settings, replayed, log, on_failure)
         is_final = log.head.status in FINAL_STATUSES
         last_seq = log.head.last_seq
@@ -178,6 +174,52 @@ async def reopen(
     if settings.has_own_budget:
         scheduler.record_budget(describe_budget(settings))
     return scheduler
+
+
+async def _read_claimed(
+    store: Store, lease: Lease, plan: Plan
+) -> tuple[RunLog, MigratedLog, ReplayedRun]:
+    """Return a claimed run: its records, the same as this flow reads them, and what follows.
+
+    What its last process died before it recorded is recorded first. Raises as `reopen` does.
+    """
+    from graphorch.engine.replay import rebuild
+
+    while True:
+        log = await store.load(lease.run_id)
+        migrated = check_log(log, plan)
+        _require_resumable(log)
+        replayed = rebuild(plan, lease.run_id, migrated.records, adopted=migrated.adopted)
+        check_outcome(log.head, replayed)
+        owed = _build_owed_record(store, plan, log.head, replayed)
+        if owed is None:
+            return log, migrated, replayed
+        last_seq = log.head.last_seq
+        if not migrated.is_current:
+            last_seq = await _append_mark(store, lease, plan, log.head)
+        record = Record(last_seq + 1, *owed)
+        status = replayed.run.status if record.kind == "ended" else None
+        await store.append(lease, [record], expected_last_seq=last_seq, status=status)
+
+
+def _build_owed_record(
+    store: Store, plan: Plan, head: RunHead, replayed: ReplayedRun
+) -> tuple[RecordKind, Mapping[str, Any]] | None:
+    """Return what the process of a run would have recorded next if it had not died.
+
+    Three cases: it was to stop once its nodes have finished, which are gone now; it has failed and
+    is to be undone; or it has come to rest. None for a run that another process has to go on with.
+    """
+    run, at = replayed.run, replayed.engagements.last
+    if head.status != "running" or (run.stopping or run.reason) in _NOT_AT_REST:
+        return None
+    encode = RecordEncoder(plan, limits=store.limits).encode
+    if run.status == "running":
+        is_stopping = bool(run.stopping) and run.stop_status == "stopped"
+        return encode(StopRequested(run.stopping, at=at)) if is_stopping else None
+    if run.status == "failed" and plan.compensate:
+        return encode(build_compensation(run, at))
+    return "ended", encode_end(run, at)
 
 
 def _warn_of_other_client(log: RunLog, plan: Plan, settings: RunSettings) -> None:

@@ -342,7 +342,7 @@ def test_end_sets_status_and_releases_run() -> None:
         store = MoodyStore()
         journal = await journal_in(store)
         journal.buffer(GraceExpired(1.0))
-        await journal.end("failed", "error", 2.0)
+        await journal.end({"at": 2.0, "status": "failed", "reason": "error"})
         await journal.release()
         log = await store.load("r")
         assert [(record.kind, record.body) for record in log.records][1] == (
