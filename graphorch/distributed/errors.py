@@ -1,0 +1,41 @@
+"""Errors of an engine, by what the caller can do about them.
+
+GraphorchError
+├── EngineError             the engine that hands jobs to workers
+│   ├── EngineUnavailable   its server does not answer; repeating the call is always safe
+│   ├── EngineNotReady      its server has no tables for jobs, or of another version
+│   ├── NotificationsLost   its server cannot wake this process
+│   └── EngineClosed        the engine was closed
+└── InputError
+    └── PayloadTooLarge     a job carries more than an engine takes
+
+No message holds a password: a server is named by its host, port and database.
+"""
+
+from __future__ import annotations
+
+from graphorch.errors import GraphorchError, InputError
+
+
+class EngineError(GraphorchError):
+    """Failure of the engine that hands jobs to workers."""
+
+
+class EngineUnavailable(EngineError):
+    """Server that does not answer. Repeat the call: a job with the same key is not added twice."""
+
+
+class EngineNotReady(EngineError):
+    """Server without the tables for jobs, or whose tables this user may not change."""
+
+
+class NotificationsLost(EngineError):
+    """Server whose notifications do not arrive, as behind a pooler in transaction mode."""
+
+
+class EngineClosed(EngineError):
+    """Engine that was closed before the call, or while it served."""
+
+
+class PayloadTooLarge(InputError):
+    """Job that carries more than an engine takes; its work can be done in this process instead."""

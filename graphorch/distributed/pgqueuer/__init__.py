@@ -1,0 +1,1 @@
+"""PgQueuer as the engine: jobs in tables of PostgreSQL, beside the journal."""
