@@ -29,6 +29,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Answer a question of a run, and resume it.",
     ),
     "send": (f"{_COMMANDS}.runs.send:send", "Send a signal to a run, and resume it."),
+    "follow": (
+        "graphorch.cli.follow.command:follow",
+        "Watch a run that another process drives.",
+    ),
     "check": (
         f"{_COMMANDS}.flows.check:check",
         "Build flows without running them; show all problems.",

@@ -61,7 +61,7 @@ def execute(
     try:
         # what nodes print is not the output of the run
         with (
-            _observe(progress, request, lambda: flow.stop(run_id, now=True)) as observer,
+            observe_run(progress, request, lambda: flow.stop(run_id, now=True)) as observer,
             contextlib.redirect_stdout(sys.stderr),
         ):
             options = {"watch": [observer], "on_alert": _print_alert}
@@ -84,10 +84,13 @@ def _print_alert(alert: Alert) -> None:
 
 
 # ---- while it runs -------------------------------------------------------------------------------
-def _observe(
+def observe_run(
     progress: Progress, request: RunRequest, stop_now: Callable[[], None]
 ) -> AbstractContextManager[events.Observer]:
-    """Return the observer of a run, as a context: it shows or writes what happens."""
+    """Return the observer of a run, as a context: it shows or writes what happens.
+
+    `stop_now` is called if it writes events that nobody reads any more.
+    """
     if request.output_format == "events":
         return contextlib.nullcontext(_make_event_writer(progress, stop_now))
     if request.output_format == "json" or request.quiet:
@@ -127,4 +130,6 @@ def _describe_event(event: events.RunEvent) -> dict[str, Any]:
             "type": type(own).__name__,
             "value": own,
         }
-    return described | {name: getattr(event, name) for name in event.__slots__}
+    described |= {name: getattr(event, name) for name in event.__slots__}
+    # Of an event that was read from a journal.
+    return described | ({"seq": seq} if (seq := getattr(event, "seq", 0)) else {})

@@ -11,14 +11,25 @@ them does not reach the run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class JournalEvent:
+    """Base of the events that can be read from a journal.
+
+    `seq` is the number of the record that an event of `flow.follow` comes from; several events may
+    come from one record. It is 0 in events of the process that drives the run.
+    """
+
+    seq: int = field(default=0, kw_only=True, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Started(JournalEvent):
     """An attempt of a node begins."""
 
     path: str
@@ -29,7 +40,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Expanded:
+class Expanded(JournalEvent):
     """A map knows how many items it has: those that its results added so far included.
 
     If it `grows`, results may add more; each time there is such an event.
@@ -55,7 +66,7 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelCalled:
+class ModelCalled(JournalEvent):
     """A model call ended.
 
     Tokens and dollars are those of all its requests. If the price of one of them is not known,
@@ -76,7 +87,7 @@ class ModelCalled:
 
 
 @dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(JournalEvent):
     """A node's result counts from now on.
 
     `update` holds the fields that the node wrote, `to` the names of the nodes that follow: none
@@ -93,7 +104,7 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(JournalEvent):
     """An attempt failed.
 
     `retry_in` is the pause in seconds before the next attempt, None if there is none. `handled` is
@@ -111,7 +122,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(JournalEvent):
     """A node did not run, because a field that it reads was not assigned on the way to it."""
 
     path: str
@@ -121,7 +132,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(JournalEvent):
     """An attempt was stopped, and its result is dropped."""
 
     path: str
@@ -131,7 +142,7 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
-class QuestionAsked:
+class QuestionAsked(JournalEvent):
     """A question was put to a person."""
 
     path: str
@@ -141,7 +152,7 @@ class QuestionAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitBegan:
+class WaitBegan(JournalEvent):
     """A node waits for a signal with a key, or for a time if `signal` is empty.
 
     At `due` (seconds since the epoch) a timer fires, or the signal is not waited for any more; None
@@ -165,8 +176,11 @@ class Emitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """The run is over, or waits: always the last event. `reason` says why."""
+class Ended(JournalEvent):
+    """The run is over, or waits: always the last event. `reason` says why.
+
+    A run that was resumed has come to rest several times, each with such an event in its journal.
+    """
 
     status: str
     reason: str

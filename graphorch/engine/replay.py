@@ -203,7 +203,7 @@ def rebuild(
     `JournalDamaged` at the first that no version would have written.
     """
     replayed = ReplayedRun(Run(plan, run_id, on_failure=on_failure))
-    replay = _Replay(plan, replayed, adopted)
+    replay = Replay(plan, replayed, adopted)
     for record in records:
         if until is not None and record.seq > until:
             break
@@ -263,12 +263,14 @@ def has_crashed(replayed: ReplayedRun) -> bool:
     return replayed.run.status == "running"
 
 
-class _Replay:
+class Replay:
+    """Takes the records of a run, one after another, to the core of `replayed`."""
+
     def __init__(self, plan: Plan, replayed: ReplayedRun, adopted: int) -> None:
         self._plan = plan
         # Up to this record, activations belong to another run or to an older graph.
         self._adopted = adopted
-        self._copied = 0  # up to this record, another run paid for the model calls
+        self._copied = 0  # up to this record, another run did what is recorded
         self._replayed = replayed
         self._open: dict[str, Activation] = {}
         self._codecs = CodecCache()
@@ -729,42 +731,42 @@ class _Replay:
         """Accept a record from which nothing follows in the core."""
 
 
-Handler: TypeAlias = Callable[[_Replay, Any], Event | None]
+Handler: TypeAlias = Callable[[Replay, Any], Event | None]
 
 HANDLERS: Final[Mapping[RecordKind, Handler]] = {
-    "started": _Replay.on_started,
-    "forked": _Replay.on_forked,
-    "pinned": _Replay.on_pinned,
-    "commit": _Replay.on_commit,
-    "routed": _Replay.on_routed,
-    "entered": _Replay.on_entered,
-    "reviewed": _Replay.on_reviewed,
-    "tools": _Replay.on_tools,
-    "failed": _Replay.on_failed,
-    "skipped": _Replay.on_skipped,
-    "cancelled": _Replay.on_cancelled,
-    "asked": _Replay.on_asked,
-    "waiting": _Replay.on_waiting,
-    "signal": _Replay.on_signal,
-    "approved": _Replay.on_approved,
-    "retry": _Replay.on_retry,
-    "stopping": _Replay.on_stopping,
-    "grace": _Replay.on_grace,
-    "resumed": _Replay.on_resumed,
-    "starting": _Replay.on_starting,
-    "sending": _Replay.on_sending,
-    "call": _Replay.on_call,
-    "unanswered": _Replay.on_unanswered,
-    "rules": _Replay.on_rules,
-    "ended": _Replay.on_ended,
-    "continued": _Replay.ignore,
-    "listed": _Replay.on_listed,
-    "migrated": _Replay.ignore,  # see `graphorch.runs.migration`
+    "started": Replay.on_started,
+    "forked": Replay.on_forked,
+    "pinned": Replay.on_pinned,
+    "commit": Replay.on_commit,
+    "routed": Replay.on_routed,
+    "entered": Replay.on_entered,
+    "reviewed": Replay.on_reviewed,
+    "tools": Replay.on_tools,
+    "failed": Replay.on_failed,
+    "skipped": Replay.on_skipped,
+    "cancelled": Replay.on_cancelled,
+    "asked": Replay.on_asked,
+    "waiting": Replay.on_waiting,
+    "signal": Replay.on_signal,
+    "approved": Replay.on_approved,
+    "retry": Replay.on_retry,
+    "stopping": Replay.on_stopping,
+    "grace": Replay.on_grace,
+    "resumed": Replay.on_resumed,
+    "starting": Replay.on_starting,
+    "sending": Replay.on_sending,
+    "call": Replay.on_call,
+    "unanswered": Replay.on_unanswered,
+    "rules": Replay.on_rules,
+    "ended": Replay.on_ended,
+    "continued": Replay.ignore,
+    "listed": Replay.on_listed,
+    "migrated": Replay.ignore,  # see `graphorch.runs.migration`
 }
 """Handlers by kind of record."""
 
 
-class _ReplayVerifier(_Replay):
+class _ReplayVerifier(Replay):
     """Calls the pure functions again, at the moments at which the scheduler called them."""
 
     def _build_event(self, handler: Handler, body: Any) -> Event | None:

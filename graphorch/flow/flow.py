@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Never, Unpack, overload
 
@@ -257,6 +258,30 @@ class Flow(Generic[In, Out, State]):
         `ReplayDiverged` with the first difference, and `RunFailed` for a run that had failed.
         """
         return await self._runs.replay(run_id, durable)
+
+    async def follow(
+        self,
+        run_id: str,
+        /,
+        *,
+        durable: Durable = True,
+        after: int = 0,
+        through_waits: bool = False,
+    ) -> AsyncGenerator[RunEvent]:
+        """Follow a run of a journal, and yield its events, whichever process drives it.
+
+        All events come, from the first one on, or those `after` the record of that number: the
+        `seq` of an event is that of its record. It ends when the run is at rest (also waiting,
+        unless `through_waits`), and goes on while its process is gone and nobody has resumed it
+        yet: bound that with `asyncio.timeout`. Leaving the loop does nothing to the run. Pieces of
+        text (`TextDelta`) and events of `ctx.emit` are in no journal and do not come; an attempt
+        counts as `Started` when it is ready to begin. Raises `JournalError` for a run that is not
+        there, is damaged, erased, or of another flow.
+        """
+        events = self._runs.follow(run_id, durable, after, through_waits=through_waits)
+        async with aclosing(events):
+            async for event in events:
+                yield event
 
     async def rerun(
         self,

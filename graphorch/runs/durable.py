@@ -431,7 +431,12 @@ def check_log(log: RunLog, plan: Plan) -> MigratedLog:
     """
     from graphorch.runs.migration import migrate_records
 
-    head = log.head
+    check_head(log.head)
+    return migrate_records(log, plan)
+
+
+def check_head(head: RunHead) -> None:
+    """Raise `JournalError` unless the records of a run are of a known format and not erased."""
     if head.format > FORMAT:
         raise JournalError(
             f"Run {head.run_id} was written in format {head.format}, this is format {FORMAT}. "
@@ -441,7 +446,6 @@ def check_log(log: RunLog, plan: Plan) -> MigratedLog:
         raise JournalError(
             f"The content of run {head.run_id} was erased; only its hashes are left."
         )
-    return migrate_records(log, plan)
 
 
 def check_outcome(head: RunHead, replayed: ReplayedRun) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -45,6 +45,7 @@ from graphorch.runs.stores import open_store
 from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES
 
 if TYPE_CHECKING:
+    from graphorch.engine.events import RunEvent
     from graphorch.engine.questions.question_event import OnQuestion
     from graphorch.journal.records import Letter
     from graphorch.journal.store import Store
@@ -376,6 +377,21 @@ class RunManager:
             check_outcome(log.head, replayed)
             settings = RunSettings(client=ReplayClient(), run_id=run_id)
             return build_result(Scheduler.from_records(self._plan, settings, replayed, None))
+
+    async def follow(
+        self, run_id: str, durable: Durable, after: int, *, through_waits: bool
+    ) -> AsyncGenerator[RunEvent]:
+        """Yield the events of a run in a journal, as its records come."""
+        check_run_id("run_id", run_id)
+        from graphorch.runs.follower import RunFollower, check_after
+
+        check_after(after)
+        async with open_store(durable) as store:
+            follower = RunFollower(store, self._plan, run_id)
+            events = follower.follow(after=after, through_waits=through_waits)
+            async with aclosing(events):
+                async for event in events:
+                    yield event
 
     async def rerun(
         self,

@@ -18,7 +18,7 @@ from graphorch.errors import JournalError
 from graphorch.graph.fingerprint import compute_fingerprint, list_differences
 from graphorch.graph.plan import Plan
 from graphorch.journal.record_kinds import RecordKind
-from graphorch.journal.records import Record, RunLog
+from graphorch.journal.records import Record, RunHead, RunLog
 from graphorch.text import truncate_repr
 
 MARK: Final[RecordKind] = "migrated"
@@ -46,27 +46,52 @@ def migrate_records(log: RunLog, plan: Plan) -> MigratedLog:
 
     Raises `JournalError` if it is of another graph and there is no migration.
     """
-    current = compute_fingerprint(plan, log.head.format)
-    migrations = plan.migrations
-    writer = log.head.fingerprint
-    records: list[Record] = []
-    adopted = 0
-    for record in log.records:
+    reader = MigrationReader(log.head, plan)
+    records = [changed for record in log.records if (changed := reader.read(record)) is not None]
+    reader.require_readable()
+    return MigratedLog(tuple(records), reader.adopted, reader.is_current)
+
+
+class MigrationReader:
+    """Takes the records of a run in their order, and returns each as the graph of a plan reads it.
+
+    `adopted` is the number of the last record that another graph wrote.
+    """
+
+    def __init__(self, head: RunHead, plan: Plan) -> None:
+        self.adopted = 0
+        self._head = head
+        self._plan = plan
+        self._current = compute_fingerprint(plan, head.format)
+        self._writer = head.fingerprint
+        self._first: Record | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the present graph writes what comes next."""
+        return self._writer == self._current
+
+    def read(self, record: Record) -> Record | None:
+        """Return a record in the words of the present graph; None if that leaves it out.
+
+        Raises `JournalError` for one of a graph without a migration.
+        """
+        self._first = self._first or record
         if record.kind == MARK:
-            writer = _read_mark(record)
-            records.append(record)
-        elif writer == current:
-            records.append(record)
-        elif writer in migrations:
-            changed = _change_record(record, migrations[writer])
-            if changed is not None:
-                records.append(changed)
-                adopted = record.seq
-        else:
-            raise _build_refusal(log, writer, plan)
-    if writer != current and writer not in migrations:
-        raise _build_refusal(log, writer, plan)
-    return MigratedLog(tuple(records), adopted, writer == current)
+            self._writer = _read_mark(record)
+            return record
+        if self.is_current:
+            return record
+        self.require_readable()
+        changed = _change_record(record, self._plan.migrations[self._writer])
+        if changed is not None:
+            self.adopted = record.seq
+        return changed
+
+    def require_readable(self) -> None:
+        """Raise `JournalError` if what comes next is of a graph without a migration."""
+        if not self.is_current and self._writer not in self._plan.migrations:
+            raise _build_refusal(self._head, self._first, self._writer, self._plan)
 
 
 def build_mark(plan: Plan, seq: int, format: int) -> Record:
@@ -116,17 +141,17 @@ def _change_record(record: Record, change: Change) -> Record | None:
     return Record(record.seq, kind, body)
 
 
-def _build_refusal(log: RunLog, writer: str, plan: Plan) -> JournalError:
-    """Return the error for a run of another graph, with the differences that are known."""
-    first = _as_dict(log.records[0].body) if log.records else None
+def _build_refusal(head: RunHead, record: Record | None, writer: str, plan: Plan) -> JournalError:
+    """Return the error for a run of another graph, whose first record tells the differences."""
+    first = None if record is None else _as_dict(record.body)
     described = None if first is None else first.get("flow")
     differences = "; ".join(list_differences(described, plan)[:_LISTED])
     # two flows of different names are rather two files than two versions
     remedy = "Resume it with the flow that wrote it"
-    if log.head.flow != plan.name:
-        remedy = f"Name the file that defines '{log.head.flow}'"
+    if head.flow != plan.name:
+        remedy = f"Name the file that defines '{head.flow}'"
     return JournalError(
-        f"Run {log.head.run_id} belongs to flow '{log.head.flow}' as it was, "
+        f"Run {head.run_id} belongs to flow '{head.flow}' as it was, "
         f"and flow '{plan.name}' is not the same graph: {differences}. "
         f"{remedy}, or declare what changed: "
         f'graph.migration(from_="{writer}", change=…).'

@@ -61,13 +61,15 @@ class RecordedClient:
             if charge is not None and services.is_watched:
                 seconds = services.now() - began
                 services.publish(
-                    _build_failed_call(self._activation, request, charge, seconds, error)
+                    build_failed_call(
+                        self._activation, request.model, charge, seconds, describe_failure(error)
+                    )
                 )
             raise
         charge = await call.end(key, response, lambda: self._describe(request, began))
         calls.keep(key or request, response)
         if services.is_watched:
-            services.publish(_build_answered_call(self._activation, response, charge))
+            services.publish(build_answered_call(self._activation, response, charge))
         return response
 
     def _describe(self, request: Request, began: float) -> CallDescription:
@@ -179,7 +181,8 @@ def _build_answer_error(error: Unstorable, response: Response) -> ModelError:
     return AnswerError(str(error), model=response.model, retryable=False, usage=response.usage)
 
 
-def _build_answered_call(activation: Activation, response: Response, charge: Charge) -> ModelCalled:
+def build_answered_call(activation: Activation, response: Response, charge: Charge) -> ModelCalled:
+    """Return the event of a call that a model answered."""
     from graphorch.engine.events import ModelCalled
 
     return ModelCalled(
@@ -195,22 +198,23 @@ def _build_answered_call(activation: Activation, response: Response, charge: Cha
     )
 
 
-def _build_failed_call(
-    activation: Activation, request: Request, charge: Charge, seconds: float, error: BaseException
+def build_failed_call(
+    activation: Activation, model: str, charge: Charge, seconds: float, error: str
 ) -> ModelCalled:
+    """Return the event of a call without an answer, for this reason."""
     from graphorch.engine.events import ModelCalled
 
     return ModelCalled(
         activation.path,
         activation.step.name,
-        request.model,
+        model,
         charge.input_tokens,
         charge.output_tokens,
         charge.usd,
         "none" if charge.unpriced else "",
         seconds,
         "",
-        error=describe_failure(error),
+        error=error,
     )
 
 

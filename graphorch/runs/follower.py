@@ -1,0 +1,115 @@
+"""Follow a run that this process, another one or none drives, by the records that are added to it.
+
+Theory of operation. A `RunFollower` keeps the number of the last record that it has read, and reads
+those after it again and again. Each record gives its events exactly once, whoever wrote it: what an
+owner that died had not written has not happened, and what it wrote is not written again by the
+next owner. It looks often while records come, and a few times a second while none do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+
+from graphorch.engine.events import RunEvent
+from graphorch.engine.recorded_events import EventReader
+from graphorch.engine.scheduler import Scheduler
+from graphorch.engine.settings import RunSettings
+from graphorch.errors import InputError
+from graphorch.graph.plan import Plan
+from graphorch.journal.records import RunHead
+from graphorch.journal.store import Store
+from graphorch.runs.clients import ReplayClient
+from graphorch.runs.durable import check_head, check_outcome
+from graphorch.runs.migration import MigrationReader
+from graphorch.runs.result import Result, build_result
+from graphorch.statuses import FINAL_STATUSES
+
+_SHORTEST_PAUSE: Final = 0.02  # seconds between two looks after records came
+_LONGEST_PAUSE: Final = 0.25
+_GROWTH: Final = 1.5  # of the pause, with each look that finds nothing
+_RECORDS_PER_TURN: Final = 50  # are read before other tasks get a turn
+
+
+class RunFollower:
+    """Reads the events of one run as its records come; `head` is the run as it was last seen."""
+
+    def __init__(self, store: Store, plan: Plan, run_id: str) -> None:
+        self._store = store
+        self._plan = plan
+        self._run_id = run_id
+        self._reader = EventReader(plan, run_id)
+        self._migration: MigrationReader | None = None
+        self._seq = 0
+        self._pause = _SHORTEST_PAUSE
+        self.head: RunHead | None = None
+
+    async def follow(
+        self, *, after: int = 0, through_waits: bool = False
+    ) -> AsyncGenerator[RunEvent]:
+        """Yield the events of all records after a number, until the run is at rest.
+
+        With `through_waits` it also goes on while the run waits. Raises `JournalError` as `load`
+        does, and `ReplayDiverged`.
+        """
+        while True:
+            events = await self.look()
+            for event in events:
+                if getattr(event, "seq", 0) > after:
+                    yield event
+            if self.is_at_rest(through_waits=through_waits):
+                return
+            await self.wait()
+
+    async def look(self) -> list[RunEvent]:
+        """Return the events of the records that came since the last look, if any."""
+        log = await self._store.load(self._run_id, after_seq=self._seq)
+        self.head = log.head
+        check_head(log.head)
+        if self._migration is None:
+            self._migration = MigrationReader(log.head, self._plan)
+        events: list[RunEvent] = []
+        for number, record in enumerate(log.records, 1):
+            changed = self._migration.read(record)
+            if changed is not None:
+                is_adopted = self._migration.adopted == record.seq
+                events += self._reader.read(changed, is_adopted=is_adopted)
+            self._seq = record.seq
+            if not number % _RECORDS_PER_TURN:
+                await asyncio.sleep(0)
+        self._migration.require_readable()
+        self._pause = _SHORTEST_PAUSE if log.records else self._pause
+        return events
+
+    def is_at_rest(self, *, through_waits: bool = False) -> bool:
+        """Return whether nothing more comes until a process resumes the run.
+
+        With `through_waits` a run that waits is not at rest. Raises `JournalDamaged` if its records
+        lead to another end than its head says.
+        """
+        assert self.head is not None
+        status = self.head.status
+        if status in FINAL_STATUSES:
+            check_outcome(self.head, self._reader.replayed)
+        return status != "running" and not (through_waits and status == "waiting")
+
+    def build_result(self) -> Result[Any, Any]:
+        """Return the result of the run as its records left it. Raises `RunFailed`."""
+        replayed = self._reader.replayed
+        settings = RunSettings(client=ReplayClient(), run_id=self._run_id)
+        return build_result(Scheduler.from_records(self._plan, settings, replayed, None))
+
+    async def wait(self) -> None:
+        """Wait before the next look, longer each time that nothing came."""
+        await asyncio.sleep(self._pause)
+        self._pause = min(self._pause * _GROWTH, _LONGEST_PAUSE)
+
+
+def check_after(after: object) -> None:
+    """Raise `InputError` unless a value can be the number of a record, or 0."""
+    if not isinstance(after, int) or isinstance(after, bool) or after < 0:
+        raise InputError(
+            f"after={after!r:.80} is not the number of a record. Give the `seq` of the last event "
+            "that you have seen, or 0 for all events."
+        )
