@@ -14,7 +14,7 @@ from graphorch.render.picture.placement import Layout
 from graphorch.render.plan_picture import box_id, draw_plan
 from graphorch.render.svg.document import draw
 from graphorch.render.svg.theme import Theme
-from graphorch.runs.run_picture import build_overlay
+from graphorch.runs.drawing.run_picture import build_overlay
 
 LayoutKey: TypeAlias = tuple[Engine, Direction, int | None, tuple[str, ...]]
 """Layout engine, direction, levels that are opened, and paths of the sub-flows that are not."""

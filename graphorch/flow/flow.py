@@ -442,19 +442,19 @@ class Flow(Generic[In, Out, State]):
         (`"TB"`) or from left to right (`"LR"`).
         """
         from graphorch.render.picture_style import PictureStyle
-        from graphorch.runs.pictures import draw_topology_svg
+        from graphorch.runs.drawing.pictures import draw_topology_svg
 
         return draw_topology_svg(self.plan, PictureStyle(theme, engine, depth, direction))
 
     def to_dot(self, *, depth: int | None = None, direction: Direction = "TB") -> str:
         """Return the topology in Graphviz's DOT language."""
-        from graphorch.runs.pictures import draw_topology_dot
+        from graphorch.runs.drawing.pictures import draw_topology_dot
 
         return draw_topology_dot(self.plan, depth, direction)
 
     def to_mermaid(self, *, depth: int | None = None, direction: Direction = "TB") -> str:
         """Return the topology in Mermaid's language, which GitHub draws in Markdown."""
-        from graphorch.runs.pictures import draw_topology_mermaid
+        from graphorch.runs.drawing.pictures import draw_topology_mermaid
 
         return draw_topology_mermaid(self.plan, depth, direction)
 

@@ -13,8 +13,8 @@ from graphorch.errors import (
     NotUndone,
     RunFailed,
 )
+from graphorch.runs.drawing.run_drawing import RunDrawing
 from graphorch.runs.notebook_errors import announce_in_notebook
-from graphorch.runs.run_drawing import RunDrawing
 from graphorch.statuses import LIMITS
 from graphorch.text import explain_error, format_error, is_kind, plural
 

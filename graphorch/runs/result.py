@@ -17,8 +17,8 @@ from graphorch.engine.report import ActivationReport, CallReport, Note, RunRepor
 from graphorch.engine.scheduler import Scheduler
 from graphorch.errors import InputError, NoSuchName, ReducerFailed, WrongCall, did_you_mean
 from graphorch.graph.node import Node
+from graphorch.runs.drawing.run_drawing import RunDrawing
 from graphorch.runs.failures import build_run_failed, build_unreadable
-from graphorch.runs.run_drawing import RunDrawing
 from graphorch.statuses import SUCCESS_STATUSES
 from graphorch.text import format_cost, format_moment, format_seconds, plural
 

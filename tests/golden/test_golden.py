@@ -16,7 +16,7 @@ from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.records import RunLog
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.render.picture_style import PictureStyle
-from graphorch.runs.run_picture import draw_run_svg
+from graphorch.runs.drawing.run_picture import draw_run_svg
 from graphorch.trace.analysis.critical_path import find_critical_path
 from tests.golden.event_flows import EVENT_RUNS, Acts, Payment, event_flow, undo_flow
 from tests.golden.flows import (

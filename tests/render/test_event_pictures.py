@@ -12,7 +12,7 @@ from graphorch import START, Flow, Graph
 from graphorch.render.dot import to_dot
 from graphorch.render.mermaid import to_mermaid
 from graphorch.render.plan_picture import draw_plan
-from graphorch.runs.run_picture import build_overlay
+from graphorch.runs.drawing.run_picture import build_overlay
 from tests.scenarios.events.shop import (
     Done,
     Order,

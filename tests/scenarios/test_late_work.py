@@ -23,7 +23,7 @@ from graphorch.errors import JournalError
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import Record
 from graphorch.journal.sqlite.store import SqliteStore
-from graphorch.runs.run_picture import build_overlay
+from graphorch.runs.drawing.run_picture import build_overlay
 from graphorch.testing import run_virtual
 from graphorch.trace.analysis.critical_path import find_critical_path
 from graphorch.trace.analysis.explain import Reasons, explain_activation, find_activations

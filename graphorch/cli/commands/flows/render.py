@@ -21,9 +21,9 @@ from graphorch.graph.plan import Plan
 from graphorch.journal.store import Store
 from graphorch.render.page import draw_page
 from graphorch.render.picture_style import PictureStyle
+from graphorch.runs.drawing.pictures import draw_topology_svg
+from graphorch.runs.drawing.run_picture import draw_run_svg
 from graphorch.runs.durable import rebuild_run
-from graphorch.runs.pictures import draw_topology_svg
-from graphorch.runs.run_picture import draw_run_svg
 
 PictureFormat: TypeAlias = Literal["svg", "html", "dot", "mermaid"]
 

@@ -29,7 +29,7 @@ class RunDrawing:
     ) -> str:
         """Draw the run as SVG."""
         from graphorch.render.picture_style import PictureStyle
-        from graphorch.runs.run_picture import draw_run_svg
+        from graphorch.runs.drawing.run_picture import draw_run_svg
 
         return draw_run_svg(self.report, PictureStyle(theme, engine, depth, direction))
 

@@ -25,7 +25,7 @@ from graphorch import (
 )
 from graphorch.journal.memory import MemoryStore
 from graphorch.models.offline.client import OfflineClient
-from graphorch.runs.run_picture import build_overlay
+from graphorch.runs.drawing.run_picture import build_overlay
 from tests.golden.flows import FLOWS, TOPIC, Answering, World
 from tests.trace.acting import Topic as DeskTopic
 from tests.trace.acting import act, desk
