@@ -6,7 +6,8 @@ Modules that only a model call needs are loaded by the first one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
     from graphorch.graph.context import ToolSource
     from graphorch.models.budgets.budget import Budget
     from graphorch.models.client import ModelClient
-    from graphorch.models.messages import Prompt, Request
+    from graphorch.models.messages import Prompt, Request, Response
+
+
+class ElsewhereAnswer(NamedTuple):
+    """Answer for a function on another worker, and whether a model was asked for it just now."""
+
+    response: Response
+    is_new: bool
 
 
 class NodeContext:
@@ -157,6 +165,52 @@ class NodeContext:
                     raise
                 calls.serve_rounds_again()
 
+    # ---- for a function that runs on another worker ----------------------------------------------
+    @property
+    def ends_at(self) -> float | None:
+        """When the nearest deadline is, in seconds since the epoch; None without one."""
+        return None if self.deadline is None else self.deadline + self._services.epoch
+
+    def limit_time(self, end: float) -> None:
+        """Let the time of the attempt end then, in the event loop's time, if not before."""
+        self.deadline = end if self.deadline is None else min(self.deadline, end)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody gets the events that the node emits."""
+        return self._services.is_watched
+
+    def list_room(self) -> list[bool]:
+        """Return for each loop that may go back from the node whether it has room."""
+        activation = self._activation
+        exits = activation.step.exits
+        return [activation.iteration(each.loop) < each.bound for each in exits]
+
+    async def complete_elsewhere(self, request: Request, *, is_repeated: bool) -> ElsewhereAnswer:
+        """Make a model call for the node's function, which runs on another worker.
+
+        `is_repeated` after an answer of an earlier attempt that did not fit: the model is asked.
+        """
+        asked = self._build_request(
+            request.messages, request.model, "", request.max_tokens, request.temperature
+        )
+        asked = replace(asked, schema=request.schema)
+        if self._services.run.root.plan.marked is not None:
+            from graphorch.engine.attempts.marked_calls import check_prompt
+
+            check_prompt(self._activation, asked)
+        from graphorch.engine.attempts.model_calls import RecordedClient
+
+        calls = self._open_calls()
+        if is_repeated:
+            calls.serve_rounds_again()
+        asked_before = calls.asked
+        recorded = RecordedClient(self._services, self._activation, calls)
+        on_text = self._on_text if self._services.is_watched else None
+        response = await recorded.complete(asked, on_text)
+        return ElsewhereAnswer(response, calls.asked > asked_before)
+
+    # ---- model calls -----------------------------------------------------------------------------
     async def _open_loop(
         self,
         client: ModelClient,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from graphorch.core.tree import Activation, is_inside_call
 from graphorch.engine.invocation import binding
 from graphorch.errors import GraphorchError, contain_exit
+from graphorch.graph.plan import Step
 from graphorch.threads import ThreadPool
 
 if TYPE_CHECKING:
@@ -85,29 +86,29 @@ class NodeInvoker:
     async def _call_in_time(self, activation: Activation, given: list[Any]) -> Any:
         """Return what the function returns within its deadline, hedged if the node is."""
         options = activation.step.node.options
-        deadline = self._compute_deadline(activation)
+        deadline = self._compute_deadline(activation, has_begun=self._placement is None)
         arguments = self._build_arguments(activation, deadline, given)
         scope = asyncio.timeout_at(deadline)
         try:
             async with scope:
                 if options.hedge_after is None:
-                    output = await self._invoke(activation, arguments)
+                    output = await self._invoke(activation, arguments, scope)
                 else:
                     activation.hedged_at, activation.is_hedge_taken = 0.0, False
                     output = await call_hedged(
                         # Bound again for each hedge: two calls must not share mutable slices.
                         lambda: self._invoke(
-                            activation, self._build_arguments(activation, deadline)
+                            activation, self._build_arguments(activation, deadline), scope
                         ),
                         options.hedge_after,
                         lambda is_taken: self._note_hedge(activation, is_taken),
                     )
         except Exception as error:
-            if not _is_late(scope):
+            if not is_late(scope):
                 raise
-            raise NodeTimedOut(_explain_timeout(activation)) from error
-        if _is_late(scope):
-            raise NodeTimedOut(_explain_timeout(activation))
+            raise build_timeout(activation) from error
+        if is_late(scope):
+            raise build_timeout(activation)
         return output
 
     def _note_hedge(self, activation: Activation, is_taken: bool) -> None:
@@ -125,13 +126,26 @@ class NodeInvoker:
             return slices
         return [self._build_context(activation, deadline), *slices]
 
-    async def _invoke_somewhere(self, activation: Activation, arguments: list[Any]) -> Any:
+    async def _invoke_somewhere(
+        self, activation: Activation, arguments: list[Any], scope: asyncio.Timeout | None = None
+    ) -> Any:
+        """Call a function where its placement says; its time begins when it does."""
         assert self._placement is not None
-        return await self._placement.call(
-            activation, arguments, lambda: self._invoke_here(activation, arguments)
-        )
 
-    async def _invoke_here(self, activation: Activation, arguments: list[Any]) -> Any:
+        async def here() -> Any:
+            if scope is not None and activation.step.node.options.timeout is not None:
+                end, before = self._compute_deadline(activation, has_begun=True), scope.when()
+                assert end is not None
+                scope.reschedule(end if before is None else min(before, end))
+                if activation.step.node.signature.has_context:
+                    arguments[0].limit_time(end)
+            return await self._invoke_here(activation, arguments)
+
+        return await self._placement.call(activation, arguments, here)
+
+    async def _invoke_here(
+        self, activation: Activation, arguments: list[Any], scope: asyncio.Timeout | None = None
+    ) -> Any:
         node = activation.step.node
         if node.signature.is_async:
             return await node.fn(*arguments)
@@ -144,7 +158,7 @@ class NodeInvoker:
                 from graphorch.engine.invocation.processes import ProcessPool
 
                 self._processes = ProcessPool()
-            return await self._processes.call(node, arguments, _list_declared(activation))
+            return await self._processes.call(node, arguments, list_declared(activation.step))
         if self._threads is None:
             self._threads = ThreadPool()
         try:
@@ -167,16 +181,18 @@ class NodeInvoker:
             slots.append(self._slots)
         return _Slots(slots, activation)
 
-    def _compute_deadline(self, activation: Activation) -> float | None:
-        """Return when this attempt has to end, in the loop's time."""
+    def _compute_deadline(self, activation: Activation, *, has_begun: bool) -> float | None:
+        """Return when this attempt has to end, in the loop's time.
+
+        The timeout of a function that has not begun yet does not count.
+        """
         options = activation.step.node.options
-        if options.timeout is None and options.deadline is None:
-            return None
-        now = asyncio.get_running_loop().time()
-        ends = [now + options.timeout] if options.timeout is not None else []
+        ends: list[float] = []
+        if options.timeout is not None and has_begun:
+            ends.append(asyncio.get_running_loop().time() + options.timeout)
         if options.deadline is not None:
             ends.append(activation.started_at - self._epoch + options.deadline)
-        return min(ends)
+        return min(ends, default=None)
 
 
 class _Slots:
@@ -215,7 +231,7 @@ class _Slots:
         self._acquired = 0
 
 
-def _is_late(scope: asyncio.Timeout) -> bool:
+def is_late(scope: asyncio.Timeout) -> bool:
     """Return whether the time of an attempt was over when it ended, whatever it returned.
 
     A function may swallow its cancellation, or block the loop so that its timer cannot go off.
@@ -224,25 +240,26 @@ def _is_late(scope: asyncio.Timeout) -> bool:
     return scope.expired() or (end is not None and asyncio.get_running_loop().time() > end)
 
 
-def _list_declared(activation: Activation) -> list[type[BaseException]]:
+def list_declared(step: Step) -> list[type[BaseException]]:
     """Return the exceptions that the flow names for a node: retried, handled by an edge, or read
     by a model.
     """
-    options = activation.step.node.options
+    options = step.node.options
     retry = options.retry
     retried = retry.on if retry is not None else ()
-    handled = [kind for kinds, _ in activation.step.errors for kind in kinds]
+    handled = [kind for kinds, _ in step.errors for kind in kinds]
     return [*retried, *handled, *options.tells]
 
 
-def _explain_timeout(activation: Activation) -> str:
+def build_timeout(activation: Activation) -> NodeTimedOut:
+    """Return the failure of an attempt whose time was over."""
     options = activation.step.node.options
     if options.timeout is not None:
-        return (
+        return NodeTimedOut(
             f"Attempt {activation.attempt} took longer than timeout={options.timeout:g} s. "
             "Raise the timeout, or make the node faster."
         )
-    return (
+    return NodeTimedOut(
         f"It took longer than deadline={options.deadline:g} s in all its attempts. "
         "Raise the deadline, or make the node faster."
     )

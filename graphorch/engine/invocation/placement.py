@@ -17,9 +17,10 @@ class Placement(Protocol):
     ) -> Any:
         """Return what the node's function returns for these arguments.
 
-        `here` calls it in this process. Cancelling the wait withdraws the call. Raises what the
-        function raises; an exception of another process is of a class that the flow declares,
-        builtin, one of graphorch's, or a `ProcessError`.
+        `here` calls it in this process; the time of the attempt, its `timeout`, begins with that,
+        and elsewhere the placement sees to it (see `build_timeout`). Cancelling the wait withdraws
+        the call. Raises what the function raises; an exception of another process is of a class
+        that the flow declares, builtin, one of graphorch's, or a `ProcessError`.
         """
         ...
 

@@ -22,22 +22,18 @@ import sys
 import threading
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from pydantic import BaseModel
-
+from graphorch.engine.invocation.call_codec import CallCodec
 from graphorch.engine.invocation.process_protocol import (
-    NOTHING,
     Address,
-    SliceCodec,
     Unportable,
     encode_error,
     encode_header,
 )
-from graphorch.errors import WrongOutput, as_failure
+from graphorch.errors import as_failure
 from graphorch.graph.node import Node
 from graphorch.graph.signature import Signature, read_signature
-from graphorch.state.slices import Schema
 
 # Name of the program's own module here: not `__main__`, so that it is loaded and not run.
 MAIN: Final = "__graphorch_main__"
@@ -55,7 +51,7 @@ class WorkerLoop:
         self.is_busy = False
         self._functions: dict[Address, tuple[Any, Signature]] = {}
         self._aliases: dict[str, str] = {}
-        self._codecs: dict[type[BaseModel], SliceCodec[Any]] = {}
+        self._codec = CallCodec()
 
     def answer(self, message: Message) -> Message:
         """Return what a node returned or raised, as a message."""
@@ -64,10 +60,7 @@ class WorkerLoop:
             function, signature = self._load(
                 Address(call["module"], call["name"], call["file"], call["tool"])
             )
-            given = [
-                self._codec(read.model).decode(line) if line != NOTHING else None
-                for read, line in zip(signature.reads, message[1:], strict=True)
-            ]
+            given = self._codec.decode_arguments(signature, message[1:])
             return self._encode_output(function(*given), given, signature)
         except Stopped:
             raise
@@ -77,23 +70,8 @@ class WorkerLoop:
             return [encode_header({"lines": 0, "error": error})]
 
     def _encode_output(self, output: object, given: list[Any], signature: Signature) -> Message:
-        if output is None and (signature.may_skip or not signature.writes):
-            return [encode_header({"lines": 0})]
-        slices = _split_output(output, signature)
-        # The position of the argument that was returned, so that the engine returns its own one.
-        same = None
-        if len(slices) == 1:
-            positions = (index for index, argument in enumerate(given) if argument is slices[0])
-            same = next(positions, None)
-        lines = [
-            self._codec(model).encode(part)
-            for model, part in zip(signature.writes, slices, strict=True)
-        ]
+        lines, same = self._codec.encode_output(signature, output, given)
         return [encode_header({"lines": len(lines), "same": same}), *lines]
-
-    def _codec(self, model: type[BaseModel] | None) -> SliceCodec[Any]:
-        assert model is not None
-        return self._codecs.get(model) or self._codecs.setdefault(model, SliceCodec(model))
 
     def _load(self, address: Address) -> tuple[Any, Signature]:
         entry = self._functions.get(address)
@@ -102,29 +80,6 @@ class WorkerLoop:
             self._aliases[module.__name__] = address.module
             entry = self._functions[address] = find_function(module, address)
         return entry
-
-
-def _split_output(output: object, signature: Signature) -> list[BaseModel]:
-    """Return what a node returned, one object per slice that it writes.
-
-    Raises `WrongOutput` as the engine does, which cannot see the object.
-    """
-    count = len(signature.writes)
-    if not count:
-        raise WrongOutput(
-            f"It returned {type(output).__name__}, but declares that it returns None. "
-            "Annotate the slice that it writes."
-        )
-    pair = cast("tuple[object, ...]", output) if isinstance(output, tuple) else ()
-    slices: list[object] = [output] if count == 1 else list(pair)  # pyright: ignore[reportUnknownVariableType]
-    if len(slices) != count:
-        kind = type(cast("object", output)).__name__
-        raise WrongOutput(
-            f"It returned {kind}, but declares a tuple of {count} slices. Return them all."
-        )
-    for model, item in zip(signature.writes, slices, strict=True):
-        Schema(model).writer(model).update(item)
-    return cast("list[BaseModel]", slices)
 
 
 # ---- finding a node ------------------------------------------------------------------------------

@@ -21,11 +21,10 @@ from typing import Any, Final, TypeVar, cast
 
 from pydantic import BaseModel
 
+from graphorch.engine.invocation.call_codec import CallCodec
 from graphorch.engine.invocation.process_protocol import (
-    NOTHING,
     Address,
     ProcessError,
-    SliceCodec,
     Unportable,
     decode_error,
     encode_header,
@@ -69,7 +68,7 @@ class ProcessPool:
         self._slots = asyncio.Semaphore(limit)
         self._threads = ThreadPool(limit)
         self._idle: list[WorkerProcess] = []
-        self._codecs: dict[type[BaseModel], SliceCodec[Any]] = {}
+        self._codec = CallCodec()
 
     async def call(
         self,
@@ -94,7 +93,7 @@ class ProcessPool:
         header = json.loads(lines[0])
         if "error" in header:
             raise decode_error(header["error"], declared)
-        return self._decode_output(node, slices, header, lines[1:])
+        return self._codec.decode_output(node.signature, lines[1:], header.get("same"), slices)
 
     async def close(self) -> None:
         """End every process, and return when they are gone."""
@@ -128,11 +127,7 @@ class ProcessPool:
 
     def _build_message(self, node: Node[Any], slices: Sequence[BaseModel | None]) -> bytes:
         address = build_address(node)
-        reads = node.signature.reads
-        lines = [
-            NOTHING if model is None else self._codec(read.model or type(model)).encode(model)
-            for read, model in zip(reads, slices, strict=True)
-        ]
+        lines = self._codec.encode_arguments(node.signature, slices)
         header = encode_header(
             {
                 "module": address.module,
@@ -143,30 +138,6 @@ class ProcessPool:
             }
         )
         return b"\n".join([header, *lines, b""])
-
-    def _decode_output(
-        self,
-        node: Node[Any],
-        slices: Sequence[BaseModel | None],
-        header: dict[str, Any],
-        lines: list[bytes],
-    ) -> Any:
-        output: list[BaseModel] = [
-            self._codec(model).decode(line)
-            for model, line in zip(node.signature.writes, lines, strict=False)
-        ]
-        if not output:
-            return None
-        if header["same"] is not None:
-            # It returned one of its arguments, perhaps changed: so does this side.
-            given: Any = slices[int(header["same"])]
-            given.__dict__.update(output[0].__dict__)
-            given.__pydantic_fields_set__.update(output[0].__pydantic_fields_set__)
-            return given
-        return output[0] if len(output) == 1 else tuple(output)
-
-    def _codec(self, model: type[BaseModel]) -> SliceCodec[Any]:
-        return self._codecs.get(model) or self._codecs.setdefault(model, SliceCodec(model))
 
 
 class WorkerProcess:

@@ -114,14 +114,31 @@ def test_placement_gets_context_and_slices() -> None:
     assert drive(Elsewhere(answer), talking)[0] == "talking 1 1"
 
 
-def test_timeout_ends_placed_call() -> None:
-    """A timeout withdraws the call, and the next attempt asks again."""
+def test_deadline_ends_placed_call() -> None:
+    """A deadline counts the way elsewhere, too, and withdraws the call."""
     elsewhere = Elsewhere(answer_path)
-    slow = node(name="slow", timeout=1.5, retry=Retry(2, first=1.0))(simple.fn)
-    failure, _, _ = drive(elsewhere, slow)
-    assert failure.startswith("Attempt 2 took longer than timeout=1.5 s")
-    assert elsewhere.called == ["slow:1", "slow:2"]
-    assert elsewhere.withdrawn == ["slow", "slow"]
+    failure, seconds, _ = drive(elsewhere, node(name="slow", deadline=1.5)(simple.fn))
+    assert failure.startswith("It took longer than deadline=1.5 s")
+    assert (seconds, elsewhere.withdrawn) == (1.5, ["slow"])
+
+
+def test_timeout_begins_with_function() -> None:
+    """Waiting for a place is not the slowness of a node: each attempt has all of its timeout."""
+
+    @node(timeout=1.5, retry=Retry(2, first=0.0))
+    async def slow(ctx: Context, count: Count) -> Log:
+        assert ctx.time_left == 1.5
+        await asyncio.sleep(1 if ctx.attempt == 2 else 60)
+        return Log(log="in time")
+
+    class Patient(Elsewhere):
+        async def call(
+            self, activation: Activation, arguments: list[Any], here: Callable[[], Awaitable[Any]]
+        ) -> Any:
+            await asyncio.sleep(10)
+            return await here()
+
+    assert drive(Patient(), slow)[:2] == ("in time", 22.5)
 
 
 def test_hedge_asks_placement_twice() -> None:

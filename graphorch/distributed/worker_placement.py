@@ -1,0 +1,340 @@
+"""Where the functions of one run's nodes are called: in the worker that drives it, or in others.
+
+Rules of this file:
+
+1. Agents, undos, calls of tools and functions that run inline stay with their run. They take no
+   room, as in a process without workers.
+2. A node or tool that asks for other workers always goes out. Any other node goes out if there is
+   no room here, if it can be sent, and if that pays: so a large map fills all workers without a
+   word in the flow.
+3. A result that was posted counts before anything is sent. After a take-over that is so for every
+   call of an attempt whose end is not recorded, whoever sent it.
+4. The first result of a call counts. What comes later, or for a call that was given up, is
+   dropped.
+5. Model calls of a function are made here, by the context of its own attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from graphorch.core.tree import Activation, is_inside_call
+from graphorch.distributed.engine import Job
+from graphorch.distributed.local_slots import SHORT, LocalSlots
+from graphorch.distributed.node_messages import (
+    RESULT,
+    CallKey,
+    NodeCall,
+    check_size,
+    decode_message,
+    name_node_kind,
+    read_note_key,
+)
+from graphorch.distributed.node_places import find_place, find_step
+from graphorch.distributed.outbox import Outbox
+from graphorch.distributed.results import Note
+from graphorch.distributed.sent_call import SentCall, SentResult
+from graphorch.engine.invocation.call_codec import CallCodec
+from graphorch.engine.invocation.invoker import build_timeout, list_declared
+from graphorch.engine.invocation.process_protocol import Unportable, decode_error
+from graphorch.engine.invocation.secret_values import has_mark
+from graphorch.errors import Ambiguous
+from graphorch.graph.fingerprint import compute_fingerprint
+from graphorch.graph.plan import Plan
+from graphorch.trace_context import current_headers
+
+Here = Callable[[], Awaitable[Any]]
+Node = tuple[int, int]
+"""A node of a graph, wherever the flow is used: the id of its topology, and its number there."""
+
+_KEPT_SECONDS: Final = 60.0  # for which the notes of a call stay after its activation was over
+
+
+@dataclass(slots=True)
+class _TakenOver:
+    """A call of the process before: its notes by word, and whether it may still be under way."""
+
+    key: CallKey
+    notes: dict[str, bytes] = field(default_factory=dict[str, bytes])
+
+
+class WorkerPlacement:
+    """The placement of one run, in a worker that has `slots` for functions of all its runs."""
+
+    def __init__(self, outbox: Outbox, slots: LocalSlots, run_id: str, plan: Plan) -> None:
+        self._outbox = outbox
+        self._slots = slots
+        self._run_id = run_id
+        self._plan = plan
+        self._fingerprint = compute_fingerprint(plan)
+        self._codec = CallCodec()
+        self._sent: dict[str, SentCall] = {}  # by the key of the job
+        self._taken_over: dict[str, _TakenOver] = {}  # by the id of the activation
+        self._found: dict[CallKey, _TakenOver] | None = None  # while it takes over
+        self._ended: deque[tuple[float, Activation, list[str]]] = deque()
+        self._stays: set[Node] = set()  # nodes that turned out to need their run
+        self._is_watching = False
+
+    # ---- for the engine --------------------------------------------------------------------------
+    async def call(self, activation: Activation, arguments: list[Any], here: Here) -> Any:
+        """Return what a node's function returns, wherever it runs."""
+        if activation.step.node.options.goes_out or activation.id in self._taken_over:
+            return await self._call_elsewhere(activation, arguments, here)
+        if not _needs_room(activation):
+            return await here()
+        if await self._take_room(activation):
+            return await self._call_here(activation, here)
+        return await self._call_elsewhere(activation, arguments, here)
+
+    async def take_over(self, vanished: Sequence[Activation]) -> Collection[Activation]:
+        """Find the calls of the process before that have ended, or are under way."""
+        self._found = {}
+        await self._watch()
+        keys = {
+            key.job: key
+            for activation in vanished
+            for key in _list_possible_keys(self._run_id, activation)
+        }
+        alive = await self._outbox.list_alive(list(keys)) if keys else frozenset[str]()
+        found, self._found = self._found, None
+        for activation in vanished:
+            possible = [key for key in keys.values() if key.activation == activation.id]
+            chosen = _choose_taken_over(activation, possible, found, alive)
+            if chosen is not None:
+                self._taken_over[activation.id] = chosen
+        return [activation for activation in vanished if activation.id in self._taken_over]
+
+    async def close(self) -> None:
+        """Drop the notes of a run that is at rest: what they say is recorded, or not wanted."""
+        if self._is_watching:
+            self._outbox.results.unwatch(self._run_id)
+            self._is_watching = False
+            await self._outbox.drop(self._run_id)
+
+    # ---- in this process -------------------------------------------------------------------------
+    def _can_go_out(self, activation: Activation, node: Node) -> bool:
+        """Return whether a node may be sent although it does not ask for other workers."""
+        step = activation.step
+        return (
+            node not in self._stays
+            and step.node.options.effect != "once"
+            and not step.exclusive
+            and not has_mark(activation, "secret")
+        )
+
+    async def _take_room(self, activation: Activation, *, must_stay: bool = False) -> bool:
+        """Take room for a function, if there is some or it is worth waiting for.
+
+        Return False for one that is to go out.
+        """
+        slots, node, time = self._slots, _identify(activation), asyncio.get_running_loop().time
+        if not slots.is_full:
+            return await slots.take()
+        began = time()
+        waits = must_stay or not self._can_go_out(activation, node)
+        is_taken = await slots.take(None if waits or slots.is_short(node) else SHORT)
+        # Others of its kind may have shown meanwhile that they are short.
+        if not is_taken and slots.is_short(node):
+            is_taken = await slots.take()
+        activation.waited += time() - began
+        return is_taken
+
+    async def _call_here(self, activation: Activation, here: Here) -> Any:
+        """Run a function in room that was taken for it, and make room again."""
+        time = asyncio.get_running_loop().time
+        began = time()
+        try:
+            output = await here()
+            self._slots.note(_identify(activation), time() - began)
+            return output
+        finally:
+            self._slots.give_back()
+
+    # ---- elsewhere -------------------------------------------------------------------------------
+    async def _call_elsewhere(
+        self, activation: Activation, arguments: list[Any], here: Here
+    ) -> Any:
+        """Send a call and return its result; run it here if it turns out that no other can."""
+        taken_over = self._taken_over.pop(activation.id, None)
+        key = self._name_call(activation) if taken_over is None else taken_over.key
+        sent = self._sent[key.job] = SentCall(key, activation, arguments)
+        must_go_out = activation.step.node.options.goes_out
+        try:
+            job = self._build_job(activation, sent)
+            await self._watch()
+            for word, body in taken_over.notes.items() if taken_over is not None else ():
+                sent.take(word, body)
+            if taken_over is None or RESULT not in taken_over.notes:
+                self._outbox.put(job)
+            result = await self._wait(activation, sent)
+        except Unportable:
+            if must_go_out:
+                raise
+            result = None
+        finally:
+            self._forget(activation, sent)
+        if result is None or ("refused" in result.header and not must_go_out):
+            self._stays.add(_identify(activation))
+            await self._take_room(activation, must_stay=True)
+            return await self._call_here(activation, here)
+        if "cancelled" in result.header:  # by the process that sent it, before it was taken over
+            return await self._call_elsewhere(activation, arguments, here)
+        return self._read_result(activation, sent, result)
+
+    def _name_call(self, activation: Activation) -> CallKey:
+        key = CallKey(self._run_id, activation.id, str(activation.attempt))
+        is_second_copy = key.job in self._sent
+        return key._replace(call=f"{key.call}h") if is_second_copy else key
+
+    def _build_job(self, activation: Activation, sent: SentCall) -> Job:
+        """Return the job of a call. Raises `Unportable`."""
+        step, path, place = activation.step, activation.path, find_place(activation)
+        if find_step(self._plan, place) is not step:
+            raise Unportable(
+                f"'{path}' cannot run on another worker: only the code of its node knows this "
+                "tool. Give it to an agent: @agent(tools=[…])."
+            )
+        if has_mark(activation, "secret"):
+            raise Unportable(
+                f"'{path}' reads a secret, which would be written into the database on its way to "
+                "another worker. Leave out its isolation and pool."
+            )
+        lines = self._codec.encode_arguments(step.node.signature, sent.given)
+        names = [type(given).__name__ for given in sent.given]
+        check_size(lines, names, f"What '{path}' reads")
+        options = step.node.options
+        call = NodeCall(
+            *sent.key,
+            flow=self._plan.name,
+            fingerprint=self._fingerprint,
+            path=path,
+            place=place,
+            attempt=activation.attempt,
+            timeout=options.timeout,
+            context=sent.describe_context(),
+            trace=current_headers(),
+            lines=tuple(lines),
+        )
+        kind = name_node_kind(self._plan.name, self._fingerprint, options.pool)
+        return Job(kind, sent.key.job, call.encode())
+
+    async def _wait(self, activation: Activation, sent: SentCall) -> SentResult:
+        began = asyncio.get_running_loop().time()
+        try:
+            result = await sent.wait(self._outbox.post)
+        except BaseException:
+            self._outbox.withdraw(sent.key)
+            raise
+        seconds = asyncio.get_running_loop().time() - began
+        activation.waited += max(0.0, seconds - result.header.get("seconds", seconds))
+        return result
+
+    def _forget(self, activation: Activation, sent: SentCall) -> None:
+        """Forget a call, and drop the notes of those that have been over for long."""
+        del self._sent[sent.key.job]
+        self._outbox.settle(sent.key)
+        now = asyncio.get_running_loop().time()
+        self._ended.append((now, activation, sent.note_keys))
+        keys: list[str] = []
+        # A result has to stay until what follows from it is durable, which it is by far then.
+        while self._ended and self._ended[0][0] < now - _KEPT_SECONDS:
+            _, ended, notes = self._ended.popleft()
+            keys += notes if ended.is_over else []
+        if keys:
+            self._outbox.drop_later(self._run_id, keys)
+
+    def _read_result(self, activation: Activation, sent: SentCall, result: SentResult) -> Any:
+        """Return what a function returned. Raises what it raised."""
+        step, header = activation.step, result.header
+        if "refused" in header:
+            raise Unportable(header["refused"])
+        if "vanished" in header:
+            raise Ambiguous(
+                f"'{activation.path}' began on a worker that ended; whether it acted is not known."
+            )
+        if "late" in header:
+            raise build_timeout(activation)
+        if "error" in header:
+            raise decode_error(header["error"], list_declared(step))
+        if sent.context is not None:
+            for text in header["notes"]:
+                sent.context.note(text)
+        self._slots.note(_identify(activation), header["seconds"])
+        signature = step.node.signature
+        return self._codec.decode_output(signature, result.lines, header["same"], sent.given)
+
+    # ---- notes -----------------------------------------------------------------------------------
+    async def _watch(self) -> None:
+        if not self._is_watching:
+            self._is_watching = True
+            await self._outbox.watch(self._run_id, self._take)
+
+    def _take(self, note: Note) -> None:
+        """Take a note of a worker, unless its call is not wanted."""
+        key, word = read_note_key(self._run_id, note.key)
+        sent = self._sent.get(key.job)
+        taken_over = self._taken_over.get(key.activation)
+        if sent is not None:
+            sent.take(word, note.body)
+        elif self._found is not None:
+            self._found.setdefault(key, _TakenOver(key)).notes[word] = note.body
+        elif taken_over is not None and taken_over.key == key:
+            taken_over.notes[word] = note.body
+
+
+def _identify(activation: Activation) -> Node:
+    return id(activation.scope.plan.topology), activation.step.index
+
+
+def _needs_room(activation: Activation) -> bool:
+    """Return whether a function takes room: others have to run, whatever else there is to do."""
+    node = activation.step.node
+    return (
+        node.kind == "node"
+        and node.options.isolation != "inline"
+        and not activation.scope.is_undo
+        and not is_inside_call(activation)
+    )
+
+
+def _list_possible_keys(run_id: str, activation: Activation) -> Iterator[CallKey]:
+    """Yield the keys under which a process before this one may have sent an activation.
+
+    A take-over begins a new attempt, but waits for the call of the old one. So where one followed
+    another, the call has the number of an earlier attempt.
+    """
+    is_hedged = activation.step.node.options.hedge_after is not None
+    for attempt in range(1, activation.attempt + 1):
+        yield CallKey(run_id, activation.id, str(attempt))
+        if is_hedged:
+            yield CallKey(run_id, activation.id, f"{attempt}h")
+
+
+def _choose_taken_over(
+    activation: Activation,
+    possible: Sequence[CallKey],
+    found: dict[CallKey, _TakenOver],
+    alive: Collection[str],
+) -> _TakenOver | None:
+    """Return the call whose outcome the next attempt gets; None if there is none.
+
+    Cases: one that succeeded; one that failed, if it is of the attempt that vanished: failures of
+    earlier ones are recorded, and their retries followed; else the latest that may be under way.
+    """
+    failed: _TakenOver | None = None
+    for key in possible:
+        call = found.get(key)
+        if call is None or RESULT not in call.notes:
+            continue
+        if SentResult(*decode_message(call.notes[RESULT])).is_success:
+            return call
+        if key.attempt == activation.attempt:
+            failed = call
+    if failed is not None:
+        return failed
+    under_way = [key for key in possible if key.job in alive]
+    return found.get(under_way[-1], _TakenOver(under_way[-1])) if under_way else None
