@@ -340,7 +340,7 @@ def _find_live(graph: InspectedGraph) -> list[int]:
             after = inspected.decides
             for edge in graph.topology.leaving[index]:
                 after |= live[edge.target]
-            mask = inspected.reads | after & ~inspected.replaces
+            mask = inspected.reads | inspected.key_reads | after & ~inspected.replaces
             if mask != live[index]:
                 live[index], has_changed = mask, True
     return live

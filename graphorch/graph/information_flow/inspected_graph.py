@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from pydantic import BaseModel
 
 from graphorch.callables import find_used_attributes
 from graphorch.graph.analysis import Analysis
+from graphorch.graph.compiler import find_cancel_signal
 from graphorch.graph.edges import START_INDEX, Topology
 from graphorch.graph.node import Node
 from graphorch.graph.payloads import Failure
@@ -62,6 +63,10 @@ class PureFunction(Protocol):
         ...
 
 
+SignalKey: TypeAlias = tuple[str, PureFunction | None]
+"""Name of a signal, and the function of its key if it has one."""
+
+
 @dataclass(frozen=True, slots=True)
 class InspectedNode:
     """One node: `reads`, `writes` and so on are fields of the state.
@@ -86,6 +91,9 @@ class InspectedNode:
     feeds_inside: bool = False
     # fields inside that a sub-flow gives back when a signal ends it; None if it keeps nothing
     kept: frozenset[str] | None = None
+    # the signal that it waits for, or that ends it, and what the function of its key reads
+    signal: str = ""
+    key_reads: int = 0
 
     @property
     def check(self) -> str:
@@ -182,6 +190,7 @@ def inspect_spec(spec: GraphSpec, topology: Topology, analysis: Analysis) -> Ins
                 spec.maps.get(node.name),
                 spec.subs.get(node.name),
                 questions.get(node.name),
+                _find_key(spec, node),
             )
             for node in nodes
         ),
@@ -204,7 +213,10 @@ def inspect_plan(plan: Plan) -> InspectedGraph:
         if step.route is not None:
             deciding.append(step.route.selector)
         question = step.over if step.ask is not None or step.event is not None else None
-        nodes.append(inspector.inspect(step.node, deciding, step.map, step.sub, question))
+        key = step.cancel_on, step.cancel_key
+        if isinstance(step.event, SignalSpec):
+            key = step.name, step.over
+        nodes.append(inspector.inspect(step.node, deciding, step.map, step.sub, question, key))
     return InspectedGraph(
         name=plan.name,
         topology=plan.topology,
@@ -312,8 +324,10 @@ class _Inspector:
         map_: MapSpec | None,
         sub: SubSpec | None,
         question: PureFunction | None,
+        key: SignalKey,
     ) -> InspectedNode:
         """Return one node."""
+        signal, key_function = key
         first = map_.over if map_ is not None else sub.enter if sub is not None else question
         if first is not None:
             reads = self.read(first)
@@ -346,6 +360,8 @@ class _Inspector:
             decides_inside=map_ is not None and map_.until is not None,
             feeds_inside=map_ is not None and map_.grow is not None,
             kept=_find_kept(sub),
+            signal=signal,
+            key_reads=0 if key_function is None else self.read(key_function),
         )
 
     def _find_used(self, fn: Callable[..., Any], reads: Sequence[Read]) -> int:
@@ -370,6 +386,14 @@ class _Inspector:
         if used is None or not used <= self.infos.keys():
             return self.mask(self._state)
         return sum(self._bit[name] for name in used)
+
+
+def _find_key(spec: GraphSpec, node: Node[Any]) -> SignalKey:
+    """Return the signal that a node waits for, or that ends it, and the function of its key."""
+    event = spec.events.get(node.name)
+    if isinstance(event, SignalSpec):
+        return node.name, event.key
+    return find_cancel_signal(spec, node.name)
 
 
 def _find_kept(sub: SubSpec | None) -> frozenset[str] | None:

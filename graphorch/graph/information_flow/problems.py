@@ -29,6 +29,8 @@ _FIX_SECRET = (
     '@node(declassify="what it checks")'
 )
 
+_FIX_KEY = f"give a key that may be shown, such as an id; or {_ASK}, or {_CHECK}"
+
 
 class Report:
     """Problems of one mark in one graph at the path `prefix`.
@@ -58,6 +60,7 @@ class Report:
                 yield from self._check_tools(index, inspected)
             else:
                 yield from self._check_models(index, inspected)
+                yield from self._check_key(index, inspected)
         # The output of a flow inside goes to the graph around it, which has its own tags.
         if self._spread.mark == "secret" and not self._prefix:
             yield from self._check_output()
@@ -124,6 +127,17 @@ class Report:
         if inspected.node.kind != "agent":
             what = "a secret reaches ctx.complete(), which sends it to a model"
         yield self._describe(index, what, goals, _FIX_SECRET)
+
+    def _check_key(self, index: int, inspected: InspectedNode) -> Iterator[Problem]:
+        """Check the key of a signal that a node waits for, or that ends it."""
+        fields = inspected.key_reads & self._spread.arriving[index]
+        goals = [Place("before", index, field) for field in split_mask(fields)]
+        if goals:
+            what = (
+                f"a secret becomes the key of signal '{inspected.signal}', which journals, "
+                "pictures and messages show"
+            )
+            yield self._describe(index, what, goals, _FIX_KEY)
 
     def _check_output(self) -> Iterator[Problem]:
         end = self._graph.topology.end

@@ -74,6 +74,8 @@ def ring(url: Url) -> Sent: ...
 def classify(page: Page) -> Kind: ...
 @node
 def keep(url: Url) -> Sent: ...
+@node
+def visit(url: Url) -> Url: ...
 def by_kind(kind: Kind) -> Literal["pay", "keep"]:
     return kind.kind
 
@@ -669,6 +671,73 @@ def test_secret_is_let_out_by_a_person() -> None:
     assert problems(graph.chain(ask, write)) == []
 
 
+def _by_token(login: Login) -> str:
+    return login.token
+
+
+def _by_url(url: Url) -> str:
+    return url.url
+
+
+def test_secret_key_of_signal_does_not_build() -> None:
+    """The key of a signal is in the journal, in pictures and in messages."""
+    graph = mail(input=Login)
+    problem = only(graph.chain(graph.signal("agreed", Verdict, key=_by_token)))
+    assert (problem.code, problem.where) == ("SECRET_FLOW", "node 'agreed'")
+    assert problem.what == (
+        "a secret becomes the key of signal 'agreed', which journals, pictures and messages show: "
+        "START (token) → 'agreed' (reads token)"
+    )
+    assert problem.fix.startswith("give a key that may be shown, such as an id")
+
+
+def test_key_made_of_secret_does_not_build() -> None:
+    """What a node makes of a secret is no key, unless the node is a check."""
+
+    @node
+    def open_session(login: Login) -> Url: ...
+    @node(declassify="a digest of the token")
+    def digest(login: Login) -> Url: ...
+
+    for first, count in ((open_session, 1), (digest, 0)):
+        graph = mail(input=Login)
+        signal = graph.signal("agreed", Verdict, key=_by_url)
+        assert len(problems(graph.chain(first, signal))) == count
+
+
+def test_person_may_let_secret_be_key() -> None:
+    """A person may decide that a secret becomes a key."""
+    graph = mail(input=Login)
+    ask = graph.ask("agree", question=lambda s: "May it be seen?", answer=Verdict)
+    signal = graph.signal("agreed", Verdict, key=_by_token)
+    assert problems(graph.chain(ask, signal)) == []
+
+
+@pytest.mark.parametrize("kind", ["map", "sub-flow"])
+def test_secret_key_of_cancel_signal_does_not_build(kind: str) -> None:
+    """A map or sub-flow that a signal ends records the key of the signal when it is entered."""
+    graph = mail(input=Login)
+    signal = graph.signal("enough", Verdict, key=_by_token, expires=60.0)
+    inner = Graph("inner", Url).chain(visit).build()
+    work: Any
+    if kind == "map":
+        work = graph.map(
+            "each",
+            inner,
+            over=lambda state: [Url(url=state.url)],
+            gather=_first_url,
+            max_items=2,
+            cancel_on=signal,
+        )
+    else:
+        work = graph.sub("work", inner, enter=_same_url, leave=_same_url, cancel_on=signal)
+    graph.chain([work, signal], keep)
+    found = [problem.what for problem in problems(graph)]
+    what = "a secret becomes the key of signal 'enough'"
+    assert len(found) == 2
+    assert all(text.startswith(what) for text in found)
+
+
 # ---- all at once ---------------------------------------------------------------------------------
 def test_all_problems_are_reported_together() -> None:
     """One error lists each effect, each prompt, and what else is wrong with the graph."""
@@ -701,3 +770,11 @@ def _summary(summary: Summary) -> Summary:
 
 def _same(sent: Sent) -> Sent:
     return sent
+
+
+def _first_url(urls: list[Url]) -> Url:
+    return urls[0]
+
+
+def _same_url(url: Url) -> Url:
+    return url
