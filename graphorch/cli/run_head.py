@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -12,12 +11,7 @@ from graphorch.journal.records import RunHead
 
 def describe_head(head: RunHead) -> dict[str, Any]:
     """Return the fields of a head for a program."""
-    return {**asdict(head), "is_under_way": is_under_way(head)}
-
-
-def is_under_way(head: RunHead) -> bool:
-    """Return whether a process works on the run."""
-    return head.lease is not None and head.lease.is_running(time.time())
+    return asdict(head)
 
 
 def format_status(head: RunHead, due: float | None = None) -> str:
@@ -29,7 +23,7 @@ def format_status(head: RunHead, due: float | None = None) -> str:
         return "erased"
     if head.status == "waiting" and due is not None:
         return f"waiting until {format_time(due)}"
-    return "crashed" if head.status == "running" and not is_under_way(head) else head.status
+    return "crashed" if head.status == "running" and not head.is_under_way else head.status
 
 
 def format_time(seconds: float) -> str:

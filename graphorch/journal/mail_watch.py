@@ -5,7 +5,8 @@ from whichever thread. Letters of other processes are found by looking: one time
 looks for all runs that are watched there, so a thousand runs cost what one costs. It asks the
 storage for a mark first, which costs a few microseconds and changes with every write, and reads the
 number of the newest letter only if that changed. A mark may miss a second write within one tick of
-a clock, so the number is also read once a second.
+a clock, so the number is also read once a second. A storage without a mark is not looked at: either
+no other process can write to it, or it hears of their letters and calls `notify`.
 """
 
 from __future__ import annotations
@@ -74,6 +75,10 @@ class MailWatch:
                 watched.timer.cancel()
 
         return end
+
+    def is_watching(self) -> bool:
+        """Return whether any run is watched."""
+        return bool(self._loops)
 
     def notify(self, run_id: str) -> None:
         """Wake all who watch a run, from any thread."""

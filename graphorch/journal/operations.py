@@ -75,7 +75,7 @@ def create(tables: Tables, run: NewRun, salt: bytes, key: ChainKey | None) -> Ru
         row.link = codec.first_link(encode_header(row, run.tags), secret)
         row.seal = codec.seal(row.link, row.status, False, secret)
         tables.add_run(row)
-        return build_head(row, key)
+        return build_head(tables, row, key)
     # The run exists: that is fine if this is the same call again.
     have = {
         "flow": row.flow,
@@ -96,14 +96,14 @@ def create(tables: Tables, run: NewRun, salt: bytes, key: ChainKey | None) -> Ru
     ]
     if differences:
         raise RunExists(run.run_id, "; ".join(differences))
-    return build_head(row, key)
+    return build_head(tables, row, key)
 
 
 def claim(tables: Tables, run_id: str, owner: str, ttl: float, key: ChainKey | None) -> Lease:
     """Make `owner` the owner of a free run; the epoch rises, also for the same owner."""
     row = _require_run(tables, run_id)
     _check_not_erased(row)
-    build_head(row, key)  # raises for a damaged run
+    build_head(tables, row, key)  # raises for a damaged run
     if row.owner != owner:
         _check_free(row, tables.now())
     # The new epoch ends every earlier lease, so a process that was stopped cannot go on writing.
@@ -243,7 +243,7 @@ def post(tables: Tables, letter: NewLetter, body: bytes, key: ChainKey | None) -
     """Put a letter into the mailbox of a run; one that is there already is not added again."""
     run = _require_run(tables, letter.run_id)
     _check_not_erased(run)
-    build_head(run, key)  # raises for a damaged run, and for another key
+    build_head(tables, run, key)  # raises for a damaged run, and for another key
     secret = choose_secret(run, key)
     for known in tables.letters(run.id, 0):
         if known.letter_id == letter.letter_id:
@@ -269,7 +269,7 @@ def load(
 ) -> RunLog:
     """Return the head and the records after a number, verified from there to the end."""
     row = _require_run(tables, run_id)
-    head = build_head(row, key)
+    head = build_head(tables, row, key)
     return RunLog(head, tuple(read_records(tables, row, key, after_seq, limits)))
 
 
@@ -306,7 +306,7 @@ def list_runs(tables: Tables, query: RunQuery, key: ChainKey | None) -> RunPage:
     for row in rows[: query.limit]:
         # A damaged run must not hide the others, nor one of another key.
         try:
-            heads.append(build_head(row, key))
+            heads.append(build_head(tables, row, key))
         except JournalDamaged:
             damaged.append(row.run_id)
         except WrongKey:

@@ -75,8 +75,9 @@ class Lease:
 class RunHead:
     """Summary of a run that needs none of its records.
 
-    Times are seconds since 1970; `lease` is the last one that was not released. `is_keyed`: only
-    holders of the store's key can have written the records.
+    Times are seconds since 1970; `lease` is the last one that was not released. `is_under_way`:
+    it ran when this was read, by the clock of the store, which need not be that of this machine.
+    `is_keyed`: only holders of the store's key can have written the records.
     """
 
     run_id: str
@@ -92,6 +93,7 @@ class RunHead:
     lease: Lease | None = None
     is_erased: bool = False
     is_keyed: bool = False
+    is_under_way: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,7 +263,7 @@ def choose_secret(row: RunRow, key: ChainKey | None) -> bytes | None:
     return key.secret
 
 
-def build_head(row: RunRow, key: ChainKey | None) -> RunHead:
+def build_head(tables: Tables, row: RunRow, key: ChainKey | None) -> RunHead:
     """Return the head of a run.
 
     Raises `WrongKey` if `key` is not its key, and `JournalDamaged` if the row was altered.
@@ -281,10 +281,12 @@ def build_head(row: RunRow, key: ChainKey | None) -> RunHead:
         raise JournalDamaged(
             f"Run '{row.run_id}'", "what it was created with is not what was written."
         )
+    lease = build_lease(row)
+    is_under_way = lease is not None and lease.is_running(tables.now())
     return RunHead(
         row.run_id, row.flow, row.fingerprint, row.format, row.status,
         row.created_at, row.updated_at, tags, row.parent, row.last_seq,
-        build_lease(row), bool(row.is_erased), bool(row.key_id),
+        lease, bool(row.is_erased), bool(row.key_id), is_under_way,
     )  # fmt: skip
 
 

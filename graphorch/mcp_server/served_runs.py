@@ -296,7 +296,7 @@ class ServedRuns:
         scheduler = Scheduler.from_records(flow.plan, settings, rebuilt, None)
         is_over = scheduler.run.status in FINAL_STATUSES
         askers = [] if is_over else scheduler.open_questions()
-        is_held = head.lease is not None and head.lease.is_running(time.time())
+        is_held = head.is_under_way
         run = scheduler.run
         is_left = run.status == "running" or (run.status == "stopped" and run.reason in _GOES_ON)
         outcome = None if is_held or is_left else _read_outcome(scheduler)

@@ -7,7 +7,6 @@ any more, a letter stays for whoever resumes it.
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -86,17 +85,12 @@ async def read_run(store: Store, plan: Plan, run_id: str) -> Scheduler:
 async def send_stop(store: Store, run_id: str, reason: str, *, now: bool) -> Letter:
     """Ask the owner of a run to stop. Raises `InputError` for a run without one."""
     head = (await store.load(run_id)).head
-    if not is_driven(head):
+    if not head.is_under_way:
         raise InputError(f"Run {run_id} is not under way: there is nothing to stop.")
     return await store.post(build_letter(run_id, "stop", {"reason": reason, "now": now}))
 
 
 # ---- waiting -------------------------------------------------------------------------------------
-def is_driven(head: RunHead) -> bool:
-    """Return whether a process holds the lease of a run."""
-    return head.lease is not None and head.lease.is_running(time.time())
-
-
 async def wait_for_outcome(store: Store, letter: Letter) -> bool:
     """Return whether a letter was taken in; not if its run has no owner any more.
 
@@ -104,7 +98,7 @@ async def wait_for_outcome(store: Store, letter: Letter) -> bool:
     """
     follower = _Follower(store, letter.run_id)
     while not await read_outcome(store, letter):
-        if not is_driven(await follower.read_head()):
+        if not (await follower.read_head()).is_under_way:
             # The owner may have taken it in with its last records.
             return await read_outcome(store, letter)
         await asyncio.sleep(PAUSE)
@@ -139,7 +133,7 @@ async def wait_for_rest(store: Store, run_id: str) -> RunHead:
     follower = _Follower(store, run_id)
     while True:
         head = await follower.read_head()
-        if not is_driven(head):
+        if not head.is_under_way:
             return head
         await asyncio.sleep(PAUSE)
 

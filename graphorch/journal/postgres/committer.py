@@ -195,6 +195,7 @@ class Committer:
         for place, outcome in zip(places, done, strict=True):
             outcomes[place] = outcome
         self._keep_heads(tables)
+        self._lease.release_late(connection.cursor(binary=True))
         self._notify(connection, tables.mailed)
 
     def _keep_heads(self, tables: PostgresTables) -> None:

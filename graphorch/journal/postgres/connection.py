@@ -79,18 +79,23 @@ class Address:
     def __repr__(self) -> str:
         return f"Address({self.place!r})"
 
-    def connect(self) -> Connection:
+    def connect(self, **options: str) -> Connection:
         """Return a new connection, on which each statement is a transaction of its own.
+
+        Options of libpq hold unless the URL has them.
 
         Raises `psycopg.OperationalError`, and `StoreNotOpened` for an option that does not exist.
         """
         try:
             given = conninfo_to_dict(self._url)
-        except psycopg.ProgrammingError:  # what it says may hold the password
+        except psycopg.ProgrammingError:
+            # What it says, and an option that is misspelt, may hold the password.
             raise StoreNotOpened(
-                f"'{self.place}' is not a URL that libpq accepts. Check its options."
+                f"'{self.place.partition('?')[0]}' has options that libpq does not know. Check "
+                "what stands behind the question mark of the URL."
             ) from None
-        defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
+        options = {**_DEFAULTS, **options}
+        defaults = {name: value for name, value in options.items() if name not in given}
         connection = psycopg.connect(self._url, autocommit=True, **defaults)  # pyright: ignore[reportArgumentType]
         try:
             connection.execute(_CONFIGURE)

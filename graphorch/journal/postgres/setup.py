@@ -20,6 +20,7 @@ _GET_SERVER = """
 SELECT current_setting('server_version_num')::integer, current_setting('server_version'),
     current_setting('server_encoding'), current_setting('transaction_read_only') = 'on'
 """
+_GET_SESSION = "SELECT pg_backend_pid()"
 
 
 def initialize(url: str) -> bool:
@@ -40,7 +41,13 @@ def upgrade(url: str) -> int:
 
 def check_server(connection: Connection, place: str) -> None:
     """Raise `StoreNotOpened` or `StoreReadOnly` for a server that a store cannot be on."""
-    number, version, encoding, is_read_only = _fetch(connection.execute(_GET_SERVER))
+    refuse_server(*_fetch(connection.execute(_GET_SERVER)), place=place)
+
+
+def refuse_server(
+    number: int, version: str, encoding: str, is_read_only: bool, *, place: str
+) -> None:
+    """Raise `StoreNotOpened` or `StoreReadOnly` for what a server says of itself."""
     if number < OLDEST_SERVER:
         raise StoreNotOpened(
             f"'{place}' is PostgreSQL {version}, which is too old: 13 or later is needed."
@@ -53,6 +60,23 @@ def check_server(connection: Connection, place: str) -> None:
         raise StoreReadOnly(
             f"'{place}' may only be read: it is a standby, or read-only by its settings. "
             "Connect to the primary server."
+        )
+
+
+def check_pooling(first: Connection, second: Connection, place: str) -> None:
+    """Raise `StoreNotOpened` if two connections share one process of the server.
+
+    A pooler that lends a connection for a transaction loses what belongs to a session: what it
+    listens to, its settings, and the statements that it prepared.
+    """
+    (before,) = _fetch(first.execute(_GET_SESSION))
+    with second.transaction():  # holds the process that was used last, if they are shared
+        (other,) = _fetch(second.execute(_GET_SESSION))
+        is_shared = other == before or _fetch(first.execute(_GET_SESSION))[0] != before
+    if is_shared:
+        raise StoreNotOpened(
+            f"'{place}' is behind a pooler in transaction mode, where LISTEN and settings of a "
+            "session do not work. Connect to the server itself, or set the pooler to session mode."
         )
 
 

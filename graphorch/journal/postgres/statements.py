@@ -53,6 +53,24 @@ ON CONFLICT (name, seconds) DO UPDATE SET expires_at = excluded.expires_at
 RETURNING id
 """
 EXTEND_PROCESS: Final = "UPDATE graphorch.processes SET expires_at = %b WHERE id = %b"
+# Unless it has expired meanwhile: then others may have claimed the runs.
+KEEP_PROCESS: Final = """
+UPDATE graphorch.processes SET expires_at = graphorch.now() + %b
+WHERE id = %b AND expires_at > graphorch.now() RETURNING expires_at
+"""
+END_PROCESS: Final = """
+UPDATE graphorch.processes SET expires_at = least(expires_at, graphorch.now()) WHERE id = %b
+"""
+RELEASE: Final = """
+UPDATE graphorch.runs SET owner = '', process = NULL, expires_at = NULL
+WHERE run_id = %b AND owner = %b AND epoch = %b
+"""
+# Leases of runs whose owners have not renewed them in time, although their process lives.
+END_LEASES: Final = """
+UPDATE graphorch.runs r SET expires_at = %b
+FROM unnest(%b::text[], %b::text[], %b::bigint[]) AS t (run_id, owner, epoch)
+WHERE r.run_id = t.run_id AND r.owner = t.owner AND r.epoch = t.epoch AND r.expires_at IS NULL
+"""
 DROP_OLD_PROCESSES: Final = "DELETE FROM graphorch.processes WHERE expires_at < %b"
 
 # ---- records -------------------------------------------------------------------------------------
@@ -116,6 +134,14 @@ SELECT number, letter_id, kind, body, sent_at, error, message, seal
 FROM graphorch.letters WHERE run = %b AND number > %b ORDER BY number
 """
 FIND_MAIL: Final = "SELECT 1 FROM graphorch.letters WHERE run = %b AND error IS NULL LIMIT 1"
+LISTEN: Final = "LISTEN graphorch_mail"
+# Transactions that are not over yet, and the runs with letters that nobody has read of those that
+# were not over at the last look.
+LOOK_FOR_MAIL: Final = """
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text, ARRAY(
+    SELECT DISTINCT r.run_id::text FROM graphorch.letters l JOIN graphorch.runs r ON r.id = l.run
+    WHERE l.error IS NULL AND l.posted_in >= %s::xid8)
+"""
 NOTIFY: Final = "SELECT pg_notify('graphorch_mail', %b)"
 GET_NEWEST_LETTER: Final = "SELECT coalesce(max(number), 0) FROM graphorch.letters"
 

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from graphorch.journal import codec
 from graphorch.journal.chain_key import ChainKey, build_key, read_key
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
+from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.postgres import statements
+from graphorch.journal.postgres.attendant import Attendant
 from graphorch.journal.postgres.committer import Committer
 from graphorch.journal.postgres.connection import (
     PATIENCE,
@@ -28,11 +31,13 @@ from graphorch.journal.postgres.connection import (
     open_connection,
 )
 from graphorch.journal.postgres.process_lease import ProcessLease
-from graphorch.journal.postgres.setup import check_schema, check_server
+from graphorch.journal.postgres.setup import check_pooling, check_schema, check_server
 from graphorch.journal.postgres.tables import PostgresTables
+from graphorch.journal.records import Lease
 from graphorch.journal.runners.database_thread import DatabaseThread, Done, Operation, attempt
 from graphorch.journal.store import TableStore
 from graphorch.journal.tables import Tables
+from graphorch.journal.validation import check_seconds
 
 T = TypeVar("T")
 
@@ -71,7 +76,7 @@ class PostgresRunner:
         return self._reader.begin(operation)
 
     def read_mark(self) -> object:
-        """See `Runner.read_mark`."""
+        """See `Runner.read_mark`: other processes notify this one."""
         return None
 
     async def close(self) -> None:
@@ -111,10 +116,18 @@ class PostgresStore(TableStore):
     """
 
     def __init__(
-        self, address: Address, runner: PostgresRunner, limits: BodyLimits, key: ChainKey | None
+        self,
+        address: Address,
+        runner: PostgresRunner,
+        lease: ProcessLease,
+        *,
+        limits: BodyLimits,
+        key: ChainKey | None,
     ) -> None:
         super().__init__(runner, limits=limits, key=key)
         self._address = address
+        self._lease = lease
+        self._attendant = Attendant(address, lease)
 
     def __repr__(self) -> str:
         return f"PostgresStore({self._address.place!r})"
@@ -123,6 +136,11 @@ class PostgresStore(TableStore):
     def is_keyed(self) -> bool:
         """Whether new runs are chained with a key."""
         return self._key is not None
+
+    @property
+    def process_name(self) -> str:
+        """Name of this process in the table of processes."""
+        return self._lease.name
 
     def is_in_place(self) -> bool:
         """Return whether the URL still names the database that was opened."""
@@ -143,20 +161,71 @@ class PostgresStore(TableStore):
         """
         chain_key = read_key() if key is None else build_key(key)
         address = Address(url)
-        runner = await asyncio.to_thread(_open_runner, address)
-        return cls(address, runner, limits, chain_key)
+        lease = ProcessLease()
+        runner = await asyncio.to_thread(_open_runner, address, lease)
+        return cls(address, runner, lease, limits=limits, key=chain_key)
+
+    @asynccontextmanager
+    async def keep_alive(self, seconds: float, lost: Callable[[str], None]) -> AsyncGenerator[None]:
+        """Have all leases of this store last so long, and renew them on a thread meanwhile.
+
+        The thread needs no event loop. It calls `lost` with the reason if it could not renew them
+        in time: other processes may own the runs now, so stop working on them. At the end, runs
+        that were not released are free.
+
+        Raises `StoreUnavailable` if the server cannot be reached.
+        """
+        check_seconds(seconds, "length of a lease", 0)
+        has_begun = await asyncio.to_thread(self._attendant.keep_alive, seconds, lost)
+        try:
+            if not has_begun:
+                raise StoreUnavailable(
+                    f"'{self._address.place}' cannot be reached, so no lease was begun. "
+                    "Start the server, and this process again."
+                )
+            yield
+        finally:
+            await asyncio.to_thread(self._attendant.let_go)
+
+    async def release(self, lease: Lease) -> None:
+        """See `Store.release`. One that fails is made up for when the server is there again."""
+        try:
+            await super().release(lease)
+        except StoreUnavailable:
+            self._lease.release_later(lease)
+            raise
+
+    async def release_unless_mail(self, lease: Lease) -> bool:
+        """See `Store.release_unless_mail`. One that fails is made up for, as that of `release`."""
+        try:
+            return await super().release_unless_mail(lease)
+        except StoreUnavailable:
+            self._lease.release_later(lease)
+            raise
+
+    def watch_mail(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """See `Store.watch_mail`. Letters of other processes are heard of by a notification."""
+        end = super().watch_mail(run_id, wake)
+        self._attendant.watch(self._mail_watch.notify, self._mail_watch.is_watching)
+        return end
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        await asyncio.to_thread(self._attendant.close)
+        await super().close()
 
 
-def _open_runner(address: Address) -> PostgresRunner:
+def _open_runner(address: Address, lease: ProcessLease) -> PostgresRunner:
     connections: list[Connection] = []
     try:
         connections.append(open_connection(address))
         check_server(connections[0], address.place)
         check_schema(connections[0], address.place)
         connections.append(open_connection(address))
+        check_pooling(connections[0], connections[1], address.place)
     except BaseException:
         for connection in connections:
             connection.close()
         raise
     writing, reading = (Session(address, connection) for connection in connections)
-    return PostgresRunner(writing, reading, ProcessLease())
+    return PostgresRunner(writing, reading, lease)

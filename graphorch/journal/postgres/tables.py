@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import psycopg
 
@@ -22,6 +22,7 @@ from graphorch.journal.tables import (
     decode_tags,
 )
 
+_StoredLease: TypeAlias = tuple[str, int, int | None, float | None]
 _AFTER_ALL_IDS: Final = "~"  # sorts after every run id
 # Text that came from errors may hold NUL and halves of surrogate pairs.
 _ANY_TEXT: Final = ("utf-8", "surrogatepass")
@@ -39,7 +40,8 @@ class PostgresTables:
         self._lease = lease
         self._now: float | None = None
         self._runs: dict[str, RunRow] = {}
-        self._processes: dict[int, int | None] = {}  # that own the runs that were read
+        # Of the runs that were read, as they are stored: owner, epoch, process, end of its own.
+        self._leases: dict[int, _StoredLease] = {}
         self.mailed: set[str] = set()  # runs that got a letter
 
     @property
@@ -49,7 +51,7 @@ class PostgresTables:
 
     def process_of(self, run: int) -> int | None:
         """Return the row of the process that owns a run."""
-        return self._processes.get(run)
+        return self._leases[run][2] if run in self._leases else None
 
     def now(self) -> float:
         """See `Tables.now`. It is read once in a transaction."""
@@ -72,7 +74,8 @@ class PostgresTables:
                 ends_at, seconds = self._find(statements.GET_PROCESS, process) or (0.0, 0.0)
                 row.expires_at = ends_at if expires_at is None else expires_at
                 row.lease_seconds = seconds
-            self._runs[run_id], self._processes[row.id] = row, process
+            self._runs[run_id] = row
+            self._leases[row.id] = (row.owner, row.epoch, process, expires_at)
         return row
 
     def peek_run(self, run_id: str) -> RunRow | None:
@@ -103,17 +106,25 @@ class PostgresTables:
     def begin_lease(self, row: RunRow, ttl: float) -> None:
         """See `Tables.begin_lease`. Renewing the lease of a process renews those of its runs."""
         assert self._lease is not None
-        lease = self._lease.extend(self._cursor, self.now(), ttl)
+        lease = self._lease.claim(self._cursor, row, self.now(), ttl)
         row.expires_at, row.lease_seconds = lease.expires_at, lease.seconds
-        self._write(statements.SET_LEASE, row.owner, row.epoch, lease.id, None, row.id)
-        self._processes[row.id] = lease.id
+        self._store_lease(row, lease.id, None)
 
     def set_lease(self, row: RunRow) -> None:
         """See `Tables.set_lease`. The run gets an end of its own, whatever its process does."""
-        process = self._processes[row.id] if row.owner else None
-        expires_at = row.expires_at if row.owner else None
-        self._write(statements.SET_LEASE, row.owner, row.epoch, process, expires_at, row.id)
-        self._processes[row.id] = process
+        if row.owner:
+            self._store_lease(row, self._leases[row.id][2], row.expires_at)
+            return
+        self._store_lease(row, None, None)
+        if self._lease is not None:
+            self._lease.end(row.run_id)
+
+    def _store_lease(self, row: RunRow, process: int | None, expires_at: float | None) -> None:
+        """Write a lease, unless it is stored like that: renewals write the row of the process."""
+        stored = (row.owner, row.epoch, process, expires_at)
+        if self._leases.get(row.id) != stored:
+            self._write(statements.SET_LEASE, *stored, row.id)
+            self._leases[row.id] = stored
 
     def add_records(self, run: int, rows: Sequence[RecordRow]) -> None:
         """See `Tables.add_records`."""

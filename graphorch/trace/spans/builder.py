@@ -219,7 +219,7 @@ class SpanBuilder:
         """
         trace = self.trace
         trace.status = head.status
-        has_crashed = is_crashed(head, now)
+        has_crashed = is_crashed(head)
         if has_crashed:
             trace.status = trace.reason = "crashed"
         is_over = has_crashed or head.status not in UNFINISHED_STATUSES
@@ -899,9 +899,9 @@ def build_trace(head: RunHead, records: Iterable[Record], now: float) -> Trace:
     return builder.close(head, now)
 
 
-def is_crashed(head: RunHead, now: float) -> bool:
+def is_crashed(head: RunHead) -> bool:
     """Return whether a run is under way by its status, but no process holds its lease."""
-    return head.status == "running" and (head.lease is None or not head.lease.is_running(now))
+    return head.status == "running" and not head.is_under_way
 
 
 def _number_attempt(activation: _OpenActivation) -> int:

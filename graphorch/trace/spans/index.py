@@ -121,7 +121,7 @@ class SpanIndex:
         pending: list[Trace] = []
         async for head in _list_heads(store, progress):
             seen.add(head.run_id)
-            status = "crashed" if is_crashed(head, self._clock()) else head.status
+            status = "crashed" if is_crashed(head) else head.status
             if head.is_erased or known.get(head.run_id) == (head.last_seq, status, VERSION):
                 continue
             trace = await self._load_trace(store, head, progress)

@@ -196,7 +196,7 @@ async def _follow(store: Store, request: ConversationRequest) -> None:
             print_faults(trace)
             print_output(sanitize(format_headline(trace)))
             return
-        if log.head.lease is None or not log.head.lease.is_running(time.time()):
+        if not log.head.is_under_way:
             _print_turns(builder.rest(), request)
             print_status(
                 f"run {shorten_run_id(head.run_id)} has crashed: its process is gone. "

@@ -13,7 +13,6 @@ from graphorch.cli.exit_codes import DONE, FAILED, exit_on_error
 from graphorch.cli.files import check_writable, read_text, write_or_print
 from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.journals import find_stored_run, query_store, require_journal
-from graphorch.cli.run_head import is_under_way
 from graphorch.cli.shared_options import Db, Debug, FlowName, ThemeName
 from graphorch.cli.terminal import print_status
 from graphorch.errors import InputError
@@ -124,7 +123,7 @@ def draw_stored_run(plan: Plan, word: str, db: str, style: PictureStyle) -> str:
     async def draw(store: Store) -> str:
         head = await find_stored_run(store, word)
         _, replayed = await rebuild_run(store, plan, head.run_id)
-        is_lost = head.status == "running" and not is_under_way(head)
+        is_lost = head.status == "running" and not head.is_under_way
         return draw_run_svg(replayed.build_report(time.time()), style, is_lost=is_lost)
 
     return query_store(require_journal(db), draw)

@@ -8,13 +8,12 @@ from graphorch.cli.json_output import to_json_line
 from graphorch.cli.terminal import print_output, print_status, sanitize_line
 from graphorch.errors import InputError
 from graphorch.journal.store import Store
-from graphorch.runs.mailbox import is_driven
 from graphorch.text import shorten_run_id
 
 
 async def has_owner(store: Store, run_id: str) -> bool:
     """Return whether another process drives a run."""
-    return is_driven((await store.load(run_id)).head)
+    return (await store.load(run_id)).head.is_under_way
 
 
 def require_no_output(output: str, model: str) -> None:

@@ -1,0 +1,221 @@
+"""Thread with a connection of its own that keeps a process alive, and hears of letters.
+
+Theory of operation:
+
+1. It begins with the first caller that needs it, and ends with the store. No event loop takes part,
+   so a loop that is blocked neither loses the lease of its process nor delays another loop.
+2. Kept alive, the lease of the process is renewed three times in its length. A renewal that comes
+   too late finds the row expired, and reports that the lease was lost: another process may own the
+   runs now. So it does if the server cannot be reached for that long.
+3. Who posts a letter notifies all processes of its run. A notification is only a hint, since it is
+   sent after the commit and is lost with a connection: so the letters of the transactions that were
+   not over at the last look are looked for every few seconds, while a run is watched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+
+from graphorch.journal.postgres import statements
+from graphorch.journal.postgres.connection import Address, Connection, describe
+from graphorch.journal.postgres.process_lease import LeaseRow, ProcessLease
+
+LOOK_SECONDS: Final = 2.0  # between two looks for letters without a notification
+_PAUSE: Final = 0.1  # between two attempts to connect
+_SHARE: Final = 3  # renewals in the length of a lease
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Caller that wants to hear of letters, and from which transaction on it has to look."""
+
+    notify: Callable[[str], None]
+    is_needed: Callable[[], bool]
+    since: str = "0"
+    next_look: float = 0.0
+
+
+@dataclass(slots=True)
+class _Keeping:
+    """Lease to renew, in monotonic seconds, and whom to tell that it was lost."""
+
+    seconds: float
+    lost: Callable[[str], None]
+    row: LeaseRow | None = None
+    next_renewal: float = 0.0
+    holds_until: float = 0.0
+    began: threading.Event = field(default_factory=threading.Event)
+
+
+class Attendant:
+    """Renews the lease of a process, and passes on which runs got letters."""
+
+    def __init__(self, address: Address, lease: ProcessLease) -> None:
+        self._address = address
+        self._lease = lease
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        self._watch: _Watch | None = None
+        self._keeping: _Keeping | None = None
+        self._connection: Connection | None = None
+        self._wakeup: tuple[int, int] | None = None
+
+    def watch(self, notify: Callable[[str], None], is_needed: Callable[[], bool]) -> None:
+        """Call `notify` with each run that got a letter, from now on; look only while needed."""
+        if self._watch is None:
+            self._watch = _Watch(notify, is_needed)
+            self._start()
+
+    def keep_alive(self, seconds: float, lost: Callable[[str], None]) -> bool:
+        """Have the lease of this process last so long, and renew it until `let_go`.
+
+        Returns whether that began; not if the server is away for as long. `lost` is called on the
+        thread if the lease could not be renewed in time.
+        """
+        keeping = _Keeping(seconds, lost)
+        self._keeping = keeping
+        self._start()
+        self._wake()
+        return keeping.began.wait(max(seconds, 1.0))
+
+    def let_go(self) -> None:
+        """End the lease of this process at once, as far as the server can be reached."""
+        keeping, self._keeping, self._lease.kept = self._keeping, None, None
+        if keeping is not None and keeping.row is not None:
+            with contextlib.suppress(psycopg.Error), self._address.connect() as connection:
+                connection.execute(statements.END_PROCESS, (keeping.row.id,))
+        self._lease.forget()
+
+    def close(self) -> None:
+        """End the thread and its connection."""
+        with self._lock:
+            self._is_closed = True
+        if self._thread is not None:
+            self._wake()
+            self._thread.join()
+            self._thread = self._wakeup = None
+
+    # ---- thread ----------------------------------------------------------------------------------
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._is_closed:
+                self._wakeup = os.pipe()
+                self._thread = threading.Thread(
+                    target=self._work, name="graphorch journal attendant", daemon=True
+                )
+                self._thread.start()
+
+    def _wake(self) -> None:
+        if self._wakeup is not None:
+            os.write(self._wakeup[1], b"\0")
+
+    def _work(self) -> None:
+        wakeup = self._wakeup
+        assert wakeup is not None
+        while not self._is_closed:
+            try:
+                self._attend()
+            # The border of the thread, which goes on whatever happens.
+            except Exception as error:
+                self._disconnect()
+                self._check_lapse(describe(error))
+                self._wait(_PAUSE)
+        self._disconnect()
+        for end in wakeup:
+            os.close(end)
+
+    def _attend(self) -> None:
+        """Do what is due, and wait for what comes next."""
+        if self._connection is None:
+            self._connection = self._connect()
+        now = time.monotonic()
+        keeping, watch = self._keeping, self._watch
+        due = [now + LOOK_SECONDS]
+        if keeping is not None:
+            if now >= keeping.next_renewal:
+                self._renew(self._connection, keeping, now)
+            due.append(keeping.next_renewal)
+        if watch is not None:
+            if now >= watch.next_look and watch.is_needed():
+                self._look(self._connection, watch, now)
+            due.append(watch.next_look if watch.next_look > now else now + LOOK_SECONDS)
+        self._wait(min(due) - time.monotonic(), self._connection.fileno())
+        for notification in self._connection.notifies(timeout=0):
+            if watch is not None:
+                watch.notify(notification.payload)
+
+    def _wait(self, seconds: float, *descriptors: int) -> None:
+        """Wait for a time, for a descriptor, or for another thread."""
+        assert self._wakeup is not None
+        poll = select.poll()
+        for descriptor in (self._wakeup[0], *descriptors):
+            poll.register(descriptor, select.POLLIN)
+        if any(ready == self._wakeup[0] for ready, _ in poll.poll(max(seconds, 0) * 1000)):
+            os.read(self._wakeup[0], 4096)
+
+    def _connect(self) -> Connection:
+        keeping = self._keeping
+        # A server that is cut off must be noticed before the lease ends.
+        patience = {} if keeping is None else {"tcp_user_timeout": str(int(keeping.seconds * 800))}
+        connection = self._address.connect(**patience)
+        connection.execute(statements.LISTEN)
+        if self._watch is not None:
+            self._watch.next_look = 0.0  # notifications of the meantime were lost
+        return connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _renew(self, connection: Connection, keeping: _Keeping, now: float) -> None:
+        cursor = connection.cursor(binary=True)
+        if keeping.row is None:
+            keeping.row = self._lease.begin(cursor, keeping.seconds)
+            self._lease.kept = keeping.row
+            keeping.began.set()
+        else:
+            row = _fetch(cursor.execute(statements.KEEP_PROCESS, (keeping.seconds, keeping.row.id)))
+            if row is None:
+                self._lose(keeping, "its lease had expired when it was renewed.")
+                return
+            keeping.row.expires_at = row[0]
+        keeping.holds_until = now + keeping.seconds
+        keeping.next_renewal = now + keeping.seconds / _SHARE
+        self._lease.release_late(cursor)
+
+    def _check_lapse(self, reason: str) -> None:
+        """Report a lease that has ended while the server could not be reached."""
+        keeping = self._keeping
+        if keeping is None or keeping.row is None:
+            return
+        if time.monotonic() >= keeping.holds_until:
+            self._lose(keeping, f"its lease could not be renewed: {reason}")
+
+    def _lose(self, keeping: _Keeping, reason: str) -> None:
+        self._keeping = None
+        self._lease.kept = None
+        keeping.lost(f"Process '{self._lease.name}' may have lost its runs: {reason}")
+
+    def _look(self, connection: Connection, watch: _Watch, now: float) -> None:
+        """Pass on the runs with unread letters of transactions that were not over before."""
+        row = _fetch(connection.execute(statements.LOOK_FOR_MAIL, (watch.since,)))
+        assert row is not None
+        watch.since, run_ids = row
+        for run_id in run_ids:
+            watch.notify(run_id)
+        watch.next_look = now + LOOK_SECONDS
+
+
+def _fetch(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...] | None:
+    return cursor.fetchone()

@@ -1,0 +1,214 @@
+"""The thread that keeps a process alive and hears of letters, beside its event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from graphorch.journal.errors import LeaseHeld, LeaseLost
+from graphorch.journal.postgres.setup import initialize
+from graphorch.journal.postgres.store import PostgresStore
+from graphorch.journal.records import NewLetter
+from tests.contracts.store_contract import NEW, entries
+from tests.postgres.cluster import Cluster
+from tests.postgres.databases import empty_tables
+from tests.postgres.fixtures import cluster
+from tests.postgres.proxies import CuttingProxy, running
+
+__all__ = ["cluster"]
+
+
+@pytest.fixture(scope="module")
+def tables(cluster: Cluster) -> Iterator[str]:
+    """A database with the tables of graphorch, for all tests of this module."""
+    url = cluster.create_database()
+    initialize(url)
+    yield url
+    cluster.drop_database(url)
+
+
+@pytest.fixture
+def url(tables: str) -> str:
+    """A database without runs."""
+    empty_tables(tables)
+    return tables
+
+
+def execute(url: str, statement: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def block(seconds: float) -> None:
+    """Keep the event loop from everything else."""
+    time.sleep(seconds)
+
+
+def test_blocked_loop_keeps_its_runs(url: str) -> None:
+    """The lease of a process goes on while its event loop is blocked, and ends with it."""
+
+    async def main() -> None:
+        store, other = await PostgresStore.open(url), await PostgresStore.open(url)
+        await store.create(NEW)
+        reasons: list[str] = []
+        async with store.keep_alive(0.6, reasons.append):
+            lease = await store.claim("run-1", "me", ttl=30)
+            assert lease.seconds == 0.6
+            block(1.2)
+            with pytest.raises(LeaseHeld):
+                await other.claim("run-1", "other", ttl=30)
+            await store.append(lease, entries("a"), expected_last_seq=0)
+            assert await store.renew(lease, ttl=30)
+        assert (await other.claim("run-1", "other", ttl=30)).epoch == 2
+        with pytest.raises(LeaseLost):
+            await store.append(lease, entries("b", after=1), expected_last_seq=1)
+        assert reasons == []
+        await store.close()
+        await other.close()
+
+    asyncio.run(main())
+
+
+def test_expired_process_is_reported(url: str) -> None:
+    """A renewal that comes too late is reported once, and does not bring the lease back."""
+
+    async def main() -> None:
+        store = await PostgresStore.open(url)
+        lost, reasons = asyncio.Event(), list[str]()
+        loop = asyncio.get_running_loop()
+
+        def report(reason: str) -> None:
+            reasons.append(reason)
+            loop.call_soon_threadsafe(lost.set)
+
+        async with store.keep_alive(0.9, report):
+            execute(url, "UPDATE graphorch.processes SET expires_at = 0")
+            await asyncio.wait_for(lost.wait(), 3)
+            await asyncio.sleep(0.5)
+            assert execute(url, "SELECT expires_at FROM graphorch.processes") == [(0.0,)]
+        [reason] = reasons
+        assert reason.startswith(f"Process '{store.process_name}' may have lost its runs: ")
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_unreachable_server_loses_process(url: str) -> None:
+    """A server that cannot be reached for the length of a lease is reported."""
+    proxy = CuttingProxy(url)
+
+    async def main() -> None:
+        store = await PostgresStore.open(proxy.url)
+        lost = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        async with store.keep_alive(0.9, lambda _: loop.call_soon_threadsafe(lost.set)):
+            began = time.monotonic()
+            proxy.is_open = False
+            proxy.marker, proxy.cuts = b"processes", 1
+            await asyncio.wait_for(lost.wait(), 5)
+            assert 0.5 < time.monotonic() - began < 2.5
+        proxy.is_open = True
+        await store.close()
+
+    with running(proxy):
+        asyncio.run(main())
+
+
+def test_letter_of_other_process_wakes_at_once(url: str) -> None:
+    """A letter that another store posts is heard of well before the next look."""
+
+    async def main() -> None:
+        store, other = await PostgresStore.open(url), await PostgresStore.open(url)
+        await store.create(NEW)
+        woken = asyncio.Event()
+        end = store.watch_mail("run-1", woken.set)
+        await asyncio.sleep(0.3)
+        woken.clear()
+        began = time.monotonic()
+        await other.post(NewLetter("run-1", "l", "stop", {}))
+        await asyncio.wait_for(woken.wait(), 5)
+        assert time.monotonic() - began < 1
+        end()
+        await store.close()
+        await other.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_letter_without_notification_is_found(url: str) -> None:
+    """A letter whose notification was lost is found, also if its transaction began long before."""
+
+    async def main() -> None:
+        store, other = await PostgresStore.open(url), await PostgresStore.open(url)
+        await store.create(NEW)
+        woken = asyncio.Event()
+        end = store.watch_mail("run-1", woken.set)
+        await asyncio.sleep(0.3)
+        woken.clear()
+        with psycopg.connect(url) as slow:
+            slow.execute(
+                "INSERT INTO graphorch.letters (run, letter_id, kind, body, sent_at, message, seal)"
+                " SELECT id, 'l', 'stop', 'null', 1, '', '' FROM graphorch.runs"
+            )
+            await asyncio.sleep(2.2)
+            assert not woken.is_set()
+        await asyncio.wait_for(woken.wait(), 5)
+        end()
+        await store.close()
+        await other.close()
+
+    asyncio.run(main())
+
+
+def test_listener_survives_lost_connection(url: str) -> None:
+    """After its connection was cut the thread listens again, and finds what came meanwhile."""
+
+    async def main() -> None:
+        store, other = await PostgresStore.open(url), await PostgresStore.open(url)
+        await store.create(NEW)
+        woken = asyncio.Event()
+        end = store.watch_mail("run-1", woken.set)
+        await asyncio.sleep(0.3)
+        await other.post(NewLetter("run-1", "l", "stop", {}))
+        await asyncio.wait_for(woken.wait(), 5)
+        execute(
+            url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE query LIKE 'LISTEN%' OR query LIKE '%posted_in%' AND pid <> pg_backend_pid()",
+        )
+        woken.clear()
+        await other.post(NewLetter("run-1", "m", "stop", {}))
+        await asyncio.wait_for(woken.wait(), 5)
+        end()
+        await store.close()
+        await other.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_idle_process_asks_little(url: str) -> None:
+    """A process that keeps itself alive and watches a run makes few statements."""
+    count = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+
+    async def main() -> None:
+        store = await PostgresStore.open(url)
+        async with store.keep_alive(2.5, lambda reason: None):
+            end = store.watch_mail("run-1", lambda: None)
+            await asyncio.sleep(1.2)  # statistics are reported once a second
+            [(before,)] = execute(url, count)
+            await asyncio.sleep(2.5)
+            [(after,)] = execute(url, count)
+            end()
+        assert isinstance(before, int)
+        assert isinstance(after, int)
+        assert after - before <= 3 + 2.5 * 5
+        await store.close()
+
+    asyncio.run(main())
