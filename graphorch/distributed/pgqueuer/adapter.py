@@ -47,7 +47,7 @@ class PgQueuerEngine:
             raise InputError(f"A timeout of {timeout} s is not possible. Give seconds above 0.")
         engine = cls(Server(url), timeout)
         try:
-            await engine.list_alive(["-"])
+            await engine._thread.call(engine._connection.fetch(statements.CHECK))
         except BaseException:
             await engine.close()
             raise

@@ -5,8 +5,7 @@ Rules:
 1. Commits on it do not wait for the disk (`synchronous_commit=off`): the queue is a hint, the
    journal the truth. This is an option of the connection's start and never `SET`, which behind a
    pooler would also hold for connections of the journal.
-2. A URL means what it means to libpq: its options, environment, service and password files. No
-   message shows it; a server is named by host, port and database.
+2. A URL means what it means to libpq, and no message shows a password; see `journal/postgres`.
 3. A statement that finds its connection lost is sent once more on a new one. So every statement
    has to be repeatable.
 """
@@ -14,77 +13,74 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from graphorch.distributed.errors import EngineError, EngineNotReady, EngineUnavailable
 from graphorch.distributed.pgqueuer.statements import READ_SERVER_AGE
 from graphorch.errors import InputError
+from graphorch.journal.postgres.connection import DEFAULTS, Address, describe
 
-_PATIENCE = 30.0  # seconds for one statement
-_DEFAULTS = {
-    "application_name": "graphorch",
-    "connect_timeout": "5",
-    # A server that vanished without a word is noticed within about ten seconds.
-    "keepalives_idle": "5",
-    "keepalives_interval": "2",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "10000",
-}
-_MISSING = ("42P01", "3F000", "42704", "42703")  # no such table, schema, type, column
+_PATIENCE: Final = 30.0  # seconds for one statement
+_MISSING: Final = ("42P01", "3F000", "42704", "42703")  # no such table, schema, type, column
 
 Row = dict[str, Any]
 
 
 class Server:
-    """Where the queue is: libpq's parameters, and what a message may say about them."""
+    """Where the queue is; `place` is what is shown of it.
+
+    Raises `InputError` for a URL that is not valid.
+    """
 
     def __init__(self, url: str) -> None:
+        self.place = Address(url).place
+        self._url = url
         try:
             given = conninfo_to_dict(url)
-        except psycopg.Error:  # its text shows parts of the URL, perhaps the password
+        except psycopg.Error:
+            # What it says, and an option that is misspelt, may hold the password.
             raise InputError(
-                "This is not a URL of PostgreSQL. "
-                "Give postgresql://USER@HOST:PORT/DATABASE, with special characters as %XX."
+                f"'{self.place.partition('?')[0]}' is not a URL that libpq accepts. Check what "
+                "stands behind its question mark."
             ) from None
-        options = f"{given.get('options') or ''} -c synchronous_commit=off".strip()
-        self.parameters = make_conninfo("", **{**_DEFAULTS, **given, "options": options})
-        host = given.get("host") or given.get("hostaddr") or "the default host"
-        port = f":{given['port']}" if given.get("port") else ""
-        self.name = f"{host}{port}/{given.get('dbname') or ''}".rstrip("/")
+        defaults = {name: value for name, value in DEFAULTS.items() if name not in given}
+        options = given.get("options") or os.environ.get("PGOPTIONS", "")
+        self._options = {**defaults, "options": f"{options} -c synchronous_commit=off".strip()}
 
     async def connect(self) -> AsyncConnection:
         """Open a connection. Raises `EngineUnavailable` or `EngineError`."""
         try:
-            return await AsyncConnection.connect(self.parameters, autocommit=True)
+            return await AsyncConnection.connect(self._url, autocommit=True, **self._options)  # pyright: ignore[reportArgumentType]
         except (psycopg.Error, OSError) as error:
-            raise self.explain(error) from error
+            raise self.explain(error) from None
 
     def explain(self, error: Exception) -> EngineError:
         """Return the error of this package for one of the driver."""
         state = getattr(error, "sqlstate", None)
-        text = " ".join(str(error).split())
+        text = describe(error)
         if state in _MISSING:
             return EngineNotReady(
-                f"The database {self.name} has no tables for jobs, or those of another version. "
-                "Create or upgrade them with `graphorch db init --db URL`."
+                f"'{self.place}' has no tables for jobs, or those of another version. "
+                f"Run `graphorch db init --db {self.place}`, or `graphorch db upgrade`."
             )
         if state == "42501":
             return EngineNotReady(
-                f"The user of the database {self.name} may not change the tables for jobs: {text}. "
-                f"Grant it all on the schema graphorch, its tables and sequences."
+                f"'{self.place}': PostgreSQL says: {text} Connect as a user who may write the "
+                "schema graphorch."
             )
         if is_lost(error):
             return EngineUnavailable(
-                f"The job queue at {self.name} cannot be reached: {text}. "
-                "Repeat the call when the server is back; no job is added twice."
+                f"'{self.place}' cannot be reached: {text} Repeat the call once the server is "
+                "there; no job is added twice."
             )
-        return EngineError(f"The job queue at {self.name} failed: {text}.")
+        return EngineError(f"'{self.place}': PostgreSQL says: {text}")
 
 
 def is_lost(error: Exception) -> bool:

@@ -19,7 +19,7 @@ from graphorch.distributed.pgqueuer.statements import LISTEN, NOTIFY
 _PAUSE = 0.25  # seconds until a server that is away is asked again
 _PATIENCE = 2.0  # seconds in which a notification has to arrive
 _LOST = (
-    "Notifications of PostgreSQL do not arrive from {name}, so a worker would not learn of new "
+    "Notifications of PostgreSQL do not arrive from '{name}', so a worker would not learn of new "
     "jobs. A pooler in transaction mode (pool_mode=transaction of PgBouncer) swallows them: give "
     "workers a URL that leads to the server itself, or to a pool in session mode."
 )
@@ -56,7 +56,7 @@ class Listener:
                 await connection.fetch(NOTIFY, token)
                 await arrived.wait()
         except TimeoutError:
-            raise NotificationsLost(_LOST.format(name=self._server.name)) from None
+            raise NotificationsLost(_LOST.format(name=self._server.place)) from None
         finally:
             del self._awaited[token]
 

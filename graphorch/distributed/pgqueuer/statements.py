@@ -79,6 +79,13 @@ FROM {_QUEUE} WHERE status IN ('queued', 'picked') GROUP BY entrypoint ORDER BY 
 # PgQueuer never deletes from its log, of which its dashboard shows the last minutes.
 PRUNE_LOG = f"DELETE FROM {_LOG} WHERE created < now() - interval '15 minutes'"
 
+# It fails where a table or column is missing, and reads nothing.
+CHECK = f"""
+SELECT id, priority, queue_manager_id, updated, heartbeat, execute_after, status, entrypoint,
+    dedupe_key, payload, headers, slot, (SELECT max(created) FROM {_LOG} WHERE job_id < 0)
+FROM {_QUEUE} LIMIT 0
+"""
+
 READ_SERVER_AGE = """
 SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8 AS seconds
 """

@@ -42,7 +42,7 @@ OLDEST_SERVER: Final = 130_000
 PATIENCE: Final = 5.0  # seconds to wait for a server that restarts
 _PAUSE: Final = 0.1
 # Unless the URL says otherwise: a machine that is gone is noticed within seconds.
-_DEFAULTS: Final = {
+DEFAULTS: Final = {
     "connect_timeout": "5",
     "fallback_application_name": "graphorch",
     "keepalives_idle": "5",
@@ -94,7 +94,7 @@ class Address:
                 f"'{self.place.partition('?')[0]}' has options that libpq does not know. Check "
                 "what stands behind the question mark of the URL."
             ) from None
-        options = {**_DEFAULTS, **options}
+        options = {**DEFAULTS, **options}
         defaults = {name: value for name, value in options.items() if name not in given}
         connection = psycopg.connect(self._url, autocommit=True, **defaults)  # pyright: ignore[reportArgumentType]
         try:
