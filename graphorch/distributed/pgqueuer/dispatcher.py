@@ -105,7 +105,7 @@ class Dispatcher:
 
     def settle(self, service: Service, ended: Sequence[tuple[int, str]]) -> None:
         """Take the numbers of jobs that ended and how, which frees their slots."""
-        service.held.difference_update(number for number, _ in ended)
+        service.running.difference_update(number for number, _ in ended)
         service.ended.extend(ended)
         self._ended.set()
         if service.is_backlogged:
@@ -119,7 +119,7 @@ class Dispatcher:
     async def _finish(self, service: Service) -> None:
         async with self._taking:  # a claim under way, whose jobs have to go back as well
             pass
-        while service.held or service.ended:
+        while service.running or service.ended:
             await self._settle(service)
             await asyncio.sleep(0.005)  # until the loop of the service reports the last ones
         async with self._ending:  # a statement under way
@@ -202,7 +202,7 @@ class Dispatcher:
 
     async def _take(self, service: Service) -> None:
         while service.is_claiming:
-            free = service.slots - len(service.held)
+            free = service.slots - len(service.running)
             size = min(free, _BATCH)
             service.is_backlogged = True
             if size <= 0:
@@ -211,11 +211,13 @@ class Dispatcher:
             # Once only: on a new connection, heartbeats are renewed before.
             rows = await self._connection.fetch_once(query[0], *query[1])
             # Late heartbeats let a process take its own jobs once more.
-            claims = [read_claim(row) for row in rows if row["id"] not in service.held]
-            service.held.update(claim.id for claim in claims)
+            claims = [read_claim(row) for row in rows if row["id"] not in service.claimed]
+            numbers = [claim.id for claim in claims]
+            service.claimed.update(numbers)
+            service.running.update(numbers)
             if not service.post(service.start, claims):  # its loop was closed: others may do them
                 service.is_claiming = False
-                self.settle(service, [(number, GIVEN_BACK) for number in service.held])
+                self.settle(service, [(number, GIVEN_BACK) for number in service.running])
                 return
             if len(rows) < size:
                 service.is_backlogged = False
@@ -223,7 +225,7 @@ class Dispatcher:
 
     async def _find_moments(self) -> dict[Service, float]:
         """Return the loop's time at which each service with free slots has something to do."""
-        idle = [s for s in self._services if s.is_claiming and len(s.held) < s.slots]
+        idle = [s for s in self._services if s.is_claiming and len(s.running) < s.slots]
         if not idle or self._hinted.is_set():
             return {}
         kinds = sorted({kind for service in idle for kind in service.kinds})
@@ -247,11 +249,11 @@ class Dispatcher:
 
     async def _renew(self) -> None:
         for service in list(self._services):
-            held = set(service.held)
-            if not held or service.loop.is_closed():
+            claimed = set(service.claimed)
+            if not claimed or service.loop.is_closed():
                 continue
-            rows = await self._connection.fetch(statements.BEAT, list(held), service.manager)
-            lost = (held & service.held) - {row["id"] for row in rows}
+            rows = await self._connection.fetch(statements.BEAT, list(claimed), service.manager)
+            lost = (claimed & service.running) - {row["id"] for row in rows}
             if lost - service.lost:
                 _LOG.warning(
                     "%d jobs of this process were given to another one, since their heartbeats "
@@ -274,6 +276,7 @@ class Dispatcher:
                 ended, service.ended = service.ended, []
                 try:
                     await self._send_ended(service, ended)
+                    service.claimed.difference_update(number for number, _ in ended)
                 except EngineNotReady:
                     return  # the tables are gone, and the jobs with them
                 except BaseException as error:

@@ -37,8 +37,8 @@ class Service:
     `manager` is the owner of its claims, and `over` is done when the call has ended. All methods
     but `post` belong to the loop of the caller, and these attributes to the engine's thread:
     whether it is `is_claiming` jobs; `is_backlogged`, whether more may wait than it had slots; the
-    numbers of the jobs that it has `held` and that have not ended, of those `lost` to another
-    process, and of those that have `ended` and how.
+    numbers of the jobs that it has `claimed` and that have not ended in the queue, of those that
+    are `running`, of those `lost` to another process, and of those that have `ended` and how.
     """
 
     def __init__(
@@ -48,7 +48,8 @@ class Service:
         self.slots = slots
         self.manager = uuid.uuid4()
         self.is_claiming = self.is_backlogged = False
-        self.held: set[int] = set()
+        self.claimed: set[int] = set()
+        self.running: set[int] = set()
         self.lost: set[int] = set()
         self.ended: list[tuple[int, str]] = []
         self.loop = asyncio.get_running_loop()
