@@ -333,6 +333,10 @@ def _add_regions(draft: Draft, rng: random.Random, level: int) -> None:
         for region in sorted({f"{rng.choice('xy')}{rng.randint(level, last)}" for _ in range(2)}):
             if rng.random() < 0.4:
                 draft.exclusives.setdefault(region, []).append(name)
+    for events in draft.firsts.values():  # they wait at the same time, so one of each is in it
+        for region, nodes in draft.exclusives.items():
+            rivals = [name for name in nodes if name in events][1:]
+            draft.exclusives[region] = [name for name in nodes if name not in rivals]
     members = {frozenset(names): region for region, names in sorted(draft.exclusives.items())}
     draft.exclusives = {region: draft.exclusives[region] for region in sorted(members.values())}
 

@@ -9,15 +9,17 @@ from graphorch.errors import Problem, did_you_mean
 from graphorch.graph.exclusive.deadlocks import check_circles, find_flow
 from graphorch.graph.plan import ExclusiveSpec, Plan, list_flows_inside
 from graphorch.graph.spec import GraphSpec
-from graphorch.text import LONGEST_NAME, is_name
+from graphorch.text import LONGEST_NAME, is_name, join_limited
 
 _KINDS = {"sub": "sub-flow", "ask": "question", "first": "choice of events"}
+_MOST_NAMED = 6  # events in a message
 
 
 def check_regions(spec: GraphSpec) -> Iterator[Problem]:
     """Yield what is wrong with the exclusive regions of a graph and of the flows inside it.
 
-    `EXCLUSIVE_NAME`, `EXCLUSIVE_MEMBER`, `EXCLUSIVE_ACROSS` and `EXCLUSIVE_DEADLOCK`.
+    `EXCLUSIVE_NAME`, `EXCLUSIVE_MEMBER`, `EXCLUSIVE_EVENTS`, `EXCLUSIVE_ACROSS` and
+    `EXCLUSIVE_DEADLOCK`.
     """
     regions = spec.exclusives
     names = Counter(region.name for region in regions if is_name(region.name))
@@ -36,6 +38,7 @@ def check_regions(spec: GraphSpec) -> Iterator[Problem]:
             what = f"it has the same nodes as region '{other}'"
             yield Problem("EXCLUSIVE_NAME", where, what, "keep one of the two names")
         yield from _check_members(spec, region.nodes, where)
+        yield from _check_events(spec, region.nodes, where)
         yield from _check_across(spec, region, where)
     yield from _check_sharing(spec)
     yield from check_circles(spec)
@@ -52,6 +55,20 @@ def _check_members(spec: GraphSpec, nodes: Sequence[str], where: str) -> Iterato
         elif spec.nodes[name].options.hedge_after is not None:
             what = f"node '{name}' has hedge_after, so two copies of it may run at once"
             yield Problem("EXCLUSIVE_MEMBER", where, what, "hedge it, or make it exclusive")
+
+
+def _check_events(spec: GraphSpec, nodes: Sequence[str], where: str) -> Iterator[Problem]:
+    """Yield events of one first that could not wait at the same time."""
+    for name, events in spec.firsts.items():
+        shared = [event for event in dict.fromkeys(events) if event in nodes]
+        if len(shared) > 1:
+            named = join_limited([f"'{event}'" for event in shared], _MOST_NAMED)
+            what = (
+                f"{named} are events of first '{name}', which wait at the same time, "
+                "and in one region only one of them could: the others would begin after it is over"
+            )
+            fix = "leave them out, and name what follows them instead, or give each its own region"
+            yield Problem("EXCLUSIVE_EVENTS", where, what, fix)
 
 
 def _check_across(spec: GraphSpec, region: ExclusiveSpec, where: str) -> Iterator[Problem]:

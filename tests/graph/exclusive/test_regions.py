@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from pydantic import BaseModel
 
@@ -51,6 +54,26 @@ def test_name_of_region_is_checked():
     assert "EXCLUSIVE_NAME at exclusive region ''" in problem
     (problem,) = list_problems(branches().exclusive(7, [load, save]))  # pyright: ignore[reportArgumentType]
     assert "exclusive region 7" in problem
+
+
+def build_first(*regions: tuple[str, ...]) -> Graph[State, State, State]:
+    """Return a graph with a first of two signals and a timer, and regions of these nodes."""
+    graph = Graph("events", State)
+    events: dict[str, Any] = {name: graph.signal(name, Text) for name in ("paid", "cancelled")}
+    events["late"] = graph.timer("late", after=timedelta(days=1))
+    graph.chain(START, graph.first("decided", dict.fromkeys(events.values(), save)))
+    for number, names in enumerate(regions):
+        graph.exclusive(f"r{number}", [events.get(name, save) for name in names])
+    return graph
+
+
+def test_events_of_one_first_share_no_region():
+    """Of events in one region only one could wait, so the others would never come."""
+    (problem,) = list_problems(build_first(("paid", "save"), ("late", "paid")))
+    assert problem.startswith("EXCLUSIVE_EVENTS at exclusive region 'r1': ")
+    assert "'paid', 'late' are events of first 'decided', which wait at the same" in problem
+    assert "give each its own region" in problem
+    build_first(("paid", "save"), ("late", "save")).build()
 
 
 def test_region_is_declared_once():
