@@ -282,7 +282,11 @@ class TableStore:
     """`Store` over a `Runner`: checks arguments, and turns each call into an operation.
 
     With a `key` it chains new runs with it, and reads those of that key and those without one.
+    `identity` is a name that no other database has, for files that are made of what is in it; it is
+    empty where the storage itself can hold them, or is gone with its process.
     """
+
+    identity = ""
 
     def __init__(
         self,
@@ -295,6 +299,11 @@ class TableStore:
         self._key = key
         self._mail_watch = MailWatch(self._read_newest_letter, runner.read_mark)
         self.limits = limits
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether new runs are chained with a key."""
+        return self._key is not None
 
     async def create(self, run: NewRun) -> RunHead:
         """See `Store.create`."""

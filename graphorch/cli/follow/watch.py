@@ -21,7 +21,6 @@ from graphorch.engine import events
 from graphorch.errors import RunFailed
 from graphorch.journal.records import RunHead
 from graphorch.runs.follower import RunFollower
-from graphorch.runs.mailbox import is_driven
 from graphorch.runs.result import Result
 from graphorch.runs.stores import open_store
 from graphorch.text import shorten_run_id
@@ -128,7 +127,7 @@ class _Watch:
     def _note_adrift(self) -> None:
         """Say so once if no process drives the run for some time although there is work to do."""
         assert self._head is not None
-        if self._head.status != "running" or is_driven(self._head):
+        if self._head.status != "running" or self._head.is_under_way:
             return
         now = time.monotonic()
         if self._adrift_since is None:

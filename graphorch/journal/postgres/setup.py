@@ -21,6 +21,12 @@ SELECT current_setting('server_version_num')::integer, current_setting('server_v
     current_setting('server_encoding'), current_setting('transaction_read_only') = 'on'
 """
 _GET_SESSION = "SELECT pg_backend_pid()"
+# A copy of the files of a server has the same one, but then the same runs.
+_GET_IDENTITY = """
+SELECT (SELECT system_identifier FROM pg_control_system()),
+    (SELECT oid FROM pg_database WHERE datname = current_database()),
+    'graphorch.runs'::regclass::oid
+"""
 
 
 def initialize(url: str) -> bool:
@@ -78,6 +84,11 @@ def check_pooling(first: Connection, second: Connection, place: str) -> None:
             f"'{place}' is behind a pooler in transaction mode, where LISTEN and settings of a "
             "session do not work. Connect to the server itself, or set the pooler to session mode."
         )
+
+
+def read_identity(connection: Connection) -> str:
+    """Return a name for the tables of a database: made anew, they have another one."""
+    return ":".join(map(str, _fetch(connection.execute(_GET_IDENTITY))))
 
 
 def check_schema(connection: Connection, place: str) -> None:

@@ -31,7 +31,12 @@ from graphorch.journal.postgres.connection import (
     open_connection,
 )
 from graphorch.journal.postgres.process_lease import ProcessLease
-from graphorch.journal.postgres.setup import check_pooling, check_schema, check_server
+from graphorch.journal.postgres.setup import (
+    check_pooling,
+    check_schema,
+    check_server,
+    read_identity,
+)
 from graphorch.journal.postgres.tables import PostgresTables
 from graphorch.journal.records import Lease
 from graphorch.journal.runners.database_thread import DatabaseThread, Done, Operation, attempt
@@ -121,21 +126,18 @@ class PostgresStore(TableStore):
         runner: PostgresRunner,
         lease: ProcessLease,
         *,
+        identity: str,
         limits: BodyLimits,
         key: ChainKey | None,
     ) -> None:
         super().__init__(runner, limits=limits, key=key)
+        self.identity = identity
         self._address = address
         self._lease = lease
         self._attendant = Attendant(address, lease)
 
     def __repr__(self) -> str:
         return f"PostgresStore({self._address.place!r})"
-
-    @property
-    def is_keyed(self) -> bool:
-        """Whether new runs are chained with a key."""
-        return self._key is not None
 
     @property
     def process_name(self) -> str:
@@ -162,8 +164,8 @@ class PostgresStore(TableStore):
         chain_key = read_key() if key is None else build_key(key)
         address = Address(url)
         lease = ProcessLease()
-        runner = await asyncio.to_thread(_open_runner, address, lease)
-        return cls(address, runner, lease, limits=limits, key=chain_key)
+        runner, identity = await asyncio.to_thread(_open_runner, address, lease)
+        return cls(address, runner, lease, identity=identity, limits=limits, key=chain_key)
 
     @asynccontextmanager
     async def keep_alive(self, seconds: float, lost: Callable[[str], None]) -> AsyncGenerator[None]:
@@ -215,12 +217,14 @@ class PostgresStore(TableStore):
         await super().close()
 
 
-def _open_runner(address: Address, lease: ProcessLease) -> PostgresRunner:
+def _open_runner(address: Address, lease: ProcessLease) -> tuple[PostgresRunner, str]:
+    """Return the runner of a database, and the identity of its tables."""
     connections: list[Connection] = []
     try:
         connections.append(open_connection(address))
         check_server(connections[0], address.place)
         check_schema(connections[0], address.place)
+        identity = read_identity(connections[0])
         connections.append(open_connection(address))
         check_pooling(connections[0], connections[1], address.place)
     except BaseException:
@@ -228,4 +232,4 @@ def _open_runner(address: Address, lease: ProcessLease) -> PostgresRunner:
             connection.close()
         raise
     writing, reading = (Session(address, connection) for connection in connections)
-    return PostgresRunner(writing, reading, lease)
+    return PostgresRunner(writing, reading, lease), identity

@@ -151,11 +151,6 @@ class SqliteStore(TableStore):
         """Path of the file, without links."""
         return self._path
 
-    @property
-    def is_keyed(self) -> bool:
-        """Whether new runs are chained with a key."""
-        return self._key is not None
-
     def is_in_place(self) -> bool:
         """Return whether the path still names the file that was opened.
 

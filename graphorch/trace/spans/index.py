@@ -1,27 +1,32 @@
 """The spans of all runs of a store as rows, for statistics.
 
-The rows are beside the records in a SQLite store's file, else in a database of their own. A run
-pays nothing for them: they are made from the records on request, run by run, and only of runs that
-have changed since. They hold no prompt, no answer and no state; the messages of errors go through
-the redaction. Erasing or pruning a run takes its rows along.
+The rows are beside the records in a SQLite store's file. Those of a database on a server are in a
+file in the user's own folder, and those of any other store in a temporary one. A run pays nothing
+for them: they are made from the records on request, run by run, and only of runs that have changed
+since. They hold no prompt, no answer and no state; the messages of errors go through the redaction.
+Erasing or pruning a run takes its rows along, in a file of the user as soon as it is read again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from graphorch.journal.errors import JournalDamaged, RunNotFound, StoreUnavailable
+from graphorch.journal.errors import JournalDamaged, RunNotFound, StoreNotOpened, StoreUnavailable
 from graphorch.journal.records import RunHead, RunQuery
 from graphorch.journal.sqlite.connection import SQLITE_ERRORS, explain, migrate, open_connection
 from graphorch.journal.sqlite.store import SqliteStore
-from graphorch.journal.store import Store
+from graphorch.journal.store import Store, TableStore
+from graphorch.private_files import UnusableFile, make_user_folder
 from graphorch.trace.spans.builder import build_trace, is_crashed
 from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
@@ -65,12 +70,16 @@ class SpanIndex:
         redaction: Redaction,
         sampling: Sampling,
         clock: Callable[[], float] = time.time,
+        *,
+        is_beside_records: bool = False,
     ) -> None:
         self._db = connection
         self._path = path
         self._redaction = redaction
         self._sampling = sampling
         self._clock = clock
+        self._is_beside_records = is_beside_records
+        self._versions: dict[str, int] = {}  # of the rows of each run
 
     @classmethod
     def open(
@@ -82,20 +91,31 @@ class SpanIndex:
     ) -> Self:
         """Open the index of a store.
 
-        It is in the store's file, unless that has a key: nothing protects the rows of an index, so
-        those of a store with a key are made anew of records that were verified.
+        It is in the store's file, or in that of the user, unless the store has a key: nothing
+        protects the rows of an index, so those of a store with a key are made anew of records that
+        were verified. So are those that a redaction or sampling of the caller's own makes of a
+        database on a server, whose file has what the default ones make.
 
         Raises `StoreNotOpened` and its kinds, `StoreUnavailable` and its kinds, `JournalDamaged`.
         """
-        path = None
-        if isinstance(store, SqliteStore) and not store.is_keyed:
+        path = connection = None
+        is_beside_records = isinstance(store, SqliteStore) and not store.is_keyed
+        if isinstance(store, SqliteStore) and is_beside_records:
             path = store.path
             connection = open_connection(path, sqlite3.connect, lock_timeout=5.0, is_durable=False)
-        else:
+        elif redaction is None and sampling is None and store is not None:
+            path, connection = _open_user_file(store)
+        if connection is None:
             # A temporary file, gone when it is closed.
             connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             migrate(connection)
-        return cls(connection, path, redaction or Redaction(), sampling or Sampling())
+        return cls(
+            connection,
+            path,
+            redaction or Redaction(),
+            sampling or Sampling(),
+            is_beside_records=is_beside_records,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -120,9 +140,12 @@ class SpanIndex:
         seen: set[str] = set()
         pending: list[Trace] = []
         async for head in _list_heads(store, progress):
+            if head.is_erased:
+                continue
             seen.add(head.run_id)
             status = "crashed" if is_crashed(head) else head.status
-            if head.is_erased or known.get(head.run_id) == (head.last_seq, status, VERSION):
+            version = self._versions[head.run_id] = self._find_version(head)
+            if known.get(head.run_id) == (head.last_seq, status, version):
                 continue
             trace = await self._load_trace(store, head, progress)
             if trace is None:
@@ -137,6 +160,16 @@ class SpanIndex:
         self._drop([run_id for run_id in known if run_id not in seen])
         progress.seconds = time.perf_counter() - start
         return progress
+
+    def _find_version(self, head: RunHead) -> int:
+        """Return the version of the rows of a run.
+
+        Rows in another file than the records outlive a run that is deleted, so there the version
+        also tells the run from an earlier one of its id.
+        """
+        if self._is_beside_records:
+            return VERSION
+        return VERSION + (zlib.crc32(repr(head.created_at).encode()) << 8)
 
     async def _load_trace(self, store: Store, head: RunHead, progress: CatchUp) -> Trace | None:
         """Return the trace of a run; None if it is damaged, or was pruned meanwhile."""
@@ -244,7 +277,7 @@ class SpanIndex:
             trace.began,
             trace.seconds,
             trace.budget,
-            VERSION,
+            self._versions.get(trace.run_id, VERSION),
             trace.seq,
         )
 
@@ -290,6 +323,28 @@ class SpanIndex:
             span.unusable,
             span.has_requests,
         )
+
+
+def _open_user_file(store: Store) -> tuple[Path | None, sqlite3.Connection | None]:
+    """Return the file of the user for a database on a server, and a connection to it.
+
+    A file that is none of ours, or of another version, is made anew. Return None twice for any
+    other store, and where no such file can be kept.
+    """
+    if not isinstance(store, TableStore) or not store.identity or store.is_keyed:
+        return None, None
+    name = hashlib.sha256(store.identity.encode()).hexdigest()
+    try:
+        path = make_user_folder("cache") / f"spans-{name}.sqlite"
+    except UnusableFile:
+        return None, None
+    for _ in range(2):
+        try:
+            return path, open_connection(path, sqlite3.connect, lock_timeout=5.0, is_durable=False)
+        except (StoreNotOpened, JournalDamaged):
+            with suppress(OSError):
+                path.unlink()
+    return None, None
 
 
 def _list_kinds(trace: Trace) -> Iterator[tuple[Span, str]]:
