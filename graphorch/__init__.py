@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from graphorch.state.reducers import merge as merge
     from graphorch.state.reducers import minimum as minimum
     from graphorch.state.reducers import union as union
+    from graphorch.workers.worker import Worker as Worker
 
 # Where each public name lives.
 __getattr__: Callable[[str], Any]
@@ -147,5 +148,6 @@ __all__, __getattr__, __dir__ = lazy_names(  # pyright: ignore[reportUnsupported
         "models.messages": "Message Prompt Request Response Usage",
         "state.marks": "Secret Untrusted",
         "state.reducers": "add append last maximum merge minimum union",
+        "workers.worker": "Worker",
     },
 )

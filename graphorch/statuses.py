@@ -42,6 +42,12 @@ SUCCESS_STATUSES: Final[frozenset[str]] = frozenset({"succeeded", "partial"})
 UNFINISHED_STATUSES: Final[frozenset[str]] = frozenset({"running", "waiting"})
 """The run has not come to its end, and nothing stopped it."""
 
+HANDED_OVER: Final = "handed over"
+"""Why a run was stopped that another worker is to go on with at once."""
+
+BETWEEN_OWNERS: Final[frozenset[str]] = frozenset({"crashed", HANDED_OVER})
+"""Reasons why a run was stopped without anybody asking for it: whoever takes it goes on."""
+
 LIMITS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "activations": "more nodes ran than Limits(activations=…) allows",

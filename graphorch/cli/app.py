@@ -33,6 +33,15 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "graphorch.cli.follow.command:follow",
         "Watch a run that another process drives.",
     ),
+    "worker": (
+        f"{_COMMANDS}.workers.worker:work",
+        "Take runs that were submitted to a database, beside other workers.",
+    ),
+    "submit": (f"{_COMMANDS}.workers.submit:submit", "Leave a run to workers."),
+    "workers": (
+        f"{_COMMANDS}.workers.workers:list_workers",
+        "Show the workers of a database, and which versions have runs.",
+    ),
     "check": (
         f"{_COMMANDS}.flows.check:check",
         "Build flows without running them; show all problems.",
@@ -110,7 +119,7 @@ A name of two words is a command of the group that the first word names.
 """
 
 # the fields of an input, an answer or a signal are options that only the flow knows
-_TAKES_FIELDS = frozenset({"run", "answer", "send"})
+_TAKES_FIELDS = frozenset({"run", "submit", "answer", "send"})
 
 
 class LazyCommand(TyperCommand):

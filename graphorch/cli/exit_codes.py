@@ -1,7 +1,8 @@
 """Exit codes and error messages of the command line.
 
 0  done            2  wrong usage, input or journal   4    the run waits
-1  the run failed  3  the graph does not build        130  interrupted
+1  the run failed  3  the graph does not build        75   a worker was cut off: start it again
+                                                      130  interrupted
 
 An error becomes one message for a person, and one JSON object for a program.
 """

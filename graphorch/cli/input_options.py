@@ -22,6 +22,11 @@ RUN_OPTIONS: Final[frozenset[str]] = frozenset(
 )
 """Options of `graphorch run` itself: a field with such a name is given in --input."""
 
+SUBMIT_OPTIONS: Final[frozenset[str]] = (
+    RUN_OPTIONS - {*"--config --durable --events --seconds".split()}
+) | {*"--delay --priority --run-id --wait".split()}
+"""Options of `graphorch submit` itself: a field with such a name is given in --input."""
+
 ANSWER_OPTIONS: Final[frozenset[str]] = (
     RUN_OPTIONS - {*"--activations --after --durable --input --seconds --tag --usd".split()}
 ) | {"--no-wait"}

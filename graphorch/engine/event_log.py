@@ -16,7 +16,6 @@ from graphorch.core.run import Run
 from graphorch.core.state import append_to
 from graphorch.engine.lease_heartbeat import LeaseHeartbeat
 from graphorch.engine.observers import Observers, to_run_event
-from graphorch.engine.record_bodies import encode_end
 
 if TYPE_CHECKING:
     from graphorch.engine.events import RunEvent
@@ -78,6 +77,8 @@ class EventLog:
         """
         if self.journal is None:
             return True
+        from graphorch.engine.record_bodies import encode_end  # runs with a journal have loaded it
+
         await self.journal.end(encode_end(run, at))
         self._deliver_durable()
         return await self.journal.release_unless_mail()

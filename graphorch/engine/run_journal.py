@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from graphorch.core.events import Event, NodeSucceeded, Routed
 from graphorch.core.tree import Activation
-from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.engine.prompt_log import CallDescription
 from graphorch.engine.record_bodies import (
     RecordEncoder,
@@ -242,7 +241,7 @@ class RunJournal:
 
     async def renew_lease(self) -> None:
         """Extend the lease. Raises `LeaseLost` if another process took the run."""
-        self._lease = await self._store.renew(self._lease, ttl=LEASE_SECONDS)
+        self._lease = await self._store.renew(self._lease, ttl=self._lease.seconds)
 
     async def release(self) -> None:
         """Let other processes have the run."""

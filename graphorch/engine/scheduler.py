@@ -48,7 +48,7 @@ from graphorch.engine.settings import RunSettings
 from graphorch.engine.task_pool import Backpressure, TaskPool
 from graphorch.errors import Expired, InputError, JournalError, Unstorable
 from graphorch.graph.plan import Plan
-from graphorch.statuses import RESUMABLE_STATUSES, RunStatus
+from graphorch.statuses import HANDED_OVER, RESUMABLE_STATUSES, RunStatus
 from graphorch.text import clean, format_error, truncate
 
 if TYPE_CHECKING:
@@ -62,9 +62,6 @@ if TYPE_CHECKING:
 
 _LONGEST_REASON: Final = 300  # characters of a failure in the reason why a run is undone
 _IDLE_PAUSE: Final = 0.01  # seconds between two looks at a run that is to end
-
-HANDED_OVER: Final = "handed over"
-"""Why a run was stopped that another process is to go on with at once."""
 
 _PAUSES_SINCE: Final = 6  # the first format whose readers know that pauses are kept
 
@@ -219,8 +216,11 @@ class Scheduler:
             crash = StopRequested("crashed", at=now, keeps_pauses=self._has_pauses())
             self._dispatcher.dispatch(crash)
         # Letters came before: an answer in time is in time, and a cancelled run does not go on.
+        reason = self.run.reason
         ready = await self._take_in_mail()
-        resumed = [Resumed()] if self.run.status in RESUMABLE_STATUSES else []
+        is_stopped = self.run.status == "stopped" and self.run.reason != reason  # by a letter
+        goes_on = self.run.status in RESUMABLE_STATUSES and not is_stopped
+        resumed = [Resumed()] if goes_on else []
         await self._execute(*resumed, commands=ready)
 
     async def _take_over_attempts(self, placement: Placement) -> None:

@@ -20,7 +20,7 @@ from graphorch.graph.plan import Plan
 from graphorch.graph.wrong_calls import shows_right_call
 from graphorch.runs.background_loop import background_loop
 from graphorch.runs.manager import RunManager
-from graphorch.runs.options import ForkOptions, RunOptions, check_options
+from graphorch.runs.options import ForkOptions, RunOptions, SubmitOptions, check_options
 from graphorch.runs.result import Question, Result
 
 if TYPE_CHECKING:
@@ -123,6 +123,34 @@ class Flow(Generic[In, Out, State]):
 
         open_session = NotebookSession[Out, State].open
         return open_session(self.plan, settings, self._runs.build_update(input))
+
+    # ---- runs that workers drive -----------------------------------------------------------------
+    async def submit(
+        self,
+        input: In,
+        *,
+        priority: int = 0,
+        delay: float = 0.0,
+        **options: Unpack[SubmitOptions],
+    ) -> str:
+        """Leave a run to workers (`graphorch worker`), and return its id once it is stored.
+
+        `durable` is the URL of the PostgreSQL database that they share; without it GRAPHORCH_DB
+        names it. Runs of a greater `priority` are taken first, and none before `delay` seconds
+        have passed. Repeating the call with the same `run_id` and input changes nothing, so it is
+        safe after an error. What a worker needs to drive the run, such as resources, is given to
+        the worker. Raises `InputError` for an input or option that does not fit, and
+        `JournalError`.
+        """
+        return await self._runs.submit(input, priority, delay, RunOptions(**options))
+
+    async def wait(self, run_id: str, /, *, durable: Durable = True) -> Result[Out, State]:
+        """Wait until a run of a journal that others drive is at rest, and return its result.
+
+        Like `run`, it returns the result of a run that waits for people, signals or timers, and
+        raises `RunFailed` for a run that failed or was stopped.
+        """
+        return await self._runs.wait(run_id, durable)
 
     # ---- existing runs ---------------------------------------------------------------------------
     @overload

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from graphorch.core.events import StopRequested, Update
@@ -18,7 +18,7 @@ from graphorch.core.state import UNLIMITED, OnFailure
 from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.engine.record_bodies import RecordEncoder, encode_end
 from graphorch.engine.run_journal import RunJournal, new_owner
-from graphorch.engine.scheduler import HANDED_OVER, Scheduler, build_compensation, build_rules
+from graphorch.engine.scheduler import Scheduler, build_compensation, build_rules
 from graphorch.engine.settings import RunSettings
 from graphorch.errors import InputError, JournalError, Unstorable
 from graphorch.graph.fingerprint import compute_fingerprint, describe
@@ -29,7 +29,7 @@ from graphorch.journal.record_kinds import FORMAT, RecordKind, RulesBody, Starte
 from graphorch.journal.records import Lease, NewRun, Record, RunHead, RunLog, Settlement
 from graphorch.journal.store import Store
 from graphorch.runs.clients import NO_CALLS, name_own_client
-from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES
+from graphorch.statuses import BETWEEN_OWNERS, FINAL_STATUSES, SUCCESS_STATUSES
 from graphorch.text import LONGEST_NAME, clean
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 _DEFAULT_RULES: RulesBody = {"activations": None, "on_failure": "drain"}
 _LOG = logging.getLogger(__name__)
-_NOT_AT_REST = (HANDED_OVER, "crashed")  # reasons why a run was stopped that is to go on at once
 _LARGE = 5_000  # nodes of a graph whose description may be too large for a record
 
 
@@ -134,23 +133,32 @@ def describe_budget(settings: RunSettings) -> dict[str, float] | None:
 
 
 # ---- reopen --------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """By which name, and for how long without a renewal, a run is claimed."""
+
+    owner: str
+    seconds: float = LEASE_SECONDS
+
+
 async def reopen(
     store: Store,
     plan: Plan,
     settings: RunSettings,
     on_failure: OnFailure | None = None,
-    owner: str = "",
+    claim: Claim | None = None,
 ) -> Scheduler:
     """Return a scheduler of a stored run; a run that is over is only read, without a lease.
 
-    `owner` is the name by which the run is claimed, a new one by default.
+    The run is claimed for this call alone, unless there is another `claim`.
 
     Limits on activations and on how many nodes run at once, a budget, the model and the handling of
     failures stay as they were unless new ones are given; limits count what was done. How the run
     came to rest is recorded first, if its last process died before it did. Raises `JournalError`
     and `ReplayDiverged`, and `InputError` if the run was cancelled or never begun.
     """
-    lease = await store.claim(settings.run_id, owner or new_owner(), ttl=LEASE_SECONDS)
+    claim = claim or Claim(new_owner())
+    lease = await store.claim(settings.run_id, claim.owner, ttl=claim.seconds)
     try:
         log, migrated, replayed = await _read_claimed(store, lease, plan)
         settings = _continue_settings(settings, replayed, log, on_failure)
@@ -211,7 +219,7 @@ def _build_owed_record(
     is to be undone; or it has come to rest. None for a run that another process has to go on with.
     """
     run, at = replayed.run, replayed.engagements.last
-    if head.status != "running" or (run.stopping or run.reason) in _NOT_AT_REST:
+    if head.status != "running" or (run.stopping or run.reason) in BETWEEN_OWNERS:
         return None
     encode = RecordEncoder(plan, limits=store.limits).encode
     if run.status == "running":

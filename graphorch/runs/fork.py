@@ -22,10 +22,11 @@ from graphorch.engine.fork_selection import (
     select_records,
 )
 from graphorch.engine.invocation.binding import build_update
+from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.engine.record_bodies import RecordEncoder
 from graphorch.engine.replay import ReplayedRun, find_plan, rebuild
 from graphorch.engine.report import RunReport
-from graphorch.engine.run_journal import LEASE_SECONDS, RunJournal, new_owner
+from graphorch.engine.run_journal import RunJournal, new_owner
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.engine.tool_calls.pinned_calls import find_pinned_plan, find_place

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
-from graphorch.core.events import Update
+from graphorch.clock import system_clock
+from graphorch.core.events import SignalReceived, Update
 from graphorch.engine.node_cache import NodeCache
 from graphorch.engine.scheduler import OnAmbiguous, Scheduler
 from graphorch.engine.settings import RunSettings
@@ -42,6 +43,7 @@ from graphorch.runs.options import (
 from graphorch.runs.registry import OpenRuns
 from graphorch.runs.result import Result, build_result, find_asker
 from graphorch.runs.stores import open_store
+from graphorch.runs.work_queues import find_database
 from graphorch.statuses import FINAL_STATUSES, SUCCESS_STATUSES
 
 if TYPE_CHECKING:
@@ -50,7 +52,9 @@ if TYPE_CHECKING:
     from graphorch.journal.records import Letter
     from graphorch.journal.store import Store
     from graphorch.runs.asked_models import AskedModels
+    from graphorch.runs.durable import Claim
     from graphorch.runs.fork import Effects, RerunResult
+    from graphorch.runs.left_runs import LeftRun
     from graphorch.runs.stores import Durable
 
 
@@ -138,11 +142,95 @@ class RunManager:
         except WrongOutput as error:
             raise InputError(f"The input of flow '{plan.name}' does not fit: {error}") from error
 
+    # ---- a run that is left to workers -----------------------------------------------------------
+    async def submit(self, input: object, priority: int, delay: float, options: RunOptions) -> str:
+        """Record a new run, and leave it to workers; return its id."""
+        from graphorch.runs.durable import build_next_turn
+        from graphorch.runs.submission import check_submitted, submit
+        from graphorch.runs.work_queues import open_queue, require_database
+
+        check_submitted(options, priority, delay)
+        durable, after = options.get("durable", True), options.get("after", "")
+        url = require_database(durable, "submit()")
+        await load_modules(self._plan)
+        settings = self.build_settings({**options, "client": open_no_calls()})
+        update = self.build_update(input)
+        async with open_store(durable) as store, open_queue(url) as queue:
+            if after:
+                update = await build_next_turn(store, self._plan, after, update)
+            place = await submit(store, self._plan, settings, update, after, priority)
+            if place is not None:
+                await queue.place(place, delay)
+        return settings.run_id
+
+    async def wait(self, run_id: str, durable: Durable) -> Result[Any, Any]:
+        """Return the result of a run of a journal once it is at rest, whatever drives it."""
+        check_run_id("run_id", run_id)
+        from graphorch.runs.left_runs import wait_for_rest
+        from graphorch.runs.mailbox import read_run
+
+        async with open_store(durable) as store:
+            await wait_for_rest(store, run_id)
+            return build_result(await read_run(store, self._plan, run_id))
+
+    @asynccontextmanager
+    async def _find_left_run(self, run_id: str, durable: Durable) -> AsyncGenerator[LeftRun | None]:
+        """Yield a run that is left to workers; None for any other run, in memory or in a file."""
+        check_run_id("run_id", run_id)
+        if not find_database(durable):
+            yield None
+            return
+        from graphorch.runs.left_runs import find_left_run
+
+        async with find_left_run(durable, run_id) as left:
+            yield left
+
+    async def _post_answer(
+        self, left: LeftRun, question: object, answer: BaseModel, options: RunOptions
+    ) -> Letter:
+        from graphorch.runs.mailbox import build_answer_letter, read_run
+
+        clock = options.get("clock") or system_clock
+        seen = await read_run(left.store, self._plan, left.run_id)
+        return await left.post(build_answer_letter(seen, question, answer, clock()))
+
+    async def _post_signal(self, left: LeftRun, sent: SignalReceived, id: str) -> Letter:
+        from graphorch.engine.mailbox.letter_reader import require_open
+        from graphorch.runs.mailbox import build_signal_letter, read_run
+
+        require_open((await read_run(left.store, self._plan, left.run_id)).run, "signal")
+        return await left.post(build_signal_letter(self._plan, left.run_id, sent, id))
+
+    async def _await_left(self, left: LeftRun, letter: Letter) -> Result[Any, Any]:
+        """Return the result of a run once a worker has taken a letter in and it is at rest."""
+        from graphorch.runs.left_runs import wait_for_rest
+        from graphorch.runs.mailbox import read_run
+
+        await left.settle(letter, wait=True)
+        await wait_for_rest(left.store, left.run_id)
+        return build_result(await read_run(left.store, self._plan, left.run_id))
+
+    async def _cancel_left(self, left: LeftRun, run_id: str, *, wait: bool) -> list[str]:
+        from graphorch.engine.mailbox.letter_reader import require_open
+        from graphorch.runs.left_runs import wait_for_rest
+        from graphorch.runs.mailbox import build_letter, read_run
+
+        require_open((await read_run(left.store, self._plan, run_id)).run, "cancel")
+        await left.settle(await left.post(build_letter(run_id, "cancel", {})), wait=wait)
+        if not wait:
+            return []
+        await wait_for_rest(left.store, run_id)
+        return list_not_undone(await read_run(left.store, self._plan, run_id), undo=True)
+
     # ---- an existing run -------------------------------------------------------------------------
     async def answer(
         self, run_id: str, question: object, answer: BaseModel, options: RunOptions
     ) -> Result[Any, Any]:
         """Answer an open question of a run, and resume the run, or wait for its owner."""
+        async with self._find_left_run(run_id, options.get("durable", False)) as left:
+            if left is not None:
+                letter = await self._post_answer(left, question, answer, options)
+                return await self._await_left(left, letter)
         async with self._try_reopen(run_id, options) as scheduler:
             if scheduler is not None and not await scheduler.needs_mail():
                 activation = find_asker(scheduler, question)
@@ -223,6 +311,9 @@ class RunManager:
 
         durable = options.get("durable", False)
         sent = build_signal(self._plan, signal, value, key, self.build_settings(options).clock())
+        async with self._find_left_run(run_id, durable) as left:
+            if left is not None:
+                return await self._await_left(left, await self._post_signal(left, sent, id))
         if durable is False:
             async with self._reopen(run_id, options) as scheduler:
                 self.check_needs(scheduler.settings)
@@ -251,6 +342,11 @@ class RunManager:
         from graphorch.engine.mailbox.letter_reader import require_open
         from graphorch.runs.mailbox import build_signal_letter, read_run, require_taken
 
+        async with self._find_left_run(run_id, durable) as left:
+            if left is not None:
+                sent = build_signal(self._plan, signal, value, key, system_clock())
+                await left.settle(await self._post_signal(left, sent, id), wait=wait)
+                return
         async with open_store(durable) as store:
             seen = await read_run(store, self._plan, run_id)
             require_open(seen.run, "signal")
@@ -266,6 +362,11 @@ class RunManager:
         check_run_id("run_id", run_id)
         from graphorch.runs.mailbox import build_answer_letter, read_run, require_taken
 
+        async with self._find_left_run(run_id, durable) as left:
+            if left is not None:
+                letter = await self._post_answer(left, question, answer, RunOptions())
+                await left.settle(letter, wait=wait)
+                return
         async with open_store(durable) as store:
             seen = await read_run(store, self._plan, run_id)
             given_at = seen.settings.clock()
@@ -278,8 +379,13 @@ class RunManager:
     ) -> None:
         """Ask the owner of a run to stop it."""
         check_run_id("run_id", run_id)
-        from graphorch.runs.mailbox import require_taken, send_stop
+        from graphorch.runs.mailbox import build_letter, require_taken, send_stop
 
+        async with self._find_left_run(run_id, durable) as left:
+            if left is not None and await left.is_under_way():
+                stop = build_letter(run_id, "stop", {"reason": reason, "now": now})
+                await left.settle(await left.post(stop), wait=wait)
+                return
         async with open_store(durable) as store:
             letter = await send_stop(store, run_id, reason, now=now)
             if wait:
@@ -324,12 +430,16 @@ class RunManager:
         kept: RunOptions = {**options, "durable": durable, "client": NO_CALLS}  # none is configured
         from graphorch.runs.mailbox import cancel_with_owner, read_run
 
+        if undo and self._plan.has_undos:  # workers have what its undos need
+            async with self._find_left_run(run_id, durable) as left:
+                if left is not None:
+                    return await self._cancel_left(left, run_id, wait=wait)
         cancel = partial(self._cancel_here, run_id, kept, wait=wait, undo=undo)
         async with open_store(durable) as store:
-            left = await cancel_with_owner(store, run_id, cancel, wait=wait, undo=undo)
-            if left is None and wait and self._plan.has_undos:
-                left = list_not_undone(await read_run(store, self._plan, run_id), undo=undo)
-        return left or []
+            kept_back = await cancel_with_owner(store, run_id, cancel, wait=wait, undo=undo)
+            if kept_back is None and wait and self._plan.has_undos:
+                kept_back = list_not_undone(await read_run(store, self._plan, run_id), undo=undo)
+        return kept_back or []
 
     async def _cancel_here(
         self, run_id: str, options: RunOptions, *, wait: bool, undo: bool
@@ -461,17 +571,17 @@ class RunManager:
             yield scheduler
 
     def take(
-        self, run_id: str, options: RunOptions, owner: str
+        self, run_id: str, options: RunOptions, claim: Claim
     ) -> AbstractAsyncContextManager[Scheduler]:
-        """Return a context with the scheduler of a stored run, as a worker with this name takes it.
+        """Return a context with the scheduler of a stored run, as a worker takes it.
 
         It has to be driven or left there. Raises `LeaseHeld` if another owner drives the run.
         """
-        return self._reopen(run_id, options, owner)
+        return self._reopen(run_id, options, claim)
 
     @asynccontextmanager
     async def _reopen(
-        self, run_id: str, options: RunOptions, owner: str = ""
+        self, run_id: str, options: RunOptions, claim: Claim | None = None
     ) -> AsyncGenerator[Scheduler]:
         """Yield the scheduler of an existing run: the one in memory, or one of its records.
 
@@ -493,7 +603,7 @@ class RunManager:
         settings = self.build_settings({**options, "run_id": run_id})
         async with open_store(durable) as store:
             on_failure = options.get("on_failure")
-            scheduler = await reopen(store, self._plan, settings, on_failure, owner)
+            scheduler = await reopen(store, self._plan, settings, on_failure, claim)
             async with releasing(scheduler.journal):
                 yield scheduler
 

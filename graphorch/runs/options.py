@@ -90,6 +90,32 @@ class RunOptions(ForkOptions, total=False):
     after: str
 
 
+class SubmitOptions(TypedDict, total=False):
+    """Options of a run that is left to workers: those of `RunOptions` that go with the run.
+
+    `limits` may bound activations and how many nodes run at once; seconds are those of a process.
+    """
+
+    budget: Budget | None
+    limits: Limits | None
+    on_failure: OnFailure
+    tags: Mapping[str, str]
+    run_id: str | None
+    model: str
+    durable: Durable
+    after: str
+
+
+class WorkerOptions(TypedDict, total=False):
+    """Options of all runs that a worker drives: those of `RunOptions` that a process gives them."""
+
+    resources: object
+    client: ModelClient | None
+    watch: Sequence[Observer]
+    on_alert: OnAlert | None
+    on_question: OnQuestion | None
+
+
 _NAMES = RunOptions.__optional_keys__
 
 

@@ -7,13 +7,14 @@ placed nothing: repeating the call with the same id finishes what was left.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from graphorch.core.events import RunStarted, Update
 from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.engine.run_journal import new_owner
 from graphorch.engine.settings import Limits, RunSettings
 from graphorch.errors import InputError
+from graphorch.graph.options import LONGEST_WAIT, is_number
 from graphorch.graph.plan import Plan
 from graphorch.journal import codec
 from graphorch.journal.errors import AppendConflict, LeaseHeld
@@ -24,9 +25,10 @@ from graphorch.runs.options import RunOptions
 from graphorch.statuses import FINAL_STATUSES
 
 if TYPE_CHECKING:
-    from graphorch.distributed.placed_runs import PlacedRun, PlacedRuns
+    from graphorch.distributed.placed_runs import PlacedRun
 
 _PAUSE: Final = 0.05  # seconds between two looks at a run that another call records
+_HIGHEST: Final = 1_000_000  # priority
 _NEVER_COMPARED: Final = frozenset({"at", "flow", "defaults"})  # of two first records
 
 _HERE: Final = {
@@ -40,8 +42,18 @@ _HERE: Final = {
 """Options of the process that drives a run → why they are refused, and what to do instead."""
 
 
-def check_submitted(options: RunOptions) -> None:
-    """Raise `InputError` for an option that matters to the process that drives a run only."""
+def check_submitted(options: RunOptions, priority: object, delay: object) -> None:
+    """Raise `InputError` for an option that matters to the process that drives a run only.
+
+    So it does for a priority or a delay that is none.
+    """
+    if type(priority) is not int or abs(priority) > _HIGHEST:
+        raise InputError(
+            f"priority={priority!r:.80} is not a whole number up to {_HIGHEST:,}. "
+            "Greater ones come first."
+        )
+    if not is_number(delay) or not 0 <= cast(float, delay) <= LONGEST_WAIT:
+        raise InputError(f"delay={delay!r:.80} is not a number of seconds from 0 on.")
     for name, why in _HERE.items():
         if options.get(name) is not None:
             raise InputError(f"submit() takes no {name}=…: {why}.")
@@ -62,16 +74,13 @@ def check_submitted(options: RunOptions) -> None:
 
 async def submit(
     store: Store,
-    placed_runs: PlacedRuns,
     plan: Plan,
     settings: RunSettings,
     update: Update,
-    *,
     after: str = "",
     priority: int = 0,
-    delay: float = 0.0,
 ) -> PlacedRun | None:
-    """Record a run, and place it; return it, or None if it was placed before and is over.
+    """Record a run that is to be placed; return its place, or None if it is over already.
 
     Raises `InputError` if a run of this id has another input or other options, and `JournalError`.
     """
@@ -80,9 +89,7 @@ async def submit(
     head = await _record_input(store, plan, settings, update, after)
     if head.status in FINAL_STATUSES:
         return None
-    placed = PlacedRun(settings.run_id, plan.name, head.fingerprint, priority)
-    await placed_runs.add(placed, delay=delay)
-    return placed
+    return PlacedRun(settings.run_id, plan.name, head.fingerprint, priority)
 
 
 async def _record_input(

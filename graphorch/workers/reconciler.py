@@ -10,8 +10,9 @@ import logging
 from collections.abc import Collection
 from typing import Final
 
+from graphorch.distributed.work_queue import put_hints
 from graphorch.errors import JournalError
-from graphorch.workers.run_taker import RunPlaces
+from graphorch.workers.run_places import RunPlaces
 
 _LOG = logging.getLogger(__name__)
 PERIOD: Final = 5.0
@@ -49,5 +50,5 @@ class Reconciler:
         idle = await self._places.placed_runs.list_idle(kinds)
         jobs = [placed.build_job() for placed in idle]
         if jobs:
-            await self._places.engine.put(jobs)
+            await put_hints(self._places.engine, jobs)
         return len(jobs)

@@ -18,12 +18,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
-from graphorch.distributed.engine import Engine, Job
-from graphorch.distributed.placed_runs import PlacedRuns
-from graphorch.engine.scheduler import HANDED_OVER, Scheduler
+from graphorch.distributed.engine import Job
+from graphorch.distributed.work_queue import put_hints
+from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.waits.event_waits import find_next_due
 from graphorch.errors import InputError, JournalError
 from graphorch.journal.errors import (
@@ -34,10 +33,11 @@ from graphorch.journal.errors import (
     RunNotFound,
     StoreUnavailable,
 )
-from graphorch.journal.store import Store
+from graphorch.runs.durable import Claim
 from graphorch.runs.options import RunOptions
-from graphorch.statuses import FINAL_STATUSES
+from graphorch.statuses import FINAL_STATUSES, HANDED_OVER
 from graphorch.text import clean, truncate
+from graphorch.workers.run_places import RunPlaces
 from graphorch.workers.served_flows import ServedFlow
 
 _LOG = logging.getLogger(__name__)
@@ -47,17 +47,8 @@ _PAUSES: Final = (0.2, 0.5, 1.0, 2.0)  # seconds before a database is tried agai
 _LONGEST: Final = 300  # characters of a reason
 
 
-@dataclass(frozen=True, slots=True)
-class RunPlaces:
-    """Where runs are kept, and how workers hear of them."""
-
-    store: Store
-    placed_runs: PlacedRuns
-    engine: Engine
-
-
 class RunTaker:
-    """Takes the runs of some kinds, as the owner of this name.
+    """Takes the runs of some kinds by claims of this name.
 
     `options` are those of every run. A run that ended its worker is taken `attempts` times without
     getting on. `on_fenced` is called with the reason when another worker has taken a run of this
@@ -70,14 +61,14 @@ class RunTaker:
         flows: Mapping[str, ServedFlow],
         options: RunOptions,
         *,
-        owner: str,
+        claim: Claim,
         attempts: int,
         on_fenced: Callable[[str], None],
     ) -> None:
         self._places = places
         self._flows = flows
         self._options = options
-        self._owner = owner
+        self._claim = claim
         self._attempts = attempts
         self._on_fenced = on_fenced
         self._taken: dict[str, Scheduler | None] = {}
@@ -110,8 +101,22 @@ class RunTaker:
         if run_id in self._taken or self._is_stopping.is_set():
             return  # of a run that is not begun any more, the reconciler of another worker hears
         self._taken[run_id] = None
+        taking = asyncio.create_task(self._take_safely(run_id, job.kind))
+        is_cancelled = False
+        while not taking.done():
+            try:
+                await asyncio.wait([taking])
+            except asyncio.CancelledError:
+                # What the run is in the middle of is handed over, which needs some moments.
+                is_cancelled = True
+                self.begin_stop()
+                self.hand_over(now=True)
+        if is_cancelled:
+            raise asyncio.CancelledError
+
+    async def _take_safely(self, run_id: str, kind: str) -> None:
         try:
-            await self._take_patiently(run_id, job.kind)
+            await self._take_patiently(run_id, kind)
         except (LeaseLost, AppendConflict) as error:
             self._on_fenced(str(error))
         except Exception:
@@ -155,7 +160,7 @@ class RunTaker:
         """Leave a run alone that cannot be read, unless it is for another version by now."""
         placed = await self._places.placed_runs.find(run_id)
         if placed is not None and placed.kind != kind:
-            await self._places.engine.put([placed.build_job(placed.fingerprint)])
+            await put_hints(self._places.engine, [placed.build_job(placed.fingerprint)])
             return
         _LOG.error("run %s cannot be continued here: %s", run_id, problem)
         await self._places.placed_runs.hold(run_id, truncate(clean(problem), 4 * _LONGEST))
@@ -163,7 +168,7 @@ class RunTaker:
     # ---- a run -----------------------------------------------------------------------------------
     async def _take(self, run_id: str, flow: ServedFlow, kind: str) -> None:
         options: RunOptions = {**self._options, "durable": self._places.store}
-        async with flow.runs.take(run_id, options, self._owner) as scheduler:
+        async with flow.runs.take(run_id, options, self._claim) as scheduler:
             journal = scheduler.journal
             if journal is None:
                 await self._places.placed_runs.remove(run_id)
@@ -213,10 +218,10 @@ class RunTaker:
         if placed is None:
             return
         if run.status == "running" or run.reason == HANDED_OVER:
-            await self._places.engine.put([placed.build_job(f"after {last_seq}")])
+            await put_hints(self._places.engine, [placed.build_job(f"after {last_seq}")])
         elif due is not None:
             delay = due - scheduler.settings.clock()
-            await self._places.engine.put([placed.build_job(f"due {last_seq}", delay)])
+            await put_hints(self._places.engine, [placed.build_job(f"due {last_seq}", delay)])
         elif run.status in ("failed", "stopped"):
             _LOG.warning("run %s %s: %s", run_id, run.status, run.reason)
 

@@ -23,7 +23,7 @@ PUBLIC = {
         ReplayDiverged Request Response Result Retry RunEvent RunFailed Secret ServerAnswer
         ServerQuestion Session Signal Skipped START Started TextDelta Timer tool Tool
         ToolApproval TooManyItems Unassigned union Untrusted Usage Wait WaitBegan Withdrawn
-        WriteConflict WrongOutput
+        Worker WriteConflict WrongOutput
     """.split(),
     "graphorch.debugger": """
         AtNode Breakpoint ChangedPrompt DebugStep OnError OnRoute Session When to_html

@@ -13,16 +13,19 @@ from pydantic import BaseModel
 
 from graphorch import Flow, Graph, append, node
 from graphorch.clock import Clock
+from graphorch.distributed.work_queue import WorkQueue
 from graphorch.engine.settings import Limits
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import RunHead
 from graphorch.runs.clients import open_no_calls
+from graphorch.runs.durable import Claim
 from graphorch.runs.manager import RunManager
 from graphorch.runs.options import RunOptions
 from graphorch.runs.submission import submit
 from graphorch.testing import virtual_now
 from graphorch.workers.reconciler import Reconciler
-from graphorch.workers.run_taker import RunPlaces, RunTaker
+from graphorch.workers.run_places import RunPlaces
+from graphorch.workers.run_taker import RunTaker
 from graphorch.workers.served_flows import AnyFlow, index_by_kind
 from tests.workers.memory import MemoryEngine, MemoryPlacedRuns
 
@@ -109,7 +112,7 @@ class Team:
         return RunPlaces(self.store, self.placed, self.engine)
 
     async def submit(
-        self, flow: CaseFlow, run_id: str, topic: Topic | None = None, **options: Any
+        self, flow: CaseFlow, run_id: str, topic: Topic | None = None, delay: float = 0.0
     ) -> str:
         """Submit a run, as `flow.submit` does."""
         manager = RunManager(flow.plan)
@@ -117,9 +120,9 @@ class Team:
             {"client": open_no_calls(), "run_id": run_id, "clock": self.clock}
         )
         update = manager.build_update(topic or Topic())
-        run = await submit(self.store, self.placed, flow.plan, settings, update, **options)
+        run = await submit(self.store, flow.plan, settings, update)
         if run is not None:
-            await self.engine.put([run.build_job(delay=options.get("delay", 0.0))])
+            await WorkQueue(self.placed, self.engine).place(run, delay)
         return run_id
 
     def build_taker(self, *flows: AnyFlow, name: str = "worker", **options: Any) -> RunTaker:
@@ -127,7 +130,7 @@ class Team:
         own = RunOptions(clock=self.clock, limits=Limits(waiting=0.0), **options)
         kinds = index_by_kind(flows)
         return RunTaker(
-            self.places, kinds, own, owner=name, attempts=3, on_fenced=self.fenced.append
+            self.places, kinds, own, claim=Claim(name), attempts=3, on_fenced=self.fenced.append
         )
 
     @asynccontextmanager

@@ -143,7 +143,7 @@ class MemoryPlacedRuns:
                 del self.rows[run_id]
             if row.run.kind not in kinds or row.problem or head.status in FINAL_STATUSES:
                 continue
-            if head.lease is not None and head.lease.is_running(now):
+            if head.is_under_way:
                 continue
             letters = await self._store.list_letters(run_id)
             has_mail = any(letter.outcome is None for letter in letters)

@@ -32,7 +32,7 @@ from graphorch.errors import (
 )
 from graphorch.journal.letter_kinds import read_letter_body
 from graphorch.journal.records import Letter, Outcome
-from graphorch.statuses import FINAL_STATUSES
+from graphorch.statuses import BETWEEN_OWNERS, FINAL_STATUSES
 from graphorch.text import clean, format_error
 
 TAKEN = Outcome()
@@ -93,7 +93,9 @@ class LetterReader:
             undoes = body.get("undo", True) and self._run.plan.has_undos
             event = StopRequested("cancelled", "cancelled", at=now, undoes=undoes)
             return Reading(event, None if is_stopping else TAKEN)
-        if self._run.status != "running":
+        run = self._run
+        is_between = run.status == "stopped" and run.reason in BETWEEN_OWNERS
+        if run.status != "running" and not is_between:
             raise InputError(
                 f"Run {self._run.run_id} is {self._run.status}: there is nothing to stop."
             )

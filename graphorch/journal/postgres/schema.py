@@ -112,8 +112,44 @@ CREATE TABLE graphorch.regions (
 );
 """
 
+# The runs that workers may take (see distributed/placed_runs.py), and the workers themselves.
+# `due` holds for a run whose last record is number `due_seq`.
+_WORKERS: Final = """
+CREATE TABLE graphorch.placed_runs (
+    run_id text COLLATE "C" PRIMARY KEY,
+    flow text NOT NULL,
+    fingerprint text NOT NULL,
+    kind text NOT NULL,
+    priority integer NOT NULL,
+    placed_at double precision NOT NULL DEFAULT graphorch.now(),
+    attempts integer NOT NULL DEFAULT 0,
+    progress bigint NOT NULL DEFAULT -1,
+    due double precision,
+    due_seq bigint NOT NULL,
+    problem text NOT NULL DEFAULT ''
+) WITH (fillfactor = 70);
+CREATE INDEX placed_runs_by_kind ON graphorch.placed_runs (kind);
+CREATE TABLE graphorch.turns (
+    kind text PRIMARY KEY,
+    began_at double precision NOT NULL
+);
+CREATE TABLE graphorch.workers (
+    name text PRIMARY KEY,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    started_at double precision NOT NULL,
+    seen_at double precision NOT NULL,
+    kinds text[] NOT NULL,
+    pools text[] NOT NULL,
+    slots integer NOT NULL,
+    used_slots integer NOT NULL,
+    runs integer NOT NULL,
+    most_runs integer NOT NULL
+);
+"""
+
 MIGRATIONS: Final[dict[int, tuple[LiteralString, ...]]] = {
-    0: (_VERSIONS, _CLOCK, _PROCESSES, _RUNS, _RECORDS, _LETTERS, _REGIONS),
+    0: (_VERSIONS, _CLOCK, _PROCESSES, _RUNS, _RECORDS, _LETTERS, _REGIONS, _WORKERS),
 }
 SET_VERSION: Final = "UPDATE graphorch.schema_version SET version = %s"
 GET_VERSION: Final = "SELECT version FROM graphorch.schema_version"

@@ -11,7 +11,7 @@ from graphorch.cli.endpoints import list_all_models, open_endpoints
 from graphorch.cli.execution import run_flow
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import LoadedFlow, load_flow
-from graphorch.cli.input_options import list_options
+from graphorch.cli.input_options import RUN_OPTIONS, list_options
 from graphorch.cli.input_parser import parse_input
 from graphorch.cli.journals import locate_journal, require_journal, resolve_run_id
 from graphorch.cli.run_request import JournalPlace, RunRequest, choose_output_format
@@ -120,12 +120,20 @@ def run(
     raise typer.Exit(code)
 
 
-def read_flow_input(loaded: LoadedFlow, source: str | None, arguments: list[str]) -> BaseModel:
-    """Return the input that was given, or the sample of the flow. Raises `InputError`."""
+def read_flow_input(
+    loaded: LoadedFlow,
+    source: str | None,
+    arguments: list[str],
+    taken: frozenset[str] = RUN_OPTIONS,
+) -> BaseModel:
+    """Return the input that was given, or the sample of the flow.
+
+    `taken` are the options that the command itself has. Raises `InputError`.
+    """
     model = loaded.flow.plan.input
     if source is not None or arguments or loaded.sample is None:
-        return parse_input(model, source, arguments)
-    names = ", ".join(option.name for option in list_options(model))
+        return parse_input(model, source, arguments, taken=taken)
+    names = ", ".join(option.name for option in list_options(model, taken=taken))
     print_status(
         f"note: no input was given, so the sample in {loaded.source} is used; "
         f"give {names} or --input for another."

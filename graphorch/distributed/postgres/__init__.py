@@ -1,0 +1,1 @@
+"""Tables of a PostgreSQL database by which workers find their runs, and each other."""

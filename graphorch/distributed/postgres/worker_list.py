@@ -1,0 +1,48 @@
+"""The workers of a database: each keeps a row about itself up to date while it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from graphorch.distributed.postgres.database import Database
+from graphorch.distributed.worker_row import PERIOD, WorkerRow
+
+_ALIVE: Final = 5 * PERIOD  # seconds after which a worker that did not report is taken for gone
+_KEPT: Final = 3_600.0  # seconds that the row of a worker stays that ended without a word
+
+_REPORT: Final = """
+INSERT INTO graphorch.workers
+    (name, host, pid, started_at, seen_at, kinds, pools, slots, used_slots, runs, most_runs)
+VALUES (%s, %s, %s, graphorch.now(), graphorch.now(), %s, %s, %s, %s, %s, %s)
+ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at, used_slots = excluded.used_slots,
+    runs = excluded.runs
+"""
+_REMOVE: Final = "DELETE FROM graphorch.workers WHERE name = %s OR seen_at < graphorch.now() - %s"
+_LIST: Final = """
+SELECT name, host, pid, started_at, kinds, pools, slots, used_slots, runs, most_runs
+FROM graphorch.workers WHERE seen_at > graphorch.now() - %s ORDER BY started_at, name
+"""
+
+
+class WorkerList:
+    """The rows of workers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def report(self, row: WorkerRow) -> None:
+        """Write or refresh the row of a worker that lives."""
+        values = (
+            row.name, row.host, row.pid, list(row.kinds), list(row.pools), row.slots,
+            row.used_slots, row.runs, row.most_runs,
+        )  # fmt: skip
+        await self._database.fetch(_REPORT, values)
+
+    async def remove(self, name: str) -> None:
+        """Forget a worker that ends, and those that ended long ago without a word."""
+        await self._database.fetch(_REMOVE, (name, _KEPT))
+
+    async def list_living(self) -> Sequence[WorkerRow]:
+        """Return the workers that live."""
+        return [WorkerRow(*row) for row in await self._database.fetch(_LIST, (_ALIVE,))]

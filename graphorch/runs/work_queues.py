@@ -1,0 +1,45 @@
+"""The queue by which runs of a journal are left to workers, if the journal has one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphorch.errors import InputError
+from graphorch.runs.stores import resolve_address
+
+if TYPE_CHECKING:
+    from graphorch.distributed.work_queue import WorkQueue
+    from graphorch.runs.stores import Durable
+
+
+def find_database(durable: Durable) -> str:
+    """Return the URL of a journal that workers may share; empty for any other journal."""
+    if durable is False or not isinstance(durable, bool | str | Path):
+        return ""
+    address = resolve_address(durable)
+    return address.text if address.is_database else ""
+
+
+def require_database(durable: Durable, call: str) -> str:
+    """Return the URL of a journal that workers share. Raises `InputError` for any other."""
+    url = find_database(durable)
+    if not url:
+        got = "memory" if durable is False else f"{durable!r:.80}"
+        raise InputError(
+            f"{call} leaves a run to workers, which share a PostgreSQL database, got {got}. Write "
+            'durable="postgresql://user@host/database", or run the flow in this process: '
+            "flow.run(…)."
+        )
+    return url
+
+
+@asynccontextmanager
+async def open_queue(url: str) -> AsyncGenerator[WorkQueue]:
+    """Open the queue of a database. Raises `JournalError` and `EngineError`."""
+    from graphorch.distributed.postgres.opening import open_queue
+
+    async with open_queue(url) as queue:
+        yield queue

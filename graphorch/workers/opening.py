@@ -1,0 +1,49 @@
+"""All connections of a worker to its database, opened and closed together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from graphorch.workers.run_places import RunPlaces
+
+if TYPE_CHECKING:
+    from graphorch.distributed.postgres.worker_list import WorkerList
+
+LEASE_SECONDS: Final = 2.5
+"""So long after the last sign of life of a worker, others go on with its runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWorker:
+    """Where a worker finds runs, and the list of workers in which it stands."""
+
+    places: RunPlaces
+    workers: WorkerList
+
+
+@asynccontextmanager
+async def open_worker(url: str, on_lost: Callable[[str], None]) -> AsyncGenerator[OpenWorker]:
+    """Open the connections of a worker, and keep its lease alive on a thread.
+
+    `on_lost` is called there, with the reason, when the lease could not be renewed in time. Raises
+    `StoreNotOpened`, `StoreUnavailable` and `EngineError`.
+    """
+    from graphorch.distributed.pgqueuer.adapter import PgQueuerEngine
+    from graphorch.distributed.postgres.database import Database
+    from graphorch.distributed.postgres.placed_runs import PostgresPlacedRuns
+    from graphorch.distributed.postgres.worker_list import WorkerList
+    from graphorch.journal.postgres.store import PostgresStore
+
+    async with AsyncExitStack() as stack:
+        store = await PostgresStore.open(url)
+        stack.push_async_callback(store.close)
+        await stack.enter_async_context(store.keep_alive(LEASE_SECONDS, on_lost))
+        database = await Database.open(url)
+        stack.push_async_callback(database.close)
+        engine = await PgQueuerEngine.open(url)
+        stack.push_async_callback(engine.close)
+        places = RunPlaces(store, PostgresPlacedRuns(database), engine)
+        yield OpenWorker(places, WorkerList(database))

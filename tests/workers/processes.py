@@ -1,0 +1,160 @@
+"""Worker processes for tests, and a database that is ready for them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from graphorch.distributed.pgqueuer.setup import install_queue
+from graphorch.journal.postgres.setup import initialize
+from graphorch.journal.postgres.store import PostgresStore
+from graphorch.journal.records import Record, RunHead
+
+ROOT = Path(__file__).parents[2]
+FLOW = str(Path(__file__).parent / "flow_file.py")
+
+
+def prepare_database(url: str) -> None:
+    """Make the tables of the journal and of the queue."""
+    initialize(url)
+    asyncio.run(install_queue(url))
+
+
+@dataclass
+class Process:
+    """A worker process, and what it printed."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = 20.0) -> int:
+        """Return the exit code."""
+        return self.process.wait(seconds)
+
+    def read(self) -> str:
+        """Return what it printed so far."""
+        return self.output.read_text()
+
+    def wait_until_ready(self, seconds: float = 20.0) -> None:
+        """Return once it takes runs."""
+        end = time.monotonic() + seconds
+        while "takes runs of" not in self.read():
+            assert self.process.poll() is None, self.read()
+            assert time.monotonic() < end, self.read()
+            time.sleep(0.02)
+
+
+@dataclass
+class Site:
+    """A database, worker processes on it, and the file into which nodes write that they begin."""
+
+    url: str
+    folder: Path
+    processes: list[Process] = field(default_factory=list[Process])
+
+    def __post_init__(self) -> None:
+        self.log = self.folder / "log"
+        self.log.touch()
+
+    def start(self, *options: str, flow: str = FLOW, version: str = "") -> Process:
+        """Start a worker; it may not take runs yet."""
+        output = self.folder / f"worker {len(self.processes)}"
+        environment = {**os.environ, "WORKER_TEST_LOG": str(self.log), "PYTHONPATH": str(ROOT)}
+        environment["WORKER_TEST_VERSION"] = version
+        program = "from graphorch.cli.app import main; main()"
+        command = [sys.executable, "-c", program, "worker", flow, "--db", self.url, *options]
+        with output.open("w") as file:
+            started = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+        self.processes.append(Process(started, output))
+        return self.processes[-1]
+
+    def start_many(self, count: int, *options: str) -> list[Process]:
+        """Start some workers, and return them once they take runs."""
+        started = [self.start(*options) for _ in range(count)]
+        for process in started:
+            process.wait_until_ready()
+        return started
+
+    def kill_all(self) -> None:
+        """End all workers that this site started."""
+        for each in self.processes:
+            if each.process.poll() is None:
+                each.process.send_signal(signal.SIGCONT)
+                each.process.kill()
+                each.process.wait()
+
+    def list_begun(self, run_id: str = "") -> list[tuple[str, str, int]]:
+        """Return path, activation and process of each node that began."""
+        lines = [line.split() for line in self.log.read_text().splitlines()]
+        return [(path, key, int(pid)) for path, key, pid in lines]
+
+    def wait_for_begin(self, path: str, count: int = 1, seconds: float = 20.0) -> int:
+        """Return the process in which a node began, for the last of so many times."""
+        end = time.monotonic() + seconds
+        while True:
+            pids = [pid for name, _, pid in self.list_begun() if name == path]
+            if len(pids) >= count:
+                return pids[count - 1]
+            assert time.monotonic() < end, f"{path} began {len(pids)} times"
+            time.sleep(0.02)
+
+    def find(self, pid: int) -> Process:
+        """Return the worker with a process id."""
+        return next(each for each in self.processes if each.pid == pid)
+
+    def read(self, run_id: str) -> tuple[RunHead, tuple[Record, ...]]:
+        """Return a run as it is in the journal."""
+
+        async def main() -> tuple[RunHead, tuple[Record, ...]]:
+            store = await PostgresStore.open(self.url)
+            try:
+                log = await store.load(run_id)
+                return log.head, log.records
+            finally:
+                await store.close()
+
+        return asyncio.run(main())
+
+    def wait_for(self, run_id: str, *statuses: str, seconds: float = 20.0) -> RunHead:
+        """Return the head of a run once it has one of some statuses."""
+        end = time.monotonic() + seconds
+        while True:
+            head, _ = self.read(run_id)
+            if head.status in statuses and head.lease is None:
+                return head
+            assert time.monotonic() < end, f"{run_id} is {head.status}: {self.read_outputs()}"
+            time.sleep(0.05)
+
+    def count_commits(self, run_id: str) -> Counter[str]:
+        """Return how often each activation of a run was committed."""
+        _, records = self.read(run_id)
+        return Counter(record.body["id"] for record in records if record.kind == "commit")
+
+    def read_outputs(self) -> str:
+        return "\n".join(each.read() for each in self.processes)
+
+
+@contextmanager
+def open_site(url: str, folder: Path) -> Iterator[Site]:
+    """Yield a site, and end its workers."""
+    site = Site(url, folder)
+    try:
+        yield site
+    finally:
+        site.kill_all()
