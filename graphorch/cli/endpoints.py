@@ -10,9 +10,9 @@ from graphorch.cli.run_request import JournalPlace
 from graphorch.cli.terminal import print_status, sanitize_line
 from graphorch.graph.plan import Plan
 from graphorch.models.config.loader import LoadedConfig, load_config, load_config_file
-from graphorch.models.config.router import Router
+from graphorch.models.config.router import Router, RouterParts
 from graphorch.runs.asked_models import list_models
-from graphorch.runs.clients import SharedClient, share_router
+from graphorch.runs.clients import SharedClient, open_shared_limits, share_router
 from graphorch.runs.durable import read_model
 
 _EMBEDDED = (
@@ -30,14 +30,18 @@ def read_command_config(file: str) -> LoadedConfig:
     return load_config_file(Path(file)) if file else load_config(Path.cwd())
 
 
-def open_endpoints(file: str, *plans: Plan, models: Iterable[str]) -> SharedClient:
+def open_endpoints(
+    file: str, *plans: Plan, models: Iterable[str], journal: JournalPlace | None
+) -> SharedClient:
     """Return the client for runs of some flows, and print which endpoints it asks.
 
-    `file` is the value of `--config`, and `models` are the names that the runs ask for. Nothing is
-    printed for flows that call no model. Raises as `read_command_config` does.
+    `file` is the value of `--config`, and `models` are the names that the runs ask for. Runs whose
+    journal is in a database share their limits with all others there. Nothing is printed for flows
+    that call no model. Raises as `read_command_config` does.
     """
     loaded = read_command_config(file)
-    router = Router(loaded.config)
+    limits = None if journal is None else open_shared_limits(journal.durable)
+    router = Router(loaded.config, parts=RouterParts(limits=limits))
     if any(plan.can_ask for plan in plans):
         print_status(describe_endpoints(router, models))
     for warning in loaded.warnings:

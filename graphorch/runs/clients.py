@@ -20,14 +20,17 @@ from graphorch.errors import InternalError, ReplayDiverged
 from graphorch.graph.plan import Plan
 from graphorch.models.client import ModelClient, OnText, close, prepare
 from graphorch.models.config.sources import FILE, PROJECT_FILE, VARIABLES
+from graphorch.runs.stores import find_database
 
 if TYPE_CHECKING:
+    from graphorch.distributed.limits.shared_limits import PostgresLimits
     from graphorch.engine.settings import RunSettings
     from graphorch.models.budgets.budget import Account, Budget
     from graphorch.models.config.accounts import AccountFactory, OnAlert
     from graphorch.models.config.router import Router
     from graphorch.models.config.schema import Config
     from graphorch.models.messages import Request, Response
+    from graphorch.runs.stores import Durable
 
 
 class SharedClient:
@@ -160,11 +163,15 @@ async def load_modules(plan: Plan) -> None:
 
 
 def share_client(
-    plan: Plan, client: ModelClient | None, budget: Budget | None = None
+    plan: Plan,
+    client: ModelClient | None,
+    budget: Budget | None = None,
+    durable: Durable = False,
 ) -> SharedClient:
     """Return the client of one run.
 
-    The caller's own, which the caller closes, or that of the environment. Raises `InputError` for a
+    The caller's own, which the caller closes, or that of the environment. If the run is kept in a
+    database, the latter shares its limits with all other processes of it. Raises `InputError` for a
     configuration that does not fit or is not trusted.
     """
     if isinstance(client, SharedClient):
@@ -178,13 +185,26 @@ def share_client(
         return _NO_MODEL_CLIENT
     directory = os.getcwd()
     variables = tuple([os.environ.get(name, "") for name in VARIABLES])
-    return _open_client(variables, directory, _read_state(directory), os.getpid())
+    database = "" if durable is False else find_database(durable)
+    return _open_client(variables, directory, _read_state(directory), database, os.getpid())
 
 
 def name_own_client(settings: RunSettings) -> str:
     """Return the class of the client that the caller passed; empty for that of a configuration."""
     client = settings.own_client
     return "" if client is None or isinstance(client, SharedClient) else type(client).__name__
+
+
+def open_shared_limits(durable: Durable) -> PostgresLimits | None:
+    """Return the limits that all processes share whose runs are kept in a database.
+
+    None for a journal that is not in a database. Nothing is connected until a limit is asked for.
+    """
+    if not (database := find_database(durable)):
+        return None
+    from graphorch.distributed.limits.shared_limits import PostgresLimits
+
+    return PostgresLimits(database)
 
 
 def share_router(router: Router) -> SharedClient:
@@ -215,14 +235,15 @@ def _read_state(directory: str) -> _State:
 
 @lru_cache(maxsize=8)
 def _open_client(
-    variables: tuple[str, ...], directory: str, state: _State, process: int
+    variables: tuple[str, ...], directory: str, state: _State, database: str, process: int
 ) -> SharedClient:
     """Return the client of the environment and the configuration.
 
-    One per state of the two, for all runs, so that they share connections and limits. A forked
+    One per state of the two and database, for all runs: they share connections and limits. A forked
     child has its own: it must not use the connections and files of its parent.
     """
     from graphorch.models.config.loader import find_config
-    from graphorch.models.config.router import Router
+    from graphorch.models.config.router import Router, RouterParts
 
-    return share_router(Router(find_config(Path(directory))))
+    parts = RouterParts(limits=open_shared_limits(database)) if database else None
+    return share_router(Router(find_config(Path(directory)), parts=parts))

@@ -114,7 +114,8 @@ class RunManager:
     def build_settings(self, options: RunOptions) -> RunSettings:
         """Return the checked settings of a run. Raises `InputError`."""
         check_options(options)
-        client = share_client(self._plan, options.get("client"), options.get("budget"))
+        durable = options.get("durable", False)
+        client = share_client(self._plan, options.get("client"), options.get("budget"), durable)
         return build_settings(self._plan, options, client, self._cache)
 
     def check_needs(self, settings: RunSettings) -> None:

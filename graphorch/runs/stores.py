@@ -54,6 +54,20 @@ def resolve_address(durable: bool | str | Path) -> JournalAddress:
     return parse_address(name)
 
 
+def find_database(durable: Durable) -> str:
+    """Return the URL of the database that a journal is kept in, which may hold a password.
+
+    It is empty for a file, for memory, and for a store of another kind.
+    """
+    if durable is False:
+        return ""
+    if isinstance(durable, bool | str | Path):
+        address = resolve_address(durable)
+        return address.text if address.is_database else ""
+    url = getattr(durable, "url", "")
+    return url if isinstance(url, str) else ""
+
+
 def _check_store(durable: Any) -> Store:
     """Return a store of the caller. Raises `InputError` for anything else."""
     from graphorch.journal.store import Store

@@ -88,7 +88,7 @@ def compare(
         flow_a, flow_b = load_flow(first), load_flow(second)
         plan_a, plan_b = flow_a.flow.plan, flow_b.flow.plan
         models = [*list_all_models([plan_a], model_a), *list_all_models([plan_b], model_b)]
-        client = open_endpoints(config, plan_a, plan_b, models=models)
+        client = open_endpoints(config, plan_a, plan_b, models=models, journal=None)
         sides = tuple(
             Side(letter, loaded, RunRequest(model=model, usd=usd, seconds=seconds, client=client))
             for letter, loaded, model in (("A", flow_a, model_a), ("B", flow_b, model_b))

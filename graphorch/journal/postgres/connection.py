@@ -65,15 +65,15 @@ _STARTING: Final = ("starting up", "shutting down", "recovery mode", "not yet ac
 
 
 class Address:
-    """URL of a database, and what is shown of it. Only `connect` sees the password in it.
+    """URL of a database, and what is shown of it. Only `url` holds the password, for the driver.
 
     Raises `InputError` for a URL that is not valid.
     """
 
-    __slots__ = ("_url", "place")
+    __slots__ = ("place", "url")
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
         self.place = parse_address(url).shown
 
     def __repr__(self) -> str:
@@ -87,7 +87,7 @@ class Address:
         Raises `psycopg.OperationalError`, and `StoreNotOpened` for an option that does not exist.
         """
         try:
-            given = conninfo_to_dict(self._url)
+            given = conninfo_to_dict(self.url)
         except psycopg.ProgrammingError:
             # What it says, and an option that is misspelt, may hold the password.
             raise StoreNotOpened(
@@ -96,7 +96,7 @@ class Address:
             ) from None
         options = {**DEFAULTS, **options}
         defaults = {name: value for name, value in options.items() if name not in given}
-        connection = psycopg.connect(self._url, autocommit=True, **defaults)  # pyright: ignore[reportArgumentType]
+        connection = psycopg.connect(self.url, autocommit=True, **defaults)  # pyright: ignore[reportArgumentType]
         try:
             connection.execute(_CONFIGURE)
         except BaseException:

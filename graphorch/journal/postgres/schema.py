@@ -148,8 +148,52 @@ CREATE TABLE graphorch.workers (
 );
 """
 
+# Grants of caps that processes share, in picodollars, tokens and calls: per key (a day, or a tag)
+# what all were granted, and per process its share, with what it has used as far as it reported.
+_SPENDING: Final = """
+CREATE TABLE graphorch.spending (
+    key text PRIMARY KEY,
+    usd numeric NOT NULL DEFAULT 0,
+    tokens numeric NOT NULL DEFAULT 0,
+    calls numeric NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+CREATE TABLE graphorch.spending_shares (
+    key text NOT NULL,
+    process text NOT NULL,
+    usd numeric NOT NULL DEFAULT 0,
+    tokens numeric NOT NULL DEFAULT 0,
+    calls numeric NOT NULL DEFAULT 0,
+    used_usd numeric NOT NULL DEFAULT 0,
+    used_tokens numeric NOT NULL DEFAULT 0,
+    used_calls numeric NOT NULL DEFAULT 0,
+    PRIMARY KEY (key, process)
+) WITH (fillfactor = 50);
+"""
+
+# When the limits of a target will be whole again, in seconds since 1970, if nothing more is sent, and
+# until when it asked for a pause.
+_RATES: Final = """
+CREATE TABLE graphorch.rates (
+    target text PRIMARY KEY,
+    requests_full_at double precision NOT NULL DEFAULT 0,
+    tokens_full_at double precision NOT NULL DEFAULT 0,
+    blocked_until double precision NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+"""
+
 MIGRATIONS: Final[dict[int, tuple[LiteralString, ...]]] = {
-    0: (_VERSIONS, _CLOCK, _PROCESSES, _RUNS, _RECORDS, _LETTERS, _REGIONS, _WORKERS),
+    0: (
+        _VERSIONS,
+        _CLOCK,
+        _PROCESSES,
+        _RUNS,
+        _RECORDS,
+        _LETTERS,
+        _REGIONS,
+        _WORKERS,
+        _SPENDING,
+        _RATES,
+    ),
 }
 SET_VERSION: Final = "UPDATE graphorch.schema_version SET version = %s"
 GET_VERSION: Final = "SELECT version FROM graphorch.schema_version"

@@ -140,6 +140,11 @@ class PostgresStore(TableStore):
         return f"PostgresStore({self._address.place!r})"
 
     @property
+    def url(self) -> str:
+        """URL of the database, for the driver: it may hold a password, so it is never shown."""
+        return self._address.url
+
+    @property
     def process_name(self) -> str:
         """Name of this process in the table of processes."""
         return self._lease.name

@@ -24,6 +24,7 @@ from graphorch.models.budgets.ledger import (
     reserve,
     settle,
 )
+from graphorch.text import plural
 
 _LOG = logging.getLogger(__name__)
 
@@ -198,6 +199,7 @@ class Account:
             if value is not None
         )
         self._kept = tuple(account for account in self.accounts if account.level.is_kept)
+        self._drawing = tuple(account for account in self._kept if account.level.blocks)
         self._watched = tuple(
             account
             for account in self.accounts
@@ -281,7 +283,7 @@ class Account:
         """Set the worst case of a call aside on every level.
 
         Waits while it lacks room only because of calls that are not settled. Raises `CapReached` if
-        it cannot fit.
+        it cannot fit, and `JournalError` if a cap that machines share cannot be asked for.
         """
         for account in self._kept:
             account.refresh()
@@ -289,10 +291,30 @@ class Account:
         if left is not None and left <= 0:
             raise self.build_time_error()
         need = _convert_amount(worst)
+        if self._drawing:
+            await self._draw_blocks(need)
         short = await reserve(self._levels, need)
+        # What came back while the call waited may be less than what the cap leaves by now.
+        while short is not None and short.lacks_only_block(need):
+            await self._draw_blocks(need)
+            short = await reserve(self._levels, need)
         if short is not None:
             raise self._build_refusal(short, need)
         return Reservation(self, self._levels, need)
+
+    async def _draw_blocks(self, need: Units) -> None:
+        """Draw what the levels lack, as far as their caps leave it.
+
+        Where others wait already, a call waits behind them instead.
+        """
+        for account in self._drawing:
+            if await account.level.learn():
+                account._announced = set(account._find_crossed_shares())
+        levels = [account.level for account in self._drawing]
+        while not any(level.waiting for level in self._levels):
+            short = next((level for level in levels if level.lacks_block(need)), None)
+            if short is None or not await short.draw(need):
+                return
 
     def refresh(self) -> None:
         """Begin the current period, if the level is kept by periods.
@@ -362,6 +384,7 @@ class Account:
         return CapReached(
             f"The budget of '{level.name}' does not cover this call: it may need {needed}, "
             f"and {left} of {_format_units(unit, cap)} are left. "
+            f"{_describe_unreturned(level, unit)}"
             "Raise the budget, lower max_tokens, shorten the prompt, or use a cheaper model.",
             level=level.name,
             limit=_UNITS[unit],
@@ -439,6 +462,21 @@ def _convert_amount(amount: Amount) -> Units:
 
 def _convert_units(units: Units) -> Amount:
     return Amount(units[0] / PICO, units[1], units[2])
+
+
+def _describe_unreturned(level: BudgetLevel, unit: int) -> str:
+    """Return a sentence on what other processes have in hand of a cap; empty if nothing."""
+    if level.blocks is None:
+        return ""
+    units, holders = level.blocks.find_unreturned(level.key)
+    if not units[unit]:
+        return ""
+    return (
+        f"Another {_format_units(unit, units[unit])} were set aside by "
+        f"{plural(holders, 'other process', 'other processes')} and not used so far: what lies "
+        "idle comes back within seconds, but what a killed process held stays counted until the "
+        "period of the budget ends. "
+    )
 
 
 def _format_units(unit: int, value: int) -> str:

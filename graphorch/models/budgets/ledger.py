@@ -10,7 +10,8 @@ Rules of this file:
 - money is counted in whole picodollars, since sums of floats drift.
 
 A ledger belongs to one event loop at a time. Several loops or processes share a cap by way of a
-`SpendStore`.
+`SpendStore`, and machines by way of a `BlockStore`: then only what is in hand has room here, and
+blocks are drawn before a reservation.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from typing import Protocol, TypeAlias
 
 Units: TypeAlias = tuple[int, int, int]
 """Picodollars, tokens, calls."""
+
+Caps: TypeAlias = tuple[int | None, int | None, int | None]
+"""Limits of the units; None where there is none."""
 
 PICO = 1_000_000_000_000
 NOTHING: Units = (0, 0, 0)
@@ -44,9 +48,40 @@ class SpendStore(Protocol):
         ...
 
 
+class BlockStore(SpendStore, Protocol):
+    """A `SpendStore` that many machines share: it hands out blocks, which are spent here.
+
+    Only `learn` and `draw` wait for others. They may raise `JournalError` if they wait too long.
+    """
+
+    def knows(self, key: str) -> bool:
+        """Return whether the total of a key was read."""
+        ...
+
+    async def learn(self, key: str) -> None:
+        """Read the total of a key."""
+        ...
+
+    async def draw(self, key: str, need: Units, caps: Caps) -> bool:
+        """Draw a block that covers a need; return False if a cap does not leave so much."""
+        ...
+
+    def find_room(self, key: str) -> Units:
+        """Return what is in hand of a key."""
+        ...
+
+    def take(self, key: str, need: Units, caps: Caps) -> bool:
+        """Take a need from what is in hand; return False, with nothing taken, if that is short."""
+        ...
+
+    def find_unreturned(self, key: str) -> tuple[Units, int]:
+        """Return what other processes hold without having used it, and their number."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Persistence:
-    """Keeps a level in a store.
+    """Keeps a level in a store, or in blocks of one that many machines share.
 
     `period` returns the name of the span that the cap is for, such as today's date: a new name
     starts from nothing.
@@ -54,6 +89,7 @@ class Persistence:
 
     store: SpendStore
     period: Callable[[], str] = field(default=lambda: "")
+    blocks: BlockStore | None = None
 
 
 @dataclass(slots=True)
@@ -71,7 +107,7 @@ class BudgetLevel:
     def __init__(
         self,
         name: str,
-        caps: tuple[int | None, int | None, int | None],
+        caps: Caps,
         persistence: Persistence | None = None,
     ) -> None:
         self.name = name
@@ -85,6 +121,7 @@ class BudgetLevel:
         self.waiting: deque[Waiter] = deque()
         self.key: str = ""
         self._persistence = persistence
+        self.blocks = None if persistence is None else persistence.blocks
 
     @property
     def is_kept(self) -> bool:
@@ -117,6 +154,19 @@ class BudgetLevel:
                 return unit
         return None
 
+    def lacks_block(self, need: Units) -> bool:
+        """Return whether too little of a cap that machines share is in hand."""
+        if self.blocks is None:
+            return False
+        room = self.blocks.find_room(self.key)
+        return any(
+            cap is not None and need[unit] > room[unit] for unit, cap in enumerate(self.caps)
+        )
+
+    def lacks_only_block(self, need: Units) -> bool:
+        """Return whether a need fits the caps, as far as is known, but not what is in hand."""
+        return self.find_short_unit(need) is None and self.lacks_block(need)
+
     def may_wait(self, need: Units) -> bool:
         """Return whether a need could fit once the open reservations have been settled."""
         could_fit = (
@@ -125,9 +175,27 @@ class BudgetLevel:
         )
         return self.open_reservations > 0 and all(could_fit)
 
+    async def learn(self) -> bool:
+        """Read what others have used, unless that is known; return whether it was read."""
+        assert self.blocks is not None
+        is_new = False
+        # the clock of the others, which is read as well, may begin another period
+        while not self.blocks.knows(self.key):
+            await self.blocks.learn(self.key)
+            self.refresh()
+            is_new = True
+        return is_new
+
+    async def draw(self, need: Units) -> bool:
+        """Draw a block that covers a need; return False if the cap does not leave so much."""
+        assert self.blocks is not None
+        is_covered = await self.blocks.draw(self.key, need, self.caps)
+        self.refresh()
+        return is_covered
+
     def reserve(self, need: Units) -> None:
         """Set a need aside, without checking that it fits."""
-        self.reserved = _add(self.reserved, need)
+        self.reserved = add_units(self.reserved, need)
         self.open_reservations += 1
 
     def settle(self, need: Units, actual: Units, key: str, *, is_estimate: bool) -> None:
@@ -136,16 +204,30 @@ class BudgetLevel:
         `key` is that of the level when it was reserved: a reservation of an earlier period belongs
         to the spending of that period.
         """
-        self.reserved = _subtract(self.reserved, need)
+        self.reserved = subtract_units(self.reserved, need)
         self.open_reservations -= 1
         if key == self.key:
-            self.spent = _add(self.spent, actual)
+            self.spent = add_units(self.spent, actual)
         self.totals.reserved += need[0]
         if is_estimate:
             self.totals.estimated += actual[0]
         # without a bound in dollars there is nothing to exceed
         if need[0]:
             self.totals.overrun += max(0, actual[0] - need[0])
+
+    def take(self, need: Units) -> bool:
+        """Write a need to the store; return False, with nothing written, if that lacks room."""
+        if self._persistence is None:
+            return True
+        if self.blocks is not None:
+            return self.blocks.take(self.key, need, self.caps)
+        # Its total shows what others have used up since the last look.
+        total = self._persistence.store.add(self.key, need)
+        self.set_stored_total(subtract_units(total, need))
+        if self.find_short_unit(need) is None:
+            return True
+        self._persistence.store.add(self.key, subtract_units(NOTHING, need))
+        return False
 
     def add_to_store(self, key: str, change: Units) -> Units | None:
         """Add a change to the store and return its new total; None without a store."""
@@ -155,7 +237,7 @@ class BudgetLevel:
 
     def set_stored_total(self, total: Units) -> None:
         """Take what a total of the store holds beyond this ledger as used elsewhere."""
-        usd, tokens, calls = _subtract(total, _add(self.spent, self.reserved))
+        usd, tokens, calls = subtract_units(total, add_units(self.spent, self.reserved))
         self.used_elsewhere = max(0, usd), max(0, tokens), max(0, calls)
 
 
@@ -205,18 +287,15 @@ def try_reserve(levels: Sequence[BudgetLevel], need: Units) -> BudgetLevel | Non
     for level in levels:
         if level.find_short_unit(need) is not None:
             return level
-    # 2. Write to the stores. Their totals show what others have used up since the last look.
+    # 2. Write to the stores.
     written: list[BudgetLevel] = []
     for level in levels:
-        total = level.add_to_store(level.key, need)
-        if total is None:
+        if level.take(need):
+            written.append(level)
             continue
-        written.append(level)
-        level.set_stored_total(_subtract(total, need))
-        if level.find_short_unit(need) is not None:
-            for written_level in written:
-                written_level.add_to_store(written_level.key, _subtract(NOTHING, need))
-            return level
+        for written_level in written:
+            written_level.add_to_store(written_level.key, subtract_units(NOTHING, need))
+        return level
     # 3. Everything fits.
     for level in levels:
         level.reserve(need)
@@ -233,17 +312,19 @@ def settle(
 ) -> None:
     """Close a reservation on all levels and serve the waiters.
 
-    The stores come last, so that a broken store blocks no waiter.
+    The stores come first, since waiters look at their totals; a broken store blocks no waiter.
     """
     for level, key in zip(levels, keys, strict=True):
         level.settle(need, actual, key, is_estimate=is_estimate)
-    for level in levels:
-        if level.waiting:
-            _serve_waiters(level)
-    for level, key in zip(levels, keys, strict=True):
-        total = level.add_to_store(key, _subtract(actual, need))
-        if total is not None and key == level.key:
-            level.set_stored_total(total)
+    try:
+        for level, key in zip(levels, keys, strict=True):
+            total = level.add_to_store(key, subtract_units(actual, need))
+            if total is not None and key == level.key:
+                level.set_stored_total(total)
+    finally:
+        for level in levels:
+            if level.waiting:
+                _serve_waiters(level)
 
 
 def _serve_waiters(level: BudgetLevel) -> None:
@@ -266,9 +347,11 @@ def _serve_waiters(level: BudgetLevel) -> None:
             waiter.outcome.set_result(short)
 
 
-def _add(left: Units, right: Units) -> Units:
+def add_units(left: Units, right: Units) -> Units:
+    """Return the sum, unit by unit."""
     return left[0] + right[0], left[1] + right[1], left[2] + right[2]
 
 
-def _subtract(left: Units, right: Units) -> Units:
+def subtract_units(left: Units, right: Units) -> Units:
+    """Return the difference, unit by unit."""
     return left[0] - right[0], left[1] - right[1], left[2] - right[2]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from graphorch.models.budgets.budget import Account, Alert, Budget
-from graphorch.models.budgets.ledger import Persistence, SpendStore
+from graphorch.models.budgets.ledger import BlockStore, Persistence, SpendStore
 from graphorch.models.budgets.spend_store import MemorySpend, SqliteSpend
 from graphorch.models.config.schema import BudgetConfig, Config
 from graphorch.text import format_usd
@@ -44,13 +44,15 @@ def utc_day() -> str:
 class AccountFactory:
     """Opens the accounts of runs.
 
-    The store keeps what a day and a tag have spent: give it a `SqliteSpend` to outlive the process.
-    A tag's budget is for all time; for a budget per month, put the month into the tag. Shares of a
-    budget that the configuration announces are logged, unless the run has a listener of its own.
+    The store keeps what a day and a tag have spent: give it a `SqliteSpend` to outlive the process;
+    `blocks` is that store if machines share it. A tag's budget is for all time; for a budget per
+    month, put the month into the tag. Shares of a budget that the configuration announces are
+    logged, unless the run has a listener of its own.
     """
 
     config: Config
     store: SpendStore = field(default_factory=MemorySpend)
+    blocks: BlockStore | None = None
     today: Callable[[], str] = utc_day
     clock: Callable[[], float] = time.monotonic
 
@@ -70,12 +72,12 @@ class AccountFactory:
         budgets = self.config.budgets
         beside: list[Account] = []
         if budgets.day is not None:
-            persistence = Persistence(self.store, self.today)
+            persistence = Persistence(self.store, self.today, self.blocks)
             level = self._open("day", budgets.day, on_alert, persistence=persistence)
             beside.append(level)
         for tag in tags:
             if tag in budgets.tags:
-                persistence = Persistence(self.store)
+                persistence = Persistence(self.store, blocks=self.blocks)
                 level = self._open(
                     f"tag {tag}", budgets.tags[tag], on_alert, persistence=persistence
                 )

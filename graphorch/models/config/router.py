@@ -32,6 +32,7 @@ from graphorch.models.config.schema import (
     PolicyConfig,
     TargetConfig,
 )
+from graphorch.models.config.shared_limits import MachineLimits
 from graphorch.models.config.validation import find_problems
 from graphorch.models.guardrails.client import GuardedClient
 from graphorch.models.messages import Request, Response
@@ -80,13 +81,15 @@ class RouterParts:
     """Parts of a router beside its configuration.
 
     `checks` are the quality checks that the file may name, beside `valid`. `prices` replaces the
-    prices of the file and the list.
+    prices of the file and the list. `limits` are shared with other machines: days and tags are
+    counted there instead of in the file of spending.
     """
 
     checks: Mapping[str, AnswerCheck] = field(default_factory=dict[str, AnswerCheck])
     prices: PriceLookup | None = None
     connect: Callable[[Connection], ModelClient] = connect
     runtime: Runtime = field(default_factory=Runtime)
+    limits: MachineLimits | None = None
 
 
 class Router:
@@ -154,9 +157,11 @@ class Router:
             await prepare(client)
 
     async def aclose(self) -> None:
-        """Close every client that was opened, and the file of spending."""
+        """Close every client that was opened, and what keeps spending and shares limits."""
         for client, _ in self._clients.values():
             await close(client)
+        if self._parts.limits is not None:
+            await self._parts.limits.aclose()
         if self._spending is not None:
             self._spending.close()
 
@@ -166,6 +171,11 @@ class Router:
 
         Raises `JournalError` if the file of spending cannot be used.
         """
+        if (limits := self._parts.limits) is not None:
+            spending = limits.spending
+            return AccountFactory(
+                config=self.config, store=spending, blocks=spending, today=spending.today
+            )
         store = open_spend_store(self.config)
         self._spending = store if isinstance(store, SqliteSpend) else None
         return AccountFactory(config=self.config, store=store)

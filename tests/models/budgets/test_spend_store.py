@@ -16,73 +16,43 @@ import pytest
 
 from graphorch.clock import Runtime
 from graphorch.errors import JournalError, ModelError
-from graphorch.models.budgets.budget import Account, Amount, Budget, CapReached
 from graphorch.models.budgets.ledger import Persistence
 from graphorch.models.budgets.spend_store import MemorySpend, SqliteSpend
 from graphorch.models.policies.rate_bucket import BucketRules, SharedLimits
 from graphorch.models.policies.rate_limiter import RateLimiter, RateLimits
 from graphorch.models.policies.target import Target, TargetRules
+from tests.contracts.spend_contract import Scenario, Spender, every_spending_scenario
+from tests.contracts.spend_contract import run as run_scenario
 from tests.forks import run_in_fork
 from tests.models.fakes import Answer, FakeModel, request_to, status
 from tests.models.virtual import run
 from tests.open_files import list_open_files
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def stores(request: pytest.FixtureRequest, tmp_path):
-    """Open one store twice, as two processes would."""
-    if request.param == "memory":
-        store = MemorySpend()
-        yield store, store
-    else:
-        first, second = SqliteSpend(tmp_path / "spend.db"), SqliteSpend(tmp_path / "spend.db")
-        yield first, second
-        first.close()
-        second.close()
+@every_spending_scenario
+def test_memory_keeps_contract(check: Scenario) -> None:
+    """Spending in memory, which all runs of a process share, keeps the contract."""
+    store = MemorySpend()
+
+    async def leave() -> None:
+        pass
+
+    run_scenario(check, lambda: Spender(Persistence(store), leave))
 
 
-def test_store_continues_the_day(stores) -> None:
-    """Continue a day where an earlier process ended."""
+@every_spending_scenario
+def test_file_keeps_contract(check: Scenario, tmp_path: Path) -> None:
+    """A file that the processes of a machine share keeps the contract."""
 
-    async def main(runtime: Runtime) -> None:
-        first = Account("day", Budget(usd=1.0), persistence=Persistence(stores[0]))
-        (await first.reserve(Amount(0.9))).settle(Amount(0.7))
-        second = Account("day", Budget(usd=1.0), persistence=Persistence(stores[1]))
-        assert second.left.usd == pytest.approx(0.3)
-        with pytest.raises(CapReached):
-            await second.reserve(Amount(0.4))
+    def enter() -> Spender:
+        store = SqliteSpend(tmp_path / "spend.db")
 
-    run(main)
+        async def leave() -> None:
+            store.close()
 
+        return Spender(Persistence(store), leave)
 
-def test_store_bounds_concurrent_processes(stores) -> None:
-    """Hold a cap that two processes share."""
-
-    async def main(runtime: Runtime) -> None:
-        first = Account("day", Budget(usd=1.0), persistence=Persistence(stores[0]))
-        second = Account("day", Budget(usd=1.0), persistence=Persistence(stores[1]))
-        held = await first.reserve(Amount(0.7))
-        with pytest.raises(CapReached):
-            await second.reserve(Amount(0.4))
-        held.settle(Amount(0.1))
-        (await second.reserve(Amount(0.4))).settle(Amount(0.4))
-        assert stores[0].add("day", (0, 0, 0)) == (500_000_000_000, 0, 2)
-
-    run(main)
-
-
-def test_store_keeps_crashed_reservations(stores) -> None:
-    """Keep counting the reservation of a process that crashed."""
-
-    async def main(runtime: Runtime) -> None:
-        await Account("day", Budget(usd=1.0), persistence=Persistence(stores[0])).reserve(
-            Amount(0.7)
-        )
-        assert Account(
-            "day", Budget(usd=1.0), persistence=Persistence(stores[1])
-        ).left.usd == pytest.approx(0.3)
-
-    run(main)
+    run_scenario(check, enter)
 
 
 # ---- the file ------------------------------------------------------------------------------------

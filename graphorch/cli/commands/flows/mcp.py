@@ -82,8 +82,9 @@ def mcp(
         with claim_standard_streams() as (reader, writer):
             loaded = [load_flow(flow) for flow in flows]
             plans = [item.flow.plan for item in loaded]
-            client = open_endpoints(config, *plans, models=list_all_models(plans, model))
             journal = locate_journal(db)
+            models = list_all_models(plans, model)
+            client = open_endpoints(config, *plans, models=models, journal=journal)
             request = RunRequest(
                 model=model,
                 usd=usd,

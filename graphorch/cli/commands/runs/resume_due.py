@@ -58,7 +58,7 @@ def resume_due(
     for run_id in run_ids:
         with contextlib.suppress(JournalDamaged):  # its line says so
             models += list_models_of_run(journal, run_id, loaded.plan, request.model)
-    client = open_endpoints(config, loaded.plan, models=models)
+    client = open_endpoints(config, loaded.plan, models=models, journal=journal)
     options = RunRequest(
         model=request.model,
         usd=request.usd,

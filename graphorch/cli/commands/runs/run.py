@@ -99,7 +99,8 @@ def run(
         tags = parse_tags(tag or [])
         loaded = load_flow(flow)
         plan = loaded.flow.plan
-        client = open_endpoints(config, plan, models=list_all_models([plan], model))
+        models = list_all_models([plan], model)
+        client = open_endpoints(config, plan, models=models, journal=journal)
         request = RunRequest(
             output_format=choose_output_format(as_json=as_json, as_events=as_events),
             quiet=quiet,

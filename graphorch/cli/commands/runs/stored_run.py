@@ -55,5 +55,5 @@ def open_stored_run(
     models = list_models_of_run(journal, run_id, loaded.plan, model)
     if node_model:
         models.append(node_model)
-    client = open_endpoints(config, loaded.plan, models=models)
+    client = open_endpoints(config, loaded.plan, models=models, journal=journal)
     return StoredRun(run_id, journal, loaded, client, flow, config)

@@ -1,0 +1,111 @@
+"""One cap of a day over many processes, some of which are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from graphorch.journal.postgres.setup import initialize
+from graphorch.models.budgets.ledger import PICO
+from tests.distributed.limits.spender import REFUSED
+from tests.models.config.files import trust_config, write_config
+from tests.models.servers import Asked, completion, replies, serve
+from tests.postgres.fixtures import cluster, database
+
+__all__ = ["cluster", "database"]
+
+ROOT = Path(__file__).parents[3]
+CAP = 0.02
+INPUT, OUTPUT = 1e-6, 1e-5  # dollars per token
+CONFIG = """
+[endpoints.main]
+base_url = "{url}"
+max_output = 60
+
+[prices.m]
+input = 1
+output = 10
+
+[budgets.day]
+usd = {cap}
+"""
+
+
+@dataclass
+class Till:
+    """A server that charges a random price for each request, answered or not."""
+
+    chance: random.Random
+    charged: float = 0.0
+    requests: int = 0
+    was_charged: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle(self, asked: Asked) -> None:
+        tokens = self.chance.randint(1, 60)
+        self.charged += 7 * INPUT + tokens * OUTPUT
+        self.requests += 1
+        self.was_charged.set()
+        assert self.charged <= CAP
+        await asyncio.sleep(self.chance.random() / 20)
+        usage = {"prompt_tokens": 7, "completion_tokens": tokens}
+        await replies({**completion('{"draft": "fine"}'), "usage": usage})(asked)
+
+    async def wait_for(self, requests: int) -> None:
+        while self.requests < requests:
+            self.was_charged.clear()
+            await self.was_charged.wait()
+
+
+async def run_spenders(
+    folder: Path, database: str, count: int, meddle: Callable[[list[int]], Awaitable[None]]
+) -> Mapping[int, int]:
+    """Run so many spenders, and return their exit codes by process."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.distributed.limits.spender", str(count), database),
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    pids = [int(text) for text in (await process.stdout.readline()).split()]
+    await meddle(pids)
+    lines = (await process.stdout.read()).decode().splitlines()
+    assert await process.wait() == 0
+    pairs = [line.split() for line in lines]
+    return {int(pid): int(code) for pid, code in pairs}
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_cap_holds_over_eight_processes(seed: int, database: str, tmp_path: Path) -> None:
+    """Eight processes, three of them killed in the middle, never spend more than the cap."""
+    initialize(database)
+
+    async def main() -> None:
+        till = Till(random.Random(seed))
+        async with serve(till.handle) as server:
+            config = write_config(tmp_path, CONFIG.format(url=server.url, cap=CAP))
+            trust_config(config)
+
+            async def kill_three(pids: list[int]) -> None:
+                for number, pid in enumerate(pids[:3], 1):
+                    await till.wait_for(8 * number)
+                    os.kill(pid, signal.SIGKILL)
+
+            codes = await run_spenders(tmp_path, database, 8, kill_three)
+        assert sorted(codes.values()) == [-signal.SIGKILL] * 3 + [REFUSED] * 5
+        with psycopg.connect(database) as connection:
+            row = connection.execute("SELECT usd FROM graphorch.spending").fetchone()
+        assert row is not None
+        assert till.charged <= float(row[0]) / PICO <= CAP
+        assert till.charged > 0.5 * CAP
+
+    asyncio.run(asyncio.wait_for(main(), 90))
