@@ -42,6 +42,18 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         f"{_COMMANDS}.workers.workers:list_workers",
         "Show the workers of a database, and which versions have runs.",
     ),
+    "db": (
+        f"{_COMMANDS}.workers.database:check_tables",
+        "Say whether a PostgreSQL database is ready; prepare or upgrade it.",
+    ),
+    "db init": (
+        f"{_COMMANDS}.workers.database:init",
+        "Make the tables of graphorch in a database.",
+    ),
+    "db upgrade": (
+        f"{_COMMANDS}.workers.database:upgrade",
+        "Bring the tables of a database to this version.",
+    ),
     "check": (
         f"{_COMMANDS}.flows.check:check",
         "Build flows without running them; show all problems.",

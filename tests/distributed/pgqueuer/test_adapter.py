@@ -33,7 +33,7 @@ from tests.postgres.fixtures import cluster, database
 
 __all__ = ["cluster", "database", "queue", "shared", "start_worker"]
 
-TIMEOUT = 0.4
+TIMEOUT = 0.6
 Starting = Callable[[str, float, float], Worker]
 
 
