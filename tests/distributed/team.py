@@ -19,13 +19,13 @@ from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.errors import LeaseHeld, LeaseLost
 from graphorch.journal.memory import MemoryStore
 from graphorch.runs.clients import open_no_calls
+from graphorch.runs.durable import Claim
 from graphorch.runs.manager import RunManager
 from graphorch.runs.options import RunOptions
 from graphorch.runs.submission import submit
 from graphorch.testing import virtual_now
 from tests.distributed.memory_engine import NONE, Faults, MemoryQueue
 from tests.distributed.memory_results import MemoryNotes
-from tests.workers.memory import MemoryPlacedRuns
 
 AnyFlow = Flow[Any, Any, Any]
 
@@ -109,7 +109,7 @@ class Machine:
         }
         while True:
             try:
-                async with manager.take(run_id, given, self.name) as scheduler:
+                async with manager.take(run_id, given, Claim(self.name)) as scheduler:
                     await self._drive(manager, scheduler, flow)
                     return scheduler
             except LeaseHeld as held:
@@ -173,8 +173,7 @@ class Team:
         manager = RunManager(flow.plan)
         own: Any = {"client": open_no_calls(), "run_id": run_id, "clock": virtual_now, **options}
         settings = manager.build_settings(own)
-        placed = MemoryPlacedRuns(self.store, virtual_now)
-        await submit(self.store, placed, flow.plan, settings, manager.build_update(input))
+        await submit(self.store, flow.plan, settings, manager.build_update(input))
 
     async def close(self) -> None:
         """Stop all machines."""

@@ -170,8 +170,8 @@ CREATE TABLE graphorch.spending_shares (
 ) WITH (fillfactor = 50);
 """
 
-# When the limits of a target will be whole again, in seconds since 1970, if nothing more is sent, and
-# until when it asked for a pause.
+# When the limits of a target will be whole again, in seconds since 1970, if nothing more is sent,
+# and until when it asked for a pause.
 _RATES: Final = """
 CREATE TABLE graphorch.rates (
     target text PRIMARY KEY,
@@ -179,6 +179,23 @@ CREATE TABLE graphorch.rates (
     tokens_full_at double precision NOT NULL DEFAULT 0,
     blocked_until double precision NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
+"""
+
+# Messages between the owner of a run and the workers that run its nodes: the first of a topic with
+# a key counts. `posted_in` is the transaction, as with letters.
+_NOTES: Final = """
+CREATE TABLE graphorch.notes (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id text COLLATE "C" NOT NULL,
+    topic text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    body bytea NOT NULL,
+    posted_at double precision NOT NULL DEFAULT graphorch.now(),
+    posted_in xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    UNIQUE (topic, key)
+);
+CREATE INDEX notes_by_run ON graphorch.notes (run_id);
+CREATE INDEX new_notes ON graphorch.notes (posted_in);
 """
 
 MIGRATIONS: Final[dict[int, tuple[LiteralString, ...]]] = {
@@ -193,6 +210,7 @@ MIGRATIONS: Final[dict[int, tuple[LiteralString, ...]]] = {
         _WORKERS,
         _SPENDING,
         _RATES,
+        _NOTES,
     ),
 }
 SET_VERSION: Final = "UPDATE graphorch.schema_version SET version = %s"

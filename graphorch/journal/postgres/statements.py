@@ -195,15 +195,18 @@ WITH gone AS (
             SELECT FROM graphorch.processes p WHERE p.id = r.process
                 AND coalesce(r.expires_at, p.expires_at) > %(now)s
                 AND coalesce(r.expires_at, p.expires_at) <= %(now)s + 2 * p.seconds))
-    RETURNING id
+    RETURNING id, run_id
 ), records AS (
     DELETE FROM graphorch.records WHERE run IN (SELECT id FROM gone)
 ), snapshots AS (
     DELETE FROM graphorch.snapshots WHERE run IN (SELECT id FROM gone)
 ), letters AS (
     DELETE FROM graphorch.letters WHERE run IN (SELECT id FROM gone)
+), notes AS (
+    DELETE FROM graphorch.notes WHERE run_id IN (SELECT run_id FROM gone)
 )
 SELECT count(*) FROM gone
 """
 DROP_SNAPSHOT: Final = "DELETE FROM graphorch.snapshots WHERE run = %b"
 DROP_LETTERS: Final = "DELETE FROM graphorch.letters WHERE run = %b"
+DROP_NOTES: Final = "DELETE FROM graphorch.notes WHERE run_id = %b"

@@ -220,6 +220,7 @@ class PostgresTables:
         self._write(statements.SET_ERASED, row.is_erased, row.salt, row.seal, row.id)
         self._write(statements.DROP_SNAPSHOT, row.id)
         self._write(statements.DROP_LETTERS, row.id)
+        self._write(statements.DROP_NOTES, row.run_id)
 
     def drop_finished(self, pruning: Pruning, limit: int) -> int:
         """See `Tables.drop_finished`."""

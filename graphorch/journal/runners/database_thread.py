@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from graphorch.clock import count_outside, outside
 from graphorch.errors import JournalError
@@ -25,6 +25,7 @@ from graphorch.journal.errors import StoreClosed
 from graphorch.journal.tables import Tables
 
 T = TypeVar("T")
+C = TypeVar("C")  # through which an operation uses the connection
 Operation = Callable[[Tables], Any]
 
 _CLOSED = "The store was closed, so it accepts no calls. Open it again."
@@ -42,7 +43,7 @@ class Done:
     error: Exception | None = None
 
 
-Transact = Callable[[Sequence[Operation]], Sequence[Done]]
+Transact: TypeAlias = Callable[[Sequence[Callable[[C], Any]]], Sequence[Done]]
 """Runs operations and returns the outcome of each, in their order. It does not raise."""
 
 
@@ -58,28 +59,28 @@ def attempt(operation: Operation, tables: Tables) -> Done:
 
 
 @dataclass(slots=True)
-class _Job:
-    operation: Operation
+class _Job(Generic[C]):
+    operation: Callable[[C], Any]
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Any]
     is_counted: bool  # as something outside of a loop with virtual time
 
 
-class DatabaseThread:
+class DatabaseThread(Generic[C]):
     """Runs operations in a thread, `batch` or a few more at once, until it is closed.
 
     Then `end` releases the connection.
     """
 
     def __init__(
-        self, name: str, transact: Transact, end: Callable[[], None], *, batch: int
+        self, name: str, transact: Transact[C], end: Callable[[], None], *, batch: int
     ) -> None:
         self._transact = transact
         self._end = end
         self._batch = batch
-        self._queue: SimpleQueue[list[_Job] | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[_Job[C]] | None] = SimpleQueue()
         # jobs of the present turn of each loop
-        self._begun: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+        self._begun: dict[asyncio.AbstractEventLoop, list[_Job[C]]] = {}
         # numbers of operations that were ever queued, and that ran
         self._given = self._done = 0
         self._lock = threading.Lock()
@@ -93,7 +94,7 @@ class DatabaseThread:
         """Return whether all operations so far have run."""
         return not self._begun and self._given == self._done and os.getpid() == self._process
 
-    async def run(self, operation: Callable[[Tables], T]) -> T:
+    async def run(self, operation: Callable[[C], T]) -> T:
         """Run an operation and return its result.
 
         A caller that is cancelled stops waiting; the operation runs nevertheless.
@@ -105,7 +106,7 @@ class DatabaseThread:
         with outside(loop):
             return cast(T, await answer)
 
-    def begin(self, operation: Callable[[Tables], None]) -> Completion:
+    def begin(self, operation: Callable[[C], None]) -> Completion:
         """Begin an operation and return at once."""
         loop = asyncio.get_running_loop()
         self._check_open()
@@ -148,7 +149,7 @@ class DatabaseThread:
         if self._is_closed:
             raise StoreClosed(_CLOSED)
 
-    def _put(self, jobs: list[_Job]) -> None:
+    def _put(self, jobs: list[_Job[C]]) -> None:
         self._check_open()
         with self._lock:
             if self._is_closed:
@@ -166,9 +167,9 @@ class DatabaseThread:
                 _answer(jobs, outcomes)
         self._end()
 
-    def _take(self) -> tuple[list[_Job], bool]:
+    def _take(self) -> tuple[list[_Job[C]], bool]:
         """Return the jobs of the next batch, and whether more may come."""
-        jobs: list[_Job] = []
+        jobs: list[_Job[C]] = []
         more = self._queue.get()
         while more is not None:
             jobs += more
@@ -181,9 +182,9 @@ class DatabaseThread:
         return jobs, False
 
 
-def _answer(jobs: Sequence[_Job], outcomes: Sequence[Done]) -> None:
+def _answer(jobs: Sequence[_Job[C]], outcomes: Sequence[Done]) -> None:
     """Wake each event loop once for all of its callers."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job, Done]]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job[C], Done]]] = {}
     for job, done in zip(jobs, outcomes, strict=True):
         by_loop.setdefault(job.loop, []).append((job, done))
     for loop, answers in by_loop.items():
@@ -193,7 +194,7 @@ def _answer(jobs: Sequence[_Job], outcomes: Sequence[Done]) -> None:
             continue
 
 
-def _settle(answers: Sequence[tuple[_Job, Done]]) -> None:
+def _settle(answers: Sequence[tuple[_Job[C], Done]]) -> None:
     for job, done in answers:
         answer = job.answer
         if job.is_counted:

@@ -1,0 +1,1 @@
+"""Notes between workers in a PostgreSQL database: `PostgresResults`."""

@@ -1,0 +1,232 @@
+"""Results in a PostgreSQL database: notes that survive every process.
+
+Theory of operation:
+
+1. All posts that begin while a commit is under way share the next one, so a thousand cost what a
+   few cost.
+2. A notification makes commits wait for each other, so it is sent after the commit, and at most 50
+   times a second from one process. It names the topics, and is only a hint: while anything is
+   watched, everybody looks once a second as well.
+3. A look asks for the notes of all transactions that were not over at the look before, since a
+   transaction that began earlier may commit later. What was given out already is left out by its
+   number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from graphorch.distributed.postgres_results.listener import Listener
+from graphorch.distributed.postgres_results.notes_table import NotesTable, StoredNote
+from graphorch.distributed.results import Note, Take
+from graphorch.errors import JournalError
+from graphorch.journal.postgres.connection import (
+    PATIENCE,
+    Address,
+    Session,
+    explain,
+    open_connection,
+)
+from graphorch.journal.postgres.setup import check_schema, check_server
+from graphorch.journal.runners.database_thread import DatabaseThread, Done
+
+_LOG = logging.getLogger(__name__)
+LOOK_SECONDS: Final = 1.0  # between two looks without a notification
+_NOTIFY_SECONDS: Final = 0.02  # between two notifications of one process
+_CLEAN_SECONDS: Final = 3600.0  # between two looks for notes that nobody drops
+_BATCH: Final = 500
+_BYTES: Final = 16_000_000  # of the notes of one statement, or a single larger one
+
+Operation = Callable[[NotesTable], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """The posting of a note, which shares a statement with others."""
+
+    note: Note
+
+    def __call__(self, table: NotesTable) -> bool:
+        return table.post([self.note])[0]
+
+
+class PostgresResults:
+    """Notes in one database. Open it with `await PostgresResults.open(url)`, and close it."""
+
+    def __init__(self, address: Address, session: Session) -> None:
+        self._session = session
+        self._thread: DatabaseThread[NotesTable] = DatabaseThread(
+            "graphorch notes", self._transact, session.close, batch=_BATCH
+        )
+        self._loop = asyncio.get_running_loop()
+        self._watched: dict[str, Take] = {}
+        self._since = 0  # the transaction from which on the next look has to look
+        self._given: dict[int, int] = {}  # notes that were given out, with their transactions
+        self._has_news = asyncio.Event()
+        self._to_notify: set[str] = set()
+        self._notifying: asyncio.Task[None] | None = None
+        self._looking = self._loop.create_task(self._look_again())
+        self._listener = Listener(address, self._hint)
+
+    @classmethod
+    async def open(cls, url: str) -> PostgresResults:
+        """Open the notes of a database that has the tables of graphorch (`graphorch db init`).
+
+        Raises `StoreNotOpened` and its kinds, and `StoreReadOnly`.
+        """
+        address = Address(url)
+        return cls(address, await asyncio.to_thread(_open_session, address))
+
+    # ---- the port --------------------------------------------------------------------------------
+    async def post(self, note: Note) -> bool:
+        """Store a note unless one with its topic and key is there; return whether it counts."""
+        counts = await self._thread.run(_Post(note))
+        if counts:
+            self._to_notify.add(note.topic)
+            if self._notifying is None:
+                self._notifying = self._loop.create_task(self._notify())
+        return counts
+
+    async def watch(self, topic: str, take: Take) -> None:
+        """Give the notes of a topic to a function: those that are there now, then all others."""
+        self._watched[topic] = take
+        try:
+            self._give(await self._thread.run(lambda table: table.read(table.find([topic]))))
+        except JournalError:
+            self._watched.pop(topic, None)
+            raise
+
+    def unwatch(self, topic: str) -> None:
+        """Stop giving the notes of a topic to anybody."""
+        self._watched.pop(topic, None)
+
+    async def drop(self, run: str, keys: Collection[str] | None = None) -> None:
+        """Delete the notes to the owner of a run with these keys; without keys, all of the run."""
+        await self._thread.run(lambda table: table.drop(run, keys))
+
+    async def close(self) -> None:
+        """Release all connections; notes stay."""
+        tasks = [task for task in (self._looking, self._notifying) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(self._listener.close)
+        await self._thread.close()
+
+    # ---- waking ----------------------------------------------------------------------------------
+    async def _notify(self) -> None:
+        """Wake the watchers of what was posted, and of what is posted in the next moment."""
+        try:
+            while self._to_notify:
+                topics, self._to_notify = self._to_notify, set()
+                await self._thread.run(lambda table, topics=topics: table.notify(topics))
+                await asyncio.sleep(_NOTIFY_SECONDS)
+        except JournalError:
+            self._to_notify.clear()  # whoever waits looks by itself
+        finally:
+            self._notifying = None
+
+    def _hint(self, topics: str) -> None:
+        """Take the hint of another thread that some topics have news."""
+        watched = self._watched
+        if watched and (not topics or any(topic in watched for topic in topics.split("\n"))):
+            with suppress(RuntimeError):  # the loop is gone, and its tasks with it
+                self._loop.call_soon_threadsafe(self._has_news.set)
+
+    # ---- looking ---------------------------------------------------------------------------------
+    async def _look_again(self) -> None:
+        cleaned = time.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._has_news.wait()
+            except TimeoutError:
+                pass
+            self._has_news.clear()
+            try:
+                if self._watched:
+                    await self._look()
+                if time.monotonic() > cleaned + _CLEAN_SECONDS:
+                    cleaned = time.monotonic()
+                    await self._thread.run(lambda table: table.drop_old())
+            except JournalError as error:  # a later look finds it
+                _LOG.warning("looking for notes: %s", error)
+            except Exception:  # a bug must not leave those who watch without notes for ever
+                _LOG.exception("looking for notes ended with an unexpected error, and begins again")
+
+    async def _look(self) -> None:
+        """Give out what was posted since the last look."""
+        topics, since = list(self._watched), self._since
+        mark, numbers = await self._thread.run(lambda table: table.look(topics, since))
+        new = [number for number in numbers if number not in self._given]
+        if new:
+            self._give(await self._thread.run(lambda table: table.read(new)))
+        self._since = mark
+        self._given = {number: at for number, at in self._given.items() if at >= mark}
+
+    def _give(self, stored: Sequence[StoredNote]) -> None:
+        for number, posted_in, note in stored:
+            take = self._watched.get(note.topic)
+            if take is not None:
+                self._given[number] = posted_in
+                take(note)
+
+    # ---- on the thread ---------------------------------------------------------------------------
+    def _transact(self, operations: Sequence[Operation]) -> Sequence[Done]:
+        """Run operations in their order, or each alone if they fail together."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                table = NotesTable(self._session.acquire(until))
+                return [Done(result) for result in _run_all(table, operations)]
+            # The border of the thread: every error goes to the caller, and the thread goes on.
+            except Exception as error:
+                if self._session.drop_if_lost() and time.monotonic() < until:
+                    continue
+                if len(operations) > 1:
+                    return [self._transact([operation])[0] for operation in operations]
+                return [Done(error=explain(error, self._session.address.place))]
+
+
+def _run_all(table: NotesTable, operations: Sequence[Operation]) -> list[Any]:
+    """Run operations; posts that follow each other share statements. All may be repeated."""
+    results: list[Any] = []
+    posts: list[Note] = []
+    for operation in operations:
+        if not isinstance(operation, _Post):
+            results += _post_all(table, posts)
+            results.append(operation(table))
+            posts = []
+        else:
+            posts.append(operation.note)
+    return results + _post_all(table, posts)
+
+
+def _post_all(table: NotesTable, notes: Sequence[Note]) -> list[bool]:
+    counted: list[bool] = []
+    batch: list[Note] = []
+    size = 0
+    for note in notes:
+        if batch and size + len(note.body) > _BYTES:
+            counted += table.post(batch)
+            batch, size = [], 0
+        batch.append(note)
+        size += len(note.body)
+    return counted + (table.post(batch) if batch else [])
+
+
+def _open_session(address: Address) -> Session:
+    connection = open_connection(address)
+    try:
+        check_server(connection, address.place)
+        check_schema(connection, address.place)
+    except BaseException:
+        connection.close()
+        raise
+    return Session(address, connection)

@@ -1,0 +1,117 @@
+"""Statements on the table of notes, on one connection."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import psycopg
+
+from graphorch.distributed.results import Note
+from graphorch.journal.postgres.connection import Connection
+
+CHANNEL: Final = "graphorch_notes"
+LISTEN: Final = f"LISTEN {CHANNEL}"
+_KEPT_SECONDS: Final = 7 * 86_400.0  # for which notes are kept that nobody drops
+_LONGEST_HINT: Final = 7_000  # bytes of a notification; PostgreSQL takes 8,000
+
+_NOTIFY: Final = f"SELECT pg_notify('{CHANNEL}', %s)"
+_GIVEN: Final = """
+unnest(%(runs)s::text[], %(topics)s::text[], %(keys)s::text[], %(bodies)s::bytea[])
+    WITH ORDINALITY AS given(run_id, topic, key, body, place)
+"""
+_INSERT: Final = f"""
+INSERT INTO graphorch.notes (run_id, topic, key, body)
+SELECT run_id, topic, key, body FROM {_GIVEN} ORDER BY place
+ON CONFLICT (topic, key) DO NOTHING
+"""
+_FIND: Final = """
+SELECT given.place, md5(n.body)
+FROM unnest(%(topics)s::text[], %(keys)s::text[]) WITH ORDINALITY AS given(topic, key, place)
+JOIN graphorch.notes n USING (topic, key)
+"""
+# Transactions that are not over yet, and the notes of those that were not over at the last look.
+_LOOK: Final = """
+SELECT mark.xmin::text::bigint, n.number
+FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xmin) mark
+LEFT JOIN graphorch.notes n ON n.posted_in >= %(since)s::xid8 AND n.topic = ANY(%(topics)s)
+ORDER BY n.number
+"""
+_NUMBERS: Final = "SELECT number FROM graphorch.notes WHERE topic = ANY(%(topics)s)"
+_READ: Final = """
+SELECT number, posted_in::text::bigint, run_id, topic, key, body FROM graphorch.notes
+WHERE number = ANY(%(numbers)s) ORDER BY number
+"""
+_DROP_RUN: Final = "DELETE FROM graphorch.notes WHERE run_id = %(run)s"
+_DROP: Final = "DELETE FROM graphorch.notes WHERE topic = %(run)s AND key = ANY(%(keys)s)"
+_DROP_OLD: Final = "DELETE FROM graphorch.notes WHERE posted_at < graphorch.now() - %(seconds)s"
+
+
+class StoredNote(NamedTuple):
+    """A note with its number, and the transaction that posted it."""
+
+    number: int
+    posted_in: int
+    note: Note
+
+
+class NotesTable:
+    """The table of notes; a single thread uses it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def post(self, notes: Sequence[Note]) -> list[bool]:
+        """Store notes in one commit, and return which of them count, in their order."""
+        topics, keys = [note.topic for note in notes], [note.key for note in notes]
+        values = {
+            "runs": [note.run for note in notes],
+            "topics": topics,
+            "keys": keys,
+            "bodies": [note.body for note in notes],
+        }
+        self._connection.execute(_INSERT, values)
+        rows = self._connection.execute(_FIND, {"topics": topics, "keys": keys})
+        stored = dict(rows.fetchall())
+        digests = [hashlib.md5(note.body, usedforsecurity=False).hexdigest() for note in notes]
+        return [stored.get(place) == digest for place, digest in enumerate(digests, start=1)]
+
+    def notify(self, topics: Collection[str]) -> None:
+        """Wake those who watch some topics; a list that is too long wakes everybody."""
+        hint = "\n".join(sorted(topics))
+        is_long = len(hint.encode()) > _LONGEST_HINT
+        self._connection.execute(_NOTIFY, ("" if is_long else hint,))
+
+    def look(self, topics: Collection[str], since: int) -> tuple[int, list[int]]:
+        """Return the numbers of the notes of transactions from `since` on, and where to go on."""
+        rows = self._connection.execute(_LOOK, {"topics": list(topics), "since": str(since)})
+        found = rows.fetchall()
+        return found[0][0], [number for _, number in found if number is not None]
+
+    def find(self, topics: Collection[str]) -> list[int]:
+        """Return the numbers of all notes of some topics."""
+        rows = self._connection.execute(_NUMBERS, {"topics": list(topics)})
+        return [number for (number,) in rows.fetchall()]
+
+    def read(self, numbers: Collection[int]) -> list[StoredNote]:
+        """Return notes by their numbers, in the order in which they were posted."""
+        cursor: psycopg.Cursor[Any] = self._connection.cursor(binary=True)
+        rows = cursor.execute(_READ, {"numbers": list(numbers)})
+        return list(_read_notes(rows.fetchall()))
+
+    def drop(self, run: str, keys: Collection[str] | None) -> None:
+        """Delete notes to the owner of a run, or all notes of the run."""
+        if keys is None:
+            self._connection.execute(_DROP_RUN, {"run": run})
+        else:
+            self._connection.execute(_DROP, {"run": run, "keys": list(keys)})
+
+    def drop_old(self) -> None:
+        """Delete notes that were posted after their run was over."""
+        self._connection.execute(_DROP_OLD, {"seconds": _KEPT_SECONDS})
+
+
+def _read_notes(rows: Sequence[tuple[Any, ...]]) -> Iterator[StoredNote]:
+    for number, posted_in, run, topic, key, body in rows:
+        yield StoredNote(number, posted_in, Note(run, topic, key, bytes(body)))
