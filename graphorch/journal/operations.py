@@ -9,9 +9,9 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, NamedTuple, TypeVar
 
 from graphorch.journal import codec
 from graphorch.journal.chain_key import ChainKey
@@ -56,6 +56,7 @@ from graphorch.journal.tables import (
     encode_header,
 )
 
+T = TypeVar("T")
 Entry = tuple[str, bytes]
 """Record to append: its kind, and its body as canonical bytes."""
 
@@ -224,6 +225,18 @@ def append(
         tables.set_letter(row.id, letter)
 
 
+@dataclass(frozen=True, slots=True)
+class OfRun(Generic[T]):
+    """An operation that begins with the row of a run, so that a storage may read many at once."""
+
+    run_id: str
+    operation: Callable[[Tables], T]
+
+    def __call__(self, tables: Tables) -> T:
+        """Run the operation."""
+        return self.operation(tables)
+
+
 class Append(NamedTuple):
     """An append as an operation, which a storage may also commit by a faster way of its own."""
 
@@ -233,6 +246,11 @@ class Append(NamedTuple):
     status: str | None
     settled: Sequence[Settlement]
     key: ChainKey | None
+
+    @property
+    def run_id(self) -> str:
+        """The run that it appends to."""
+        return self.lease.run_id
 
     def __call__(self, tables: Tables) -> None:
         """Run the operation `append` with these values."""

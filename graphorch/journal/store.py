@@ -31,7 +31,7 @@ from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseHeld
 from graphorch.journal.mail_watch import MailWatch
-from graphorch.journal.operations import Append
+from graphorch.journal.operations import Append, OfRun
 from graphorch.journal.records import (
     Lease,
     Letter,
@@ -310,7 +310,7 @@ class TableStore:
         check_new_run(run)
         salt = secrets.token_bytes(codec.SALT_BYTES)
         return await self._runner.write(
-            lambda tables: operations.create(tables, run, salt, self._key)
+            OfRun(run.run_id, lambda tables: operations.create(tables, run, salt, self._key))
         )
 
     async def claim(self, run_id: str, owner: str, *, ttl: float) -> Lease:
@@ -327,12 +327,14 @@ class TableStore:
         """See `Store.renew`."""
         check_run_id(lease.run_id)
         check_seconds(ttl, "time to live", 0)
-        return await self._runner.write(lambda tables: operations.renew(tables, lease, ttl))
+        return await self._runner.write(
+            OfRun(lease.run_id, lambda tables: operations.renew(tables, lease, ttl))
+        )
 
     async def release(self, lease: Lease) -> None:
         """See `Store.release`."""
         check_run_id(lease.run_id)
-        operation = partial(operations.release, lease=lease)
+        operation = OfRun(lease.run_id, partial(operations.release, lease=lease))
         if not self._runner.write_now(operation, 0):
             await self._runner.write(operation)
 
@@ -341,10 +343,11 @@ class TableStore:
         check_run_id(lease.run_id)
         is_released = False
 
-        def operation(tables: Tables) -> None:
+        def release(tables: Tables) -> None:
             nonlocal is_released
             is_released = operations.release_unless_mail(tables, lease)
 
+        operation = OfRun(lease.run_id, release)
         if not self._runner.write_now(operation, 0):
             await self._runner.write(operation)
         return is_released
@@ -386,7 +389,7 @@ class TableStore:
         check_letter(letter)
         body = codec.dump(letter.body, self.limits)
         posted = await self._runner.write(
-            lambda tables: operations.post(tables, letter, body, self._key)
+            OfRun(letter.run_id, lambda tables: operations.post(tables, letter, body, self._key))
         )
         self._mail_watch.notify(letter.run_id)
         return posted
@@ -410,7 +413,7 @@ class TableStore:
         for name in names:
             check_text(name, "name of a region")
         return await self._runner.write(
-            lambda tables: operations.enter_regions(tables, lease, names)
+            OfRun(lease.run_id, lambda tables: operations.enter_regions(tables, lease, names))
         )
 
     async def leave_regions(self, lease: Lease, names: Sequence[str]) -> None:
@@ -487,7 +490,7 @@ class TableStore:
     async def _write_if_free(self, run_id: str, operation: Callable[[Tables], T]) -> T:
         """Run an operation that raises `LeaseHeld` while the run has an owner."""
         try:
-            return await self._runner.write(operation)
+            return await self._runner.write(OfRun(run_id, operation))
         except LeaseHeld:
             # An operation that raised has changed nothing, so this is another one.
             await self._runner.write(partial(operations.shorten_lease, run_id=run_id))

@@ -49,7 +49,7 @@ class _Keeping:
     """Lease to renew, in monotonic seconds, and whom to tell that it was lost."""
 
     seconds: float
-    lost: Callable[[str], None]
+    lost: Callable[[str], object]
     row: LeaseRow | None = None
     next_renewal: float = 0.0
     holds_until: float = 0.0
@@ -76,7 +76,7 @@ class Attendant:
             self._watch = _Watch(notify, is_needed)
             self._start()
 
-    def keep_alive(self, seconds: float, lost: Callable[[str], None]) -> bool:
+    def keep_alive(self, seconds: float, lost: Callable[[str], object]) -> bool:
         """Have the lease of this process last so long, and renew it until `let_go`.
 
         Returns whether that began; not if the server is away for as long. `lost` is called on the

@@ -23,9 +23,9 @@ from typing import Any, Final, TypeAlias
 import psycopg
 
 from graphorch.journal import codec
-from graphorch.journal.operations import Append
+from graphorch.journal.operations import Append, OfRun
 from graphorch.journal.postgres import statements
-from graphorch.journal.postgres.connection import PATIENCE, Connection, Session, explain
+from graphorch.journal.postgres.connection import Connection, Session, explain
 from graphorch.journal.postgres.process_lease import ProcessLease
 from graphorch.journal.postgres.tables import PostgresTables
 from graphorch.journal.runners.database_thread import Done, Operation, attempt
@@ -70,18 +70,27 @@ class _Advance:
         )  # fmt: skip
 
 
+def configure_writing(connection: Connection) -> None:
+    """Have rows found by their keys.
+
+    A plan is made for the first statements and kept, when the tables are still small.
+    """
+    connection.execute(statements.USE_INDEXES)
+
+
 class Committer:
     """Runs operations in transactions; a single thread uses it."""
 
-    def __init__(self, session: Session, lease: ProcessLease) -> None:
+    def __init__(self, session: Session, lease: ProcessLease, patience: float) -> None:
         self._session = session
+        self._patience = patience
         self._lease = lease
         self._heads: dict[str, _Head] = {}
 
     def commit_all(self, operations: Sequence[Operation]) -> Sequence[Done]:
         """Run operations; one that fails does so alone. Waits for a server that restarts."""
         outcomes: list[Done | None] = [None] * len(operations)
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + self._patience
         while None in outcomes:
             try:
                 connection = self._session.acquire(until)
@@ -180,7 +189,9 @@ class Committer:
         tables = PostgresTables(connection.cursor(binary=True), self._lease)
         try:
             connection.execute(statements.BEGIN_WRITE)
+            tables.lock_runs(_name_runs([operations[place] for place in places]))
             done = [attempt(operations[place], tables) for place in places]
+            tables.flush()
             connection.execute(statements.COMMIT)
         except Exception as error:
             self._undo(connection)
@@ -224,6 +235,11 @@ class Committer:
 def _columns(rows: Sequence[Sequence[Any]], count: int) -> list[list[Any]]:
     """Return the columns of rows, of which there may be none."""
     return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(count)]
+
+
+def _name_runs(operations: Sequence[Operation]) -> list[str]:
+    """Return the runs that operations begin with, as far as they say so."""
+    return list({each.run_id: None for each in operations if isinstance(each, OfRun | Append)})
 
 
 def _continues(append: Append, head: _Head) -> bool:

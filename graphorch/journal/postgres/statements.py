@@ -15,6 +15,9 @@ BEGIN_WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 COMMIT: Final = "COMMIT"
 ROLLBACK: Final = "ROLLBACK"
+USE_INDEXES: Final = """
+SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off
+"""
 GET_TIME: Final = "SELECT graphorch.now()"
 
 # ---- runs ----------------------------------------------------------------------------------------
@@ -23,7 +26,14 @@ SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_
     last_seq, link, seal, salt, is_erased, owner, epoch, key_id, process, expires_at
 FROM graphorch.runs WHERE run_id = %b FOR NO KEY UPDATE
 """
-GET_PROCESS: Final = "SELECT expires_at, seconds FROM graphorch.processes WHERE id = %b"
+LOCK_ALL_RUNS: Final = """
+SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status,
+    last_seq, link, seal, salt, is_erased, owner, epoch, key_id, process, expires_at
+FROM graphorch.runs WHERE run_id = ANY(%b) ORDER BY run_id FOR NO KEY UPDATE
+"""
+GET_PROCESSES: Final = """
+SELECT id, expires_at, seconds FROM graphorch.processes WHERE id = ANY(%b)
+"""
 GET_RUN: Final = """
 SELECT r.id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status,
     last_seq, link, seal, salt, is_erased, owner, epoch,
@@ -31,17 +41,27 @@ SELECT r.id, run_id, flow, fingerprint, format, parent, tags, created_at, update
 FROM graphorch.runs r LEFT JOIN graphorch.processes p ON p.id = r.process
 WHERE run_id = %b
 """
-ADD_RUN: Final = """
+ADD_RUNS: Final = """
 INSERT INTO graphorch.runs (run_id, flow, fingerprint, format, parent, tags, labels, created_at,
     updated_at, status, last_seq, link, seal, salt, is_erased, key_id, owner, epoch)
-VALUES (%b, %b, %b, %b, %b, %b, %s::jsonb, %b, %b, %b, %b, %b, %b, %b, %b, %b, '', 0)
+SELECT run_id, flow, fingerprint, format, parent, tags, labels::jsonb, created_at, updated_at,
+    status, 0, link, seal, salt, 0, key_id, '', 0
+FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::text[], %b::text[],
+    %b::double precision[], %b::double precision[], %b::text[], %b::bytea[], %b::bytea[],
+    %b::bytea[], %b::bytea[])
+AS t (run_id, flow, fingerprint, format, parent, tags, labels, created_at, updated_at, status, link,
+    seal, salt, key_id)
 """
 SET_PROGRESS: Final = """
 UPDATE graphorch.runs SET updated_at = %b, last_seq = %b, link = %b, seal = %b WHERE id = %b
 """
 SET_STATUS: Final = "UPDATE graphorch.runs SET status = %b WHERE id = %b"
-SET_LEASE: Final = """
-UPDATE graphorch.runs SET owner = %b, epoch = %b, process = %b, expires_at = %b WHERE id = %b
+SET_LEASES: Final = """
+UPDATE graphorch.runs r
+SET owner = t.owner, epoch = t.epoch, process = t.process, expires_at = t.expires_at
+FROM unnest(%b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::double precision[])
+    AS t (id, owner, epoch, process, expires_at)
+WHERE r.id = t.id
 """
 SET_ERASED: Final = "UPDATE graphorch.runs SET is_erased = %b, salt = %b, seal = %b WHERE id = %b"
 
@@ -95,7 +115,8 @@ WITH clock AS MATERIALIZED (
     INSERT INTO graphorch.records (run, seq, kind, body, link)
     SELECT t.* FROM unnest(%b::bigint[], %b::bigint[], %b::text[], %b::bytea[], %b::bytea[])
         AS t (run, seq, kind, body, link)
-    JOIN head ON head.id = t.run
+    -- not a join, which would compare each record with each run
+    WHERE coalesce(t.run IN (SELECT id FROM head), false)
 )
 SELECT id FROM head
 """

@@ -21,7 +21,7 @@ from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.postgres import statements
 from graphorch.journal.postgres.attendant import Attendant
-from graphorch.journal.postgres.committer import Committer
+from graphorch.journal.postgres.committer import Committer, configure_writing
 from graphorch.journal.postgres.connection import (
     PATIENCE,
     Address,
@@ -50,9 +50,12 @@ T = TypeVar("T")
 class PostgresRunner:
     """Runs operations on two connections to one database, each on a thread of its own."""
 
-    def __init__(self, writing: Session, reading: Session, lease: ProcessLease) -> None:
+    def __init__(
+        self, writing: Session, reading: Session, lease: ProcessLease, patience: float
+    ) -> None:
         self._reading = reading
-        committer = Committer(writing, lease)
+        self._patience = patience
+        committer = Committer(writing, lease, patience)
         self._writer = DatabaseThread(
             "graphorch journal writer", committer.commit_all, committer.close, batch=1000
         )
@@ -91,7 +94,7 @@ class PostgresRunner:
 
     def _read_batch(self, operations: Sequence[Operation]) -> Sequence[Done]:
         """Read for several callers in one transaction, or for each alone if that fails."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + self._patience
         while True:
             try:
                 return _read_at_once(self._reading.acquire(until), operations)
@@ -155,13 +158,18 @@ class PostgresStore(TableStore):
 
     @classmethod
     async def open(
-        cls, url: str, *, limits: BodyLimits = codec.LIMITS, key: str | bytes | None = None
+        cls,
+        url: str,
+        *,
+        limits: BodyLimits = codec.LIMITS,
+        key: str | bytes | None = None,
+        patience: float = PATIENCE,
     ) -> PostgresStore:
         """Open a database that has the tables of graphorch (`graphorch db init`).
 
         `key` protects the chains of runs against people who can write the database (see
         `chain_key.py`); without one it is that of the variable GRAPHORCH_JOURNAL_KEY, if that is
-        set.
+        set. `patience` is how many seconds a call waits for a server that cannot be reached.
 
         Raises `InvalidName` for an empty key, `StoreNotOpened` (also `NotAJournal`,
         `NewerFormat`), `StoreReadOnly`; the database is then unchanged.
@@ -169,11 +177,13 @@ class PostgresStore(TableStore):
         chain_key = read_key() if key is None else build_key(key)
         address = Address(url)
         lease = ProcessLease()
-        runner, identity = await asyncio.to_thread(_open_runner, address, lease)
+        runner, identity = await asyncio.to_thread(_open_runner, address, lease, patience)
         return cls(address, runner, lease, identity=identity, limits=limits, key=chain_key)
 
     @asynccontextmanager
-    async def keep_alive(self, seconds: float, lost: Callable[[str], None]) -> AsyncGenerator[None]:
+    async def keep_alive(
+        self, seconds: float, lost: Callable[[str], object]
+    ) -> AsyncGenerator[None]:
         """Have all leases of this store last so long, and renew them on a thread meanwhile.
 
         The thread needs no event loop. It calls `lost` with the reason if it could not renew them
@@ -222,7 +232,9 @@ class PostgresStore(TableStore):
         await super().close()
 
 
-def _open_runner(address: Address, lease: ProcessLease) -> tuple[PostgresRunner, str]:
+def _open_runner(
+    address: Address, lease: ProcessLease, patience: float
+) -> tuple[PostgresRunner, str]:
     """Return the runner of a database, and the identity of its tables."""
     connections: list[Connection] = []
     try:
@@ -236,5 +248,6 @@ def _open_runner(address: Address, lease: ProcessLease) -> tuple[PostgresRunner,
         for connection in connections:
             connection.close()
         raise
-    writing, reading = (Session(address, connection) for connection in connections)
-    return PostgresRunner(writing, reading, lease), identity
+    writing = Session(address, connections[0], configure_writing)
+    reading = Session(address, connections[1])
+    return PostgresRunner(writing, reading, lease, patience), identity

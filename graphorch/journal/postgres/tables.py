@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import psycopg
@@ -32,14 +33,17 @@ class PostgresTables:
     """`Tables` over one transaction of a connection.
 
     A run that was read stays locked until the end of the transaction, and is read once. Only
-    `peek_run` and what is read without a `lease` takes no locks.
+    `peek_run` and what is read without a `lease` takes no locks. New runs and leases are written
+    together: call `flush` before the end.
     """
 
     def __init__(self, cursor: psycopg.Cursor[Any], lease: ProcessLease | None) -> None:
         self._cursor = cursor
         self._lease = lease
         self._now: float | None = None
-        self._runs: dict[str, RunRow] = {}
+        self._runs: dict[str, RunRow | None] = {}  # None is one that does not exist
+        self._new_runs: list[RunRow] = []
+        self._new_leases: dict[int, _StoredLease] = {}
         # Of the runs that were read, as they are stored: owner, epoch, process, end of its own.
         self._leases: dict[int, _StoredLease] = {}
         self.mailed: set[str] = set()  # runs that got a letter
@@ -47,7 +51,7 @@ class PostgresTables:
     @property
     def runs(self) -> Iterable[RunRow]:
         """Runs that were read or written for writing, as they are now."""
-        return self._runs.values()
+        return [row for row in self._runs.values() if row is not None]
 
     def process_of(self, run: int) -> int | None:
         """Return the row of the process that owns a run."""
@@ -63,35 +67,58 @@ class PostgresTables:
         """See `Tables.find_run`."""
         if self._lease is None:
             return self.peek_run(run_id)
-        row = self._runs.get(run_id)
-        if row is None:
-            columns = self._find(statements.LOCK_RUN, run_id)
-            if columns is None:
-                return None
-            *first, key_id, process, expires_at = columns
-            row = _build_run(*first, 0.0, 0.0, key_id)
-            if row.owner and process is not None:
-                ends_at, seconds = self._find(statements.GET_PROCESS, process) or (0.0, 0.0)
-                row.expires_at = ends_at if expires_at is None else expires_at
-                row.lease_seconds = seconds
-            self._runs[run_id] = row
+        if run_id not in self._runs:
+            self.lock_runs([run_id])
+        return self._runs[run_id]
+
+    def lock_runs(self, run_ids: Sequence[str]) -> None:
+        """Read runs that are going to be written, in an order that all processes have."""
+        self.flush()
+        self._runs.update(dict.fromkeys(run_ids))
+        self._write(statements.LOCK_ALL_RUNS, list(run_ids))
+        found: list[tuple[RunRow, int | None, float | None]] = []
+        for *first, key_id, process, expires_at in self._cursor.fetchall():
+            found.append((_build_run(*first, 0.0, 0.0, key_id), process, expires_at))
+        processes = self._read_processes({process for row, process, _ in found if row.owner})
+        for row, process, expires_at in found:
+            ends_at, seconds = processes.get(process, (0.0, 0.0))
+            row.expires_at = ends_at if expires_at is None else expires_at
+            row.lease_seconds = seconds
+            self._runs[row.run_id] = row
             self._leases[row.id] = (row.owner, row.epoch, process, expires_at)
-        return row
+
+    def _read_processes(self, numbers: set[int | None]) -> dict[int | None, tuple[float, float]]:
+        """Return until when the leases of processes run, and how long they last.
+
+        Read after the runs were locked: before, another process may have claimed them.
+        """
+        numbers.discard(None)
+        if not numbers:
+            return {}
+        self._write(statements.GET_PROCESSES, list(numbers))
+        return {number: (ends_at, seconds) for number, ends_at, seconds in self._cursor.fetchall()}
+
+    def flush(self) -> None:
+        """Write new runs, and leases that changed."""
+        if self._new_runs:
+            runs, self._new_runs = self._new_runs, []
+            self._write(statements.ADD_RUNS, *_columns(map(_run_values, runs)))
+        if self._new_leases:
+            leases, self._new_leases = self._new_leases, {}
+            self._write(
+                statements.SET_LEASES, *_columns((run, *lease) for run, lease in leases.items())
+            )
 
     def peek_run(self, run_id: str) -> RunRow | None:
         """See `Tables.peek_run`."""
+        self.flush()
         columns = self._find(statements.GET_RUN, run_id)
         return None if columns is None else _build_run(*columns)
 
     def add_run(self, row: RunRow) -> None:
         """See `Tables.add_run`."""
-        tags = row.tags.decode()
-        values = (
-            row.run_id, row.flow, row.fingerprint, row.format, row.parent, tags,
-            json.dumps(decode_tags(row)), row.created_at, row.updated_at, row.status, row.last_seq,
-            row.link, row.seal, row.salt, row.is_erased, row.key_id,
-        )  # fmt: skip
-        self._write(statements.ADD_RUN, *values)
+        self._new_runs.append(replace(row))
+        del self._runs[row.run_id]  # its `id` is not known yet
 
     def set_progress(self, row: RunRow) -> None:
         """See `Tables.set_progress`."""
@@ -123,14 +150,13 @@ class PostgresTables:
         """Write a lease, unless it is stored like that: renewals write the row of the process."""
         stored = (row.owner, row.epoch, process, expires_at)
         if self._leases.get(row.id) != stored:
-            self._write(statements.SET_LEASE, *stored, row.id)
-            self._leases[row.id] = stored
+            self._new_leases[row.id] = self._leases[row.id] = stored
 
     def add_records(self, run: int, rows: Sequence[RecordRow]) -> None:
         """See `Tables.add_records`."""
         if rows:
-            columns = zip(*((row.seq, row.kind, row.body, row.link) for row in rows), strict=True)
-            self._write(statements.ADD_RECORDS, run, *map(list, columns))
+            columns = _columns((row.seq, row.kind, row.body, row.link) for row in rows)
+            self._write(statements.ADD_RECORDS, run, *columns)
 
     def records(self, run: int, after_seq: int) -> Iterable[RecordRow]:
         """See `Tables.records`."""
@@ -159,7 +185,7 @@ class PostgresTables:
         """
         message = row.message.encode(*_ANY_TEXT)
         values = (run, row.letter_id, row.kind, row.body, row.sent_at, row.error, message, row.seal)
-        self.mailed.update(known.run_id for known in self._runs.values() if known.id == run)
+        self.mailed.update(known.run_id for known in self.runs if known.id == run)
         return self._fetch(statements.ADD_LETTER, *values)[0]
 
     def set_letter(self, run: int, row: LetterRow) -> None:
@@ -224,6 +250,7 @@ class PostgresTables:
 
     def drop_finished(self, pruning: Pruning, limit: int) -> int:
         """See `Tables.drop_finished`."""
+        self.flush()
         values = {**self._build_values(pruning), "limit": limit}
         self._cursor.execute(statements.FIND_PRUNABLE, values)
         ids = [number for (number,) in self._cursor.fetchall()]
@@ -257,6 +284,20 @@ class PostgresTables:
         columns = self._find(statement, *values)
         assert columns is not None
         return columns
+
+
+def _columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Return the columns of rows."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _run_values(row: RunRow) -> tuple[Any, ...]:
+    """Return what is written of a new run."""
+    return (
+        row.run_id, row.flow, row.fingerprint, row.format, row.parent, row.tags.decode(),
+        json.dumps(decode_tags(row)), row.created_at, row.updated_at, row.status, row.link,
+        row.seal, row.salt, row.key_id,
+    )  # fmt: skip
 
 
 def _build_run(*columns: Any) -> RunRow:
