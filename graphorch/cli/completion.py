@@ -38,14 +38,18 @@ def _may_hold_flow(path: Path) -> bool:
 def complete_run(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Return the newest runs whose ids begin like this, each with its flow, status and time."""
     # only a completion needs them: they take longer to import than most commands
-    from graphorch.cli.journals import query_store, require_journal
+    from graphorch.cli.journals import query_store
     from graphorch.cli.run_head import format_status, format_time
+    from graphorch.cli.run_request import JournalPlace
     from graphorch.errors import GraphorchError
     from graphorch.journal.records import RunQuery
+    from graphorch.runs.stores import resolve_address
     from graphorch.text import SHORT_ID, shorten_run_ids
 
     try:
-        journal = require_journal(context.params.get("db") or "")
+        journal = JournalPlace(resolve_address(context.params.get("db") or True))
+        if journal.address.is_missing:
+            return []
         page = query_store(journal, lambda store: store.list_runs(RunQuery(limit=_MOST_RUNS)))
     except GraphorchError:
         return []
