@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from graphorch.engine.events import RunEvent
@@ -22,8 +23,10 @@ from graphorch.journal.records import RunHead
 from graphorch.journal.store import Store
 from graphorch.runs.clients import ReplayClient
 from graphorch.runs.durable import check_head, check_outcome
+from graphorch.runs.left_runs import find_left_run
 from graphorch.runs.migration import MigrationReader
 from graphorch.runs.result import Result, build_result
+from graphorch.runs.stores import Durable, open_store
 from graphorch.statuses import FINAL_STATUSES
 
 _SHORTEST_PAUSE: Final = 0.02  # seconds between two looks after records came
@@ -33,10 +36,14 @@ _RECORDS_PER_TURN: Final = 50  # are read before other tasks get a turn
 
 
 class RunFollower:
-    """Reads the events of one run as its records come; `head` is the run as it was last seen."""
+    """Reads the events of one run as its records come; `head` is the run as it was last seen.
 
-    def __init__(self, store: Store, plan: Plan, run_id: str) -> None:
+    A run that `is_left` to workers is continued by them for each letter.
+    """
+
+    def __init__(self, store: Store, plan: Plan, run_id: str, *, is_left: bool = False) -> None:
         self._store = store
+        self._is_left = is_left
         self._plan = plan
         self._run_id = run_id
         self._reader = EventReader(plan, run_id)
@@ -58,7 +65,7 @@ class RunFollower:
             for event in events:
                 if getattr(event, "seq", 0) > after:
                     yield event
-            if self.is_at_rest(through_waits=through_waits):
+            if await self.is_at_rest(through_waits=through_waits):
                 return
             await self.wait()
 
@@ -82,7 +89,7 @@ class RunFollower:
         self._pause = _SHORTEST_PAUSE if log.records else self._pause
         return events
 
-    def is_at_rest(self, *, through_waits: bool = False) -> bool:
+    async def is_at_rest(self, *, through_waits: bool = False) -> bool:
         """Return whether nothing more comes until a process resumes the run.
 
         With `through_waits` a run that waits is not at rest. Raises `JournalDamaged` if its records
@@ -92,7 +99,15 @@ class RunFollower:
         status = self.head.status
         if status in FINAL_STATUSES:
             check_outcome(self.head, self._reader.replayed)
-        return status != "running" and not (through_waits and status == "waiting")
+            return True
+        if status == "running" or (through_waits and status == "waiting"):
+            return False
+        # Its owner looks for letters before it leaves, and a worker comes for each of them.
+        return not self.head.is_under_way and not (self._is_left and await self._has_mail())
+
+    async def _has_mail(self) -> bool:
+        letters = await self._store.list_letters(self._run_id)
+        return any(letter.outcome is None for letter in letters)
 
     def build_result(self) -> Result[Any, Any]:
         """Return the result of the run as its records left it. Raises `RunFailed`."""
@@ -104,6 +119,15 @@ class RunFollower:
         """Wait before the next look, longer each time that nothing came."""
         await asyncio.sleep(self._pause)
         self._pause = min(self._pause * _GROWTH, _LONGEST_PAUSE)
+
+
+@asynccontextmanager
+async def open_follower(durable: Durable, plan: Plan, run_id: str) -> AsyncGenerator[RunFollower]:
+    """Yield a follower of a run, whose journal stays open meanwhile. Raises `JournalError`."""
+    async with find_left_run(durable, run_id) as left:
+        is_left = left is not None
+    async with open_store(durable) as store:
+        yield RunFollower(store, plan, run_id, is_left=is_left)
 
 
 def check_after(after: object) -> None:

@@ -494,11 +494,10 @@ class RunManager:
     ) -> AsyncGenerator[RunEvent]:
         """Yield the events of a run in a journal, as its records come."""
         check_run_id("run_id", run_id)
-        from graphorch.runs.follower import RunFollower, check_after
+        from graphorch.runs.follower import check_after, open_follower
 
         check_after(after)
-        async with open_store(durable) as store:
-            follower = RunFollower(store, self._plan, run_id)
+        async with open_follower(durable, self._plan, run_id) as follower:
             events = follower.follow(after=after, through_waits=through_waits)
             async with aclosing(events):
                 async for event in events:

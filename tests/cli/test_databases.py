@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from graphorch.journal.postgres.setup import initialize
 from tests.cli.flows import ASKING, FLAKY, run_json
 from tests.cli.shell import Ended, Shell
 from tests.cli.test_completion import offer
 from tests.postgres.cluster import Cluster
 from tests.postgres.fixtures import cluster
+from tests.workers.processes import prepare_database
 
 __all__ = ["cluster"]
 
@@ -43,7 +43,7 @@ _IDS = re.compile(r"\b[0-9a-f]{8,64}\b")
 def url(cluster: Cluster) -> Iterator[str]:
     """A database with the tables of graphorch, which the tests of this module share."""
     url = cluster.create_database()
-    initialize(url)
+    prepare_database(url)
     yield url
     cluster.drop_database(url)
 

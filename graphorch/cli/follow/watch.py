@@ -20,9 +20,8 @@ from graphorch.cli.terminal import print_output, print_status
 from graphorch.engine import events
 from graphorch.errors import RunFailed
 from graphorch.journal.records import RunHead
-from graphorch.runs.follower import RunFollower
+from graphorch.runs.follower import RunFollower, open_follower
 from graphorch.runs.result import Result
-from graphorch.runs.stores import open_store
 from graphorch.text import shorten_run_id
 
 _ADRIFT_SECONDS = 10.0  # without a process, after which that is printed
@@ -84,13 +83,13 @@ class _Watch:
 
         Return None if nobody reads them any more. Raises `RunFailed`.
         """
-        async with open_store(self._find_durable()) as store:
-            follower = RunFollower(store, self._flow.plan, self._run_id)
+        durable = self._find_durable()
+        async with open_follower(durable, self._flow.plan, self._run_id) as follower:
             with observe_run(self._progress, self._request, self._stop_reading) as observe:
                 while not self._is_unread:
                     found = await follower.look()
                     self._feed(found, observe, follower)
-                    if follower.is_at_rest(through_waits=through_waits):
+                    if await follower.is_at_rest(through_waits=through_waits):
                         break
                     self._clock.at = None
                     self._note_adrift()

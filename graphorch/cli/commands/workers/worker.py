@@ -84,7 +84,7 @@ def work(
         journal = require_database("worker", db)
         loaded = [load_flow(flow).flow for flow in flows]
         plans = [flow.plan for flow in loaded]
-        client = open_endpoints(config, *plans, models=list_all_models(plans))
+        client = open_endpoints(config, *plans, models=list_all_models(plans), journal=journal)
         worker = Worker(
             *loaded,
             url=journal.durable,
