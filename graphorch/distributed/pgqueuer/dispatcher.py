@@ -86,7 +86,7 @@ class Dispatcher:
             except EngineError:
                 await self._end_if_idle()
                 raise
-            service.is_claiming = service.is_backlogged = True
+            service.is_claiming = True
             self._services.append(service)
             self._hint()
 
@@ -203,7 +203,8 @@ class Dispatcher:
     async def _take(self, service: Service) -> None:
         while service.is_claiming:
             free = service.slots - len(service.running)
-            size = min(free, _BATCH)
+            # First half of the slots: a burst of jobs is shared by the workers that it wakes.
+            size = min(free if service.is_backlogged else (free + 1) // 2, _BATCH)
             service.is_backlogged = True
             if size <= 0:
                 return

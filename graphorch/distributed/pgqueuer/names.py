@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from pgqueuer.domain.settings import DBSettings, Durability
-from pgqueuer.domain.types import Channel
+from graphorch.distributed.errors import EngineNotReady
+
+try:
+    from pgqueuer.domain.settings import DBSettings, Durability
+    from pgqueuer.domain.types import Channel
+except ImportError as error:
+    raise EngineNotReady(
+        f"Jobs for workers need PgQueuer ({error}). Install it: pip install 'graphorch[postgres]'."
+    ) from None
 
 SCHEMA = "graphorch"
 CHANNEL = "graphorch_jobs"  # channels belong to the whole database, so its own PgQueuer has another

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import psycopg
 import pytest
@@ -73,3 +75,15 @@ def test_missing_rights_are_named(cluster: Cluster, database: str) -> None:
     url = database.replace("postgres@", "weak@")
     with pytest.raises(EngineNotReady, match=r"permission denied.*may write the schema graphorch"):
         asyncio.run(install_queue(url))
+
+
+def test_missing_package_is_named() -> None:
+    """Without PgQueuer, an error names what to install."""
+    code = (
+        "import sys; sys.modules['pgqueuer'] = None\n"
+        "from graphorch.distributed.errors import EngineNotReady\n"
+        "try:\n    import graphorch.distributed.pgqueuer.adapter\n"
+        "except EngineNotReady as error:\n    print(error)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'graphorch[postgres]'" in ended.stdout
