@@ -108,12 +108,16 @@ class WorkerPlacement:
                 self._taken_over[activation.id] = chosen
         return [activation for activation in vanished if activation.id in self._taken_over]
 
-    async def close(self) -> None:
-        """Drop the notes of a run that is at rest: what they say is recorded, or not wanted."""
+    async def close(self, *, is_at_rest: bool = True) -> None:
+        """Take no more notes. Those of a run at rest are dropped: they are recorded, or not wanted.
+
+        A run that goes on elsewhere needs them.
+        """
         if self._is_watching:
             self._outbox.results.unwatch(self._run_id)
             self._is_watching = False
-            await self._outbox.drop(self._run_id)
+            if is_at_rest:
+                await self._outbox.drop(self._run_id)
 
     # ---- in this process -------------------------------------------------------------------------
     def _can_go_out(self, activation: Activation, node: Node) -> bool:

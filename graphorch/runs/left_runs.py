@@ -63,7 +63,7 @@ async def find_left_run(durable: Durable, run_id: str) -> AsyncGenerator[LeftRun
     if not url:
         yield None
         return
-    async with open_queue(url) as queue, open_store(durable) as store:
+    async with open_store(durable) as store, open_queue(url, store) as queue:
         placed = await queue.placed_runs.find(run_id)
         yield None if placed is None else LeftRun(store, queue, placed)
 

@@ -156,7 +156,7 @@ class RunManager:
         await load_modules(self._plan)
         settings = self.build_settings({**options, "client": open_no_calls()})
         update = self.build_update(input)
-        async with open_store(durable) as store, open_queue(url) as queue:
+        async with open_store(durable) as store, open_queue(url, store) as queue:
             if after:
                 update = await build_next_turn(store, self._plan, after, update)
             place = await submit(store, self._plan, settings, update, after, priority)

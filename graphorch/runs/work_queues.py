@@ -12,6 +12,7 @@ from graphorch.runs.stores import resolve_address
 
 if TYPE_CHECKING:
     from graphorch.distributed.work_queue import WorkQueue
+    from graphorch.journal.store import Store
     from graphorch.runs.stores import Durable
 
 
@@ -37,9 +38,9 @@ def require_database(durable: Durable, call: str) -> str:
 
 
 @asynccontextmanager
-async def open_queue(url: str) -> AsyncGenerator[WorkQueue]:
-    """Open the queue of a database. Raises `JournalError` and `EngineError`."""
+async def open_queue(url: str, store: Store) -> AsyncGenerator[WorkQueue]:
+    """Open the queue beside a journal in the database of a URL. Raises `EngineError`."""
     from graphorch.distributed.postgres.opening import open_queue
 
-    async with open_queue(url) as queue:
+    async with open_queue(url, store) as queue:
         yield queue

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from graphorch.distributed.results import Results
 from graphorch.workers.run_places import RunPlaces
 
 if TYPE_CHECKING:
@@ -18,9 +19,10 @@ LEASE_SECONDS: Final = 2.5
 
 @dataclass(frozen=True, slots=True)
 class OpenWorker:
-    """Where a worker finds runs, and the list of workers in which it stands."""
+    """Where a worker finds runs, results of nodes, and the list of workers in which it stands."""
 
     places: RunPlaces
+    results: Results
     workers: WorkerList
 
 
@@ -32,18 +34,18 @@ async def open_worker(url: str, on_lost: Callable[[str], None]) -> AsyncGenerato
     `StoreNotOpened`, `StoreUnavailable` and `EngineError`.
     """
     from graphorch.distributed.pgqueuer.adapter import PgQueuerEngine
-    from graphorch.distributed.postgres.database import Database
     from graphorch.distributed.postgres.placed_runs import PostgresPlacedRuns
     from graphorch.distributed.postgres.worker_list import WorkerList
+    from graphorch.distributed.postgres_results.adapter import PostgresResults
     from graphorch.journal.postgres.store import PostgresStore
 
     async with AsyncExitStack() as stack:
         store = await PostgresStore.open(url)
         stack.push_async_callback(store.close)
         await stack.enter_async_context(store.keep_alive(LEASE_SECONDS, on_lost))
-        database = await Database.open(url)
-        stack.push_async_callback(database.close)
         engine = await PgQueuerEngine.open(url)
         stack.push_async_callback(engine.close)
-        places = RunPlaces(store, PostgresPlacedRuns(database), engine)
-        yield OpenWorker(places, WorkerList(database))
+        results = await PostgresResults.open(url)
+        stack.push_async_callback(results.close)
+        places = RunPlaces(store, PostgresPlacedRuns(store), engine)
+        yield OpenWorker(places, results, WorkerList(store))

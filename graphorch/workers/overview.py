@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from graphorch.distributed.engine import QueueHealth
@@ -38,21 +39,18 @@ class Overview:
 async def read_overview(url: str) -> Overview:
     """Read it from a database. Raises `JournalError` and `EngineError`."""
     from graphorch.distributed.pgqueuer.adapter import PgQueuerEngine
-    from graphorch.distributed.postgres.database import Database
     from graphorch.distributed.postgres.placed_runs import PostgresPlacedRuns
     from graphorch.distributed.postgres.worker_list import WorkerList
+    from graphorch.journal.postgres.store import PostgresStore
 
-    database = await Database.open(url)
-    try:
-        workers = await WorkerList(database).list_living()
-        placed = await PostgresPlacedRuns(database).list_versions()
+    async with AsyncExitStack() as stack:
+        store = await PostgresStore.open(url)
+        stack.push_async_callback(store.close)
         engine = await PgQueuerEngine.open(url)
-        try:
-            health = await engine.read_health()
-        finally:
-            await engine.close()
-    finally:
-        await database.close()
+        stack.push_async_callback(engine.close)
+        workers = await WorkerList(store).list_living()
+        placed = await PostgresPlacedRuns(store).list_versions()
+        health = await engine.read_health()
     return build_overview(workers, placed, health)
 
 

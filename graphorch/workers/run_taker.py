@@ -18,13 +18,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
 
 from graphorch.distributed.engine import Job
 from graphorch.distributed.work_queue import put_hints
+from graphorch.distributed.worker_placement import WorkerPlacement
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.waits.event_waits import find_next_due
 from graphorch.errors import InputError, JournalError
+from graphorch.graph.plan import Plan
 from graphorch.journal.errors import (
     AppendConflict,
     LeaseHeld,
@@ -35,7 +38,7 @@ from graphorch.journal.errors import (
 )
 from graphorch.runs.durable import Claim
 from graphorch.runs.options import RunOptions
-from graphorch.statuses import FINAL_STATUSES, HANDED_OVER
+from graphorch.statuses import BETWEEN_OWNERS, FINAL_STATUSES
 from graphorch.text import clean, truncate
 from graphorch.workers.run_places import RunPlaces
 from graphorch.workers.served_flows import ServedFlow
@@ -46,13 +49,17 @@ _MARGIN: Final = 0.05  # seconds after the end of a lease
 _PAUSES: Final = (0.2, 0.5, 1.0, 2.0)  # seconds before a database is tried again; the last repeats
 _LONGEST: Final = 300  # characters of a reason
 
+PlaceRun: TypeAlias = Callable[[str, Plan], WorkerPlacement]
+"""Makes the placement of the nodes of a run, of its id and its graph."""
+
 
 class RunTaker:
     """Takes the runs of some kinds by claims of this name.
 
     `options` are those of every run. A run that ended its worker is taken `attempts` times without
     getting on. `on_fenced` is called with the reason when another worker has taken a run of this
-    one; it should not return.
+    one; it should not return. `place` makes the placement of the nodes of a run; without it, they
+    run here.
     """
 
     def __init__(
@@ -64,6 +71,7 @@ class RunTaker:
         claim: Claim,
         attempts: int,
         on_fenced: Callable[[str], None],
+        place: PlaceRun | None = None,
     ) -> None:
         self._places = places
         self._flows = flows
@@ -71,6 +79,7 @@ class RunTaker:
         self._claim = claim
         self._attempts = attempts
         self._on_fenced = on_fenced
+        self._place = place
         self._taken: dict[str, Scheduler | None] = {}
         self._is_stopping = asyncio.Event()
 
@@ -186,8 +195,22 @@ class RunTaker:
             if self._is_stopping.is_set():
                 await journal.release()
             else:
-                await flow.runs.drive(scheduler, _begin(scheduler))
+                await self._drive(run_id, flow, scheduler)
         await self._settle(run_id, scheduler)
+
+    async def _drive(self, run_id: str, flow: ServedFlow, scheduler: Scheduler) -> None:
+        """Drive a run until it is at rest or handed over; its nodes may run on other workers."""
+        if self._place is None:
+            await flow.runs.drive(scheduler, _begin(scheduler))
+            return
+        placement = self._place(run_id, flow.plan)
+        scheduler.settings = replace(scheduler.settings, placement=placement)
+        is_at_rest = False
+        try:
+            await flow.runs.drive(scheduler, _begin(scheduler))
+            is_at_rest = not _goes_on(scheduler)
+        finally:
+            await placement.close(is_at_rest=is_at_rest)
 
     async def _may_go_on(self, run_id: str, scheduler: Scheduler, flow: ServedFlow) -> bool:
         """Return whether a run may go on; otherwise it was stopped, with the reason."""
@@ -217,7 +240,7 @@ class RunTaker:
         placed = await self._places.placed_runs.find(run_id)
         if placed is None:
             return
-        if run.status == "running" or run.reason == HANDED_OVER:
+        if _goes_on(scheduler):
             await put_hints(self._places.engine, [placed.build_job(f"after {last_seq}")])
         elif due is not None:
             delay = due - scheduler.settings.clock()
@@ -240,10 +263,16 @@ class _LeaseWatch:
         return held.expires_at > self._seen[1] + _MARGIN
 
 
+def _goes_on(scheduler: Scheduler) -> bool:
+    """Return whether a run is not at rest: it was under way, or was handed over."""
+    run = scheduler.run
+    return run.status == "running" or (run.status == "stopped" and run.reason in BETWEEN_OWNERS)
+
+
 async def _has_work(scheduler: Scheduler) -> bool:
     """Return whether a run has something to do: work, letters, or a time that has come."""
     run = scheduler.run
-    if run.status == "running" or run.reason == HANDED_OVER or await scheduler.needs_mail():
+    if _goes_on(scheduler) or await scheduler.needs_mail():
         return True
     due = find_next_due(run) if run.status == "waiting" else None
     return due is not None and due <= scheduler.settings.clock()
@@ -261,6 +290,6 @@ def _begin(scheduler: Scheduler) -> Coroutine[Any, Any, None]:
         return scheduler.begin_recorded()
     due = find_next_due(run) if run.status == "waiting" else None
     is_due = due is not None and due <= scheduler.settings.clock()
-    if run.status == "running" or run.reason == HANDED_OVER or is_due:
+    if _goes_on(scheduler) or is_due:
         return scheduler.resume()
     return scheduler.take_in()

@@ -16,9 +16,10 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, Self, Unpack
 
+from graphorch.distributed.node_handler import WorkerFlow
 from graphorch.distributed.worker_row import PERIOD, WorkerRow
 from graphorch.engine.settings import Limits
 from graphorch.errors import InputError, JournalError
@@ -27,6 +28,7 @@ from graphorch.journal.errors import StoreUnavailable
 from graphorch.runs.durable import Claim
 from graphorch.runs.options import RunOptions, WorkerOptions, check_options
 from graphorch.runs.work_queues import require_database
+from graphorch.workers.nodes import Nodes, open_nodes
 from graphorch.workers.opening import LEASE_SECONDS, OpenWorker, open_worker
 from graphorch.workers.reconciler import Reconciler
 from graphorch.workers.run_taker import RunTaker
@@ -103,7 +105,7 @@ class Worker:
         it waits for a database that is away.
         """
         self._loop = asyncio.get_running_loop()
-        async with open_worker(self._url, end_fenced) as opened:
+        async with open_worker(self._url, end_fenced) as opened, self._open_nodes(opened) as nodes:
             taker = RunTaker(
                 opened.places,
                 self._kinds,
@@ -111,9 +113,10 @@ class Worker:
                 claim=Claim(self.name, LEASE_SECONDS),
                 attempts=self._attempts,
                 on_fenced=end_fenced,
+                place=nodes.place,
             )
             await opened.places.placed_runs.release(self._kinds)
-            await self._work(opened, taker)
+            await self._work(opened, taker, nodes)
 
     def stop(self, *, now: bool = False) -> None:
         """Take nothing new, let nodes finish within the grace, and hand the runs over.
@@ -150,12 +153,21 @@ class Worker:
             self._hurrying.set()
 
     # ---- work ------------------------------------------------------------------------------------
-    async def _work(self, opened: OpenWorker, taker: RunTaker) -> None:
+    def _open_nodes(self, opened: OpenWorker) -> AbstractAsyncContextManager[Nodes]:
+        """Return a context with what runs nodes here and elsewhere."""
+        served, resources = self._served, self._options.get("resources")
+        flows = [WorkerFlow(each.plan, resources) for each in served]
+        return open_nodes(opened, flows, self._pools, self._slots)
+
+    async def _work(self, opened: OpenWorker, taker: RunTaker, nodes: Nodes) -> None:
         engine, kinds = opened.places.engine, list(self._kinds)
-        serving = [asyncio.create_task(engine.serve(kinds, self._runs, taker.handle))]
+        serving = [
+            asyncio.create_task(engine.serve(kinds, self._runs, taker.handle)),
+            asyncio.create_task(engine.serve(nodes.kinds, self._slots, nodes.handle)),
+        ]
         background = [
             asyncio.create_task(Reconciler(opened.places, kinds).run()),
-            asyncio.create_task(self._report(opened, taker)),
+            asyncio.create_task(self._report(opened, taker, nodes)),
         ]
         stopping = asyncio.create_task(self._stopping.wait())
         self._ready.set()
@@ -181,10 +193,14 @@ class Worker:
             task.cancel()
         taker.begin_stop()
         loop = asyncio.get_running_loop()
-        over = loop.time() + self._grace
+        over, is_hurried = loop.time() + self._grace, False
         while not all(task.done() for task in serving):
             is_over = self._hurrying.is_set() or loop.time() >= over
             taker.hand_over(now=is_over)
+            if is_over and not is_hurried:  # nodes of others go back into the queue
+                is_hurried = True
+                for task in serving:
+                    task.cancel()
             if is_over and loop.time() >= over + _FAREWELL:
                 _LOG.warning("%d runs did not end; they are taken by others", taker.count)
                 break
@@ -192,7 +208,7 @@ class Worker:
                 over = min(over, loop.time())
             await asyncio.wait(serving, timeout=_LOOK)
 
-    async def _report(self, opened: OpenWorker, taker: RunTaker) -> None:
+    async def _report(self, opened: OpenWorker, taker: RunTaker, nodes: Nodes) -> None:
         """Keep the row of this worker up to date; a database that is away is waited for."""
         while True:
             row = WorkerRow(
@@ -203,7 +219,7 @@ class Worker:
                 tuple(self._kinds),
                 self._pools,
                 self._slots,
-                0,
+                nodes.used,
                 taker.count,
                 self._runs,
             )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from graphorch.distributed.placed_runs import PlacedRun, PlacedVersion
-from graphorch.distributed.postgres.database import Database
+from graphorch.journal.postgres.store import PostgresStore
 from graphorch.statuses import FINAL_STATUSES
 
 _ADD: Final = """
@@ -77,63 +77,64 @@ ORDER BY placed_at LIMIT 1000
 class PostgresPlacedRuns:
     """`PlacedRuns` in a database; see there."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
 
     async def add(self, run: PlacedRun, *, delay: float = 0.0) -> None:
         """Place a run; once placed, it stays so."""
         values = (run.run_id, run.flow, run.fingerprint, run.kind, run.priority, delay or None)
-        await self._database.fetch(_ADD, values)
+        await self._store.fetch(_ADD, values)
 
     async def find(self, run_id: str) -> PlacedRun | None:
         """Return a placed run; None if it is not placed."""
-        rows = await self._database.fetch(_FIND, (run_id,))
+        rows = await self._store.fetch(_FIND, (run_id,), writes=False)
         return PlacedRun(*rows[0]) if rows else None
 
     async def move(self, run_id: str, fingerprint: str) -> None:
         """Record that another graph reads a run from now on."""
         if (run := await self.find(run_id)) is not None:
             moved = PlacedRun(run_id, run.flow, fingerprint)
-            await self._database.fetch(_MOVE, (fingerprint, moved.kind, run_id))
+            await self._store.fetch(_MOVE, (fingerprint, moved.kind, run_id))
 
     async def begin(self, run_id: str, progress: int) -> int:
         """Count that a worker takes a run that has come so far; return the count."""
         values = {"run_id": run_id, "progress": progress}
-        rows = await self._database.fetch(_BEGIN, values)
+        rows = await self._store.fetch(_BEGIN, values)
         return rows[0][0] if rows else 1
 
     async def settle(self, run_id: str, last_seq: int, due: float | None) -> None:
         """Record that a run was left in order after its record `last_seq`."""
-        await self._database.fetch(_SETTLE, (last_seq, due, run_id))
+        await self._store.fetch(_SETTLE, (last_seq, due, run_id))
 
     async def hold(self, run_id: str, problem: str) -> None:
         """Leave a run alone that no worker can continue, until it is taken or released."""
-        await self._database.fetch(_HOLD, (problem, run_id))
+        await self._store.fetch(_HOLD, (problem, run_id))
 
     async def release(self, kinds: Collection[str]) -> None:
         """Have runs of some kinds tried again that were held back."""
-        await self._database.fetch(_RELEASE, (list(kinds),))
+        await self._store.fetch(_RELEASE, (list(kinds),))
 
     async def remove(self, run_id: str) -> None:
         """Forget a run."""
-        await self._database.fetch(_REMOVE, (run_id,))
+        await self._store.fetch(_REMOVE, (run_id,))
 
     async def take_turn(self, kinds: Collection[str], seconds: float) -> frozenset[str]:
         """Return those kinds whose last turn, of any worker, is so many seconds ago; it begins."""
         values = {"kinds": list(kinds), "seconds": seconds}
-        rows = await self._database.fetch(_TAKE_TURN, values)
+        rows = await self._store.fetch(_TAKE_TURN, values)
         return frozenset(kind for (kind,) in rows)
 
     async def list_idle(self, kinds: Collection[str]) -> Sequence[PlacedRun]:
         """Return the runs of some kinds that have something to do and no owner."""
         values = {"kinds": list(kinds), "final": list(FINAL_STATUSES)}
-        await self._database.fetch(_REMOVE_OVER, values)
-        return [PlacedRun(*row) for row in await self._database.fetch(_LIST_IDLE, values)]
+        await self._store.fetch(_REMOVE_OVER, values)
+        rows = await self._store.fetch(_LIST_IDLE, values, writes=False)
+        return [PlacedRun(*row) for row in rows]
 
     async def list_versions(self) -> Sequence[PlacedVersion]:
         """Return how many runs of each graph are placed."""
-        counted = await self._database.fetch(_COUNT_VERSIONS, (list(FINAL_STATUSES),))
-        held = await self._database.fetch(_LIST_PROBLEMS, ())
+        counted = await self._store.fetch(_COUNT_VERSIONS, (list(FINAL_STATUSES),), writes=False)
+        held = await self._store.fetch(_LIST_PROBLEMS, writes=False)
         statuses: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
         problems: defaultdict[tuple[str, str], dict[str, str]] = defaultdict(dict)
         for flow, fingerprint, status, count in counted:

@@ -10,8 +10,8 @@ import asyncio
 
 from graphorch.distributed.pgqueuer.adapter import PgQueuerEngine
 from graphorch.distributed.pgqueuer.setup import install_queue
-from graphorch.distributed.postgres.database import Database
 from graphorch.journal.postgres import setup
+from graphorch.journal.postgres.store import PostgresStore
 
 
 async def initialize_database(url: str) -> bool:
@@ -36,5 +36,5 @@ async def upgrade_database(url: str) -> int:
 
 async def check_database(url: str) -> None:
     """Raise `StoreNotOpened` or `EngineError` unless the tables are those of this version."""
-    await (await Database.open(url)).close()
+    await (await PostgresStore.open(url)).close()
     await (await PgQueuerEngine.open(url)).close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from graphorch.distributed.postgres.database import Database
 from graphorch.distributed.worker_row import PERIOD, WorkerRow
+from graphorch.journal.postgres.store import PostgresStore
 
 _ALIVE: Final = 5 * PERIOD  # seconds after which a worker that did not report is taken for gone
 _KEPT: Final = 3_600.0  # seconds that the row of a worker stays that ended without a word
@@ -28,8 +28,8 @@ FROM graphorch.workers WHERE seen_at > graphorch.now() - %s ORDER BY started_at,
 class WorkerList:
     """The rows of workers."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
 
     async def report(self, row: WorkerRow) -> None:
         """Write or refresh the row of a worker that lives."""
@@ -37,12 +37,13 @@ class WorkerList:
             row.name, row.host, row.pid, list(row.kinds), list(row.pools), row.slots,
             row.used_slots, row.runs, row.most_runs,
         )  # fmt: skip
-        await self._database.fetch(_REPORT, values)
+        await self._store.fetch(_REPORT, values)
 
     async def remove(self, name: str) -> None:
         """Forget a worker that ends, and those that ended long ago without a word."""
-        await self._database.fetch(_REMOVE, (name, _KEPT))
+        await self._store.fetch(_REMOVE, (name, _KEPT))
 
     async def list_living(self) -> Sequence[WorkerRow]:
         """Return the workers that live."""
-        return [WorkerRow(*row) for row in await self._database.fetch(_LIST, (_ALIVE,))]
+        rows = await self._store.fetch(_LIST, (_ALIVE,), writes=False)
+        return [WorkerRow(*row) for row in rows]

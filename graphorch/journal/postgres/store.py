@@ -37,7 +37,7 @@ from graphorch.journal.postgres.setup import (
     check_server,
     read_identity,
 )
-from graphorch.journal.postgres.tables import PostgresTables
+from graphorch.journal.postgres.tables import PostgresTables, Values
 from graphorch.journal.records import Lease
 from graphorch.journal.runners.database_thread import DatabaseThread, Done, Operation, attempt
 from graphorch.journal.store import TableStore
@@ -203,6 +203,23 @@ class PostgresStore(TableStore):
             yield
         finally:
             await asyncio.to_thread(self._attendant.let_go)
+
+    async def fetch(
+        self, statement: statements.Statement, values: Values = (), *, writes: bool = True
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement on tables of workers, in a transaction of its own.
+
+        One that `writes` shares the commits of the journal; others do not hold them up. If its
+        connection is lost, it is sent again, so it has to be repeatable. Raises `StoreUnavailable`
+        and its kinds.
+        """
+
+        def operation(tables: Tables) -> list[tuple[Any, ...]]:
+            assert isinstance(tables, PostgresTables)
+            return tables.fetch(statement, values)
+
+        runner = self._runner
+        return await (runner.write(operation) if writes else runner.read(operation))
 
     async def release(self, lease: Lease) -> None:
         """See `Store.release`. One that fails is made up for when the server is there again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
@@ -24,6 +24,8 @@ from graphorch.journal.tables import (
 )
 
 _StoredLease: TypeAlias = tuple[str, int, int | None, float | None]
+Values: TypeAlias = Sequence[Any] | Mapping[str, Any]
+
 _AFTER_ALL_IDS: Final = "~"  # sorts after every run id
 # Text that came from errors may hold NUL and halves of surrogate pairs.
 _ANY_TEXT: Final = ("utf-8", "surrogatepass")
@@ -273,6 +275,11 @@ class PostgresTables:
             "any_key": pruning.key_id is None,
             "key_id": pruning.key_id,
         }
+
+    def fetch(self, statement: statements.Statement, values: Values) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement on tables that are not the journal's."""
+        cursor = self._cursor.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
 
     def _write(self, statement: statements.Statement, *values: Any) -> None:
         self._cursor.execute(statement, values, prepare=True)

@@ -1,0 +1,65 @@
+"""The nodes of a worker: functions that run here for others, and those that it sends to others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from graphorch.distributed.engine import Job
+from graphorch.distributed.local_slots import LocalSlots
+from graphorch.distributed.node_handler import NodeHandler, WorkerFlow
+from graphorch.distributed.node_messages import name_node_kind
+from graphorch.distributed.outbox import Outbox
+from graphorch.distributed.worker_placement import WorkerPlacement
+from graphorch.graph.fingerprint import compute_fingerprint
+from graphorch.graph.plan import Plan
+from graphorch.workers.opening import OpenWorker
+
+
+class Nodes:
+    """What runs nodes of some kinds for others, and places those of the worker's own runs."""
+
+    def __init__(
+        self, kinds: Sequence[str], handler: NodeHandler, outbox: Outbox, slots: LocalSlots
+    ) -> None:
+        self.kinds = kinds
+        self._handler = handler
+        self._outbox = outbox
+        self._slots = slots
+        self._handled = 0
+
+    @property
+    def used(self) -> int:
+        """How many functions of nodes run here, for runs of this worker and of others."""
+        return self._handled + self._slots.used
+
+    async def handle(self, job: Job) -> None:
+        """Run a node for the worker that drives its run."""
+        self._handled += 1
+        try:
+            await self._handler.handle(job)
+        finally:
+            self._handled -= 1
+
+    def place(self, run_id: str, plan: Plan) -> WorkerPlacement:
+        """Return the placement of the nodes of a run that this worker drives."""
+        return WorkerPlacement(self._outbox, self._slots, run_id, plan)
+
+
+@asynccontextmanager
+async def open_nodes(
+    opened: OpenWorker, flows: Sequence[WorkerFlow], pools: Sequence[str], slots: int
+) -> AsyncGenerator[Nodes]:
+    """Open what runs nodes of some flows and pools, at most `slots` at once of either side."""
+    kinds = [
+        name_node_kind(flow.plan.name, compute_fingerprint(flow.plan), pool)
+        for flow in flows
+        for pool in (None, *pools)
+    ]
+    outbox = Outbox(opened.places.engine, opened.results)
+    handler = NodeHandler(flows, opened.results)
+    try:
+        async with outbox.work():
+            yield Nodes(kinds, handler, outbox, LocalSlots(slots))
+    finally:
+        await handler.close()
