@@ -50,6 +50,11 @@ class SentResult(NamedTuple):
         """Whether the function returned."""
         return "same" in self.header
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether the function raised, or took too long."""
+        return "error" in self.header or "late" in self.header
+
 
 class SentCall:
     """A call that is out, or is about to go out.

@@ -330,15 +330,14 @@ def _choose_taken_over(
     earlier ones are recorded, and their retries followed; else the latest that may be under way.
     """
     failed: _TakenOver | None = None
-    for key in possible:
-        call = found.get(key)
-        if call is None or RESULT not in call.notes:
-            continue
-        if SentResult(*decode_message(call.notes[RESULT])).is_success:
-            return call
-        if key.attempt == activation.attempt:
-            failed = call
+    ended = [key for key in possible if RESULT in found.get(key, _TakenOver(key)).notes]
+    for key in ended:
+        result = SentResult(*decode_message(found[key].notes[RESULT]))
+        if result.is_success:
+            return found[key]
+        if result.is_failure and key.attempt == activation.attempt:
+            failed = found[key]
     if failed is not None:
         return failed
-    under_way = [key for key in possible if key.job in alive]
+    under_way = [key for key in possible if key.job in alive and key not in ended]
     return found.get(under_way[-1], _TakenOver(under_way[-1])) if under_way else None

@@ -44,7 +44,7 @@ class MortalStore:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
-        if not asyncio.iscoroutinefunction(found) and not callable(found):
+        if not callable(found) or "watch" in name:
             return found
 
         def call(*args: Any, **options: Any) -> Any:
@@ -120,7 +120,8 @@ class Machine:
         placement = WorkerPlacement(self.outbox, self.room, run_id, flow.plan)
         scheduler.settings = replace(scheduler.settings, placement=placement)
         journal = scheduler.journal
-        assert journal is not None
+        if journal is None:
+            return  # it is over
         is_new = journal.last_durable_seq == 1
         await manager.drive(scheduler, scheduler.begin_recorded() if is_new else scheduler.resume())
         await placement.close()
