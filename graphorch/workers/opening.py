@@ -30,8 +30,8 @@ class OpenWorker:
 async def open_worker(url: str, on_lost: Callable[[str], None]) -> AsyncGenerator[OpenWorker]:
     """Open the connections of a worker, and keep its lease alive on a thread.
 
-    `on_lost` is called there, with the reason, when the lease could not be renewed in time. Raises
-    `StoreNotOpened`, `StoreUnavailable` and `EngineError`.
+    `on_lost` is called there, with the reason, when another process has taken a run of this one.
+    Raises `StoreNotOpened`, `StoreUnavailable` and `EngineError`.
     """
     from graphorch.distributed.pgqueuer.adapter import PgQueuerEngine
     from graphorch.distributed.postgres.placed_runs import PostgresPlacedRuns

@@ -4,9 +4,10 @@ Theory of operation:
 
 1. It begins with the first caller that needs it, and ends with the store. No event loop takes part,
    so a loop that is blocked neither loses the lease of its process nor delays another loop.
-2. Kept alive, the lease of the process is renewed three times in its length. A renewal that comes
-   too late finds the row expired, and reports that the lease was lost: another process may own the
-   runs now. So it does if the server cannot be reached for that long.
+2. Kept alive, the lease of the process is renewed three times in its length, also when it has
+   expired meanwhile: a server that was away comes back to processes that go on. But whoever claims
+   a run of a process whose lease has expired drops its row. A renewal that finds no row reports
+   that the process has lost a run to another one.
 3. Who posts a letter notifies all processes of its run. A notification is only a hint, since it is
    sent after the commit and is lost with a connection: so the letters of the transactions that were
    not over at the last look are looked for every few seconds, while a run is watched.
@@ -15,6 +16,7 @@ Theory of operation:
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import threading
@@ -29,6 +31,7 @@ from graphorch.journal.postgres import statements
 from graphorch.journal.postgres.connection import Address, Connection, describe
 from graphorch.journal.postgres.process_lease import LeaseRow, ProcessLease
 
+_LOG = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 2.0  # between two looks for letters without a notification
 _PAUSE: Final = 0.1  # between two attempts to connect
 _SHARE: Final = 3  # renewals in the length of a lease
@@ -52,7 +55,6 @@ class _Keeping:
     lost: Callable[[str], object]
     row: LeaseRow | None = None
     next_renewal: float = 0.0
-    holds_until: float = 0.0
     began: threading.Event = field(default_factory=threading.Event)
 
 
@@ -80,7 +82,7 @@ class Attendant:
         """Have the lease of this process last so long, and renew it until `let_go`.
 
         Returns whether that began; not if the server is away for as long. `lost` is called on the
-        thread if the lease could not be renewed in time.
+        thread if another process has claimed a run of this one, since its lease had expired.
         """
         keeping = _Keeping(seconds, lost)
         self._keeping = keeping
@@ -127,8 +129,8 @@ class Attendant:
                 self._attend()
             # The border of the thread, which goes on whatever happens.
             except Exception as error:
+                _LOG.debug("the lease of process %s waits: %s", self._lease.name, describe(error))
                 self._disconnect()
-                self._check_lapse(describe(error))
                 self._wait(_PAUSE)
         self._disconnect()
         for end in wakeup:
@@ -187,25 +189,19 @@ class Attendant:
         else:
             row = _fetch(cursor.execute(statements.KEEP_PROCESS, (keeping.seconds, keeping.row.id)))
             if row is None:
-                self._lose(keeping, "its lease had expired when it was renewed.")
+                self._lose(keeping)
                 return
             keeping.row.expires_at = row[0]
-        keeping.holds_until = now + keeping.seconds
         keeping.next_renewal = now + keeping.seconds / _SHARE
         self._lease.release_late(cursor)
 
-    def _check_lapse(self, reason: str) -> None:
-        """Report a lease that has ended while the server could not be reached."""
-        keeping = self._keeping
-        if keeping is None or keeping.row is None:
-            return
-        if time.monotonic() >= keeping.holds_until:
-            self._lose(keeping, f"its lease could not be renewed: {reason}")
-
-    def _lose(self, keeping: _Keeping, reason: str) -> None:
+    def _lose(self, keeping: _Keeping) -> None:
         self._keeping = None
         self._lease.kept = None
-        keeping.lost(f"Process '{self._lease.name}' may have lost its runs: {reason}")
+        keeping.lost(
+            f"Process '{self._lease.name}' was not heard of for longer than its lease of "
+            f"{keeping.seconds:g} s, and another process has taken a run of it."
+        )
 
     def _look(self, connection: Connection, watch: _Watch, now: float) -> None:
         """Pass on the runs with unread letters of transactions that were not over before."""

@@ -73,10 +73,12 @@ ON CONFLICT (name, seconds) DO UPDATE SET expires_at = excluded.expires_at
 RETURNING id
 """
 EXTEND_PROCESS: Final = "UPDATE graphorch.processes SET expires_at = %b WHERE id = %b"
-# Unless it has expired meanwhile: then others may have claimed the runs.
+# Also if it has expired: whoever claims a run of a process that has expired drops its row.
 KEEP_PROCESS: Final = """
-UPDATE graphorch.processes SET expires_at = graphorch.now() + %b
-WHERE id = %b AND expires_at > graphorch.now() RETURNING expires_at
+UPDATE graphorch.processes SET expires_at = graphorch.now() + %b WHERE id = %b RETURNING expires_at
+"""
+DROP_EXPIRED_PROCESSES: Final = """
+DELETE FROM graphorch.processes WHERE id = ANY(%b) AND expires_at <= graphorch.now()
 """
 END_PROCESS: Final = """
 UPDATE graphorch.processes SET expires_at = least(expires_at, graphorch.now()) WHERE id = %b

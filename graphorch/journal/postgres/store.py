@@ -186,9 +186,10 @@ class PostgresStore(TableStore):
     ) -> AsyncGenerator[None]:
         """Have all leases of this store last so long, and renew them on a thread meanwhile.
 
-        The thread needs no event loop. It calls `lost` with the reason if it could not renew them
-        in time: other processes may own the runs now, so stop working on them. At the end, runs
-        that were not released are free.
+        The thread needs no event loop. A lease that expired, since the server was away, goes on
+        when it is back. But if another process has claimed a run of this one meanwhile, it calls
+        `lost` with the reason: stop working on all runs. At the end, runs that were not released
+        are free.
 
         Raises `StoreUnavailable` if the server cannot be reached.
         """

@@ -48,6 +48,7 @@ class PostgresTables:
         self._new_leases: dict[int, _StoredLease] = {}
         # Of the runs that were read, as they are stored: owner, epoch, process, end of its own.
         self._leases: dict[int, _StoredLease] = {}
+        self._bereft: set[int] = set()  # processes that lose a run to this one
         self.mailed: set[str] = set()  # runs that got a letter
 
     @property
@@ -110,6 +111,9 @@ class PostgresTables:
             self._write(
                 statements.SET_LEASES, *_columns((run, *lease) for run, lease in leases.items())
             )
+        if self._bereft:
+            processes, self._bereft = self._bereft, set()
+            self._write(statements.DROP_EXPIRED_PROCESSES, list(processes))
 
     def peek_run(self, run_id: str) -> RunRow | None:
         """See `Tables.peek_run`."""
@@ -137,6 +141,9 @@ class PostgresTables:
         assert self._lease is not None
         lease = self._lease.claim(self._cursor, row, self.now(), ttl)
         row.expires_at, row.lease_seconds = lease.expires_at, lease.seconds
+        owner, _, process, _ = self._leases[row.id]
+        if owner not in ("", row.owner) and process is not None:
+            self._bereft.add(process)
         self._store_lease(row, lease.id, None)
 
     def set_lease(self, row: RunRow) -> None:
