@@ -291,6 +291,17 @@ def load(
     return RunLog(head, tuple(read_records(tables, row, key, after_seq, limits)))
 
 
+class ReadHead(NamedTuple):
+    """Reading a head as an operation, which a storage may do without a transaction."""
+
+    run_id: str
+    key: ChainKey | None
+
+    def __call__(self, tables: Tables) -> RunHead:
+        """Return the head of the run. Raises as `load` does."""
+        return build_head(tables, _require_run(tables, self.run_id), self.key)
+
+
 def save_snapshot(
     tables: Tables, lease: Lease, seq: int, body: bytes, key: ChainKey | None
 ) -> None:

@@ -31,7 +31,7 @@ from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseHeld
 from graphorch.journal.mail_watch import MailWatch
-from graphorch.journal.operations import Append, OfRun
+from graphorch.journal.operations import Append, OfRun, ReadHead
 from graphorch.journal.records import (
     Lease,
     Letter,
@@ -198,6 +198,13 @@ class Store(Protocol):
         """Return a run's head and its records after `after_seq`.
 
         Raises `RunNotFound`, `WrongKey`, and `JournalDamaged` with the first damaged record.
+        """
+        ...
+
+    async def read_head(self, run_id: str) -> RunHead:
+        """Return a run's head alone, for callers that look at it often.
+
+        Raises `RunNotFound`, `WrongKey`, and `JournalDamaged` for a head that was altered.
         """
         ...
 
@@ -430,6 +437,11 @@ class TableStore:
         return await self._runner.read(
             lambda tables: operations.load(tables, run_id, after_seq, self._key, self.limits)
         )
+
+    async def read_head(self, run_id: str) -> RunHead:
+        """See `Store.read_head`."""
+        check_run_id(run_id)
+        return await self._runner.read(ReadHead(run_id, self._key))
 
     async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
         """See `Store.save_snapshot`."""

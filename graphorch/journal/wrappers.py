@@ -119,6 +119,10 @@ class ForwardingStore:
         """See `Store.load`."""
         return await self._store.load(run_id, after_seq=after_seq)
 
+    async def read_head(self, run_id: str) -> RunHead:
+        """See `Store.read_head`."""
+        return await self._store.read_head(run_id)
+
     async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
         """See `Store.save_snapshot`."""
         await self._store.save_snapshot(lease, snapshot)

@@ -50,6 +50,7 @@ class RunFollower:
         self._migration: MigrationReader | None = None
         self._seq = 0
         self._pause = _SHORTEST_PAUSE
+        self._is_idle = False  # the last look found nothing, so the next one is at the head only
         self.head: RunHead | None = None
 
     async def follow(
@@ -71,6 +72,11 @@ class RunFollower:
 
     async def look(self) -> list[RunEvent]:
         """Return the events of the records that came since the last look, if any."""
+        if self._is_idle:
+            self.head = await self._store.read_head(self._run_id)
+            check_head(self.head)
+            if self.head.last_seq == self._seq:
+                return []
         log = await self._store.load(self._run_id, after_seq=self._seq)
         self.head = log.head
         check_head(log.head)
@@ -86,7 +92,9 @@ class RunFollower:
             if not number % _RECORDS_PER_TURN:
                 await asyncio.sleep(0)
         self._migration.require_readable()
-        self._pause = _SHORTEST_PAUSE if log.records else self._pause
+        self._is_idle = not log.records
+        if log.records:
+            self._pause = _SHORTEST_PAUSE
         return events
 
     async def is_at_rest(self, *, through_waits: bool = False) -> bool:

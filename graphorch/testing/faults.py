@@ -283,6 +283,9 @@ class _FailingStore:
     async def leave_regions(self, lease: Lease, names: Sequence[str]) -> None:
         await self._call(partial(self._store.leave_regions, lease, names))
 
+    async def read_head(self, run_id: str) -> RunHead:
+        return await self._call(partial(self._store.read_head, run_id))
+
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         return await self._call(partial(self._store.load, run_id, after_seq=after_seq))
 

@@ -189,7 +189,7 @@ async def wrong_run_id_is_refused_everywhere(bench: Bench) -> None:
             store.create(replace(NEW, parent=wrong)),  # type: ignore[arg-type]
             store.claim(wrong, "me", ttl=1),  # type: ignore[arg-type]
             store.load(wrong), store.load_snapshot(wrong),  # type: ignore[arg-type]
-            store.erase(wrong), store.renew(lease, ttl=1),  # type: ignore[arg-type]
+            store.read_head(wrong), store.erase(wrong), store.renew(lease, ttl=1),  # type: ignore[arg-type]
             store.release(lease),  # type: ignore[arg-type]
             store.append(lease, entries(1), expected_last_seq=0),
             store.save_snapshot(lease, Snapshot(1, 1)),
@@ -208,7 +208,7 @@ async def missing_run_is_named(bench: Bench) -> None:
     store = bench.store
     for call in (
         store.claim("run-9", "me", ttl=1), store.load("run-9"), store.load_snapshot("run-9"),
-        store.erase("run-9"), store.renew(lease, ttl=1),
+        store.read_head("run-9"), store.erase("run-9"), store.renew(lease, ttl=1),
         store.release(lease), store.append(lease, entries(1), expected_last_seq=0),
         store.save_snapshot(lease, Snapshot(1, 1)), store.list_letters("run-9"),
         store.post(NewLetter("run-9", "l", "stop", {})), store.release_unless_mail(lease),
@@ -277,6 +277,23 @@ async def appended_records_load_in_order(bench: Bench) -> None:
         bench.clock.now,
     )
     assert log.head.lease == lease
+
+
+@scenario
+async def head_alone_is_that_of_load(bench: Bench) -> None:
+    """A head that is read alone is the one that comes with the records, at every moment."""
+    assert await bench.store.create(NEW) == await bench.store.read_head("run-1")
+    lease = await bench.begin()
+    for number in range(1, 3):
+        await bench.add(lease, number, after=number - 1)
+        bench.clock.now += 1
+        head = await bench.store.read_head("run-1")
+        assert (head.last_seq, head.is_under_way) == (number, True)
+        assert head == (await bench.store.load("run-1")).head
+    bench.clock.now += 1_000
+    assert not (await bench.store.read_head("run-1")).is_under_way
+    await bench.store.erase("run-1")
+    assert (await bench.store.read_head("run-1")).is_erased
 
 
 @scenario

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from graphorch.journal.errors import NewerFormat, NotAJournal, StoreNotOpened, StoreReadOnly
-from graphorch.journal.postgres import schema
+from graphorch.journal.postgres import schema, statements
 from graphorch.journal.postgres.connection import (
     OLDEST_SERVER,
     Address,
@@ -15,18 +15,6 @@ from graphorch.journal.postgres.connection import (
     explain,
     open_connection,
 )
-
-_GET_SERVER = """
-SELECT current_setting('server_version_num')::integer, current_setting('server_version'),
-    current_setting('server_encoding'), current_setting('transaction_read_only') = 'on'
-"""
-_GET_SESSION = "SELECT pg_backend_pid()"
-# A copy of the files of a server has the same one, but then the same runs.
-_GET_IDENTITY = """
-SELECT (SELECT system_identifier FROM pg_control_system()),
-    (SELECT oid FROM pg_database WHERE datname = current_database()),
-    'graphorch.runs'::regclass::oid
-"""
 
 
 def initialize(url: str) -> bool:
@@ -47,7 +35,7 @@ def upgrade(url: str) -> int:
 
 def check_server(connection: Connection, place: str) -> None:
     """Raise `StoreNotOpened` or `StoreReadOnly` for a server that a store cannot be on."""
-    refuse_server(*_fetch(connection.execute(_GET_SERVER)), place=place)
+    refuse_server(*_fetch(connection.execute(statements.GET_SERVER)), place=place)
 
 
 def refuse_server(
@@ -75,10 +63,10 @@ def check_pooling(first: Connection, second: Connection, place: str) -> None:
     A pooler that lends a connection for a transaction loses what belongs to a session: what it
     listens to, its settings, and the statements that it prepared.
     """
-    (before,) = _fetch(first.execute(_GET_SESSION))
+    (before,) = _fetch(first.execute(statements.GET_SESSION))
     with second.transaction():  # holds the process that was used last, if they are shared
-        (other,) = _fetch(second.execute(_GET_SESSION))
-        is_shared = other == before or _fetch(first.execute(_GET_SESSION))[0] != before
+        (other,) = _fetch(second.execute(statements.GET_SESSION))
+        is_shared = other == before or _fetch(first.execute(statements.GET_SESSION))[0] != before
     if is_shared:
         raise StoreNotOpened(
             f"'{place}' is behind a pooler in transaction mode, where LISTEN and settings of a "
@@ -88,7 +76,7 @@ def check_pooling(first: Connection, second: Connection, place: str) -> None:
 
 def read_identity(connection: Connection) -> str:
     """Return a name for the tables of a database: made anew, they have another one."""
-    return ":".join(map(str, _fetch(connection.execute(_GET_IDENTITY))))
+    return ":".join(map(str, _fetch(connection.execute(statements.GET_IDENTITY))))
 
 
 def check_schema(connection: Connection, place: str) -> None:

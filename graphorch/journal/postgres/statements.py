@@ -20,6 +20,19 @@ SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off
 """
 GET_TIME: Final = "SELECT graphorch.now()"
 
+# ---- the server ----------------------------------------------------------------------------------
+GET_SERVER: Final = """
+SELECT current_setting('server_version_num')::integer, current_setting('server_version'),
+    current_setting('server_encoding'), current_setting('transaction_read_only') = 'on'
+"""
+GET_SESSION: Final = "SELECT pg_backend_pid()"
+# A copy of the files of a server has the same one, but then the same runs.
+GET_IDENTITY: Final = """
+SELECT (SELECT system_identifier FROM pg_control_system()),
+    (SELECT oid FROM pg_database WHERE datname = current_database()),
+    'graphorch.runs'::regclass::oid
+"""
+
 # ---- runs ----------------------------------------------------------------------------------------
 LOCK_RUN: Final = """
 SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status,
@@ -37,7 +50,7 @@ SELECT id, expires_at, seconds FROM graphorch.processes WHERE id = ANY(%b)
 GET_RUN: Final = """
 SELECT r.id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status,
     last_seq, link, seal, salt, is_erased, owner, epoch,
-    coalesce(r.expires_at, p.expires_at, 0), coalesce(p.seconds, 0), key_id
+    coalesce(r.expires_at, p.expires_at, 0), coalesce(p.seconds, 0), key_id, graphorch.now()
 FROM graphorch.runs r LEFT JOIN graphorch.processes p ON p.id = r.process
 WHERE run_id = %b
 """

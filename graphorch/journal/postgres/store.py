@@ -19,6 +19,7 @@ from graphorch.journal.chain_key import ChainKey, build_key, read_key
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreUnavailable
+from graphorch.journal.operations import ReadHead
 from graphorch.journal.postgres import statements
 from graphorch.journal.postgres.attendant import Attendant
 from graphorch.journal.postgres.committer import Committer, configure_writing
@@ -109,6 +110,8 @@ class PostgresRunner:
 
 def _read_at_once(connection: Connection, operations: Sequence[Operation]) -> Sequence[Done]:
     tables = PostgresTables(connection.cursor(binary=True), None)
+    if len(operations) == 1 and isinstance(operations[0], ReadHead):
+        return [attempt(operations[0], tables)]  # one statement, which reads at one instant
     connection.execute(statements.BEGIN_READ)
     try:
         return [attempt(operation, tables) for operation in operations]

@@ -118,8 +118,13 @@ class PostgresTables:
     def peek_run(self, run_id: str) -> RunRow | None:
         """See `Tables.peek_run`."""
         self.flush()
-        columns = self._find(statements.GET_RUN, run_id)
-        return None if columns is None else _build_run(*columns)
+        found = self._find(statements.GET_RUN, run_id)
+        if found is None:
+            return None
+        *columns, now = found
+        if self._now is None:
+            self._now = now
+        return _build_run(*columns)
 
     def add_run(self, row: RunRow) -> None:
         """See `Tables.add_run`."""

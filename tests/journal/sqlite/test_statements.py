@@ -16,9 +16,12 @@ SENDING = {"execute", "executemany", "executescript"}
 
 
 def is_named(node: ast.expr) -> bool:
-    """Return whether an expression is `statements.NAME`, or a choice of two of them."""
+    """Return whether an expression is `statements.NAME`, or a choice of two of them.
+
+    `schema.NAME` is one, too.
+    """
     match node:
-        case ast.Attribute(value=ast.Name(id="statements"), attr=name):
+        case ast.Attribute(value=ast.Name(id="statements" | "schema"), attr=name):
             return name.isupper()
         case ast.IfExp(body=body, orelse=other):
             return is_named(body) and is_named(other)
@@ -35,7 +38,7 @@ def offences(source: str) -> list[int]:
         for node in ast.walk(tree)
         if isinstance(node, ast.For)
         and isinstance(node.target, ast.Name)
-        and ast.unparse(node.iter) == "migrations[format]"
+        and ast.unparse(node.iter) in ("migrations[format]", "schema.MIGRATIONS[version]")
     }
     return [
         node.lineno
