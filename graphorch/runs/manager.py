@@ -114,7 +114,7 @@ class RunManager:
     def build_settings(self, options: RunOptions) -> RunSettings:
         """Return the checked settings of a run. Raises `InputError`."""
         check_options(options)
-        durable = options.get("durable", False)
+        durable = options["durable"] if "durable" in options else False  # noqa: SIM401  every call counts here
         client = share_client(self._plan, options.get("client"), options.get("budget"), durable)
         return build_settings(self._plan, options, client, self._cache)
 

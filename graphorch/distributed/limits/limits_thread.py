@@ -3,8 +3,8 @@
 Theory of operation. Jobs run one at a time, in their order, for callers on any number of event
 loops. A job that fails because the server is away is run again until its caller has given up, at
 most `PATIENCE` seconds; so a job has to be right also if it ran before, wholly or in part. Between
-the jobs, `tidy` is called about once a second for as long as it asks for it. The thread begins with
-the first job, and ends when it is closed; the next job begins another one.
+the jobs, `tidy` is called about twice a second for as long as it asks for it. The thread begins
+with the first job, and ends when it is closed; the next job begins another one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from graphorch.journal.postgres.connection import Address, Session, explain
 
 PATIENCE = 30.0
 """Seconds for which a call waits for a server that is away, if its own time is not over before."""
-_TICK = 1.0  # seconds between two calls of `tidy`
+_TICK = 0.5  # seconds between two calls of `tidy`
 _CONNECTING = 5.0  # seconds of one try
 _PAUSE = 0.2  # seconds between two tries
 
@@ -95,9 +95,9 @@ class LimitsThread:
         with outside(asyncio.get_running_loop()):
             await asyncio.to_thread(thread.join)
 
-    def wake(self) -> None:
-        """Have `tidy` called soon, and begin the thread if it has not begun."""
-        self._submit(_do_nothing, self._patience)
+    def post(self, work: Callable[[], Any]) -> None:
+        """Run a function soon, without waiting for it; what it raises is dropped."""
+        self._submit(work, 0.0)
 
     def _submit(self, work: Callable[[], Any], patience: float) -> _Job:
         if os.getpid() != self._process:
@@ -152,8 +152,6 @@ class LimitsThread:
     def _perform(self, job: _Job) -> Any:
         self._until = job.until
         while True:
-            if time.monotonic() >= job.until:
-                raise self._build_error()
             try:
                 return job.work()
             except Exception as error:
@@ -161,6 +159,8 @@ class LimitsThread:
                 self._session.drop_if_lost()
                 if not isinstance(failure, StoreUnavailable):
                     raise failure from None
+                if time.monotonic() >= job.until:
+                    raise self._build_error() from None
             time.sleep(_PAUSE)
 
     def _build_error(self) -> StoreUnavailable:
@@ -184,7 +184,3 @@ class LimitsThread:
                 self._session.drop_if_lost()
                 if not isinstance(explain(error, ""), JournalError):
                     raise
-
-
-def _do_nothing() -> None:
-    return

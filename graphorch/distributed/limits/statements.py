@@ -59,3 +59,32 @@ LEAVE_SPENDING: Final = """
 DELETE FROM graphorch.spending_shares WHERE key = %(key)s AND process = %(process)s
 AND (usd, tokens, calls) = (used_usd, used_tokens, used_calls)
 """
+
+# A slice that is lost with the server costs a quarter of a second, so no call waits for the disk.
+# `requests` and `tokens` are the seconds in which so much flows in. What is returned is the seconds
+# until the limits are whole again, and until the pause ends.
+DRAW_RATE: Final = """
+INSERT INTO graphorch.rates AS r (target, requests_full_at, tokens_full_at)
+SELECT %(target)s, now + %(requests)s::float8, now + %(tokens)s::float8 FROM (
+    SELECT graphorch.now() AS now, set_config('synchronous_commit', 'off', true)
+) AS clock
+ON CONFLICT (target) DO UPDATE SET
+    requests_full_at = %(requests)s::float8
+        + greatest(r.requests_full_at, excluded.requests_full_at - %(requests)s::float8),
+    tokens_full_at = %(tokens)s::float8
+        + greatest(r.tokens_full_at, excluded.tokens_full_at - %(tokens)s::float8)
+RETURNING requests_full_at - graphorch.now(), tokens_full_at - graphorch.now(),
+    blocked_until - graphorch.now()
+"""
+
+PAUSE_RATE: Final = """
+INSERT INTO graphorch.rates AS r (target, blocked_until)
+VALUES (%(target)s, graphorch.now() + %(seconds)s::float8)
+ON CONFLICT (target) DO UPDATE SET
+    blocked_until = greatest(r.blocked_until, excluded.blocked_until)
+"""
+
+READ_PAUSES: Final = """
+SELECT target, blocked_until - graphorch.now() FROM graphorch.rates
+WHERE target = ANY(%(targets)s) AND blocked_until > graphorch.now()
+"""

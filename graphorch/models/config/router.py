@@ -45,6 +45,7 @@ from graphorch.models.policies.hedging import Hedge
 from graphorch.models.policies.orderings import ListedOrder
 from graphorch.models.policies.policy import Policy, cascade, cheapest, fallback, fastest, weighted
 from graphorch.models.policies.rate_bucket import SharedLimits
+from graphorch.models.policies.rate_slices import SharedRates
 from graphorch.models.policies.target import Candidate, Target, TargetRules
 from graphorch.models.pricing.metering import MeteredClient, NoPrices, PriceLookup, PricingTerms
 from graphorch.models.pricing.prices import Prices as ListedPrices
@@ -82,7 +83,7 @@ class RouterParts:
 
     `checks` are the quality checks that the file may name, beside `valid`. `prices` replaces the
     prices of the file and the list. `limits` are shared with other machines: days and tags are
-    counted there instead of in the file of spending.
+    counted there instead of in the file of spending, and so are rates and pauses of targets.
     """
 
     checks: Mapping[str, AnswerCheck] = field(default_factory=dict[str, AnswerCheck])
@@ -349,12 +350,18 @@ class Router:
             rules = replace(rules, limits=limits.build_limits())
         return rules
 
-    def _share_limits(self, config: TargetConfig, connection: Connection) -> SharedLimits | None:
-        """Return where the processes that keep their spending in one file share the limits too."""
+    def _share_limits(
+        self, config: TargetConfig, connection: Connection
+    ) -> SharedLimits | SharedRates | None:
+        """Return where processes share the limits of a target, if they do.
+
+        That is where they share the budgets of days and tags: with other machines, or in a file.
+        """
+        key = f"{connection.endpoint.base_url} {config.model}"
+        if self._parts.limits is not None:
+            return SharedRates(self._parts.limits.rates, key)
         _ = self.accounts  # which opens the file
-        if self._spending is None:
-            return None
-        return SharedLimits(self._spending, f"{connection.endpoint.base_url} {config.model}")
+        return None if self._spending is None else SharedLimits(self._spending, key)
 
     def _build_prices(self, endpoint: EndpointConfig, gateway: Gateway) -> PriceLookup:
         if self._parts.prices is not None:

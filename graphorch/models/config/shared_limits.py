@@ -1,10 +1,11 @@
-"""Port to the limits that many machines share: what days and tags may spend."""
+"""Port to the limits that many machines share: budgets of days and tags, rates of targets."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from graphorch.models.budgets.ledger import BlockStore
+from graphorch.models.policies.rate_slices import RateBook
 
 
 class DatedBlockStore(BlockStore, Protocol):
@@ -21,6 +22,11 @@ class MachineLimits(Protocol):
     @property
     def spending(self) -> DatedBlockStore:
         """What days and tags have spent."""
+        ...
+
+    @property
+    def rates(self) -> RateBook:
+        """Requests and tokens per minute of targets, and the pauses that they asked for."""
         ...
 
     async def aclose(self) -> None:

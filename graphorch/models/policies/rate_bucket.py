@@ -21,10 +21,13 @@ class BucketRules:
     rate: float
 
     @staticmethod
-    def of(per_minute: float) -> BucketRules:
-        """Return the rules for a limit per minute."""
+    def of(per_minute: float, *, late: float = 0.0) -> BucketRules:
+        """Return the rules for a limit per minute.
+
+        `late` is the seconds by which what was taken may be used later than it was counted.
+        """
         capacity = max(1.0, per_minute / 10)
-        return BucketRules(capacity, max(per_minute - capacity, per_minute / 2) / 60)
+        return BucketRules(capacity, max(per_minute - capacity, per_minute / 2) / (60 + late))
 
     def find_wait(self, level: float, amount: float) -> float:
         """Return the seconds until an amount may be used that was taken at a level.

@@ -2,13 +2,15 @@
 
 Rules of this file:
 1. Buckets refill continuously. A call takes its turn by going into debt and waits until the debt is
-   paid: the order is kept without waking anyone.
+   paid: the order is kept without waking anyone. A pause comes before the turn: no call takes one
+   that it could not use.
 2. No call waits for a turn that comes too late, or for one that never comes: it fails at once.
 3. A call that is cancelled or fails while it waits gives everything back; a call that used fewer
    tokens than it took gives back the rest, and one that used more is charged for them.
 4. A refusal (429) pauses the target for as long as it asks, at most a minute, or for a pause that
    doubles with each wave of refusals; and it narrows the calls in flight (`adaptive_window.py`).
-5. What an answer says is left of a limit holds for the calls that were sent after it, until the
+5. Limits that many machines share are drawn in slices (`rate_slices.py`).
+6. What an answer says is left of a limit holds for the calls that were sent after it, until the
    limit is back.
 """
 
@@ -18,12 +20,14 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
+from weakref import WeakKeyDictionary
 
 from graphorch.clock import Runtime
 from graphorch.errors import InputError, ModelError
 from graphorch.models.policies.adaptive_window import AdaptiveWindow
 from graphorch.models.policies.rate_allowance import Allowance
 from graphorch.models.policies.rate_bucket import Bucket, SharedLimits
+from graphorch.models.policies.rate_slices import SharedRates, SliceLine, build_flows
 from graphorch.models.rate_status import RateStatus
 
 # Seconds after which a target that asked for a longer pause is asked again: whether it still wants
@@ -87,12 +91,20 @@ class RateLimiter:
         name: str,
         limits: RateLimits | None = None,
         runtime: Runtime | None = None,
-        shared: SharedLimits | None = None,
+        shared: SharedLimits | SharedRates | None = None,
     ) -> None:
         self._name = name
         self._limits = limits = limits or RateLimits()
         self._runtime = runtime = runtime or Runtime()
         self._shared = shared
+        self._pause_key = "" if shared is None else shared.key
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, SliceLine] | None = None
+        if isinstance(shared, SharedRates):
+            if limits.rpm is not None or limits.tpm is not None:
+                self._lines = WeakKeyDictionary()
+            self._flows = build_flows(limits.rpm, limits.tpm)
+        elif shared is not None:
+            self._pause_key = f"{shared.key} pause"
         self._requests = self._open_bucket("requests", limits.rpm)
         self._tokens = self._open_bucket("tokens", limits.tpm)
         # None as long as the target has said nothing about them, or refused nothing
@@ -109,14 +121,14 @@ class RateLimiter:
     @property
     def counts_tokens(self) -> bool:
         """Return whether a turn needs to know its tokens."""
-        return self._tokens is not None or self._tokens_left is not None
+        return self._limits.tpm is not None or self._tokens_left is not None
 
     @property
     def blocked_for(self) -> float:
         """Seconds until the target lets another request through, as far as it has said."""
         pause = self._blocked_until - self._runtime.clock()
         if self._shared is not None:
-            pause = max(pause, self._shared.store.pause(f"{self._shared.key} pause", 0.0))
+            pause = max(pause, self._shared.store.pause(self._pause_key, 0.0))
         if self._requests_left is not None:
             pause = max(pause, self._requests_left.seconds_until(1))
         return pause if pause > 0 else 0.0
@@ -125,7 +137,7 @@ class RateLimiter:
         """Let no call through for a while; a shorter pause never shortens one."""
         self._blocked_until = max(self._blocked_until, self._runtime.clock() + seconds)
         if self._shared is not None:
-            self._shared.store.pause(f"{self._shared.key} pause", seconds)
+            self._shared.store.pause(self._pause_key, seconds)
 
     def turn(self) -> Turn:
         """Return the turn of one call: `async with limiter.turn().wait(tokens, time_left)`."""
@@ -164,15 +176,13 @@ class RateLimiter:
         """Learn that a call was answered, and give back its unused tokens (negative: charge)."""
         if self.window is not None:
             self.window.note_answer(self._running)
-        if self._tokens is not None:
-            self._tokens.give_back(unused_tokens)
+        self._give_back_tokens(unused_tokens)
 
     def note_refusal(self, number: int, retry_after: float | None, tokens: int) -> None:
         """Learn that a call was one too many: pause, and send fewer at once from now on."""
         self.window = window = self.window or AdaptiveWindow()
         is_new_wave = window.note_refusal(number, self._calls_sent, self._running - 1)
-        if self._tokens is not None:
-            self._tokens.give_back(tokens)
+        self._give_back_tokens(tokens)
         if retry_after:
             if retry_after > _LONGEST_PAUSE:
                 window.collapse()
@@ -210,9 +220,10 @@ class RateLimiter:
         return self._calls_sent, self._tokens_sent
 
     def _open_bucket(self, name: str, per_minute: float | None) -> Bucket | None:
-        if per_minute is None:
+        shared = self._shared
+        if per_minute is None or isinstance(shared, SharedRates):
             return None
-        return Bucket(per_minute, self._runtime.clock, name=name, shared=self._shared)
+        return Bucket(per_minute, self._runtime.clock, name=name, shared=shared)
 
     def _has_place(self) -> bool:
         limit, window = self._limits.concurrency, self.window
@@ -238,22 +249,63 @@ class RateLimiter:
             raise
 
     async def _pay(self, tokens: int, deadline: float | None) -> None:
-        """Go into debt, wait until it is paid, and then until the target wants no more pause."""
+        """Wait until the target wants no pause, and then for the turn of the call.
+
+        A turn that meets a pause is given back: else all that were given during the pause would
+        come at its end.
+        """
+        while True:
+            while (pause := self._find_pause(tokens)) > 0:
+                self._check_deadline(pause, deadline, "it asked for a pause")
+                await self._runtime.sleep(pause)
+            if self._lines is None:
+                await self._go_into_debt(tokens, deadline)
+            else:
+                wait = await self._find_line(self._lines).take(tokens, deadline)
+                if wait is not None:
+                    raise Throttled(self._name, wait, "its limits per minute are used up")
+            if self._find_pause(tokens) <= 0:
+                return
+            self._give_back(tokens)
+
+    async def _go_into_debt(self, tokens: int, deadline: float | None) -> None:
+        """Take a turn from the buckets, and wait until the debt is paid."""
         requests_wait = 0.0 if self._requests is None else self._requests.take(1)
         tokens_wait = 0.0 if self._tokens is None else self._tokens.take(tokens)
         wait = requests_wait if requests_wait > tokens_wait else tokens_wait
+        if wait <= 0:
+            return
         is_paid = False
         try:
-            while (pause := max(wait, self._find_pause(tokens))) > 0:
-                if deadline is not None and self._runtime.clock() + pause >= deadline:
-                    reason = self._explain_wait(pause, requests_wait, tokens_wait)
-                    raise Throttled(self._name, pause, reason)
-                await self._runtime.sleep(pause)
-                wait = 0.0
+            self._check_deadline(wait, deadline, self._explain_wait(wait, requests_wait))
+            await self._runtime.sleep(wait)
             is_paid = True
         finally:
             if not is_paid:
                 self._give_back(tokens)
+
+    def _check_deadline(self, wait: float, deadline: float | None, reason: str) -> None:
+        if deadline is not None and self._runtime.clock() + wait >= deadline:
+            raise Throttled(self._name, wait, reason)
+
+    def _find_line(
+        self, lines: WeakKeyDictionary[asyncio.AbstractEventLoop, SliceLine]
+    ) -> SliceLine:
+        """Return the line of the running loop."""
+        loop = asyncio.get_running_loop()
+        line = lines.get(loop)
+        if line is None:
+            assert isinstance(self._shared, SharedRates)
+            runtime = self._runtime
+            line = lines[loop] = SliceLine(self._shared, self._flows, runtime.clock, runtime.sleep)
+        return line
+
+    def _give_back_tokens(self, tokens: int) -> None:
+        """Return tokens that were not used; fewer than none are charged."""
+        if self._tokens is not None:
+            self._tokens.give_back(tokens)
+        elif isinstance(self._shared, SharedRates) and self._limits.tpm is not None and tokens:
+            self._shared.store.give_back(self._shared.key, self._flows, (0.0, float(tokens)))
 
     def _find_pause(self, tokens: int) -> float:
         if self._tokens_left is None:
@@ -261,17 +313,17 @@ class RateLimiter:
         return max(self.blocked_for, self._tokens_left.seconds_until(tokens))
 
     def _give_back(self, tokens: int) -> None:
+        if self._lines is not None:
+            self._find_line(self._lines).give_back((1.0, float(tokens)))
         if self._requests is not None:
             self._requests.give_back(1)
         if self._tokens is not None:
             self._tokens.give_back(tokens)
 
-    def _explain_wait(self, wait: float, requests_wait: float, tokens_wait: float) -> str:
+    def _explain_wait(self, wait: float, requests_wait: float) -> str:
         if wait == requests_wait:
             return f"its {self._limits.rpm:g} requests per minute are used up"
-        if wait == tokens_wait:
-            return f"its {self._limits.tpm:g} tokens per minute are used up"
-        return "it asked for a pause"
+        return f"its {self._limits.tpm:g} tokens per minute are used up"
 
 
 class Turn:

@@ -24,6 +24,7 @@ from graphorch.models.policies.failure_kinds import CONSEQUENCES, classify_failu
 from graphorch.models.policies.latency import CallInFlight, LatencyModel
 from graphorch.models.policies.rate_bucket import SharedLimits
 from graphorch.models.policies.rate_limiter import RateLimiter, RateLimits, Turn
+from graphorch.models.policies.rate_slices import SharedRates
 from graphorch.models.policies.tally import NO_TERMS, AskTerms
 from graphorch.models.pricing.metering import (
     CallMeter,
@@ -115,13 +116,13 @@ class TargetRules:
     """Charges and limits of one target.
 
     `attempts`: requests that one call may send to it; 1 where a gateway repeats by itself.
-    `shared`: where the processes of this machine share its limits and pauses.
+    `shared`: where the processes of this machine, or many machines, share its limits and pauses.
     """
 
     terms: PricingTerms = field(default_factory=PricingTerms)
     limits: RateLimits = field(default_factory=RateLimits)
     breaker: BreakerRules = field(default_factory=BreakerRules)
-    shared: SharedLimits | None = None
+    shared: SharedLimits | SharedRates | None = None
     attempts: int = 2
 
 

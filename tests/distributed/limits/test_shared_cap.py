@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
-import sys
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import pytest
 
 from graphorch.journal.postgres.setup import initialize
 from graphorch.models.budgets.ledger import PICO
+from tests.distributed.limits.processes import kill_all, run_spenders
 from tests.distributed.limits.spender import REFUSED
 from tests.models.config.files import trust_config, write_config
 from tests.models.servers import Asked, completion, replies, serve
@@ -23,7 +21,6 @@ from tests.postgres.fixtures import cluster, database
 
 __all__ = ["cluster", "database"]
 
-ROOT = Path(__file__).parents[3]
 CAP = 0.02
 INPUT, OUTPUT = 1e-6, 1e-5  # dollars per token
 CONFIG = """
@@ -65,25 +62,6 @@ class Till:
             await self.was_charged.wait()
 
 
-async def run_spenders(
-    folder: Path, database: str, count: int, meddle: Callable[[list[int]], Awaitable[None]]
-) -> Mapping[int, int]:
-    """Run so many spenders, and return their exit codes by process."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.distributed.limits.spender", str(count), database),
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    pids = [int(text) for text in (await process.stdout.readline()).split()]
-    await meddle(pids)
-    lines = (await process.stdout.read()).decode().splitlines()
-    assert await process.wait() == 0
-    pairs = [line.split() for line in lines]
-    return {int(pid): int(code) for pid, code in pairs}
-
-
 @pytest.mark.parametrize("seed", [1])
 def test_cap_holds_over_eight_processes(seed: int, database: str, tmp_path: Path) -> None:
     """Eight processes, three of them killed in the middle, never spend more than the cap."""
@@ -98,7 +76,7 @@ def test_cap_holds_over_eight_processes(seed: int, database: str, tmp_path: Path
             async def kill_three(pids: list[int]) -> None:
                 for number, pid in enumerate(pids[:3], 1):
                     await till.wait_for(8 * number)
-                    os.kill(pid, signal.SIGKILL)
+                    kill_all([pid])
 
             codes = await run_spenders(tmp_path, database, 8, kill_three)
         assert sorted(codes.values()) == [-signal.SIGKILL] * 3 + [REFUSED] * 5
