@@ -22,9 +22,8 @@ from typing import Any, Final, NamedTuple
 from graphorch.distributed.node_places import Place
 from graphorch.engine.invocation.process_protocol import Unportable
 
-LONGEST: Final = 8_000_000
-"""Bytes of a message; what is larger belongs into a file or a bucket, and its address into slices.
-"""
+LONGEST: Final = 7_900_000
+"""Bytes of the slices of a message; an engine takes 8 MB with the header, which is short."""
 RESULT: Final = "result"
 BEGAN: Final = "began"
 ASK: Final = "ask:"

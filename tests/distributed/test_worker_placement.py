@@ -277,7 +277,7 @@ def test_large_slice_is_refused_by_name() -> None:
 
     failure = str(fail(build(grow, far)))
     assert failure.startswith("What 'far' reads is too large to be sent to another worker")
-    assert "'Topic' takes 8,000," in failure
+    assert "'Topic' takes 7,900," in failure
     assert str(fail(build(far_and_large))).startswith("What 'far' returned is too large")
 
 

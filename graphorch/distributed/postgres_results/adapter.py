@@ -4,9 +4,9 @@ Theory of operation:
 
 1. All posts that begin while a commit is under way share the next one, so a thousand cost what a
    few cost.
-2. A notification makes commits wait for each other, so it is sent after the commit, and at most 50
-   times a second from one process. It names the topics, and is only a hint: while anything is
-   watched, everybody looks once a second as well.
+2. A notification makes commits wait for each other, so it is sent after the commit, and at most
+   about 50 times a second from one process. It names the topics, and is only a hint: while anything
+   is watched, everybody looks once a second as well.
 3. A look asks for the notes of all transactions that were not over at the look before, since a
    transaction that began earlier may commit later. What was given out already is left out by its
    number.
@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,6 +39,7 @@ from graphorch.journal.runners.database_thread import DatabaseThread, Done
 _LOG = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 1.0  # between two looks without a notification
 _NOTIFY_SECONDS: Final = 0.02  # between two notifications of one process
+_TOGETHER: Final = 10.0  # notifications at once, after a pause
 _CLEAN_SECONDS: Final = 3600.0  # between two looks for notes that nobody drops
 _BATCH: Final = 500
 _BYTES: Final = 16_000_000  # of the notes of one statement, or a single larger one
@@ -56,6 +57,16 @@ class _Post:
         return table.post([self.note])[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Find:
+    """The reading of all notes of a topic, which shares a statement with others."""
+
+    topic: str
+
+    def __call__(self, table: NotesTable) -> list[StoredNote]:
+        return table.find([self.topic])[self.topic]
+
+
 class PostgresResults:
     """Notes in one database. Open it with `await PostgresResults.open(url)`, and close it."""
 
@@ -69,7 +80,8 @@ class PostgresResults:
         self._since = 0  # the transaction from which on the next look has to look
         self._given: dict[int, int] = {}  # notes that were given out, with their transactions
         self._has_news = asyncio.Event()
-        self._to_notify: set[str] = set()
+        self._to_notify: set[str] = set()  # changed by the thread alone
+        self._room, self._refilled = _TOGETHER, time.monotonic()  # for notifications
         self._notifying: asyncio.Task[None] | None = None
         self._looking = self._loop.create_task(self._look_again())
         self._listener = Listener(address, self._hint)
@@ -87,17 +99,15 @@ class PostgresResults:
     async def post(self, note: Note) -> bool:
         """Store a note unless one with its topic and key is there; return whether it counts."""
         counts = await self._thread.run(_Post(note))
-        if counts:
-            self._to_notify.add(note.topic)
-            if self._notifying is None:
-                self._notifying = self._loop.create_task(self._notify())
+        if self._to_notify and self._notifying is None:
+            self._notifying = self._loop.create_task(self._notify())
         return counts
 
     async def watch(self, topic: str, take: Take) -> None:
         """Give the notes of a topic to a function: those that are there now, then all others."""
         self._watched[topic] = take
         try:
-            self._give(await self._thread.run(lambda table: table.read(table.find([topic]))))
+            self._give(await self._thread.run(_Find(topic)))
         except JournalError:
             self._watched.pop(topic, None)
             raise
@@ -121,16 +131,28 @@ class PostgresResults:
 
     # ---- waking ----------------------------------------------------------------------------------
     async def _notify(self) -> None:
-        """Wake the watchers of what was posted, and of what is posted in the next moment."""
+        """Wake the watchers of what was posted since the last notification, in a moment."""
         try:
-            while self._to_notify:
-                topics, self._to_notify = self._to_notify, set()
-                await self._thread.run(lambda table, topics=topics: table.notify(topics))
-                await asyncio.sleep(_NOTIFY_SECONDS)
+            await asyncio.sleep(_NOTIFY_SECONDS)
+            await self._thread.run(self._notify_now)
         except JournalError:
-            self._to_notify.clear()  # whoever waits looks by itself
+            pass  # whoever waits looks by itself
         finally:
             self._notifying = None
+
+    def _notify_now(self, table: NotesTable) -> None:
+        """Wake the watchers of what was posted, on the thread."""
+        topics, self._to_notify = self._to_notify, set()
+        if topics:
+            self._room -= 1.0
+            table.notify(topics)
+
+    def _has_room(self) -> bool:
+        """Return whether a notification may be sent at once: 50 a second, some of them together."""
+        now = time.monotonic()
+        refilled = self._room + (now - self._refilled) / _NOTIFY_SECONDS
+        self._room, self._refilled = min(refilled, _TOGETHER), now
+        return self._room >= 1.0
 
     def _hint(self, topics: str) -> None:
         """Take the hint of another thread that some topics have news."""
@@ -162,11 +184,9 @@ class PostgresResults:
 
     async def _look(self) -> None:
         """Give out what was posted since the last look."""
-        topics, since = list(self._watched), self._since
-        mark, numbers = await self._thread.run(lambda table: table.look(topics, since))
-        new = [number for number in numbers if number not in self._given]
-        if new:
-            self._give(await self._thread.run(lambda table: table.read(new)))
+        topics, since, known = list(self._watched), self._since, list(self._given)
+        mark, stored = await self._thread.run(lambda table: table.look(topics, since, known))
+        self._give(stored)
         self._since = mark
         self._given = {number: at for number, at in self._given.items() if at >= mark}
 
@@ -184,7 +204,11 @@ class PostgresResults:
         while True:
             try:
                 table = NotesTable(self._session.acquire(until))
-                return [Done(result) for result in _run_all(table, operations)]
+                done = [Done(result) for result in _run_all(table, operations)]
+                self._to_notify.update(_list_posted(operations))
+                if self._has_room():
+                    self._notify_now(table)
+                return done
             # The border of the thread: every error goes to the caller, and the thread goes on.
             except Exception as error:
                 if self._session.drop_if_lost() and time.monotonic() < until:
@@ -195,17 +219,38 @@ class PostgresResults:
 
 
 def _run_all(table: NotesTable, operations: Sequence[Operation]) -> list[Any]:
-    """Run operations; posts that follow each other share statements. All may be repeated."""
+    """Run operations in their order; posts and readings between others share statements.
+
+    Whoever reads may also get what is posted at the same time, and all may be repeated.
+    """
     results: list[Any] = []
-    posts: list[Note] = []
+    shared: list[_Post | _Find] = []
     for operation in operations:
-        if not isinstance(operation, _Post):
-            results += _post_all(table, posts)
-            results.append(operation(table))
-            posts = []
+        if isinstance(operation, _Post | _Find):
+            shared.append(operation)
         else:
-            posts.append(operation.note)
-    return results + _post_all(table, posts)
+            results += _run_shared(table, shared)
+            results.append(operation(table))
+            shared = []
+    return results + _run_shared(table, shared)
+
+
+def _list_posted(operations: Sequence[Operation]) -> Iterator[str]:
+    """Yield the topics of the notes that are posted."""
+    for operation in operations:
+        if isinstance(operation, _Post):
+            yield operation.note.topic
+
+
+def _run_shared(table: NotesTable, operations: Sequence[_Post | _Find]) -> list[Any]:
+    notes = [operation.note for operation in operations if isinstance(operation, _Post)]
+    counted = iter(_post_all(table, notes))
+    topics = {operation.topic for operation in operations if isinstance(operation, _Find)}
+    found = table.find(topics) if topics else {}
+    return [
+        next(counted) if isinstance(operation, _Post) else found[operation.topic]
+        for operation in operations
+    ]
 
 
 def _post_all(table: NotesTable, notes: Sequence[Note]) -> list[bool]:

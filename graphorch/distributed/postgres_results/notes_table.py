@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 
@@ -31,17 +31,16 @@ SELECT given.place, md5(n.body)
 FROM unnest(%(topics)s::text[], %(keys)s::text[]) WITH ORDINALITY AS given(topic, key, place)
 JOIN graphorch.notes n USING (topic, key)
 """
-# Transactions that are not over yet, and the notes of those that were not over at the last look.
-_LOOK: Final = """
-SELECT mark.xmin::text::bigint, n.number
-FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xmin) mark
-LEFT JOIN graphorch.notes n ON n.posted_in >= %(since)s::xid8 AND n.topic = ANY(%(topics)s)
-ORDER BY n.number
+_COLUMNS: Final = "number, posted_in::text::bigint, run_id, topic, key, body"
+_READ: Final = f"""
+SELECT {_COLUMNS} FROM graphorch.notes
+WHERE posted_in >= %(since)s::xid8 AND topic = ANY(%(topics)s) AND number <> ALL(%(known)s)
+ORDER BY number
 """
-_NUMBERS: Final = "SELECT number FROM graphorch.notes WHERE topic = ANY(%(topics)s)"
-_READ: Final = """
-SELECT number, posted_in::text::bigint, run_id, topic, key, body FROM graphorch.notes
-WHERE number = ANY(%(numbers)s) ORDER BY number
+# The first transaction that is not over yet.
+_MARK: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+_FIND_ALL: Final = f"""
+SELECT {_COLUMNS} FROM graphorch.notes WHERE topic = ANY(%(topics)s) ORDER BY number
 """
 _DROP_RUN: Final = "DELETE FROM graphorch.notes WHERE run_id = %(run)s"
 _DROP: Final = "DELETE FROM graphorch.notes WHERE topic = %(run)s AND key = ANY(%(keys)s)"
@@ -83,22 +82,26 @@ class NotesTable:
         is_long = len(hint.encode()) > _LONGEST_HINT
         self._connection.execute(_NOTIFY, ("" if is_long else hint,))
 
-    def look(self, topics: Collection[str], since: int) -> tuple[int, list[int]]:
-        """Return the numbers of the notes of transactions from `since` on, and where to go on."""
-        rows = self._connection.execute(_LOOK, {"topics": list(topics), "since": str(since)})
-        found = rows.fetchall()
-        return found[0][0], [number for _, number in found if number is not None]
+    def look(
+        self, topics: Collection[str], since: int, known: Collection[int]
+    ) -> tuple[int, list[StoredNote]]:
+        """Return where the next look has to begin, and the unknown notes from `since` on."""
+        # First the mark: what commits in between is found now, and once more by the next look.
+        (mark,) = self._connection.execute(_MARK).fetchone() or (since,)
+        values = {"topics": list(topics), "since": str(since), "known": list(known)}
+        return mark, list(self._fetch(_READ, values))
 
-    def find(self, topics: Collection[str]) -> list[int]:
-        """Return the numbers of all notes of some topics."""
-        rows = self._connection.execute(_NUMBERS, {"topics": list(topics)})
-        return [number for (number,) in rows.fetchall()]
+    def find(self, topics: Collection[str]) -> dict[str, list[StoredNote]]:
+        """Return all notes of some topics, in the order in which they were posted."""
+        found: dict[str, list[StoredNote]] = {topic: [] for topic in topics}
+        for stored in self._fetch(_FIND_ALL, {"topics": list(topics)}):
+            found[stored.note.topic].append(stored)
+        return found
 
-    def read(self, numbers: Collection[int]) -> list[StoredNote]:
-        """Return notes by their numbers, in the order in which they were posted."""
+    def _fetch(self, statement: LiteralString, values: dict[str, Any]) -> Iterator[StoredNote]:
         cursor: psycopg.Cursor[Any] = self._connection.cursor(binary=True)
-        rows = cursor.execute(_READ, {"numbers": list(numbers)})
-        return list(_read_notes(rows.fetchall()))
+        for number, posted_in, run, topic, key, body in cursor.execute(statement, values):
+            yield StoredNote(number, posted_in, Note(run, topic, key, bytes(body)))
 
     def drop(self, run: str, keys: Collection[str] | None) -> None:
         """Delete notes to the owner of a run, or all notes of the run."""
@@ -110,8 +113,3 @@ class NotesTable:
     def drop_old(self) -> None:
         """Delete notes that were posted after their run was over."""
         self._connection.execute(_DROP_OLD, {"seconds": _KEPT_SECONDS})
-
-
-def _read_notes(rows: Sequence[tuple[Any, ...]]) -> Iterator[StoredNote]:
-    for number, posted_in, run, topic, key, body in rows:
-        yield StoredNote(number, posted_in, Note(run, topic, key, bytes(body)))
