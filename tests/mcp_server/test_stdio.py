@@ -19,6 +19,10 @@ from graphorch.journal.records import RunHead
 from graphorch.runs.stores import open_store
 from tests.cli.shell import PROGRAM
 from tests.mcp_server.serving import run
+from tests.postgres.fixtures import cluster, database
+from tests.workers.processes import prepare_database
+
+__all__ = ["cluster", "database"]
 
 FLOWS = '''
 """Write a letter and send it, after a person agreed."""
@@ -222,6 +226,31 @@ def test_killed_server_is_followed_by_next(tmp_path: Path) -> None:
     run(main)
     assert read_sent(tmp_path) == ["A letter on tides"]
     assert len(asyncio.run(find_runs(tmp_path))) == 1
+
+
+def test_runs_are_kept_in_database(database: str, tmp_path: Path) -> None:
+    """With a URL, the next server knows the calls of one that was killed; no file is made here."""
+    prepare_database(database)
+    db = ("--db", database.replace("postgres@", "postgres:s3cret@"))
+
+    async def main() -> str:
+        async with started(tmp_path, *db) as program:
+            leg = await program.call()
+            program.process.kill()
+            await program.process.wait()
+        async with started(tmp_path, *db) as program:
+            assert read_letter(await program.answer(leg, approved=True)).endswith("sent")
+            return (await program.leave())[1]
+
+    printed: list[str] = []
+
+    async def keep() -> None:
+        printed.append(await main())
+
+    run(keep)
+    assert f"runs are kept in {database}" in printed[0]
+    assert "s3cret" not in printed[0]
+    assert not list(tmp_path.glob("*sqlite*"))
 
 
 @pytest.mark.slow
