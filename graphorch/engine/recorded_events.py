@@ -9,7 +9,9 @@ about each of them are its events. So there is one decoder of records, and one t
 2. An attempt counts as begun when the record that makes it ready says so: no record is written when
    it begins a moment later, or is stopped before that.
 3. What no record holds has no event: pieces of text, and a node's own events.
-4. What a fork took over from another run happened in that one.
+4. That a run came to rest is said once, although an owner that does not know whether it was
+   recorded may record it again.
+5. What a fork took over from another run happened in that one.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ class EventReader(Replay):
         super().__init__(plan, self.replayed, adopted=0)
         self._events: list[RunEvent] = []
         self._at = 0.0  # the time of the record that is read
+        self._last_kind: RecordKind | None = None
         self._opens = False  # what is open begins with the next engagement, as it does in a fork
 
     def read(self, record: Record, *, is_adopted: bool = False) -> list[RunEvent]:
@@ -62,7 +65,7 @@ class EventReader(Replay):
             self._add_answered()
         elif kind == "unanswered":
             self._add_unanswered(body)
-        elif kind == "ended":
+        elif kind == "ended" and self._last_kind != "ended":
             run_id, at = self.replayed.run.run_id, self._at
             self._events.append(Ended(body["status"], body["reason"], run_id, at))
         elif kind == "forked":
@@ -70,6 +73,7 @@ class EventReader(Replay):
         elif kind == "continued" and self._opens:
             self._opens = False
             self._open_started(self.replayed.run.list_open_commands(), self._at)
+        self._last_kind = kind
 
     def _apply(self, event: Event) -> None:
         own = len(self._events)

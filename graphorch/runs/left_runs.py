@@ -43,7 +43,7 @@ class LeftRun:
 
     async def is_under_way(self) -> bool:
         """Return whether the run goes on, if only once a worker takes it."""
-        head = (await self.store.load(self.run_id)).head
+        head = await self.store.read_head(self.run_id)
         return head.status == "running" or head.is_under_way
 
     async def settle(self, letter: Letter, *, wait: bool) -> None:
@@ -70,10 +70,9 @@ async def find_left_run(durable: Durable, run_id: str) -> AsyncGenerator[LeftRun
 
 async def wait_for_rest(store: Store, run_id: str) -> RunHead:
     """Return the head of a run once it is over, or waits, or was stopped, with all mail read."""
-    pauses, seq = _Pauses(), 0
+    pauses = _Pauses()
     while True:
-        head = (await store.load(run_id, after_seq=seq)).head
-        seq = head.last_seq
+        head = await store.read_head(run_id)
         if head.status != "running" and not head.is_under_way:
             letters = await store.list_letters(run_id)
             if all(letter.outcome is not None for letter in letters):

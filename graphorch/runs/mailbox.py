@@ -84,7 +84,7 @@ async def read_run(store: Store, plan: Plan, run_id: str) -> Scheduler:
 
 async def send_stop(store: Store, run_id: str, reason: str, *, now: bool) -> Letter:
     """Ask the owner of a run to stop. Raises `InputError` for a run without one."""
-    head = (await store.load(run_id)).head
+    head = await store.read_head(run_id)
     if not head.is_under_way:
         raise InputError(f"Run {run_id} is not under way: there is nothing to stop.")
     return await store.post(build_letter(run_id, "stop", {"reason": reason, "now": now}))
@@ -96,9 +96,8 @@ async def wait_for_outcome(store: Store, letter: Letter) -> bool:
 
     Raises the error that it was refused with, and `InputError` if it is gone with its run.
     """
-    follower = _Follower(store, letter.run_id)
     while not await read_outcome(store, letter):
-        if not (await follower.read_head()).is_under_way:
+        if not (await store.read_head(letter.run_id)).is_under_way:
             # The owner may have taken it in with its last records.
             return await read_outcome(store, letter)
         await asyncio.sleep(PAUSE)
@@ -130,26 +129,11 @@ async def require_taken(store: Store, letter: Letter) -> None:
 
 async def wait_for_rest(store: Store, run_id: str) -> RunHead:
     """Return the head of a run once it has no owner."""
-    follower = _Follower(store, run_id)
     while True:
-        head = await follower.read_head()
+        head = await store.read_head(run_id)
         if not head.is_under_way:
             return head
         await asyncio.sleep(PAUSE)
-
-
-class _Follower:
-    """Reads the head of a run again and again, with the records that are new each time."""
-
-    def __init__(self, store: Store, run_id: str) -> None:
-        self._store = store
-        self._run_id = run_id
-        self._seq = 0
-
-    async def read_head(self) -> RunHead:
-        head = (await self._store.load(self._run_id, after_seq=self._seq)).head
-        self._seq = head.last_seq
-        return head
 
 
 # ---- cancelling ----------------------------------------------------------------------------------

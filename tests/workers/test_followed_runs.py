@@ -105,3 +105,24 @@ def test_follower_waits_with_run(site: Site) -> None:
     assert commits(seen) == CHAIN
     assert seen[-1].status == "succeeded"
     assert seen == asyncio.run(follow_all(flow, "asks", site.url))
+
+
+@pytest.mark.slow
+def test_follower_survives_restart_of_server(cluster: Cluster, site: Site) -> None:
+    """A server that crashes and is there again interrupts nothing but a moment."""
+    site.start_many(1)
+
+    async def main() -> list[Any]:
+        seen: list[Any] = []
+        task = Task(kind="slow", seconds=3)
+        await flow.submit(task, durable=site.url, run_id="restarted")
+        async with asyncio.timeout(60):
+            async for event in flow.follow("restarted", durable=site.url):
+                seen.append(event)
+                if isinstance(event, Started) and event.path == "second":
+                    await asyncio.to_thread(cluster.restart)
+        return seen
+
+    seen = asyncio.run(main())
+    assert commits(seen) == CHAIN
+    assert seen == asyncio.run(follow_all(flow, "restarted", site.url))

@@ -13,7 +13,7 @@ from graphorch.text import shorten_run_id
 
 async def has_owner(store: Store, run_id: str) -> bool:
     """Return whether another process drives a run."""
-    return (await store.load(run_id)).head.is_under_way
+    return (await store.read_head(run_id)).is_under_way
 
 
 def require_no_output(output: str, model: str) -> None:
