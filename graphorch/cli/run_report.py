@@ -132,7 +132,8 @@ def _format_wait(wait: Wait, result: Result[Any, Any]) -> str:
     until = "" if wait.due is None else f", until {format_moment(wait.due)}"
     path, key = sanitize_line(wait.path), f" with key '{wait.key}'" if wait.key else ""
     if not wait.signal:
-        return f"waiting: {path} waits for a time{until}"
+        what = "its next attempt" if wait.is_retry else "a time"
+        return f"waiting: {path} waits for {what}{until}"
     value = _find_value_type(wait, result).__name__
     return sanitize_line(f"waiting: {path} waits for a signal ({value}){key}{until}", 400)
 

@@ -155,6 +155,24 @@ class RunState:
             scope = scope.outer
 
     # ---- questions about a run -------------------------------------------------------------------
+    @property
+    def is_paused(self) -> bool:
+        """Return whether the run rests until the end of a pause before a retry.
+
+        It has to be resumed before anything else happens to it.
+        """
+        return self.status == "waiting" and bool(self.stopping)
+
+    def pauses(self) -> list[Activation]:
+        """Return the activations of a run at rest whose next attempt comes after a pause."""
+        if not self.is_paused:
+            return []
+        return [
+            activation
+            for activation in self.unfinished()
+            if activation.status is Status.FAILED and activation.retry_at
+        ]
+
     def failed(self) -> list[Activation]:
         """Return the failures that nothing made good, in order: causes, not their effects."""
         return [

@@ -115,6 +115,8 @@ class Dispatcher:
                         self._log.stop_background()
                     else:
                         self._finish(command, self.due_times)
+        if self._attempts.long_pauses is not None:
+            self._attempts.long_pauses.look_again()
         # A later command may have cancelled what an earlier one started.
         ready = [
             activation

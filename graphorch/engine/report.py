@@ -255,7 +255,7 @@ def _build_row(activation: Activation, calls: list[CallReport]) -> ActivationRep
         path=activation.path,
         node=activation.step.name,
         activation=activation.id,
-        status=_STATUS_NAMES[activation.status],
+        status=_name_status(activation),
         attempts=activation.attempt,
         began=activation.started_at,
         seconds=seconds,
@@ -295,6 +295,13 @@ def describe_failure(failure: Any) -> str:
     if isinstance(failure, Exception):
         return format_error(failure)
     return str(failure)
+
+
+def _name_status(activation: Activation) -> str:
+    """Return the status of an activation; one that rests in a pause before a retry waits."""
+    if activation.status is Status.FAILED and activation.retry_at:
+        return "waiting"
+    return _STATUS_NAMES[activation.status]
 
 
 _STATUS_NAMES: Final = {

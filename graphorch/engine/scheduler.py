@@ -128,6 +128,8 @@ class Scheduler:
             self._listen_to_questions(settings)
         in_doubt = {} if replayed is None else replayed.in_doubt
         self._attempts = AttemptRunner(self._services, gate, in_doubt)
+        if gate is None:  # else a person lets the run go on
+            self._attempts.rest = self._rest_in_pauses
         self._dispatcher = Dispatcher(self._services, self._attempts)
         self._pool = TaskPool(self._services, self._attempts, self._dispatcher, pace)
         self._letters: LetterReader | None = None  # once there are any
@@ -231,10 +233,25 @@ class Scheduler:
 
     def _has_pauses(self) -> bool:
         """Return whether the run is in a pause before a retry, which its format can keep."""
-        can_keep = self.journal is None or self.journal.format >= _PAUSES_SINCE
-        return can_keep and any(
+        return self._can_keep_pauses() and any(
             activation.status is Status.RETRYING for activation in self.run.unfinished()
         )
+
+    def _can_keep_pauses(self) -> bool:
+        return self.journal is None or self.journal.format >= _PAUSES_SINCE
+
+    def _leave_pause(self) -> list[Activation]:
+        """Resume a run that rests in a pause, before anything else happens to it."""
+        if not self.run.is_paused:
+            return []
+        return self._dispatcher.dispatch(Resumed(self._services.now()))
+
+    def _rest_in_pauses(self) -> None:
+        """Let a run rest in which only long pauses before retries are left, and waits."""
+        if self.is_under_way and self._can_keep_pauses():
+            now = self._services.now()
+            event = StopRequested("waiting", "waiting", now=False, at=now, keeps_pauses=True)
+            self._pool.spawn_when_durable(self._dispatcher.dispatch(event))
 
     async def needs_mail(self) -> bool:
         """Return whether letters have to be taken in before anything else: see `take_in`.
@@ -274,6 +291,7 @@ class Scheduler:
     async def leave(self, reason: str) -> None:
         """Record that the run is stopped where it is, to be resumed later."""
         self._services.enter_loop()
+        self._leave_pause()
         now, keeps_pauses = self._services.now(), self._has_pauses()
         self._dispatcher.dispatch(StopRequested(reason, at=now, keeps_pauses=keeps_pauses))
         await self._write_end()
@@ -285,6 +303,7 @@ class Scheduler:
         began and did not finish, the run stays stopped as `ambiguous`.
         """
         self._services.enter_loop()
+        self._leave_pause()
         if undo and self.plan.has_undos:
             await self._cancel_and_undo()
             return
@@ -320,6 +339,8 @@ class Scheduler:
 
         Raises `InputError` for an answer of the wrong type.
         """
+        if self.run.is_paused:
+            await self.wait_until_idle()  # it has come to rest, and goes on after that
         if not self.is_under_way:
             self._services.enter_loop()
         event = human_input.build_answer(activation, value, self.settings.clock())
@@ -332,7 +353,7 @@ class Scheduler:
                 message = f"The answer to '{activation.path}' does not fit: {error}"
                 raise InputError(message) from error
         if not self.is_under_way:
-            await self._execute(event)
+            await self._execute(event, commands=self._leave_pause())
         else:
             self._pool.spawn_when_durable(self._dispatcher.dispatch(event))
             self._idle = self._idle or asyncio.Event()
@@ -349,8 +370,11 @@ class Scheduler:
         require_open(self.run, "signal")
         require_expected(self.run, signal)
         signal.at = self.settings.clock()
+        if self.run.is_paused:
+            await self.wait_until_idle()
         if not self.is_under_way:
-            await self._execute(signal)
+            self._services.enter_loop()
+            await self._execute(signal, commands=self._leave_pause())
         else:
             self._pool.spawn_when_durable(self._dispatcher.dispatch(signal))
             self._idle = self._idle or asyncio.Event()
@@ -360,7 +384,8 @@ class Scheduler:
         """End a wait as if its time had come, and continue, or wait until the run has ended."""
         if not self.is_under_way:
             self._services.enter_loop()
-            await self._execute(self._build_wait_end(activation))
+            ready = self._leave_pause()
+            await self._execute(self._build_wait_end(activation), commands=ready)
         else:
             self._pool.spawn_when_durable(self._end_wait(activation))
             self._idle = self._idle or asyncio.Event()
@@ -662,7 +687,7 @@ class Scheduler:
             )
         # An answer may let a call of a tool start, which waits for its attempt then.
         self._open_tool_rounds()
-        ready: list[Activation] = []
+        ready = self._leave_pause()
         for letter in letters:
             reading = self._letters.read(letter, self._services.now())
             if reading.event is not None:

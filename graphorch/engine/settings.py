@@ -32,9 +32,9 @@ class Limits:
     `activations` counts node runs, with those of sub-flows, without retries. `seconds` is
     wall-clock time. `grace` is how many seconds running nodes may go on after another one failed.
     `concurrency` is how many nodes run at once, with those of sub-flows. `waiting` is how many
-    seconds a run stays under way for its next timer where nothing else is left to do: with one that
-    is farther away it returns as waiting (0: always). Raises `InputError` for values that make no
-    sense.
+    seconds a run stays under way for its next timer, or the end of a pause before a retry, where
+    nothing else is left to do: with one that is farther away it returns as waiting (0: always).
+    Raises `InputError` for values that make no sense.
     """
 
     activations: int | None = None

@@ -220,6 +220,8 @@ class TaskPool:
         finally:
             task.node_ended()
             self._tasks.discard(task)
+            if attempts.long_pauses is not None:
+                attempts.long_pauses.look_again()
         return []
 
     async def _commit(self, task: RunTask, event: Event | None) -> list[Activation]:

@@ -391,7 +391,7 @@ async def cancel(store: Store, run_id: str, now: float, *, undo: bool = True) ->
                 "flow.cancel(…), or name it with --flow. Or leave all as it is: undo=False, or "
                 "--no-undo."
             )
-        records = _build_cancel_records(head.last_seq, now)
+        records = _build_cancel_records(log, now)
         await store.append(
             lease,
             records,
@@ -404,12 +404,17 @@ async def cancel(store: Store, run_id: str, now: float, *, undo: bool = True) ->
         await store.release(lease)
 
 
-def _build_cancel_records(last_seq: int, now: float) -> list[Record]:
-    """Return the records of a cancelled run; none for a run that never began."""
+def _build_cancel_records(log: RunLog, now: float) -> list[Record]:
+    """Return the records of a cancelled run; none for a run that never began.
+
+    One that rests in a pause before a retry is resumed first.
+    """
+    last_seq = log.head.last_seq
     if not last_seq:
         return []
     bodies: list[tuple[RecordKind, Any]] = [
         ("continued", {"at": now}),
+        *([("resumed", {"at": now})] if log.head.status == "waiting" else []),
         ("stopping", {"at": now, "reason": "cancelled", "status": "cancelled", "now": True}),
         ("ended", {"at": now, "status": "cancelled", "reason": "cancelled"}),
     ]

@@ -50,10 +50,11 @@ class Question:
 
 
 class Wait(NamedTuple):
-    """A signal or a timer that a run waits for.
+    """A signal, a timer, or the end of a pause before a retry that a run waits for.
 
-    `due` (seconds since the epoch) is when a timer fires, or when the signal is not waited for any
-    more; None is never. A timer has no `signal`, and a signal without keys no `key`.
+    `due` (seconds since the epoch) is when a timer fires, when the signal is not waited for any
+    more, or when the next attempt begins (`is_retry`); None is never. A timer has no `signal`, and
+    a signal without keys no `key`.
     """
 
     path: str
@@ -61,6 +62,7 @@ class Wait(NamedTuple):
     signal: str
     key: str
     due: float | None
+    is_retry: bool = False
 
 
 class Result(Generic[Out, State]):
@@ -77,9 +79,9 @@ class Result(Generic[Out, State]):
         self._askers = scheduler.open_questions() if is_waiting else []
         # What waits now: the run may go on while this result is kept.
         self.waits: list[Wait] = list_waits(scheduler.run) if is_waiting else []
-        """Signals and timers that the run waits for."""
+        """Signals, timers and ends of pauses before retries that the run waits for."""
         self.due: float | None = _find_due(scheduler.run) if is_waiting else None
-        """Next time of a timer, a signal, a question or a deadline, in seconds since the epoch."""
+        """Next time of what it waits for, or of a deadline, in seconds since the epoch."""
 
     @property
     def status(self) -> Literal["succeeded", "partial", "waiting"]:
@@ -229,16 +231,22 @@ def _find_due(run: Run) -> float | None:
 
 
 def list_waits(run: Run) -> list[Wait]:
-    """Return the signals and timers that a run waits for."""
-    return [
+    """Return the signals, timers and ends of pauses before retries that a run waits for."""
+    waits = [
         Wait(each.path, each.step.name, each.wait.signal, each.wait.key, each.wait.due)
         for each in run.waits()
         if each.status is Status.AWAITING_EVENT and each.wait is not None
+    ]
+    return waits + [
+        Wait(each.path, each.step.name, "", "", each.retry_at, is_retry=True)
+        for each in run.pauses()
     ]
 
 
 def describe_wait(wait: Wait) -> str:
     """Return what is waited for, for people, with its time."""
+    if wait.is_retry and wait.due is not None:
+        return f"its next attempt, {format_moment(wait.due)}"
     return EventWait(wait.signal, wait.key, wait.due).describe()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from graphorch.core.events import (
     Event,
@@ -33,6 +33,9 @@ from graphorch.engine.report import tell_failure
 from graphorch.engine.run_services import RunServices
 from graphorch.errors import Ambiguous, BudgetExceeded, NeedsConsent, as_failure
 from graphorch.text import format_error, is_kind
+
+if TYPE_CHECKING:
+    from graphorch.engine.waits.long_pauses import LongPauses
 
 # looked up for every attempt
 _RETRYING, _RUNNING = Status.RETRYING, Status.RUNNING
@@ -61,6 +64,8 @@ class AttemptRunner:
         "has_overrides",
         "in_doubt",
         "invoker",
+        "long_pauses",
+        "rest",
         "tasks",
     )
 
@@ -70,6 +75,9 @@ class AttemptRunner:
         self._services = services
         self._gate = gate
         self.invoker: NodeInvoker | None = None
+        self.long_pauses: LongPauses | None = None  # once there is one
+        # lets the run rest in long pauses; None if it may not
+        self.rest: Callable[[], None] | None = None
         self._deadline: float | None = None  # of the run, in the event loop's time
         # Both are made at their first use: very many runs wait at once, and most need neither.
         self._retry_delays: dict[Activation, float] | None = None
@@ -97,6 +105,7 @@ class AttemptRunner:
 
     def close(self) -> None:
         """Let idle threads end."""
+        self.long_pauses = None
         if self.invoker is not None:
             self.invoker.close()
             self.invoker = None
@@ -275,18 +284,39 @@ class AttemptRunner:
     async def _wait_for_retry(self, activation: Activation) -> Event | None:
         """Wait for the next attempt; return None if the activation was cancelled meanwhile."""
         attempt, delays = activation.attempt, self._retry_delays
+        seconds = delays.pop(activation, 0.0) if delays is not None else 0.0
+        pauses = self._find_long_pauses(seconds)
+        if pauses is not None:
+            pauses.begin()
         try:
-            await asyncio.sleep(delays.pop(activation, 0.0) if delays is not None else 0.0)
+            await asyncio.sleep(seconds)
         except asyncio.CancelledError:
             if activation.status is _RETRYING:
                 raise
             return None
+        finally:
+            if pauses is not None:
+                pauses.end()
         if self._services.kept_answers:
             # Loaded by the call whose answer is kept.
             from graphorch.engine.calls.kept_answers import forget_answers
 
             forget_answers(self._services.kept_answers, activation)
         return RetryDue(activation, attempt, self._services.now())
+
+    def _find_long_pauses(self, seconds: float) -> LongPauses | None:
+        """Return what lets the run rest, from the first pause on that is a long one."""
+        patience = self._services.settings.limits.waiting
+        if self.long_pauses is not None or self.rest is None or patience is None:
+            return self.long_pauses
+        if seconds > patience:
+            from graphorch.engine.waits.long_pauses import LongPauses
+
+            services = self._services
+            self.long_pauses = LongPauses(
+                services.run, self.tasks, patience, services.now, self.rest
+            )
+        return self.long_pauses
 
     async def _run_node(self, activation: Activation) -> Event:
         """Return the event of an attempt: what stands in for the node, else what it returns."""

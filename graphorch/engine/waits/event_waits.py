@@ -113,12 +113,17 @@ def find_due(activation: Activation) -> float | None:
     if activation.status is Status.AWAITING_ANSWER:
         due: float | None = getattr(activation.question, "expires", None)
         return due
+    if activation.status is Status.FAILED and activation.retry_at:
+        return activation.retry_at  # its run rests until the end of the pause before a retry
     return None
 
 
 def find_next_due(run: Run) -> float | None:
     """Return the next time at which something becomes of what a run waits for; None if never."""
-    times = [find_due(activation) for activation in (*run.waits(), *run.ending_early())]
+    activations = [*run.waits(), *run.ending_early()]
+    if run.is_paused:  # its scopes are closed
+        activations = run.unfinished()
+    times = [find_due(activation) for activation in activations]
     return min((time for time in times if time is not None), default=None)
 
 

@@ -22,7 +22,7 @@ from graphorch.render.picture_style import PictureStyle
 from graphorch.render.plan_picture import box_id, draw_plan, frame_id, line_id
 from graphorch.render.svg.document import draw
 from graphorch.statuses import LIMITS, SUCCESS_STATUSES, TOOL_OUTCOMES, UNFINISHED_STATUSES
-from graphorch.text import join_limited, plural, truncate
+from graphorch.text import format_moment, join_limited, plural, truncate
 
 _LONGEST_NOTE = 40  # characters in a box
 _LONGEST_REMARK = 300
@@ -211,6 +211,10 @@ def _list_remarks(report: RunReport) -> Iterable[str]:
         f"{activation.path} waits for {activation.wait.describe()}"
         for activation in run.waits()
         if activation.status is ActivationStatus.AWAITING_EVENT and activation.wait is not None
+    )
+    yield from _limit(
+        f"{activation.path} waits for its next attempt, {format_moment(activation.retry_at)}"
+        for activation in run.pauses()
     )
     yield from _limit(
         f"loop from {end.source} back to {end.back_to}: {end.text}" for end in report.loop_ends

@@ -27,7 +27,7 @@ from graphorch.errors import InputError, did_you_mean
 from graphorch.graph.edges import START_INDEX, Edge
 from graphorch.graph.plan import Plan, SignalSpec, Step
 from graphorch.statuses import HALTED_STATUSES
-from graphorch.text import format_cost, format_error, join_limited, plural, truncate
+from graphorch.text import format_cost, format_error, format_moment, join_limited, plural, truncate
 from graphorch.trace.conversation.turns import Turn
 from graphorch.trace.spans.model import Span, Trace, strip_index
 from graphorch.trace.spans.redaction import Redaction
@@ -322,7 +322,10 @@ def explain_run(
     for undo in run.undoing.failed if run.undoing is not None else ():
         failure = redaction.text(_format_failure(undo))
         reasons.because.append(f"'{undo.path}' failed, so its work is not undone: {failure}")
-    if run.stopping and not roots and not in_doubt:
+    for activation in run.pauses():
+        when = format_moment(activation.retry_at)
+        reasons.because.append(f"'{activation.path}' waits for its next attempt, {when}")
+    if run.stopping and not (run.is_paused or roots or in_doubt):
         reasons.because.append(f"it was stopped: {run.stopping}")
     if trace.status == "crashed":
         reasons.because.append(_describe_crash(run, trace))

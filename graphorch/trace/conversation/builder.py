@@ -288,7 +288,9 @@ class ConversationBuilder:
         return [self._run_turn("resumes")]
 
     def on_stopping(self, body: Body) -> list[Turn]:
-        """Show why the run was stopped."""
+        """Show why the run was stopped; one that rests in a pause was not."""
+        if body["status"] == "waiting":
+            return []
         return [self._run_turn("stops", str(body["reason"]))]
 
     def on_ended(self, body: Body) -> list[Turn]:

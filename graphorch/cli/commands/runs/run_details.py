@@ -146,6 +146,8 @@ def print_run(journal: JournalPlace, run_id: str, *, as_json: bool) -> None:
         print_status(f"note: left out: {sanitize_line(fault, 400)}")
     questions = _list_questions(log.head, rows)
     waits = [row for row in rows if row.waits and log.head.status != "cancelled"]
+    if log.head.status == "waiting":
+        waits += [row for row in rows if row.status == "retrying"]
     if as_json:
         described = describe_head(log.head) | {
             "due": _find_due(log),
@@ -175,7 +177,9 @@ def print_run(journal: JournalPlace, run_id: str, *, as_json: bool) -> None:
             f"{question['path']} VALUE{journal.option}"
         )
     for row in waits:
-        print_output(sanitize(describe_wait(row.path, row.signal, row.key, row.due)))
+        is_retry = row.status == "retrying"
+        line = describe_wait(row.path, row.signal, row.key, row.due, is_retry=is_retry)
+        print_output(sanitize(line))
         if row.signal:
             command = format_send_command(run_id, row.signal, row.key, journal)
             print_status(f"send it with: {command}")
@@ -268,7 +272,9 @@ def _apply(row: StepRow, kind: RecordKind, body: Mapping[str, Any]) -> None:
     elif kind == "failed":
         row.attempts = body["attempt"] or row.attempts
         row.error = f"{body['error']}: {body['message']}"
-        row.status = "retrying" if body["retry_after"] is not None else "failed"
+        row.status = "failed"
+        if body["retry_after"] is not None:
+            row.status, row.due = "retrying", body["at"] + body["retry_after"]
     elif kind == "retry":
         row.attempts, row.status = row.attempts + 1, "running"
 
@@ -282,7 +288,8 @@ def _add_spans(log: RunLog, rows: Sequence[StepRow]) -> None:
         if row is not None and span.is_activation:
             # The last one: what came before a pause of the run is over.
             row.began, row.ended = span.began, span.ended or 0.0
-            row.status = _find_status(row.status, span)
+            if row.status != "retrying" or log.head.status != "waiting":  # it rests in the pause
+                row.status = _find_status(row.status, span)
     for call in trace.paid_calls:
         row = by_activation.get(call.activation)
         if row is not None:
@@ -316,6 +323,7 @@ def _describe_wait(row: StepRow) -> dict[str, Any]:
         "signal": row.signal,
         "key": row.key,
         "due": row.due,
+        "is_retry": row.status == "retrying",
     }
 
 

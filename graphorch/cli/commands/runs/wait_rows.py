@@ -51,9 +51,13 @@ class SignalCount:
         return [KeptSignals(*name, count) for name, count in sorted((self._came - given).items())]
 
 
-def describe_wait(path: str, signal: str, key: str, due: float | None) -> str:
+def describe_wait(
+    path: str, signal: str, key: str, due: float | None, *, is_retry: bool = False
+) -> str:
     """Return a line about what a step waits for."""
     what = "a time" if not signal else f"the signal '{signal}'"
+    if is_retry:
+        what = "its next attempt"
     with_key = f" with key '{key}'" if key else ""
     until = "" if due is None else f", until {format_moment(due)}"
     return sanitize_line(f"waiting: {path} waits for {what}{with_key}{until}", 400)

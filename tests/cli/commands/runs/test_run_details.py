@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
@@ -14,6 +15,7 @@ from tests.cli.flows import (
     start_waiting_run,
 )
 from tests.cli.shell import Shell
+from tests.scenarios.events.test_long_pauses import State, build_alone
 
 
 def test_run_shows_steps_and_questions(shell: Shell) -> None:
@@ -105,3 +107,14 @@ def test_lost_node_is_shown_as_lost(shell: Shell) -> None:
     shown = run_json(shell, "runs", "show", run_id, "--db", "r.sqlite")
     assert "lost" in {step["status"] for step in shown["steps"]}
     assert "running" not in {step["status"] for step in shown["steps"]}
+
+
+def test_pause_before_retry_is_shown(shell: Shell) -> None:
+    """A run that rests in a pause waits for the next attempt of a node, and was not stopped."""
+    asyncio.run(build_alone().run(State(), run_id="r", durable="r.sqlite", resources=[]))
+    shown = shell("runs", "show", "r", "--db", "r.sqlite")
+    assert "waiting: fetch waits for its next attempt, until" in shown.out
+    report = run_json(shell, "runs", "show", "r", "--db", "r.sqlite")
+    [wait] = report["waits"]
+    assert (wait["path"], wait["is_retry"], wait["due"]) == ("fetch", True, report["due"])
+    assert "stops" not in shell("conversation", "r", "--db", "r.sqlite").out
