@@ -10,6 +10,7 @@ with the first job, and ends when it is closed; the next job begins another one.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -22,6 +23,8 @@ from graphorch.clock import outside
 from graphorch.errors import JournalError
 from graphorch.journal.errors import StoreClosed, StoreUnavailable
 from graphorch.journal.postgres.connection import Address, Session, explain
+
+_LOG = logging.getLogger(__name__)
 
 PATIENCE = 30.0
 """Seconds for which a call waits for a server that is away, if its own time is not over before."""
@@ -180,7 +183,8 @@ class LimitsThread:
                 continue
             try:
                 keeper.tidy()
+            # The border of the thread, which has to go on for its callers.
             except Exception as error:
                 self._session.drop_if_lost()
                 if not isinstance(explain(error, ""), JournalError):
-                    raise
+                    _LOG.exception("shared limits were not tidied, which is tried again")

@@ -44,5 +44,5 @@ class PostgresLimits:
         await self._thread.close(self._finish)
 
     def _finish(self) -> None:
-        self.rates.finish()
         self.spending.return_all()
+        self.rates.finish()

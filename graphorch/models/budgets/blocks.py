@@ -89,6 +89,7 @@ class _Holding:
     unused: Units = NOTHING
     holders: int = 0
     changed_at: float = 0.0
+    is_read: bool = False
 
     @property
     def room(self) -> Units:
@@ -100,6 +101,7 @@ class _Holding:
         self.granted = entry.own
         self.elsewhere = subtract_units(entry.total, entry.own)
         self.unused, self.holders = entry.unused, entry.holders
+        self.is_read = True
 
 
 class BlockSpend:
@@ -130,7 +132,8 @@ class BlockSpend:
 
     def knows(self, key: str) -> bool:
         """Return whether the entry of a key has been read."""
-        return key in self._holdings
+        holding = self._holdings.get(key)
+        return holding is not None and holding.is_read
 
     async def learn(self, key: str) -> None:
         """Read the entry of a key, and the clock of the book."""

@@ -212,5 +212,44 @@ def test_period_begins_anew() -> None:
     asyncio.run(main())
 
 
+def test_cancelled_draw_takes_nothing() -> None:
+    """A call that is cancelled while it draws reserves nothing, and leaves the block in hand."""
+
+    async def main() -> None:
+        pages = Pages()
+        process = Process(pages)
+        account = process.open(Budget(usd=1.0))
+        await _spend(account, 0.001)
+        call = asyncio.ensure_future(account.reserve(Amount(0.5)))
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert account.level.reserved == (0, 0, 0)
+        await _spend(account, 0.9)
+
+    asyncio.run(main())
+
+
+def test_late_settlement_comes_back() -> None:
+    """What is settled after everything was returned goes back to the book, too."""
+
+    async def main() -> None:
+        pages = Pages()
+        process = Process(pages)
+        account = process.open(Budget(usd=1.0))
+        held = await account.reserve(Amount(0.9))
+        process.spend.return_all()
+        assert pages.totals["day"][0] == 90 * CENT
+        held.settle(Amount(0.2))
+        process.spend.return_all()
+        assert pages.totals["day"] == (20 * CENT, 0, 1)
+        await _spend(process.open(Budget(usd=1.0)), 0.8)
+        with pytest.raises(CapReached):
+            await account.reserve(Amount(0.01))
+
+    asyncio.run(main())
+
+
 async def _spend(account: Account, usd: float) -> None:
     (await account.reserve(Amount(usd))).settle(Amount(usd))
