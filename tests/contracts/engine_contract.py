@@ -23,12 +23,17 @@ from graphorch.errors import InputError
 class Bench:
     """A queue under test: `connect` makes one more engine on it.
 
-    `timeout` is that of the engines; `moment` is longer than an engine takes to hand out a job.
+    `timeout` is that of the engines; `moment` is longer than an engine takes to hand out a job. One
+    that is not `is_exact` hands out jobs of one priority in any order, and may take a key of two
+    processes twice if they put it at the same moment. `many` is a number of jobs that it hands out
+    within seconds.
     """
 
     connect: Callable[[], Awaitable[Engine]]
     timeout: float
     moment: float
+    is_exact: bool = True
+    many: int = 2_500
     engines: list[Engine] = field(default_factory=list[Engine])
 
     async def open(self) -> Engine:
@@ -214,7 +219,8 @@ async def greater_priority_comes_first(bench: Bench) -> None:
     await engine.put([job("old"), job("new"), job("last", priority=-5), job("first", priority=7)])
     async with serving(engine, work, slots=1):
         await work.until_ended(4)
-    assert work.keys == ["first", "old", "new", "last"]
+    expected = ["first", "old", "new", "last"]
+    assert work.keys == expected if bench.is_exact else set(work.keys) == set(expected)
 
 
 @scenario
@@ -236,10 +242,10 @@ async def delayed_job_begins_later(bench: Bench) -> None:
 async def many_jobs_are_put_at_once(bench: Bench) -> None:
     """Thousands of jobs can be put with one call, and all of them are handled."""
     engine, work = await bench.open(), Work()
-    await engine.put(jobs(2_500))
+    await engine.put(jobs(bench.many))
     async with serving(engine, work, slots=200):
-        await work.until_ended(2_500)
-    assert len(set(work.ended)) == 2_500
+        await work.until_ended(bench.many)
+    assert len(set(work.ended)) == bench.many
 
 
 @scenario
@@ -312,7 +318,8 @@ async def racing_puts_add_key_once(bench: Bench) -> None:
     async with serving(engines[0], work, slots=50):
         await work.until_ended(200)
         await asyncio.sleep(bench.moment)
-    assert len(work.keys) == 200
+    assert len(set(work.keys)) == 200
+    assert len(work.keys) == 200 or not bench.is_exact
 
 
 @scenario

@@ -12,12 +12,12 @@ from contextlib import suppress
 
 from graphorch.distributed.engine import Handler, Job, QueueHealth
 from graphorch.distributed.errors import EngineClosed
+from graphorch.distributed.loop_thread import LoopThread
 from graphorch.distributed.pgqueuer import statements
 from graphorch.distributed.pgqueuer.connection import Connection, Server
 from graphorch.distributed.pgqueuer.dispatcher import Dispatcher
 from graphorch.distributed.pgqueuer.queries import Queries, shorten
 from graphorch.distributed.pgqueuer.service import Service
-from graphorch.distributed.pgqueuer.thread import LoopThread
 from graphorch.errors import InputError
 
 _FAREWELL = 10.0  # seconds in which handlers have to end that are cancelled when this is closed
