@@ -14,16 +14,19 @@ def describe_head(head: RunHead) -> dict[str, Any]:
     return asdict(head)
 
 
-def format_status(head: RunHead, due: float | None = None) -> str:
+def format_status(head: RunHead, due: float | None = None, *, is_placed: bool = False) -> str:
     """Return the status for people: a running run whose process is gone has crashed.
 
-    `due` is when a waiting run goes on by itself.
+    `due` is when a waiting run goes on by itself. A run that `is_placed` is left to workers:
+    without an owner it is queued, since the next worker takes it.
     """
     if head.is_erased:
         return "erased"
     if head.status == "waiting" and due is not None:
         return f"waiting until {format_time(due)}"
-    return "crashed" if head.status == "running" and not head.is_under_way else head.status
+    if head.status == "running" and not head.is_under_way:
+        return "queued" if is_placed else "crashed"
+    return head.status
 
 
 def format_time(seconds: float) -> str:

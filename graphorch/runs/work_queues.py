@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import sys
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from graphorch.distributed.work_queue import WorkQueue
     from graphorch.journal.store import Store
     from graphorch.runs.stores import Durable
+
+_STORE = "graphorch.journal.postgres.store"  # needs a driver, and is loaded if a store is one
 
 
 def find_database(durable: Durable) -> str:
@@ -44,3 +47,15 @@ async def open_queue(url: str, store: Store) -> AsyncGenerator[WorkQueue]:
 
     async with open_queue(url, store) as queue:
         yield queue
+
+
+async def find_placed(store: Store, run_ids: Collection[str]) -> frozenset[str]:
+    """Return those of some runs that are left to workers; none in a journal without workers."""
+    if not run_ids or _STORE not in sys.modules:
+        return frozenset()
+    from graphorch.distributed.postgres.placed_runs import PostgresPlacedRuns
+    from graphorch.journal.postgres.store import PostgresStore
+
+    if not isinstance(store, PostgresStore):
+        return frozenset()
+    return await PostgresPlacedRuns(store).find_many(run_ids)

@@ -23,7 +23,7 @@ from graphorch.distributed.node_handler import WorkerFlow
 from graphorch.distributed.worker_row import PERIOD, WorkerRow
 from graphorch.engine.settings import Limits
 from graphorch.errors import InputError, JournalError
-from graphorch.graph.options import is_count, is_number
+from graphorch.graph.options import is_count, is_number, is_pool
 from graphorch.journal.errors import StoreUnavailable
 from graphorch.runs.durable import Claim
 from graphorch.runs.options import RunOptions, WorkerOptions, check_options
@@ -77,6 +77,11 @@ class Worker:
                 raise InputError(f"Worker({name}={count!r:.80}): give a whole number from 1 on.")
         if not (is_number(grace) and grace >= 0):
             raise InputError(f"Worker(grace={grace!r:.80}): give a number of seconds from 0 on.")
+        for pool in [pools] if isinstance(pools, str) else pools:
+            if isinstance(pools, str) or not is_pool(pool):
+                raise InputError(
+                    f'Worker(pools={pools!r:.80}): give names of pools, such as pools=["gpu"].'
+                )
         self._kinds = index_by_kind(flows)
         self._served = tuple(dict.fromkeys(self._kinds.values()))
         self._options = RunOptions(**options, limits=Limits(waiting=_WAITING))

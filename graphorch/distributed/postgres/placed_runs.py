@@ -18,6 +18,7 @@ ON CONFLICT (run_id) DO NOTHING
 _FIND: Final = """
 SELECT run_id, flow, fingerprint, priority FROM graphorch.placed_runs WHERE run_id = %s
 """
+_FIND_MANY: Final = "SELECT run_id FROM graphorch.placed_runs WHERE run_id = ANY(%s)"
 _MOVE: Final = """
 UPDATE graphorch.placed_runs SET fingerprint = %s, kind = %s WHERE run_id = %s
 """
@@ -89,6 +90,11 @@ class PostgresPlacedRuns:
         """Return a placed run; None if it is not placed."""
         rows = await self._store.fetch(_FIND, (run_id,), writes=False)
         return PlacedRun(*rows[0]) if rows else None
+
+    async def find_many(self, run_ids: Collection[str]) -> frozenset[str]:
+        """Return those of some runs that are placed."""
+        rows = await self._store.fetch(_FIND_MANY, (list(run_ids),), writes=False)
+        return frozenset(run_id for (run_id,) in rows)
 
     async def move(self, run_id: str, fingerprint: str) -> None:
         """Record that another graph reads a run from now on."""

@@ -41,6 +41,7 @@ from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import Letter, RunHead, RunLog
 from graphorch.journal.store import Store
+from graphorch.runs.work_queues import find_placed
 from graphorch.statuses import TOOL_OUTCOMES
 from graphorch.text import shorten_run_id
 from graphorch.trace.spans.builder import build_trace
@@ -159,7 +160,8 @@ def print_run(journal: JournalPlace, run_id: str, *, as_json: bool) -> None:
         }
         print_output(to_json_line(described))
         return
-    print_output("\n".join(_format_head(log)))
+    placed = query_store(journal, lambda store: find_placed(store, [run_id]))
+    print_output("\n".join(_format_head(log, is_placed=run_id in placed)))
     if rows:
         print_output("\n".join(align_columns([_HEADINGS, *map(_format_cells, rows)])))
     for row in rows:
@@ -335,11 +337,11 @@ def _find_due(log: RunLog) -> float | None:
 
 
 # ---- for people ----------------------------------------------------------------------------------
-def _format_head(log: RunLog) -> list[str]:
+def _format_head(log: RunLog, *, is_placed: bool) -> list[str]:
     head = log.head
     first = _as_mapping(log.records[0].body if log.records else None)
     last = _as_mapping(log.records[-1].body if log.records else None)
-    status = format_status(head, _find_due(log))
+    status = format_status(head, _find_due(log), is_placed=is_placed)
     if last.get("reason") not in (None, head.status):
         status += f" ({sanitize_line(str(last['reason']), 200)})"
     values = {

@@ -36,6 +36,7 @@ from graphorch.journal.due_times import read_due
 from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.records import Cursor, RunHead, RunPage, RunQuery
 from graphorch.journal.store import Store
+from graphorch.runs.work_queues import find_placed
 from graphorch.statuses import RUN_STATUSES
 from graphorch.text import shorten_run_ids
 
@@ -111,7 +112,7 @@ def build_query(
 
 def print_page(journal: JournalPlace, query: RunQuery, *, as_json: bool) -> None:
     """Print a page of runs: a table for people, one object for a program. Raises `JournalError`."""
-    page, due = query_store(journal, lambda store: _load_page(store, query))
+    page, due, placed = query_store(journal, lambda store: _load_page(store, query))
     if as_json:
         described = {
             "runs": [describe_head(head) | {"due": due.get(head.run_id)} for head in page.runs],
@@ -124,7 +125,8 @@ def print_page(journal: JournalPlace, query: RunQuery, *, as_json: bool) -> None
     if page.runs:
         short_ids = shorten_run_ids([head.run_id for head in page.runs])
         times = [due.get(head.run_id) for head in page.runs]
-        rows = [_HEADINGS, *map(_format_row, short_ids, page.runs, times)]
+        are_placed = [head.run_id in placed for head in page.runs]
+        rows = [_HEADINGS, *map(_format_row, short_ids, page.runs, times, are_placed)]
         # Without a key at hand every run that can be read is unkeyed.
         if read_key() is not None:
             chains = ["CHAIN", *map(format_chain, page.runs)]
@@ -135,20 +137,25 @@ def print_page(journal: JournalPlace, query: RunQuery, *, as_json: bool) -> None
     _print_notes(page)
 
 
-async def _load_page(store: Store, query: RunQuery) -> tuple[RunPage, dict[str, float]]:
-    """Return a page of runs, and when those of them that wait for a time are due."""
+async def _load_page(
+    store: Store, query: RunQuery
+) -> tuple[RunPage, dict[str, float], frozenset[str]]:
+    """Return a page of runs, when those that wait for a time are due, and which workers drive."""
     page, due = await store.list_runs(query), dict[str, float]()
     for head in page.runs:
         with contextlib.suppress(JournalDamaged):  # the head of a damaged run is listed
             if (at := await read_due(store, head)) is not None:
                 due[head.run_id] = at
-    return page, due
+    idle = [head.run_id for head in page.runs if head.status == "running" and not head.is_under_way]
+    return page, due, await find_placed(store, idle)
 
 
-def _format_row(short_id: str, head: RunHead, due: float | None) -> tuple[str, ...]:
+def _format_row(
+    short_id: str, head: RunHead, due: float | None, is_placed: bool
+) -> tuple[str, ...]:
     return (
         short_id,
-        format_status(head, due),
+        format_status(head, due, is_placed=is_placed),
         sanitize_line(head.flow, 40),
         format_time(head.created_at),
         format_time(head.updated_at),

@@ -1,0 +1,73 @@
+"""`graphorch submit`, `worker` and `workers`: what they print, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import Shell
+from tests.postgres.cluster import Cluster
+from tests.postgres.fixtures import cluster, database
+from tests.workers.processes import FLOW
+
+__all__ = ["cluster", "database"]
+
+
+def test_submitted_run_is_listed(shell: Shell, database: str) -> None:
+    """Without a worker a run is queued; its version is named, and that no worker takes it."""
+    assert shell("db", "init", "--db", database).code == 0
+    words = ["submit", FLOW, "--db", database, "--run-id", "mine"]
+    first = shell(*words, "--kind", "quick")
+    assert (first.code, first.out) == (0, "mine\n")
+    again = shell(*words, "--kind", "quick", "--json")
+    assert json.loads(again.out) == {"run_id": "mine", "flow": "work", "status": "submitted"}
+    other = shell(*words, "--kind", "ask")
+    assert (other.code, "submitted before, with another input" in other.err) == (2, True)
+    assert "queued" in shell("runs", "--db", database).out
+    assert "queued" in shell("runs", "show", "mine", "--db", database).out
+    listed = shell("workers", "--db", database)
+    assert (listed.code, "no worker lives" in listed.out, "1 running" in listed.out) == (
+        0,
+        True,
+        True,
+    )
+    assert "no living worker takes the runs of work@" in listed.err
+    described = json.loads(shell("workers", "--db", database, "--json").out)
+    assert described["workers"] == []
+    (version,) = described["versions"]
+    assert (version["flow"], version["runs"], version["queued"]) == ("work", {"running": 1}, 1)
+
+
+@pytest.mark.parametrize("command", [["worker", FLOW], ["submit", FLOW], ["workers"]])
+def test_wrong_database_is_refused(shell: Shell, cluster: Cluster, command: list[str]) -> None:
+    """A file, no database, and one that does not exist: one line, exit code 2."""
+    for words, text in (
+        ([], "and none is named"),
+        (["--db", "runs.sqlite"], "got the file runs.sqlite"),
+        (["--db", cluster.url("missing")], "does not exist"),
+    ):
+        ended = shell(*command, *words)
+        assert (ended.code, text in ended.err) == (2, True), ended.err
+        assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["worker", "missing.py"], "missing.py does not exist"),
+        (["worker", FLOW, "--slots", "0"], "slots=0"),
+        (["worker", FLOW, "--runs", "0"], "runs=0"),
+        (["worker", FLOW, "--grace", "-1"], "grace=-1"),
+        (["worker", FLOW, "--pool", ""], "give names of pools"),
+        (["submit", FLOW, "--delay", "-1"], "delay=-1"),
+        (["submit", FLOW, "--kind", "none"], "does not fit"),
+        (["submit", FLOW, "-o", "out.json"], "no effect without --wait"),
+    ],
+)
+def test_wrong_use_is_explained(shell: Shell, words: list[str], text: str) -> None:
+    """What cannot work is refused before anything is connected."""
+    ended = shell(*words, "--db", "postgresql://nobody@127.0.0.1:1/none")
+    assert (ended.code, text in ended.err) == (2, True), ended.err
+    assert not Path("out.json").exists()
