@@ -114,6 +114,16 @@ class SentCall:
                 task.cancel()
             await asyncio.gather(*answers, return_exceptions=True)
 
+    async def has_ended(self, seconds: float) -> bool:
+        """Return whether the result comes within so many seconds; nothing else is answered."""
+        try:
+            async with asyncio.timeout(seconds):
+                while (await self._notes.get())[0] != RESULT:
+                    continue
+        except TimeoutError:
+            return False
+        return True
+
     async def _answer(self, context: NodeContext, word: str, body: bytes, post: Post) -> None:
         """Make a model call for the function, and post the answer."""
         header, _ = decode_message(body)

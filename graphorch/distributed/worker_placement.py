@@ -53,6 +53,9 @@ Node = tuple[int, int]
 
 _KEPT_SECONDS: Final = 60.0  # for which the notes of a call stay after its activation was over
 
+_LOOK_SECONDS: Final = 0.5  # between two looks whether a cancelled call is still under way
+_LOOKS: Final = 20
+
 
 @dataclass(slots=True)
 class _TakenOver:
@@ -232,10 +235,24 @@ class WorkerPlacement:
             result = await sent.wait(self._outbox.post)
         except BaseException:
             self._outbox.withdraw(sent.key)
+            if self._plan.has_undos or activation.step.exclusive:
+                await self._wait_for_end(sent)
             raise
         seconds = asyncio.get_running_loop().time() - began
         activation.waited += max(0.0, seconds - result.header.get("seconds", seconds))
         return result
+
+    async def _wait_for_end(self, sent: SentCall) -> None:
+        """Wait until a function that was cancelled has ended, on whatever machine.
+
+        What it did is undone after it, and its exclusive region is free after it. A machine that
+        does not say so for long is not waited for any more.
+        """
+        for _ in range(_LOOKS):
+            if await sent.has_ended(_LOOK_SECONDS):
+                return
+            if sent.key.job not in await self._outbox.list_alive([sent.key.job]):
+                return
 
     def _forget(self, activation: Activation, sent: SentCall) -> None:
         """Forget a call, and drop the notes of those that have been over for long."""

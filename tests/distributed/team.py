@@ -71,6 +71,7 @@ class Machine:
     resources: Any
     pools: Sequence[str | None] = (None,)
     tasks: list[asyncio.Task[Any]] = field(default_factory=list[asyncio.Task[Any]])
+    driven: Scheduler | None = None  # the run that it took last
 
     def __post_init__(self) -> None:
         self.engine = self.team.queue.connect(self.name)
@@ -118,6 +119,7 @@ class Machine:
     async def _drive(self, manager: RunManager, scheduler: Scheduler, flow: AnyFlow) -> None:
         run_id = scheduler.settings.run_id
         placement = WorkerPlacement(self.outbox, self.room, run_id, flow.plan)
+        self.driven = scheduler
         scheduler.settings = replace(scheduler.settings, placement=placement)
         journal = scheduler.journal
         if journal is None:
