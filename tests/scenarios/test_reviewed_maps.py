@@ -646,3 +646,45 @@ def test_failed_items_are_missing() -> None:
     flow = crawler([], fetch, grow=follow, on_item_error="collect")
     output = run_virtual(flow.run(Start(start=["a", "e"]))).output
     assert (output.pages, output.missing) == (["a", "c", "e", "f", "h"], [1, 6])
+
+
+# ---- late work -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("need", [None, 3])
+@pytest.mark.parametrize("grow", [None, follow])
+def test_agreement_lets_rest_finish(need: int | None, grow: Any) -> None:
+    """With rest="finish" the items that have begun commit, also in a run killed at any record.
+
+    Those that have not begun never begin, and what commits late grows nothing.
+    """
+    ran: list[str] = []
+    options: dict[str, Any] = {"concurrency": 3, "rest": "finish", "grow": grow}
+    if need is not None:
+        options["need"] = need
+    flow = crawler(ran, until=lambda found: len(found) == 2, **options)
+
+    async def main() -> None:
+        store = MemoryStore()
+        was = await record(flow, store)
+        assert was.status == "succeeded"
+        head, records = (await store.load("r")).head, await read(store)
+        [decision] = [r.seq for r in records if r.kind == "reviewed" and r.body["enough"]]
+        items = {path for path in paths(records) if path.endswith("/fetch")}
+        assert len(was.output.pages) == 2 < len(items)
+        assert {*ran} == items
+        for count in range(1, len(records)):
+            copy = MemoryStore()
+            await copy_run(head, records[:count], copy)
+            ran.clear()
+            result = await flow.resume("r", durable=copy)
+            assert result.status == "succeeded"
+            done = paths(records[:count])
+            assert not {*ran} & {*done}, f"after record {count}"
+            commits = paths(await read(copy))
+            assert len(commits) == len({*commits})
+            if count >= decision:
+                assert result.output == was.output
+                assert sorted(commits) == sorted(paths(records)), f"after record {count}"
+            again = await flow.replay("r", durable=copy)
+            assert again.state == result.state
+
+    run_virtual(main())
