@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from graphorch import Graph, RunFailed, ToolApproval
+from graphorch.core.tree import Status
+from graphorch.engine.events import Committed, Ended
+from graphorch.engine.recorded_events import EventReader
 from graphorch.engine.replay import rebuild
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.records import RunLog
@@ -111,6 +114,18 @@ def test_golden_run_has_picture(folder: Path, name: str, copy: Any) -> None:
     assert remark in svg
     path = find_critical_path(replayed.run, 0.0, replayed.concurrency)
     assert 0 < path.seconds <= path.busy
+
+
+@pytest.mark.parametrize("folder, name", GOLDEN)
+def test_golden_run_is_followed(folder: Path, name: str, copy: Any) -> None:
+    """Followers read the events of a golden run: each node that was done was committed."""
+    log, plan = asyncio.run(loaded(copy(folder, name), name)), FLOWS[name]().plan
+    reader = EventReader(plan, name)
+    events = [event for record in log.records for event in reader.read(record)]
+    done = [item.path for item in reader.replayed.run.history if item.status is Status.DONE]
+    assert [event.path for event in events if isinstance(event, Committed)] == done
+    ends = [event.status for event in events if isinstance(event, Ended)]
+    assert ends == ([] if name == "crashed" else [log.head.status])
 
 
 @pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)

@@ -13,6 +13,7 @@ import pytest
 from tests.cli.flows import (
     ASKING,
     FLAKY,
+    copy_crashed_run,
     finish_run,
     run_json,
     start_waiting_run,
@@ -194,3 +195,22 @@ def test_follow_ends_with_its_reader(shell: Shell) -> None:
             assert process.returncode == 0
 
     asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_follow_says_that_nobody_drives_run(shell: Shell) -> None:
+    """Of a run whose process is gone, it is said once how to go on, and the watching goes on."""
+    copy_crashed_run(shell)
+
+    async def main() -> bytes:
+        async with asyncio.timeout(60):
+            process = await start_program("follow", "crashing.py", *DB, here=shell.here)
+            seen = await read_until(process, b"no process drives run")
+            process.send_signal(signal.SIGINT)
+            rest = (await process.communicate())[1]
+            assert process.returncode == 130
+            return seen.splitlines()[-1] + rest
+
+    said = asyncio.run(main())
+    assert said.count(b"no process drives run") == 1
+    assert b"or with: graphorch resume crashing.py crashed --db r.sqlite" in said
