@@ -161,6 +161,8 @@ def release_unless_mail(tables: Tables, lease: Lease) -> bool:
 def enter_regions(tables: Tables, lease: Lease, names: Sequence[str]) -> bool:
     """Have a run be in exclusive regions, in all of them or in none; return whether it is."""
     _require_owned(tables, lease)
+    # In an order that all callers have: each name is locked when it is read.
+    names = sorted(names)
     if any(_is_taken(tables, lease.run_id, name) for name in names):
         return False
     for name in names:
@@ -180,7 +182,7 @@ def _is_taken(tables: Tables, run_id: str, name: str) -> bool:
 
 def leave_regions(tables: Tables, lease: Lease, names: Sequence[str]) -> None:
     """Free those of some exclusive regions that a run entered by this lease."""
-    for name in names:
+    for name in sorted(names):
         region = tables.region(name)
         if region == RegionRow(name, lease.run_id, lease.epoch):
             tables.drop_region(name)

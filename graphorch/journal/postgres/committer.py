@@ -184,6 +184,7 @@ class Committer:
         operations: Sequence[Operation],
         places: Sequence[int],
         outcomes: list[Done | None],
+        tries: int = 3,
     ) -> None:
         """Run operations in one transaction, or, if that fails, each in one of its own."""
         tables = PostgresTables(connection.cursor(binary=True), self._lease)
@@ -197,11 +198,14 @@ class Committer:
             self._undo(connection)
             if connection.closed:
                 raise
-            if len(places) == 1:
+            if len(places) > 1:
+                for place in places:
+                    self._commit_others(connection, operations, [place], outcomes)
+            # Of two that wait for each other one is refused, and may go second.
+            elif isinstance(error, psycopg.errors.DeadlockDetected) and tries:
+                self._commit_others(connection, operations, places, outcomes, tries - 1)
+            else:
                 outcomes[places[0]] = Done(error=explain(error, self._session.address.place))
-                return
-            for place in places:
-                self._commit_others(connection, operations, [place], outcomes)
             return
         for place, outcome in zip(places, done, strict=True):
             outcomes[place] = outcome

@@ -56,7 +56,7 @@ _CONFIGURE: Final = """
 SET search_path = pg_catalog, pg_temp;
 SET default_transaction_isolation = 'read committed';
 SET idle_in_transaction_session_timeout = '5s';
-SET lock_timeout = '1s';
+SET lock_timeout = '2s';
 SET statement_timeout = '60s';
 SELECT set_config('synchronous_commit', 'on', false)
 WHERE current_setting('synchronous_commit') = 'off'

@@ -27,8 +27,6 @@ _StoredLease: TypeAlias = tuple[str, int, int | None, float | None]
 Values: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
 _AFTER_ALL_IDS: Final = "~"  # sorts after every run id
-# Text that came from errors may hold NUL and halves of surrogate pairs.
-_ANY_TEXT: Final = ("utf-8", "surrogatepass")
 
 
 class PostgresTables:
@@ -197,14 +195,14 @@ class PostgresTables:
         The row of the run is locked, so letters of a run are committed in the order of their
         numbers.
         """
-        message = row.message.encode(*_ANY_TEXT)
+        message = row.message.encode()
         values = (run, row.letter_id, row.kind, row.body, row.sent_at, row.error, message, row.seal)
         self.mailed.update(known.run_id for known in self.runs if known.id == run)
         return self._fetch(statements.ADD_LETTER, *values)[0]
 
     def set_letter(self, run: int, row: LetterRow) -> None:
         """See `Tables.set_letter`."""
-        message = row.message.encode(*_ANY_TEXT)
+        message = row.message.encode()
         self._write(statements.SET_LETTER, row.body, row.error, message, row.seal, row.number, run)
 
     def letters(self, run: int, after: int) -> Iterable[LetterRow]:
@@ -327,5 +325,5 @@ def _build_run(*columns: Any) -> RunRow:
 
 def _build_letter(*columns: Any) -> LetterRow:
     row = LetterRow(*columns)
-    row.message = bytes(columns[6]).decode(*_ANY_TEXT)
+    row.message = bytes(columns[6]).decode(errors="replace")  # an altered one does not fit its seal
     return row

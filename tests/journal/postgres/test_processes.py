@@ -114,6 +114,7 @@ def test_killed_process_loses_nothing(url: str) -> None:
     check_runs(url, writers)
 
 
+@pytest.mark.slow
 def test_stopped_process_commits_nothing_more(url: str) -> None:
     """A process that was stopped past its lease commits nothing once it goes on, and ends."""
     first, second = Writer(url), Writer(url)
@@ -128,6 +129,7 @@ def test_stopped_process_commits_nothing_more(url: str) -> None:
     check_runs(url, [first, second])
 
 
+@pytest.mark.slow
 def test_crash_of_server_is_survived(cluster: Cluster, url: str) -> None:
     """After a crash of the server, processes whose leases lasted go on by themselves.
 
