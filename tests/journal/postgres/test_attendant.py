@@ -151,7 +151,7 @@ def test_letter_of_other_process_wakes_at_once(url: str) -> None:
         began = time.monotonic()
         await other.post(NewLetter("run-1", "l", "stop", {}))
         await asyncio.wait_for(woken.wait(), 5)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 1.5
         end()
         await store.close()
         await other.close()

@@ -107,7 +107,7 @@ def test_killed_process_loses_nothing(url: str) -> None:
         writers[-2].kill()
         killed = time.monotonic()
         writers[-1].wait_for(1)
-        assert time.monotonic() - killed < 3
+        assert time.monotonic() - killed < 10  # it takes one; other programs may run here
         writers.append(Writer(url, ahead=rng.uniform(-1e6, 1e6)))
     for writer in writers[-2:]:
         writer.kill()
