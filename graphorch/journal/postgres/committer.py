@@ -23,9 +23,10 @@ from typing import Any, Final, TypeAlias
 import psycopg
 
 from graphorch.journal import codec
+from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.operations import Append, OfRun
 from graphorch.journal.postgres import statements
-from graphorch.journal.postgres.connection import Connection, Session, explain
+from graphorch.journal.postgres.connection import PAUSE, Connection, Session, explain
 from graphorch.journal.postgres.process_lease import ProcessLease
 from graphorch.journal.postgres.tables import PostgresTables
 from graphorch.journal.runners.database_thread import Done, Operation, attempt
@@ -97,7 +98,9 @@ class Committer:
                 self._commit_missing(connection, operations, outcomes)
             # The border of the thread: every error goes to the caller, and the thread goes on.
             except Exception as error:
-                if self._session.drop_if_lost() and time.monotonic() < until:
+                is_lost = self._session.drop_if_lost()
+                if is_lost and time.monotonic() < until and not isinstance(error, StoreUnavailable):
+                    time.sleep(PAUSE)
                     continue
                 failure = Done(error=explain(error, self._session.address.place))
                 outcomes = [done or failure for done in outcomes]

@@ -40,7 +40,7 @@ LOST: Final = (psycopg.OperationalError, psycopg.InterfaceError)
 
 OLDEST_SERVER: Final = 130_000
 PATIENCE: Final = 5.0  # seconds to wait for a server that restarts
-_PAUSE: Final = 0.1
+PAUSE: Final = 0.1  # between two attempts to connect
 # Unless the URL says otherwise: a machine that is gone is noticed within seconds.
 DEFAULTS: Final = {
     "connect_timeout": "5",
@@ -121,7 +121,7 @@ def open_connection(address: Address) -> Connection:
                 raise StoreNotOpened(
                     f"'{address.place}' cannot be opened: {reason} {_advise(reason)}"
                 ) from None
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
 
 
 class Session:
@@ -154,12 +154,12 @@ class Session:
                     self._configure(connection)
                 self._connection = connection
             except psycopg.Error as error:
-                if time.monotonic() + _PAUSE >= until:
+                if time.monotonic() + PAUSE >= until:
                     raise StoreUnavailable(
                         f"'{self.address.place}' cannot be reached: {describe(error)} Nothing was "
                         "stored by this call, or all of it. Repeat it once the server is there."
                     ) from None
-                time.sleep(_PAUSE)
+                time.sleep(PAUSE)
         return self._connection
 
     def drop_if_lost(self) -> bool:

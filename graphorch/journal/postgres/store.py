@@ -25,6 +25,7 @@ from graphorch.journal.postgres.attendant import Attendant
 from graphorch.journal.postgres.committer import Committer, configure_writing
 from graphorch.journal.postgres.connection import (
     PATIENCE,
+    PAUSE,
     Address,
     Connection,
     Session,
@@ -101,11 +102,14 @@ class PostgresRunner:
                 return _read_at_once(self._reading.acquire(until), operations)
             # The border of the thread: every error goes to the caller, and the thread goes on.
             except Exception as error:
-                if self._reading.drop_if_lost() and time.monotonic() < until:
+                is_lost = self._reading.drop_if_lost()
+                if is_lost and time.monotonic() < until and not isinstance(error, StoreUnavailable):
+                    time.sleep(PAUSE)
                     continue
-                if len(operations) > 1:
+                if len(operations) > 1 and not is_lost:
                     return [self._read_batch([operation])[0] for operation in operations]
-                return [Done(error=explain(error, self._reading.address.place))]
+                failure = explain(error, self._reading.address.place)
+                return [Done(error=failure) for _ in operations]
 
 
 def _read_at_once(connection: Connection, operations: Sequence[Operation]) -> Sequence[Done]:
