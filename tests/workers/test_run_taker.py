@@ -6,9 +6,18 @@ import asyncio
 
 import pytest
 
-from graphorch import InputError
-from graphorch.testing import run_virtual
-from tests.workers.flows import Team, Topic, Verdict, build_asking, build_chain, build_timed
+from graphorch import Graph, InputError, Retry, node
+from graphorch.testing import run_virtual, virtual_now
+from tests.workers.flows import (
+    Case,
+    Done,
+    Team,
+    Topic,
+    Verdict,
+    build_asking,
+    build_chain,
+    build_timed,
+)
 from tests.workers.memory import MemoryEngine
 
 
@@ -237,5 +246,54 @@ def test_other_input_is_refused() -> None:
         await team.submit(flow, "run")
         with pytest.raises(InputError, match="submitted before, with another input"):
             await team.submit(flow, "run", Topic(topic="moon"))
+
+    run_virtual(main())
+
+
+def test_long_pause_needs_no_worker() -> None:
+    """A run that waits hours for a retry is released, and a worker takes it when it is time."""
+    attempts: list[float] = []
+
+    @node(retry=Retry(2, first=7200.0, longest=7200.0))
+    async def fetch(topic: Topic) -> Done:
+        attempts.append(virtual_now())
+        if len(attempts) == 1:
+            raise ConnectionError("busy")
+        return Done(done=["fetched"])
+
+    async def main() -> None:
+        team = Team()
+        flow = Graph("fetching", Case, input=Topic, output=Case).chain(fetch).build()
+        await team.submit(flow, "run")
+        async with team.serve(flow) as taker:
+            await team.wait_for("run", "waiting")
+            assert taker.count == 0
+            await team.wait_for("run", "succeeded", seconds=20_000)
+        first, second = attempts
+        assert 3600 <= second - first <= 7300
+        assert team.placed.rows == {}
+
+    run_virtual(main())
+
+
+def test_run_without_its_end_is_taken_once() -> None:
+    """A worker that died after the last node and before the end leaves a run that is over."""
+
+    async def main() -> None:
+        team, flow = Team(), build_chain()
+        await team.submit(flow, "run")
+        async with team.serve(flow):
+            await team.wait_for("run", "succeeded")
+        log = await team.store.load("run")
+        after = Team()
+        await after.submit(flow, "run")
+        lease = await after.store.claim("run", "gone", ttl=1)
+        await after.store.append(lease, log.records[1:-1], expected_last_seq=1, status="running")
+        await after.store.release(lease)
+        async with after.serve(flow, reconciles=True):
+            await after.wait_for("run", "succeeded")
+        assert after.placed.rows == {}
+        kinds = await after.list_kinds("run")
+        assert kinds == [record.kind for record in log.records]
 
     run_virtual(main())
