@@ -84,6 +84,7 @@ def test_killed_owner_is_replaced(site: Site) -> None:
     assert len(begun) == len(set(begun)) == 2 * len(run_ids)
 
 
+@pytest.mark.slow
 def test_stopped_worker_hands_over(site: Site) -> None:
     """SIGTERM lets a node finish; the run stays under way, and the next worker goes on at once."""
     (first,) = site.start_many(1)
@@ -167,3 +168,22 @@ def test_restart_of_server_is_survived(cluster: Cluster, site: Site) -> None:
     site.wait_for_begin("second")
     cluster.restart()
     assert wait(site, "restarted") == CHAIN
+
+
+@pytest.mark.slow
+def test_people_reach_runs_of_workers(site: Site) -> None:
+    """An answer returns the result that a worker reaches; a stop and a cancellation are its too."""
+    site.start_many(1)
+    for run_id in ("answered", "cancelled"):
+        submit(site, run_id, Task(kind="ask"))
+        site.wait_for(run_id, "waiting")
+    answer = flow.answer("answered", "review", Verdict(verdict="yes"), durable=site.url)
+    assert asyncio.run(answer).output.done == CHAIN
+    assert {pid for _, _, pid in site.list_begun()} == {site.processes[0].pid}
+    asyncio.run(flow.cancel("cancelled", durable=site.url))
+    assert site.read("cancelled")[0].status == "cancelled"
+    submit(site, "stopped", Task(kind="slow", seconds=20))
+    site.wait_for_begin("second", 3)
+    asyncio.run(flow.send_stop("stopped", durable=site.url, now=True, reason="enough"))
+    site.wait_for("stopped", "stopped")
+    assert site.read("stopped")[1][-1].body["reason"] == "enough"
