@@ -4,7 +4,7 @@ Theory of operation. Jobs run one at a time, in their order, for callers on any 
 loops. A job that fails because the server is away is run again until its caller has given up, at
 most `PATIENCE` seconds; so a job has to be right also if it ran before, wholly or in part. Between
 the jobs, `tidy` is called about twice a second for as long as it asks for it. The thread begins
-with the first job, and ends when it is closed; the next job begins another one.
+with the first job, and ends when it is closed; the next job begins another one, once it has ended.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class LimitsThread:
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._closing: threading.Thread | None = None
         self._process = os.getpid()
         self._housekeepers: list[Housekeeper] = []
         self._tidied_at = 0.0
@@ -90,9 +91,10 @@ class LimitsThread:
     async def close(self, last: Callable[[], None], patience: float = 5.0) -> None:
         """Run a last function, if the server is there, and release thread and connection."""
         with self._lock:
-            thread, self._thread = self._thread, None
+            thread = self._thread
             if thread is None or os.getpid() != self._process:
                 return
+            self._thread, self._closing = None, thread
             self._queue.put(_Job(last, patience))
             self._queue.put(None)
         with outside(asyncio.get_running_loop()):
@@ -113,7 +115,7 @@ class LimitsThread:
             self._queue.put(job)
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._work, name="graphorch limits", daemon=True
+                    target=self._work, args=(self._closing,), name="graphorch limits", daemon=True
                 )
                 self._thread.start()
         return job
@@ -127,7 +129,9 @@ class LimitsThread:
         cursor = connection.execute(statement, values, binary=True)
         return cursor.fetchall() if cursor.description else []
 
-    def _work(self) -> None:
+    def _work(self, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()  # they share the connection
         while (job := self._take()) is not None:
             if job.answer.set_running_or_notify_cancel():
                 self._answer(job)

@@ -27,15 +27,16 @@ class PostgresSpendBook:
         rows = self._thread.fetch(statements.READ_SPENDING, names)
         if not any(row[3] for row in rows):
             self._thread.fetch(statements.ADD_SPENDING, names)
-        own = unused = NOTHING
+        own = used = unused = NOTHING
         holders = 0
         for row in rows:
             if row[3]:
-                own = _read_units(row, 4)
+                own, used = _read_units(row, 4), _read_units(row, 7)
             elif row[3] is not None:
                 unused = add_units(unused, subtract_units(_read_units(row, 4), _read_units(row, 7)))
                 holders += 1
-        return BookEntry(_read_units(rows[0], 0) if rows else NOTHING, own, unused, holders)
+        total = _read_units(rows[0], 0) if rows else NOTHING
+        return BookEntry(total, own, used, unused, holders)
 
     def change(self, key: str, entry: BookEntry, granted: Units, used: Units, caps: Caps) -> bool:
         """Change the grant of this process, if the caps leave so much."""

@@ -36,12 +36,14 @@ _MOST_IN_HAND = 2  # blocks
 class BookEntry:
     """Entry of a key in the book, as a process reads it.
 
-    `total` was granted to all processes, `own` to this one. `unused` is the part of the grants of
-    others, `holders` in number, that they had not used when they last reported.
+    `total` was granted to all processes, `own` to this one, which reported that it has `used` so
+    much. `unused` is the part of the grants of others, `holders` in number, that they had not used
+    when they last reported.
     """
 
     total: Units = NOTHING
     own: Units = NOTHING
+    used: Units = NOTHING
     unused: Units = NOTHING
     holders: int = 0
 
@@ -97,7 +99,10 @@ class _Holding:
         return subtract_units(self.granted, self.used)
 
     def take_over(self, entry: BookEntry) -> None:
-        """Take over what the book says."""
+        """Take over what the book says, also of what this process used before it closed."""
+        if not self.is_read:
+            self.used = add_units(self.used, entry.used)
+            self.reported = entry.used
         self.granted = entry.own
         self.elsewhere = subtract_units(entry.total, entry.own)
         self.unused, self.holders = entry.unused, entry.holders
@@ -194,8 +199,12 @@ class BlockSpend:
         """Return everything that is in hand, and forget it."""
         for key, holding in list(self._holdings.items()):
             self._return_rest(key, holding, NOTHING)
-            self._book.leave(key)
-            del self._holdings[key]
+            with self._lock:
+                is_settled = holding.granted == holding.used == holding.reported
+                if is_settled:
+                    del self._holdings[key]
+            if is_settled:
+                self._book.leave(key)
 
     @property
     def needs_tidying(self) -> bool:
@@ -248,6 +257,8 @@ class BlockSpend:
 
     def _return_rest(self, key: str, holding: _Holding, keep: Units) -> None:
         """Return what is in hand beyond what is kept, and report what was used."""
+        if not holding.is_read:  # a bill that came after all was returned
+            self._read(key)
         with self._lock:
             used = holding.used
             if holding.granted == used == holding.reported:

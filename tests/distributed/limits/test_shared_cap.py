@@ -62,7 +62,10 @@ class Till:
             await self.was_charged.wait()
 
 
-@pytest.mark.parametrize("seed", [1])
+SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_cap_holds_over_eight_processes(seed: int, database: str, tmp_path: Path) -> None:
     """Eight processes, three of them killed in the middle, never spend more than the cap."""
     initialize(database)

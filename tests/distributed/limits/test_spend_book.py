@@ -138,6 +138,26 @@ def test_late_statement_changes_nothing(url: str) -> None:
     asyncio.run(main())
 
 
+def test_closing_meets_next_calls(url: str) -> None:
+    """Calls that begin while the last run ends count as all others do."""
+
+    async def main() -> None:
+        limits = PostgresLimits(url)
+        for _ in range(10):
+            account = open_account(limits)
+            (await account.reserve(Amount(0.02))).settle(Amount(0.02))
+            closing = asyncio.ensure_future(limits.aclose())
+            await asyncio.sleep(0)
+            (await account.reserve(Amount(0.03))).settle(Amount(0.03))
+            await closing
+        await limits.aclose()
+        with psycopg.connect(url) as connection:
+            row = connection.execute("SELECT usd, calls FROM graphorch.spending").fetchone()
+        assert row == (500_000_000_000, 20)
+
+    asyncio.run(main())
+
+
 def test_idle_limits_send_nothing(url: str) -> None:
     """Once everything is returned, no statement is sent any more."""
     assert IDLE_SECONDS >= 1

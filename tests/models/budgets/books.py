@@ -33,7 +33,7 @@ class MemoryBook:
 
     def read(self, key: str) -> BookEntry:
         shares = self.pages.shares.get(key, {})
-        own = shares.get(self.process, (NOTHING, NOTHING))[0]
+        own, own_used = shares.get(self.process, (NOTHING, NOTHING))
         rests = [
             subtract_units(granted, used)
             for process, (granted, used) in shares.items()
@@ -42,7 +42,7 @@ class MemoryBook:
         unused = NOTHING
         for rest in rests:
             unused = add_units(unused, rest)
-        return BookEntry(self.pages.totals.get(key, NOTHING), own, unused, len(rests))
+        return BookEntry(self.pages.totals.get(key, NOTHING), own, own_used, unused, len(rests))
 
     def change(self, key: str, entry: BookEntry, granted: Units, used: Units, caps: Caps) -> bool:
         total = self.pages.totals.get(key, NOTHING)

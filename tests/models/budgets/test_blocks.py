@@ -231,6 +231,33 @@ def test_cancelled_draw_takes_nothing() -> None:
     asyncio.run(main())
 
 
+def test_unreturned_share_is_not_spent_twice() -> None:
+    """A process whose share could not be struck out goes on with what it had used of it."""
+
+    class Away(MemoryBook):
+        def leave(self, key: str) -> None:
+            raise OSError("the server is away")
+
+    async def main() -> None:
+        pages = Pages()
+        spend = BlockSpend(Away(pages, 1), run_at_once)
+
+        def open_account() -> Account:
+            persistence = Persistence(spend, blocks=spend)
+            return Account("day", Budget(usd=1.0), persistence=persistence)
+
+        await _spend(open_account(), 0.7)
+        with pytest.raises(OSError, match="away"):
+            spend.return_all()
+        account = open_account()
+        with pytest.raises(CapReached):
+            await account.reserve(Amount(0.4))
+        await _spend(account, 0.3)
+        assert pages.totals["day"][0] == 100 * CENT
+
+    asyncio.run(main())
+
+
 def test_late_settlement_comes_back() -> None:
     """What is settled after everything was returned goes back to the book, too."""
 
