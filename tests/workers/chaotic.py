@@ -86,7 +86,7 @@ async def crunch(ctx: Context[None], order: Order, item: Item) -> Crunched:
     return Crunched(crunched=item.item * order.seed)
 
 
-@node
+@node(isolation="worker")
 def step(ctx: Context[None], order: Order) -> Steps:
     log(ctx, order.name)
     time.sleep(pause(order, ctx.path, 0.2))
