@@ -3,7 +3,8 @@
 `python -m tests.workers.chaos ROUNDS [SEED]` plays rounds. In each, runs are submitted to three
 workers, and while they work something happens: a worker is killed, or stopped for longer than its
 lease; it is stopped until another one took its runs, which is killed then; the server is restarted
-as after a crash; every connection to it is cut. Dead workers are started again, as by a supervisor.
+as after a crash; every connection to it is cut; one worker cannot reach it for longer than its
+lease; the link to it is slow. Dead workers are started again, as by a supervisor.
 When all runs are over, the journal, the log of the nodes and that of the model server are compared.
 """
 
@@ -37,7 +38,8 @@ WORKERS: Final = 3
 PAUSE: Final = 5.0  # seconds that a worker is stopped: longer than its lease
 PATIENCE: Final = 60.0  # seconds in which the runs of a round have to be over
 _PROGRAM: Final = str(Path(sys.executable).with_name("graphorch"))
-FAULTS: Final = ("kill", "pause", "double", "restart", "cut")
+FAULTS: Final = ("kill", "pause", "double", "restart", "cut", "isolate", "slow")
+LATENCY: Final = 0.08  # seconds that each packet takes on a slow link
 
 
 # ---- what runs beside the workers ----------------------------------------------------------------
@@ -87,13 +89,15 @@ class _Chat(BaseHTTPRequestHandler):
 
 
 class Proxy:
-    """Connections to a port of this machine, all of which can be cut at once."""
+    """A link to a port of this machine, which can be cut, closed for a while, or slow."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._listener = create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._open: set[socket] = set()
+        self.is_passable = True
+        self.latency = 0.0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -114,6 +118,8 @@ class Proxy:
 
     def _connect(self, client: socket) -> None:
         try:
+            if not self.is_passable:
+                raise ConnectionRefusedError
             server = create_connection(("127.0.0.1", self._target))
         except OSError:
             client.close()
@@ -130,6 +136,7 @@ class Proxy:
     def _pump(self, source: socket, target: socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                time.sleep(self.latency)
                 target.sendall(data)
         for end in (source, target):
             with suppress(OSError):
@@ -142,8 +149,10 @@ class Crew:
     """Worker processes, which a supervisor starts again when they end."""
 
     url: str
+    port: int
     folder: Path
     environment: dict[str, str]
+    links: dict[int, Proxy] = field(default_factory=dict)  # by the id of the process
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     exits: Counter[int] = field(default_factory=Counter[int])
 
@@ -152,6 +161,7 @@ class Crew:
         for process in self.processes:
             if process.poll() is not None:
                 self.exits[process.returncode] += 1
+                self.links.pop(process.pid).close()
         self.processes = [process for process in self.processes if process.poll() is None]
         while len(self.processes) < WORKERS:
             self.processes.append(self._start())
@@ -163,12 +173,15 @@ class Crew:
             process.wait()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [_PROGRAM, "worker", chaotic.__file__]
-        command += ["--db", self.url, "--slots", "8"]
+        link = Proxy(self.port)
+        url = self.url.replace(str(self.port), str(link.port))
+        command = [_PROGRAM, "worker", chaotic.__file__, "--db", url, "--slots", "8"]
         with (self.folder / "workers.log").open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+        self.links[process.pid] = link
+        return process
 
 
 @dataclass
@@ -176,7 +189,6 @@ class Stage:
     """All that a round needs."""
 
     cluster: Cluster
-    proxy: Proxy
     model: ModelServer
     crew: Crew
     log: Path
@@ -185,13 +197,11 @@ class Stage:
 
 @contextmanager
 def open_stage(folder: Path) -> Iterator[Stage]:
-    """Start a server, its proxy, a model, and workers."""
+    """Start a server, a model, and workers with a link each."""
     with ExitStack() as stack:
         cluster = Cluster.start(folder / "cluster", is_durable=True)
         stack.callback(cluster.stop, "immediate")
         url = cluster.create_database()
-        proxy = Proxy(cluster.port)
-        stack.callback(proxy.close)
         model = ModelServer()
         threading.Thread(target=model.serve_forever, daemon=True).start()
         stack.callback(model.shutdown)
@@ -202,12 +212,11 @@ def open_stage(folder: Path) -> Iterator[Stage]:
             "OPENAI_API_KEY": "none",
             "GRAPHORCH_MODEL": "local",
         }
-        through = url.replace(str(cluster.port), str(proxy.port))
         _call(environment, "db", "init", "--db", url)
-        crew = Crew(through, folder, environment)
+        crew = Crew(url, cluster.port, folder, environment)
         stack.callback(crew.end)
         crew.supervise()
-        yield Stage(cluster, proxy, model, crew, folder / "nodes.log", url)
+        yield Stage(cluster, model, crew, folder / "nodes.log", url)
 
 
 def _call(environment: dict[str, str], *arguments: str) -> None:
@@ -219,12 +228,25 @@ def _call(environment: dict[str, str], *arguments: str) -> None:
 def strike(stage: Stage, fault: str, chance: random.Random) -> None:
     """Let something happen to the workers or to their server."""
     victim = chance.choice(stage.crew.processes)
+    links = stage.crew.links
     if fault == "kill":
         victim.kill()
     elif fault == "restart":
         stage.cluster.restart()
     elif fault == "cut":
-        stage.proxy.cut()
+        for link in links.values():
+            link.cut()
+    elif fault == "isolate":
+        links[victim.pid].is_passable = False
+        links[victim.pid].cut()
+        time.sleep(PAUSE)
+        links[victim.pid].is_passable = True
+    elif fault == "slow":
+        for link in links.values():
+            link.latency = LATENCY
+        time.sleep(PAUSE)
+        for link in links.values():
+            link.latency = 0
     else:
         victim.send_signal(signal.SIGSTOP)
         time.sleep(PAUSE)
