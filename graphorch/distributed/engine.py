@@ -119,6 +119,14 @@ class Engine(Protocol):
         """Withdraw jobs that have not begun; the others go on."""
         ...
 
+    async def forget(self, keys: Collection[str]) -> None:
+        """Withdraw jobs that are done, also those that a worker has: it may be dead or stopped.
+
+        A handler that still has one goes on. An engine that cannot take back what a worker has
+        withdraws what has not begun.
+        """
+        ...
+
     async def list_alive(self, keys: Collection[str]) -> frozenset[str]:
         """Return those of some keys that have a job which waits or is handled."""
         ...

@@ -4,7 +4,9 @@ Rules of this file:
 
 1. Jobs that become ready together go out together.
 2. A job that the engine does not know any more, and that has no result, is put again.
-3. What is not wanted any more is withdrawn: a job that waits is deleted, and a worker that has it
+3. A job whose result is here is taken out of the queue soon: the worker that has it may be dead or
+   stopped, and another one would do it again.
+4. What is not wanted any more is withdrawn: a job that waits is deleted, and a worker that has it
    is told to end it.
 """
 
@@ -28,6 +30,7 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 3.0  # between two looks at what is out
+_TIDY_SECONDS: Final = 0.5  # between two looks at what is done: no engine repeats a job so soon
 _PAUSES: Final = (0.1, 0.3, 1.0)  # seconds before a server is tried again; the last repeats
 
 
@@ -48,6 +51,7 @@ class Outbox:
         self._out: dict[str, _Out] = {}
         self._to_put: list[Job] = []
         self._to_withdraw: list[CallKey] = []
+        self._to_forget: list[str] = []
         self._to_drop: dict[str, list[str]] = {}
         self._has_work = asyncio.Event()
 
@@ -55,10 +59,12 @@ class Outbox:
     async def work(self) -> AsyncGenerator[None]:
         """Put and watch jobs for as long as the block lasts."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._send()), group.create_task(self._look())]
+            works = (self._send(), self._tidy(), self._look())
+            tasks = [group.create_task(work) for work in works]
             try:
                 yield
                 await self._send_all()
+                await self._forget_all()
             finally:
                 for task in tasks:
                     task.cancel()
@@ -72,6 +78,10 @@ class Outbox:
     def settle(self, key: CallKey) -> None:
         """Forget a job whose result is here."""
         self._out.pop(key.job, None)
+
+    def forget(self, key: CallKey) -> None:
+        """Take a job whose result is here out of the queue soon."""
+        self._to_forget.append(key.job)
 
     def withdraw(self, key: CallKey) -> None:
         """Take a job back, and tell a worker that has it to end it."""
@@ -97,7 +107,8 @@ class Outbox:
         return await _repeat(lambda: self.results.post(note))
 
     async def drop(self, run: str) -> None:
-        """Delete all notes of a run."""
+        """Delete all notes of a run, and the jobs that are done."""
+        await self._forget_all()
         self._to_drop.pop(run, None)
         await _repeat(lambda: self.results.drop(run))
 
@@ -118,6 +129,16 @@ class Outbox:
             await _repeat(lambda: self.engine.cancel([key.job for key in keys]))
             notes = [Note(key.run, key.job, CANCEL, b"") for key in keys]
             await asyncio.gather(*map(self.post, notes))
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(_TIDY_SECONDS)
+            await self._forget_all()
+
+    async def _forget_all(self) -> None:
+        keys, self._to_forget = self._to_forget, []
+        if keys:
+            await _repeat(lambda: self.engine.forget(keys))
 
     async def _look(self) -> None:
         while True:

@@ -238,6 +238,7 @@ class WorkerPlacement:
             if self._plan.has_undos or activation.step.exclusive:
                 await self._wait_for_end(sent)
             raise
+        self._outbox.forget(sent.key)
         seconds = asyncio.get_running_loop().time() - began
         activation.waited += max(0.0, seconds - result.header.get("seconds", seconds))
         return result

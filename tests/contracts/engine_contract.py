@@ -352,6 +352,22 @@ async def waiting_jobs_are_withdrawn(bench: Bench) -> None:
 
 
 @scenario
+async def done_jobs_are_forgotten(bench: Bench) -> None:
+    """A key is free once its job was forgotten, and its handler ends as any other does."""
+    engine, work = await bench.open(), Work(is_open=False)
+    await engine.put([job("runs"), *jobs(1)])
+    async with serving(engine, work, slots=1):
+        await work.until_begun(1)
+        await engine.forget(["runs", "node:a/0", "never was"])
+        alive = await engine.list_alive(["runs", "node:a/0"])
+        assert alive == (frozenset() if bench.is_exact else {"runs"})
+        work.gate.set()
+        await work.until_ended(1)
+        await asyncio.sleep(bench.moment)
+    assert work.ended == ["runs"]
+
+
+@scenario
 async def health_counts_jobs(bench: Bench) -> None:
     """The health names each kind with its jobs, and how late the oldest is."""
     engine, work = await bench.open(), Work(is_open=False)

@@ -258,6 +258,12 @@ class MemoryEngine:
             if entry is not None and entry.holder is None:
                 del self._queue._alive[key]
 
+    async def forget(self, keys: Collection[str]) -> None:
+        """Withdraw jobs that are done, also those that a worker has."""
+        await self._begin()
+        for key in keys:
+            self._queue._alive.pop(key, None)
+
     async def list_alive(self, keys: Collection[str]) -> frozenset[str]:
         """Return those of some keys that have a job which waits or is handled."""
         await self._begin()

@@ -67,6 +67,9 @@ class MemoryEngine:
         for key in keys:
             self._waiting.pop(key, None)
 
+    async def forget(self, keys: Collection[str]) -> None:
+        await self.cancel(keys)
+
     async def list_alive(self, keys: Collection[str]) -> frozenset[str]:
         return frozenset(key for key in keys if key in self._waiting or key in self._handled)
 

@@ -117,6 +117,10 @@ class DaskEngine:
         """Withdraw jobs that have not begun; the others go on."""
         await self._thread.call(self._cancel(list(keys)))
 
+    async def forget(self, keys: Collection[str]) -> None:
+        """Withdraw jobs that have not begun: the scheduler repeats those of a worker that died."""
+        await self._thread.call(self._cancel(list(keys)))
+
     async def list_alive(self, keys: Collection[str]) -> frozenset[str]:
         """Return those of some keys that have a job which waits or is handled."""
         return await self._thread.call(self._list_alive(list(keys)))

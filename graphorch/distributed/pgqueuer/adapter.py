@@ -89,6 +89,11 @@ class PgQueuerEngine:
         found = [shorten(key) for key in keys]
         await self._thread.call(self._connection.fetch(statements.CANCEL, found))
 
+    async def forget(self, keys: Collection[str]) -> None:
+        """Withdraw jobs that are done, also those that a worker has."""
+        found = [shorten(key) for key in keys]
+        await self._thread.call(self._connection.fetch(statements.FORGET, found))
+
     async def list_alive(self, keys: Collection[str]) -> frozenset[str]:
         """Return those of some keys that have a job which waits or is handled."""
         by_short = {shorten(key): key for key in keys}

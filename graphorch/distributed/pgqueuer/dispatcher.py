@@ -258,7 +258,7 @@ class Dispatcher:
             if lost - service.lost:
                 _LOG.warning(
                     "%d jobs of this process were given to another one, since their heartbeats "
-                    "were late. They go on here too; what counts is decided by the journal.",
+                    "were late, or are done. They go on here; the journal decides what counts.",
                     len(lost - service.lost),
                 )
             service.lost = lost

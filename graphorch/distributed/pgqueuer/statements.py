@@ -62,6 +62,10 @@ INSERT INTO {_LOG} (job_id, status, entrypoint, priority)
 SELECT id, 'canceled', entrypoint, priority FROM withdrawn
 """
 
+FORGET = (
+    f"DELETE FROM {_QUEUE} WHERE dedupe_key = ANY($1::text[]) AND status IN ('queued', 'picked')"
+)
+
 LIST_ALIVE = f"""
 SELECT dedupe_key FROM {_QUEUE}
 WHERE dedupe_key = ANY($1::text[]) AND status IN ('queued', 'picked')
