@@ -128,8 +128,6 @@ class Scheduler:
             self._listen_to_questions(settings)
         in_doubt = {} if replayed is None else replayed.in_doubt
         self._attempts = AttemptRunner(self._services, gate, in_doubt)
-        if gate is None:  # else a person lets the run go on
-            self._attempts.rest = self._rest_in_pauses
         self._dispatcher = Dispatcher(self._services, self._attempts)
         self._pool = TaskPool(self._services, self._attempts, self._dispatcher, pace)
         self._letters: LetterReader | None = None  # once there are any
@@ -555,7 +553,7 @@ class Scheduler:
             self._services.open_trace()
         self.is_under_way, self._in_grace = True, False
         dispatcher.on_final_failure = self._start_grace
-        attempts.open(self._start_deadline())
+        attempts.open(self._start_deadline(), self._rest_in_pauses)
         if self.plan.may_call_tools:
             self._open_tool_rounds()
         # A flow that is called as a tool may wait, too. With a gate, a person says when it is time.

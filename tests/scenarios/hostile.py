@@ -34,7 +34,7 @@ from graphorch.cli.commands.analysis.why import read_run
 from graphorch.cli.commands.runs.run_details import build_step_rows
 from graphorch.cli.json_output import to_json_line
 from graphorch.cli.run_head import describe_head
-from graphorch.engine.run_journal import LEASE_SECONDS
+from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.record_kinds import FORMAT, RECORD_KINDS
 from graphorch.journal.records import NewRun, RunHead, RunLog

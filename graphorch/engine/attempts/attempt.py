@@ -59,13 +59,13 @@ class AttemptRunner:
         "_gate",
         "_may_repeat",
         "_pin_visits",
+        "_rest",
         "_retry_delays",
         "_services",
         "has_overrides",
         "in_doubt",
         "invoker",
         "long_pauses",
-        "rest",
         "tasks",
     )
 
@@ -76,8 +76,9 @@ class AttemptRunner:
         self._gate = gate
         self.invoker: NodeInvoker | None = None
         self.long_pauses: LongPauses | None = None  # once there is one
-        # lets the run rest in long pauses; None if it may not
-        self.rest: Callable[[], None] | None = None
+        # Lets the run rest in long pauses; None if it may not. Kept for as long as the run is under
+        # way: it refers to what refers to this.
+        self._rest: Callable[[], None] | None = None
         self._deadline: float | None = None  # of the run, in the event loop's time
         # Both are made at their first use: very many runs wait at once, and most need neither.
         self._retry_delays: dict[Activation, float] | None = None
@@ -90,10 +91,12 @@ class AttemptRunner:
         self.has_overrides = True
 
     # ---- for the scheduler -----------------------------------------------------------------------
-    def open(self, deadline: float | None) -> None:
-        """Prepare for work until a time of the event loop."""
+    def open(self, deadline: float | None, rest: Callable[[], None]) -> None:
+        """Prepare for work until a time of the event loop; `rest` lets the run rest in a pause."""
         settings = self._services.settings
         self._deadline = deadline
+        # With a gate a person lets the run go on.
+        self._rest = rest if self._gate is None else None
         self.has_overrides = (
             settings.limits.concurrency is not None
             or self._gate is not None
@@ -105,7 +108,7 @@ class AttemptRunner:
 
     def close(self) -> None:
         """Let idle threads end."""
-        self.long_pauses = None
+        self.long_pauses = self._rest = None
         if self.invoker is not None:
             self.invoker.close()
             self.invoker = None
@@ -307,14 +310,14 @@ class AttemptRunner:
     def _find_long_pauses(self, seconds: float) -> LongPauses | None:
         """Return what lets the run rest, from the first pause on that is a long one."""
         patience = self._services.settings.limits.waiting
-        if self.long_pauses is not None or self.rest is None or patience is None:
+        if self.long_pauses is not None or self._rest is None or patience is None:
             return self.long_pauses
         if seconds > patience:
             from graphorch.engine.waits.long_pauses import LongPauses
 
             services = self._services
             self.long_pauses = LongPauses(
-                services.run, self.tasks, patience, services.now, self.rest
+                services.run, self.tasks, patience, services.now, self._rest
             )
         return self.long_pauses
 

@@ -121,12 +121,8 @@ class BudgetLevel:
         self.waiting: deque[Waiter] = deque()
         self.key: str = ""
         self._persistence = persistence
+        self.is_kept = persistence is not None  # in a store
         self.blocks = None if persistence is None else persistence.blocks
-
-    @property
-    def is_kept(self) -> bool:
-        """Return whether a store keeps this level."""
-        return self._persistence is not None
 
     def refresh(self) -> bool:
         """Read what others have used by now, and return whether a new period has begun.
@@ -216,9 +212,11 @@ class BudgetLevel:
             self.totals.overrun += max(0, actual[0] - need[0])
 
     def take(self, need: Units) -> bool:
-        """Write a need to the store; return False, with nothing written, if that lacks room."""
-        if self._persistence is None:
-            return True
+        """Write a need to the store of a level that has one.
+
+        Return False, with nothing written, if that lacks room.
+        """
+        assert self._persistence is not None
         if self.blocks is not None:
             return self.blocks.take(self.key, need, self.caps)
         # Its total shows what others have used up since the last look.
@@ -290,6 +288,8 @@ def try_reserve(levels: Sequence[BudgetLevel], need: Units) -> BudgetLevel | Non
     # 2. Write to the stores.
     written: list[BudgetLevel] = []
     for level in levels:
+        if not level.is_kept:
+            continue
         if level.take(need):
             written.append(level)
             continue

@@ -176,7 +176,8 @@ class RateLimiter:
         """Learn that a call was answered, and give back its unused tokens (negative: charge)."""
         if self.window is not None:
             self.window.note_answer(self._running)
-        self._give_back_tokens(unused_tokens)
+        if self._tokens is not None or self._shared is not None:
+            self._give_back_tokens(unused_tokens)
 
     def note_refusal(self, number: int, retry_after: float | None, tokens: int) -> None:
         """Learn that a call was one too many: pause, and send fewer at once from now on."""
@@ -259,6 +260,8 @@ class RateLimiter:
                 self._check_deadline(pause, deadline, "it asked for a pause")
                 await self._runtime.sleep(pause)
             if self._lines is None:
+                if self._requests is None and self._tokens is None:
+                    return  # it has no limits, so no time has passed since the look for a pause
                 await self._go_into_debt(tokens, deadline)
             else:
                 wait = await self._find_line(self._lines).take(tokens, deadline)
