@@ -95,9 +95,12 @@ async def drive(flow: Flow[Order, Done, State], folder: Path, late: float) -> An
         folder / "runs.sqlite", sync="normal", clock=lambda: time.time() + late
     )
     try:
+        # A process that died as it began left no run, or a run without its input.
         try:
-            await store.load("r")
+            has_begun = bool((await store.load("r")).records)
         except RunNotFound:
+            has_begun = False
+        if not has_begun:
             return await flow.run(Order(), run_id="r", durable=store)
         return await flow.resume("r", durable=store)
     finally:
