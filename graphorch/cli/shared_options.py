@@ -42,6 +42,14 @@ Db: TypeAlias = Annotated[
         "Default: GRAPHORCH_DB, or graphorch.sqlite here.",
     ),
 ]
+JsonInput: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="JSON",
+        help="The input: a JSON object, @file.json, or - for standard input.",
+    ),
+]
 Output: TypeAlias = Annotated[
     str,
     typer.Option(
@@ -69,6 +77,18 @@ Seconds: TypeAlias = Annotated[
 Activations: TypeAlias = Annotated[
     int | None,
     typer.Option("--activations", help="Run at most this many nodes, repetitions included."),
+]
+After: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--after",
+        metavar="RUN",
+        help="Make this run the next turn after RUN, with what the flow remembers.",
+    ),
+]
+Tags: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="KEY=VALUE", help="A tag to find the run by. Repeatable."),
 ]
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="For programs: print one JSON object on standard output.")

@@ -94,6 +94,15 @@ class QueueHealth:
     lag: float
 
 
+def check_service(kinds: Collection[str], slots: int) -> None:
+    """Raise `InputError` for a service that can never have a job."""
+    if slots < 1 or not kinds:
+        raise InputError(
+            f"A worker with {slots} slots for {len(kinds)} kinds of jobs has nothing to do. "
+            "Give at least one of each."
+        )
+
+
 class Engine(Protocol):
     """Hands jobs to workers. Every method may raise an `EngineError`."""
 

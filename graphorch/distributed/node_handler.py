@@ -4,9 +4,9 @@ Rules of this file:
 
 1. A job is over when its result is stored. What cannot be run has a result as well, which says why.
 2. The node is found in the worker's own graph; nothing in a job chooses what code runs.
-3. A function with effect `once` begins once for each attempt: whoever finds that it has begun
-   reports that this call vanished.
-4. A worker that is told to cancel a call ends it, and says so: an owner that has taken over the
+3. A function with effect `once` begins once for each attempt: a worker that finds that it has
+   begun reports that this call vanished.
+4. A worker that is asked to cancel a call ends it, and says so: an owner that has taken over the
    run meanwhile may wait for it.
 """
 

@@ -69,7 +69,7 @@ def read_note_key(run: str, key: str) -> tuple[CallKey, str]:
 
 @dataclass(frozen=True, slots=True)
 class SentContext:
-    """What a context of a node tells without asking the owner.
+    """What a context of a node knows without asking the owner.
 
     `deadline` is in seconds since the epoch. `missing` are the branches that brought nothing, and
     `room` says for each loop that may go back from the node whether it has room.

@@ -7,7 +7,7 @@ Rules of this file:
 3. A job whose result is here is taken out of the queue soon: the worker that has it may be dead or
    stopped, and another one would do it again.
 4. What is not wanted any more is withdrawn: a job that waits is deleted, and a worker that has it
-   is told to end it.
+   is asked to end it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Outbox:
         self._to_forget.append(key.job)
 
     def withdraw(self, key: CallKey) -> None:
-        """Take a job back, and tell a worker that has it to end it."""
+        """Take a job back, and ask a worker that has it to end it."""
         self._out.pop(key.job, None)
         self._to_withdraw.append(key)
         self._has_work.set()

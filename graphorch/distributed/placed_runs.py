@@ -1,6 +1,6 @@
 """Port to the runs that workers may take.
 
-A run is placed by whoever submits it; runs of `flow.run(durable=…)` are not, and no worker takes
+A run is placed when it is submitted; runs of `flow.run(durable=…)` are not, and no worker takes
 them. What a run has to do is in its journal. This table only says which runs to look at, and keeps
 what helps to find them: when they are due, and how often they were taken without getting on.
 """

@@ -6,7 +6,7 @@ What the port promises:
 2. A message that was posted before a watcher died is there for the next one.
 3. A watcher gets every message of its topics at least once, within about a second.
 
-So a result that a worker has posted is never computed again, whoever drives the run by then.
+So a result that a worker has posted is never computed again, also by a new owner of the run.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Results(Protocol):
         ...
 
     def unwatch(self, topic: str) -> None:
-        """Stop giving the notes of a topic to anybody."""
+        """Stop giving the notes of a topic to its function."""
         ...
 
     async def drop(self, run: str, keys: Collection[str] | None = None) -> None:

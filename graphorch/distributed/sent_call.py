@@ -83,7 +83,7 @@ class SentCall:
             self._notes.put_nowait((word, body))
 
     def describe_context(self) -> SentContext:
-        """Return what the context on the worker tells without asking."""
+        """Return what the context on the worker knows without asking."""
         context = self.context
         if context is None:
             return SentContext()

@@ -8,7 +8,7 @@ Rules of this file:
    no room here, if it can be sent, and if that pays: so a large map fills all workers without a
    word in the flow.
 3. A result that was posted counts before anything is sent. After a take-over that is so for every
-   call of an attempt whose end is not recorded, whoever sent it.
+   call of an attempt whose end is not recorded, also one that an earlier owner sent.
 4. The first result of a call counts. What comes later, or for a call that was given up, is
    dropped.
 5. Model calls of a function are made here, by the context of its own attempt.

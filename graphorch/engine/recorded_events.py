@@ -4,7 +4,7 @@ Theory of operation. The records are replayed; what the core and the observers' 
 about each of them are its events. So there is one decoder of records, and one translation.
 
 1. A record gives its own event first, then what follows from it: activations that are cancelled,
-   and those that begin. The run itself may tell of these in another order, since its nodes run side
+   and those that begin. The run itself may name these in another order, since its nodes run side
    by side; at one path the order is the same.
 2. An attempt counts as begun when the record that makes it ready says so: no record is written when
    it begins a moment later, or is stopped before that.

@@ -1,9 +1,9 @@
 """Follow a run that this process, another one or none drives, by the records that are added to it.
 
 Theory of operation. A `RunFollower` keeps the number of the last record that it has read, and reads
-those after it again and again. Each record gives its events exactly once, whoever wrote it: what an
-owner that died had not written has not happened, and what it wrote is not written again by the
-next owner. It looks often while records come, and a few times a second while none do.
+those after it again and again. Each record gives its events exactly once, whichever process wrote
+it: what an owner that died had not written has not happened, and what it wrote is not written again
+by the next owner. It looks often while records come, and a few times a second while none do.
 """
 
 from __future__ import annotations

@@ -250,7 +250,7 @@ class RunTaker:
 
 
 class _LeaseWatch:
-    """Tells an owner that renews its lease from one that is gone."""
+    """Distinguishes an owner that renews its lease from one that is gone."""
 
     def __init__(self) -> None:
         self._seen: tuple[str, float] | None = None

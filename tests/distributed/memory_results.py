@@ -86,7 +86,7 @@ class MemoryResults:
                 take(note)
 
     def unwatch(self, topic: str) -> None:
-        """Stop giving the notes of a topic to anybody."""
+        """Stop giving the notes of a topic to its function."""
         self._watched.pop(topic, None)
 
     async def drop(self, run: str, keys: Collection[str] | None = None) -> None:

@@ -8,7 +8,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from graphorch.journal.postgres.setup import initialize
 from tests.postgres.cluster import Cluster, find_programs
+from tests.postgres.databases import empty_tables
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +35,21 @@ def database(cluster: Cluster) -> Iterator[str]:
         yield url
     finally:
         cluster.drop_database(url)
+
+
+@pytest.fixture(scope="module")
+def tables(cluster: Cluster) -> Iterator[str]:
+    """The URL of a database with the tables of a journal, for all tests of a module."""
+    url = cluster.create_database()
+    initialize(url)
+    try:
+        yield url
+    finally:
+        cluster.drop_database(url)
+
+
+@pytest.fixture
+def url(tables: str) -> str:
+    """The URL of that database, whose tables are empty."""
+    empty_tables(tables)
+    return tables

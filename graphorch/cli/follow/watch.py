@@ -1,6 +1,6 @@
 """Watch a run that another process drives: the display and the report of `graphorch run`.
 
-Only the journal is read, so whoever stops watching does nothing to the run.
+Only the journal is read, so to stop watching does nothing to the run.
 """
 
 from __future__ import annotations
@@ -74,14 +74,14 @@ class _Watch:
         self._after = after
         self._clock = _Clock()
         self._progress = Progress(self._clock.read)
-        self._is_unread = False  # nobody reads standard output any more
+        self._is_unread = False  # the reader of standard output is gone
         self._adrift_since: float | None = None
         self._head: RunHead | None = None
 
     async def show(self, *, through_waits: bool) -> Result[Any, Any] | None:
         """Show events until the run is at rest, and return its result.
 
-        Return None if nobody reads them any more. Raises `RunFailed`.
+        Return None if their reader is gone. Raises `RunFailed`.
         """
         durable = self._find_durable()
         async with open_follower(durable, self._flow.plan, self._run_id) as follower:

@@ -26,7 +26,7 @@ from contextlib import suppress
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from graphorch.distributed.engine import Handler, Job, QueueHealth
+from graphorch.distributed.engine import Handler, Job, QueueHealth, check_service
 from graphorch.distributed.errors import EngineClosed, EngineError, EngineUnavailable
 from graphorch.distributed.loop_thread import LoopThread
 from graphorch.errors import InputError
@@ -93,11 +93,7 @@ class DaskEngine:
 
     async def serve(self, kinds: Collection[str], slots: int, handler: Handler) -> None:
         """Handle jobs of these kinds, at most `slots` at once, until this is cancelled."""
-        if slots < 1 or not kinds:
-            raise InputError(
-                f"A worker with {slots} slots for {len(kinds)} kinds of jobs has nothing to do. "
-                "Give at least one of each."
-            )
+        check_service(kinds, slots)
         service, over = Service(kinds, slots, handler), Future[None]()
         await self._thread.call(self._connect())
         self._services[service] = over

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
-from graphorch.distributed.engine import Handler, Job, QueueHealth
+from graphorch.distributed.engine import Handler, Job, QueueHealth, check_service
 from graphorch.distributed.errors import EngineClosed
 from graphorch.distributed.loop_thread import LoopThread
 from graphorch.distributed.pgqueuer import statements
@@ -59,11 +59,7 @@ class PgQueuerEngine:
 
     async def serve(self, kinds: Collection[str], slots: int, handler: Handler) -> None:
         """Handle jobs of these kinds, at most `slots` at once, until this is cancelled."""
-        if slots < 1 or not kinds:
-            raise InputError(
-                f"A worker with {slots} slots for {len(kinds)} kinds of jobs has nothing to do. "
-                "Give at least one of each."
-            )
+        check_service(kinds, slots)
         dispatcher, thread = self._dispatcher, self._thread
         service = Service(
             kinds,

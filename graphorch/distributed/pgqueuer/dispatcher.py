@@ -19,8 +19,8 @@ Rules:
 
 1. A statement that fails because the server is away is sent again until it is back. What is held
    goes on meanwhile.
-2. When a server is back, all heartbeats are old and do not say who lives. So nobody takes jobs of
-   others before each had a `timeout` to renew its own.
+2. When a server is back, all heartbeats are old and do not say who lives. So no process takes jobs
+   of others before each had a `timeout` to renew its own.
 3. Only the manager that claimed a job last ends it or gives it back (see `statements`), so a
    process that was taken for dead cannot delete the job of its successor. It goes on with its own
    work, however: the epoch of the run and the table of results decide which of both counts, and a

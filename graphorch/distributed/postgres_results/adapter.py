@@ -6,7 +6,7 @@ Theory of operation:
    few cost.
 2. A notification makes commits wait for each other, so it is sent after the commit, and at most
    about 50 times a second from one process. It names the topics, and is only a hint: while anything
-   is watched, everybody looks once a second as well.
+   is watched, each process looks once a second as well.
 3. A look asks for the notes of all transactions that were not over at the look before, since a
    transaction that began earlier may commit later. What was given out already is left out by its
    number.
@@ -40,7 +40,7 @@ _LOG = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 1.0  # between two looks without a notification
 _NOTIFY_SECONDS: Final = 0.02  # between two notifications of one process
 _TOGETHER: Final = 10.0  # notifications at once, after a pause
-_CLEAN_SECONDS: Final = 3600.0  # between two looks for notes that nobody drops
+_CLEAN_SECONDS: Final = 3600.0  # between two looks for notes that no owner drops
 _BATCH: Final = 500
 _BYTES: Final = 16_000_000  # of the notes of one statement, or a single larger one
 
@@ -113,7 +113,7 @@ class PostgresResults:
             raise
 
     def unwatch(self, topic: str) -> None:
-        """Stop giving the notes of a topic to anybody."""
+        """Stop giving the notes of a topic to its function."""
         self._watched.pop(topic, None)
 
     async def drop(self, run: str, keys: Collection[str] | None = None) -> None:
@@ -136,7 +136,7 @@ class PostgresResults:
             await asyncio.sleep(_NOTIFY_SECONDS)
             await self._thread.run(self._notify_now)
         except JournalError:
-            pass  # whoever waits looks by itself
+            pass  # a process that waits looks by itself
         finally:
             self._notifying = None
 
@@ -221,7 +221,7 @@ class PostgresResults:
 def _run_all(table: NotesTable, operations: Sequence[Operation]) -> list[Any]:
     """Run operations in their order; posts and readings between others share statements.
 
-    Whoever reads may also get what is posted at the same time, and all may be repeated.
+    A reading may also get what is posted at the same time, and all may be repeated.
     """
     results: list[Any] = []
     shared: list[_Post | _Find] = []

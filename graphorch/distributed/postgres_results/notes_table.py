@@ -13,7 +13,7 @@ from graphorch.journal.postgres.connection import Connection
 
 CHANNEL: Final = "graphorch_notes"
 LISTEN: Final = f"LISTEN {CHANNEL}"
-_KEPT_SECONDS: Final = 7 * 86_400.0  # for which notes are kept that nobody drops
+_KEPT_SECONDS: Final = 7 * 86_400.0  # for which notes are kept that no owner drops
 _LONGEST_HINT: Final = 7_000  # bytes of a notification; PostgreSQL takes 8,000
 
 _NOTIFY: Final = f"SELECT pg_notify('{CHANNEL}', %s)"
@@ -77,7 +77,7 @@ class NotesTable:
         return [stored.get(place) == digest for place, digest in enumerate(digests, start=1)]
 
     def notify(self, topics: Collection[str]) -> None:
-        """Wake those who watch some topics; a list that is too long wakes everybody."""
+        """Wake those who watch some topics; a list that is too long wakes all processes."""
         hint = "\n".join(sorted(topics))
         is_long = len(hint.encode()) > _LONGEST_HINT
         self._connection.execute(_NOTIFY, ("" if is_long else hint,))

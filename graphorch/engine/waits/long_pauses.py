@@ -22,8 +22,8 @@ _BUSY: Final = frozenset({Status.RUNNING, Status.ROUTING, Status.UNDOING})
 class LongPauses:
     """Calls `rest` once a run under way has nothing to do for `patience` seconds.
 
-    `tasks` are the run tasks at work, and `now` is the clock of the run. Told by `look_again` when
-    something has ended, and of pauses by `begin` and `end`.
+    `tasks` are the run tasks at work, and `now` is the clock of the run. Call `look_again`
+    when something has ended, and `begin` and `end` at the ends of a pause.
     """
 
     __slots__ = ("_is_due", "_now", "_patience", "_rest", "_run", "_tasks", "_waiting")

@@ -5,8 +5,8 @@ Theory of operation:
 1. It begins with the first caller that needs it, and ends with the store. No event loop takes part,
    so a loop that is blocked neither loses the lease of its process nor delays another loop.
 2. Kept alive, the lease of the process is renewed three times in its length, also when it has
-   expired meanwhile: a server that was away comes back to processes that go on. But whoever claims
-   a run of a process whose lease has expired drops its row. A renewal that finds no row reports
+   expired meanwhile: a server that was away comes back to processes that go on. But a claim of a
+   run whose process has expired drops the row of that process. A renewal that finds no row reports
    that the process has lost a run to another one.
 3. Who posts a letter notifies all processes of its run. A notification is only a hint, since it is
    sent after the commit and is lost with a connection: so the letters of the transactions that were
@@ -49,7 +49,7 @@ class _Watch:
 
 @dataclass(slots=True)
 class _Keeping:
-    """Lease to renew, in monotonic seconds, and whom to tell that it was lost."""
+    """Lease to renew, in monotonic seconds, and the function that hears that it was lost."""
 
     seconds: float
     lost: Callable[[str], object]

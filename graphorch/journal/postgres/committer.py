@@ -5,7 +5,7 @@ Theory of operation:
 1. Appends of a batch are one statement, so one round trip and one wait for the disk. It is fenced
    by owner, epoch, last record and the lease of the process, and returns the runs that got in.
 2. For that, the ends of the chains of the runs that are owned here are kept in memory (`_Head`);
-   nobody else moves them while the epoch is the same.
+   no other process moves them while the epoch is the same.
 3. All other operations, and the appends that did not get in, run in a transaction of their own,
    row by row. There an append that was made before is noticed, and an error gets its name.
 4. An operation may be repeated, so a batch whose connection was lost is sent again on a new one.
@@ -172,7 +172,7 @@ class Committer:
         except psycopg.Error:
             if connection.closed:
                 raise
-            return  # each of them alone tells why
+            return  # each of them alone says why
         got_in = {number for (number,) in cursor.fetchall()}
         for run_id, advance in advances.items():
             if advance.after.id in got_in:

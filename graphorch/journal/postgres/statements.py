@@ -86,7 +86,7 @@ ON CONFLICT (name, seconds) DO UPDATE SET expires_at = excluded.expires_at
 RETURNING id
 """
 EXTEND_PROCESS: Final = "UPDATE graphorch.processes SET expires_at = %b WHERE id = %b"
-# Also if it has expired: whoever claims a run of a process that has expired drops its row.
+# Also if it has expired: a claim of a run of an expired process drops the row of that one.
 KEEP_PROCESS: Final = """
 UPDATE graphorch.processes SET expires_at = graphorch.now() + %b WHERE id = %b RETURNING expires_at
 """
@@ -171,7 +171,7 @@ FROM graphorch.letters WHERE run = %b AND number > %b ORDER BY number
 """
 FIND_MAIL: Final = "SELECT 1 FROM graphorch.letters WHERE run = %b AND error IS NULL LIMIT 1"
 LISTEN: Final = "LISTEN graphorch_mail"
-# Transactions that are not over yet, and the runs with letters that nobody has read of those that
+# Transactions that are not over yet, and the runs with letters without an outcome of those that
 # were not over at the last look.
 LOOK_FOR_MAIL: Final = """
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text, ARRAY(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, LiteralString
 
 import pytest
@@ -19,26 +19,10 @@ from graphorch.models.policies.rate_slices import SharedRates
 from graphorch.testing.virtual_clock import run_virtual
 from tests.contracts.rate_contract import RateBench, Scenario, every_rate_scenario, make_runtime
 from tests.postgres.cluster import Cluster
-from tests.postgres.databases import DatabaseClock, empty_tables
-from tests.postgres.fixtures import cluster
+from tests.postgres.databases import DatabaseClock
+from tests.postgres.fixtures import cluster, tables, url
 
-__all__ = ["cluster"]
-
-
-@pytest.fixture(scope="module")
-def shared_url(cluster: Cluster) -> Iterator[str]:
-    """A database with the tables of graphorch, for all tests of this module."""
-    url = cluster.create_database()
-    initialize(url)
-    yield url
-    cluster.drop_database(url)
-
-
-@pytest.fixture
-def url(shared_url: str) -> str:
-    """The database, with nothing in it."""
-    empty_tables(shared_url)
-    return shared_url
+__all__ = ["cluster", "tables", "url"]
 
 
 class VirtualThread(LimitsThread):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -11,32 +10,14 @@ import pytest
 from graphorch.distributed.limits.shared_limits import PostgresLimits
 from graphorch.errors import JournalError
 from graphorch.journal.errors import StoreUnavailable
-from graphorch.journal.postgres.setup import initialize
 from graphorch.models.budgets.blocks import IDLE_SECONDS, NO_CAPS
 from graphorch.models.budgets.budget import Account, Amount, Budget
 from graphorch.models.budgets.ledger import Persistence
 from tests.contracts.spend_contract import Scenario, Spender, every_spending_scenario, run
 from tests.postgres.cluster import Cluster
-from tests.postgres.databases import empty_tables
-from tests.postgres.fixtures import cluster
+from tests.postgres.fixtures import cluster, tables, url
 
-__all__ = ["cluster"]
-
-
-@pytest.fixture(scope="module")
-def shared_url(cluster: Cluster) -> Iterator[str]:
-    """A database with the tables of graphorch, for all tests of this module."""
-    url = cluster.create_database()
-    initialize(url)
-    yield url
-    cluster.drop_database(url)
-
-
-@pytest.fixture
-def url(shared_url: str) -> str:
-    """The database, with nothing in it."""
-    empty_tables(shared_url)
-    return shared_url
+__all__ = ["cluster", "tables", "url"]
 
 
 def open_account(limits: PostgresLimits, name: str = "day") -> Account:

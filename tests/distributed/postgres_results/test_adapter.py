@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import psycopg
 import pytest
 
 from graphorch.distributed.postgres_results.adapter import PostgresResults
 from graphorch.distributed.results import Note, Results
-from graphorch.journal.postgres.setup import initialize
 from graphorch.journal.postgres.store import PostgresStore
 from graphorch.journal.records import NewRun
 from tests.contracts.results_contract import CASES, RUN, Bench, Reader, note
-from tests.postgres.cluster import Cluster
-from tests.postgres.databases import empty_tables
-from tests.postgres.fixtures import cluster
+from tests.postgres.fixtures import cluster, tables, url
 
-__all__ = ["cluster"]
-
-
-@pytest.fixture(scope="module")
-def database(cluster: Cluster) -> Iterator[str]:
-    """A database with the tables of graphorch, for all tests of this module."""
-    url = cluster.create_database()
-    initialize(url)
-    yield url
-    cluster.drop_database(url)
-
-
-@pytest.fixture
-def url(database: str) -> str:
-    """The URL of the database, whose tables are empty."""
-    empty_tables(database)
-    return database
+__all__ = ["cluster", "tables", "url"]
 
 
 def run(url: str, case: Callable[[Bench], Awaitable[None]]) -> None:

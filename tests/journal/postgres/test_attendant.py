@@ -5,38 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
 
 import psycopg
 import pytest
 
 from graphorch.journal.errors import LeaseHeld, LeaseLost
-from graphorch.journal.postgres.setup import initialize
 from graphorch.journal.postgres.store import PostgresStore
 from graphorch.journal.records import NewLetter
 from tests.contracts.store_contract import NEW, entries
-from tests.postgres.cluster import Cluster
-from tests.postgres.databases import empty_tables
-from tests.postgres.fixtures import cluster
+from tests.postgres.fixtures import cluster, tables, url
 from tests.postgres.proxies import CuttingProxy, running
 
-__all__ = ["cluster"]
-
-
-@pytest.fixture(scope="module")
-def tables(cluster: Cluster) -> Iterator[str]:
-    """A database with the tables of graphorch, for all tests of this module."""
-    url = cluster.create_database()
-    initialize(url)
-    yield url
-    cluster.drop_database(url)
-
-
-@pytest.fixture
-def url(tables: str) -> str:
-    """A database without runs."""
-    empty_tables(tables)
-    return tables
+__all__ = ["cluster", "tables", "url"]
 
 
 def execute(url: str, statement: str) -> list[tuple[object, ...]]:

@@ -29,9 +29,9 @@ from tests.contracts.store_contract import (
 )
 from tests.postgres.cluster import Cluster
 from tests.postgres.databases import DatabaseClock, empty_tables
-from tests.postgres.fixtures import cluster
+from tests.postgres.fixtures import cluster, tables, url
 
-__all__ = ["cluster"]
+__all__ = ["cluster", "tables", "url"]
 KEY = "correct horse battery staple"
 # Appends alone have a way of their own; the others are slow beside what they can find.
 CHECKS = [
@@ -42,22 +42,6 @@ CHECKS = [
     )
     for check in SCENARIOS
 ]
-
-
-@pytest.fixture(scope="module")
-def tables(cluster: Cluster) -> Iterator[str]:
-    """A database with the tables of graphorch, for all tests of this module."""
-    url = cluster.create_database()
-    initialize(url)
-    yield url
-    cluster.drop_database(url)
-
-
-@pytest.fixture
-def url(tables: str) -> str:
-    """A database without runs."""
-    empty_tables(tables)
-    return tables
 
 
 def execute(url: str, statement: str, *values: Any) -> None:

@@ -17,16 +17,19 @@ from graphorch.cli.journals import locate_journal, require_journal, resolve_run_
 from graphorch.cli.run_request import JournalPlace, RunRequest, choose_output_format
 from graphorch.cli.shared_options import (
     Activations,
+    After,
     AsEvents,
     AsJson,
     ConfigFile,
     Db,
     Debug,
     FlowName,
+    JsonInput,
     Model,
     Output,
     Quiet,
     Seconds,
+    Tags,
     Usd,
     parse_tags,
 )
@@ -36,14 +39,7 @@ from graphorch.cli.terminal import print_status
 def run(
     context: typer.Context,
     flow: FlowName,
-    input: Annotated[
-        str | None,
-        typer.Option(
-            "--input",
-            metavar="JSON",
-            help="The input: a JSON object, @file.json, or - for standard input.",
-        ),
-    ] = None,
+    input: JsonInput = None,
     output: Output = "",
     model: Model = "",
     usd: Usd = None,
@@ -59,18 +55,8 @@ def run(
             "--db does so too.",
         ),
     ] = False,
-    after: Annotated[
-        str,
-        typer.Option(
-            "--after",
-            metavar="RUN",
-            help="Make this run the next turn after RUN, with what the flow remembers.",
-        ),
-    ] = "",
-    tag: Annotated[
-        list[str] | None,
-        typer.Option("--tag", metavar="KEY=VALUE", help="A tag to find the run by. Repeatable."),
-    ] = None,
+    after: After = "",
+    tag: Tags = None,
     as_json: AsJson = False,
     as_events: AsEvents = False,
     quiet: Quiet = False,

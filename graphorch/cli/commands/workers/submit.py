@@ -20,14 +20,17 @@ from graphorch.cli.json_output import to_json_line
 from graphorch.cli.run_request import RunRequest, choose_output_format
 from graphorch.cli.shared_options import (
     Activations,
+    After,
     AsEvents,
     AsJson,
     Db,
     Debug,
     FlowName,
+    JsonInput,
     Model,
     Output,
     Quiet,
+    Tags,
     Usd,
     parse_tags,
 )
@@ -42,14 +45,7 @@ from graphorch.text import shorten_run_id
 def submit(
     context: typer.Context,
     flow: FlowName,
-    input: Annotated[
-        str | None,
-        typer.Option(
-            "--input",
-            metavar="JSON",
-            help="The input: a JSON object, @file.json, or - for standard input.",
-        ),
-    ] = None,
+    input: JsonInput = None,
     db: Db = "",
     wait: Annotated[
         bool,
@@ -59,18 +55,8 @@ def submit(
     model: Model = "",
     usd: Usd = None,
     activations: Activations = None,
-    after: Annotated[
-        str,
-        typer.Option(
-            "--after",
-            metavar="RUN",
-            help="Make this run the next turn after RUN, with what the flow remembers.",
-        ),
-    ] = "",
-    tag: Annotated[
-        list[str] | None,
-        typer.Option("--tag", metavar="KEY=VALUE", help="A tag to find the run by. Repeatable."),
-    ] = None,
+    after: After = "",
+    tag: Tags = None,
     run_id: Annotated[
         str,
         typer.Option(
