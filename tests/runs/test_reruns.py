@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -138,7 +137,7 @@ def test_rerun_costs_the_same_everywhere(change: dict[str, Any]) -> None:
             "old", start="polish", durable=store, client=model, clock=now, run_id="new", **change
         )
         log = await store.load("new")
-        talk = build_conversation(log.head, log.records, time.time())
+        talk = build_conversation(log.head, log.records)
         own = 0.0 if "output" in change else 0.03
         assert again.result.cost == pytest.approx(own)
         assert sum_calls(talk.trace)["usd"] == pytest.approx(own)

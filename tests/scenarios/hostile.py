@@ -440,17 +440,17 @@ async def _show(store: Store, case: Case) -> None:
 
 async def _draw(store: Store, case: Case) -> None:
     log = await store.load(case.log.head.run_id)
-    trace = build_trace(log.head, log.records, NOW)
+    trace = build_trace(log.head, log.records)
     timeline(build_bars(trace, NOW), name=trace.flow, title="t")
 
 
 async def _converse(store: Store, case: Case) -> None:
     log = await store.load(case.log.head.run_id)
-    conversation = build_conversation(log.head, log.records, NOW)
+    conversation = build_conversation(log.head, log.records)
     to_json_line(conversation.as_data())
     assert str(conversation) is not None
     conversation._repr_html_()
-    conversation.diff(build_conversation(log.head, log.records[:3], NOW), full=True)
+    conversation.diff(build_conversation(log.head, log.records[:3]), full=True)
 
 
 async def _explain(store: Store, case: Case) -> None:

@@ -304,7 +304,7 @@ def test_bar_tells_how_long_its_node_was_held() -> None:
         await asyncio.sleep(1.0)
         await flow.run(State(), run_id="r", durable=store, resources=Room(), clock=clock)
         log = await store.load("r")
-        trace = build_trace(log.head, log.records, clock())
+        trace = build_trace(log.head, log.records)
         spans = {span.path: span for span in trace.spans if span.is_activation}
         assert [round(span.held, 3) for span in spans.values()] == [0.0, 1.0, 2.0]
         bars = {bar.name: bar for bar in build_bars(trace, clock())}

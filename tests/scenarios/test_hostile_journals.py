@@ -30,7 +30,6 @@ from graphorch.trace import build_conversation
 from tests.cli.shell import Shell
 from tests.golden.flows import FLOWS
 from tests.scenarios.hostile import (
-    NOW,
     READERS,
     Case,
     alter,
@@ -118,7 +117,7 @@ def read_records(case: Case, records: Sequence[Record]) -> list[str]:
         rebuild(plan_of(case), head.run_id, records)
     except (ReplayDiverged, JournalError) as error:
         faults.append(str(error))
-    conversation = build_conversation(head, records, NOW)
+    conversation = build_conversation(head, records)
     assert str(conversation) is not None
     return faults + conversation.trace.faults
 

@@ -403,7 +403,7 @@ def test_stored_map_over_too_few_items_replays() -> None:
 async def explain(flow: AnyFlow, store: MemoryStore, where: str) -> Reasons:
     log = await store.load("r")
     run = rebuild(flow.plan, "r", log.records).run
-    talk = build_conversation(log.head, log.records, 0.0)
+    talk = build_conversation(log.head, log.records)
     (activation,) = find_activations(run, where)
     return explain_activation(activation, talk.trace, talk.turns, Redaction(values=()))
 
@@ -427,7 +427,7 @@ def test_late_work_is_shown_as_such() -> None:
         )
         # 2. When.
         log = await store.load("r")
-        bars = build_bars(build_trace(log.head, records, 0.0), 0.0)
+        bars = build_bars(build_trace(log.head, records), 0.0)
         assert [bar.name for bar in bars if bar.remark == "late"] == ["slow"]
         run = rebuild(flow.plan, "r", records).run
         assert find_critical_path(run, 2.0).path == (("slow", 2.0),)

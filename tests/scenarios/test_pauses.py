@@ -86,7 +86,7 @@ def now() -> float:
 
 async def read(store: Store) -> Trace:
     log = await store.load("one")
-    return build_trace(log.head, log.records, now())
+    return build_trace(log.head, log.records)
 
 
 def flow_of(work: Callable[..., Any], **options: Any) -> AnyFlow:
@@ -460,7 +460,7 @@ def test_fork_begins_when_it_begins() -> None:
         await asyncio.sleep(DAY)
         again = await flow.rerun("one", start="work", durable=store, clock=now)
         log = await store.load(again.result.run_id)
-        trace = build_trace(log.head, log.records, now())
+        trace = build_trace(log.head, log.records)
         assert again.result.seconds == trace.seconds == pytest.approx(2.0)
         assert trace.began == pytest.approx(BASE + DAY + 3.0)
 
@@ -499,9 +499,9 @@ def test_older_journal_has_no_pauses_either() -> None:
         await asyncio.sleep(DAY)
         await flow.resume("one", durable=store, clock=now)
         log = await store.load("one")
-        present = build_trace(log.head, log.records, now())
+        present = build_trace(log.head, log.records)
         older = as_written_before(log.records)
-        past = build_trace(log.head, older, now())
+        past = build_trace(log.head, older)
         for kind in ("run", "node", "attempt"):
             assert spans_of(past, kind) == spans_of(present, kind)
         assert [span.id for span in past.spans] == [span.id for span in present.spans]

@@ -107,8 +107,8 @@ def test_error_does_not_quote_secret(error: Exception, tmp_path: Path) -> None:
         return log
 
     log = run_virtual(read())
-    conversation = build_conversation(log.head, log.records, 0.0)
-    assert is_hidden(conversation, build_trace(log.head, log.records, 0.0))
+    conversation = build_conversation(log.head, log.records)
+    assert is_hidden(conversation, build_trace(log.head, log.records))
     assert "[hidden]" in str(conversation)
 
 

@@ -643,7 +643,7 @@ def test_fork_pays_for_call_that_join_cancels() -> None:
         assert again.result.usage["calls"] == 2
         assert abs(again.difference.seconds) < 60
         log = await store.load("f")
-        trace = build_trace(log.head, log.records, log.head.updated_at)
+        trace = build_trace(log.head, log.records)
         assert sorted(call.path for call in trace.paid_calls) == ["quick", "slow"]
         assert sum(call.usd for call in trace.paid_calls) == pytest.approx(again.result.cost)
         assert len({span.id for span in trace.spans}) == len(trace.spans)

@@ -406,7 +406,7 @@ def test_cut_call_shows_what_was_booked(tmp_path: Path) -> None:
         assert row.booked_usd == pytest.approx(booked)
         assert row.unpriced == step.unpriced == rows[0].unpriced == report.unpriced
         log = await world.store.load("r")
-        trace = build_trace(log.head, log.records, 0.0)
+        trace = build_trace(log.head, log.records)
         told = explain_run(report.run, trace, Redaction(values=())).cost
         assert told[-1] == f"{booked / 1:.0%} of its budget of $1 is booked"
         assert f"at most ${booked:.6f} in all" in told[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import Any
 
 from graphorch.core.run import Run
@@ -32,12 +31,12 @@ async def ran(
 
 async def trace(store: Store, run_id: str = "one") -> Trace:
     log = await store.load(run_id)
-    return build_trace(log.head, log.records, time.time())
+    return build_trace(log.head, log.records)
 
 
 async def conversation(store: Store, run_id: str = "one") -> Conversation:
     log = await store.load(run_id)
-    return build_conversation(log.head, log.records, time.time())
+    return build_conversation(log.head, log.records)
 
 
 async def rebuild_run(

@@ -71,14 +71,14 @@ class Conversation:
 
 
 def build_conversation(
-    head: RunHead, records: Iterable[Record], now: float, redaction: Redaction | None = None
+    head: RunHead, records: Iterable[Record], redaction: Redaction | None = None
 ) -> Conversation:
-    """Return the conversation of a run from its records; `now` is in seconds since 1970."""
+    """Return the conversation of a run from its records."""
     builder = ConversationBuilder(head, redaction)
     turns: list[Turn] = []
     for record in records:
         turns += builder.take(record)
-    trace = builder.close(head, now)
+    trace = builder.close(head)
     return Conversation(trace, turns + builder.rest())
 
 
@@ -120,9 +120,9 @@ class ConversationBuilder:
         self._held.clear()
         return held
 
-    def close(self, head: RunHead, now: float) -> Trace:
+    def close(self, head: RunHead) -> Trace:
         """Return the trace of the run, with the status of its head; see `SpanBuilder.close`."""
-        return self.spans.close(head, now)
+        return self.spans.close(head)
 
     # ---- one handler per kind of record --------------------------------------------------------
     def on_started(self, body: Body) -> list[Turn]:

@@ -20,7 +20,6 @@ import atexit
 import functools
 import logging
 import threading
-import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -123,13 +122,11 @@ class Recorder(ForwardingStore):
         *sinks: Sink,
         redaction: Redaction | None = None,
         sampling: Sampling | None = None,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(store)
         self._sinks = sinks
         self._redaction = redaction or Redaction()
         self._sampling = sampling or Sampling()
-        self._clock = clock
         self._queue: deque[_Batch] = deque()
         self._runs: OrderedDict[str, _FollowedRun] = OrderedDict()
         self._is_closed = threading.Event()
@@ -316,7 +313,7 @@ class Recorder(ForwardingStore):
             run.turns.clear()
 
     def _end(self, run: _FollowedRun) -> None:
-        trace = run.spans.close(run.head, self._clock())
+        trace = run.spans.close(run.head)
         if run.is_sampled or self._sampling.keeps(trace):
             self._deliver(run)
         run.held.clear()

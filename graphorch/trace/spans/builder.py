@@ -212,8 +212,8 @@ class SpanBuilder:
         finished, self._finished = self._finished, []
         return finished
 
-    def close(self, head: RunHead, now: float) -> Trace:
-        """Return the trace with the status of the run's head at `now` (seconds since 1970).
+    def close(self, head: RunHead) -> Trace:
+        """Return the trace with the status of the head of the run.
 
         An open span is running, or lost if the run is over or no process holds its lease any more.
         """
@@ -892,11 +892,11 @@ class SpanBuilder:
         root.error = self.trace.reason if root.status == "failed" else ""
 
 
-def build_trace(head: RunHead, records: Iterable[Record], now: float) -> Trace:
-    """Return the trace of a run from its records; `now` is in seconds since 1970."""
+def build_trace(head: RunHead, records: Iterable[Record]) -> Trace:
+    """Return the trace of a run from its records."""
     builder = SpanBuilder(head)
     builder.take_all(records)
-    return builder.close(head, now)
+    return builder.close(head)
 
 
 def is_crashed(head: RunHead) -> bool:

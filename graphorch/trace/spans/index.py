@@ -69,7 +69,6 @@ class SpanIndex:
         path: Path | None,
         redaction: Redaction,
         sampling: Sampling,
-        clock: Callable[[], float] = time.time,
         *,
         is_beside_records: bool = False,
     ) -> None:
@@ -77,7 +76,6 @@ class SpanIndex:
         self._path = path
         self._redaction = redaction
         self._sampling = sampling
-        self._clock = clock
         self._is_beside_records = is_beside_records
         self._versions: dict[str, int] = {}  # of the rows of each run
 
@@ -180,7 +178,7 @@ class SpanIndex:
             return None
         except RunNotFound:
             return None
-        trace = build_trace(log.head, log.records, self._clock())
+        trace = build_trace(log.head, log.records)
         if trace.faults:
             progress.damaged[head.run_id] = trace.faults[0]
             return None

@@ -338,7 +338,7 @@ def test_why_names_early_ends() -> None:
         await flow.run(Topic(), run_id="r", durable=store, clock=clock)
         stored = await store.load("r")
         run = rebuild(flow.plan, "r", stored.records).run
-        trace = build_trace(stored.head, stored.records, clock())
+        trace = build_trace(stored.head, stored.records)
         because = explain_run(run, trace, Redaction(values=())).because
         assert "'team' may be ended by the signal 'stop' or its deadline at 2030-" in because[-1]
         await flow.send("r", "stop", Stop(), durable=store, clock=clock)

@@ -56,8 +56,8 @@ def paid_log(flow: ShopFlow, wait: float = HOUR) -> RunLog:
 
 def read(log: RunLog) -> tuple[Trace, Conversation]:
     return (
-        build_trace(log.head, log.records, 0.0),
-        build_conversation(log.head, log.records, 0.0),
+        build_trace(log.head, log.records),
+        build_conversation(log.head, log.records),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -150,7 +149,7 @@ def test_secrets_are_hidden_in_tool_calls() -> None:
         store = await act()
         log = await store.load("one")
         redaction = Redaction(fields=frozenset({"to"}), values=("3 pages on tides",))
-        shown = build_conversation(log.head, log.records, time.time(), redaction)
+        shown = build_conversation(log.head, log.records, redaction)
         text = "\n".join(format_turns(shown.trace, shown.turns, full=True).splitlines()[12:])
         assert "3 pages on tides" not in text
         sent = next(turn for turn in shown.turns if turn.path == SEND and turn.kind == "returns")
@@ -232,7 +231,7 @@ def test_running_run_is_shown_so_far() -> None:
         builder = ConversationBuilder(replace(log.head, status="running"))
         turns = [turn for record in log.records[:5] for turn in builder.take(record)]
         shown = Conversation(
-            builder.close(replace(log.head, status="waiting"), 0.0), turns + builder.rest()
+            builder.close(replace(log.head, status="waiting")), turns + builder.rest()
         )
         assert [turn.kind for turn in shown.turns] == ["input", "calls", "writes", "enters"]
         assert "waiting" in str(shown)

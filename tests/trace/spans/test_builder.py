@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -180,7 +179,7 @@ def test_old_tool_calls_lie_below_their_model_call() -> None:
         records = [record for record in records if "/" not in str(record.body.get("path"))]
         flow = {**records[0].body["flow"], "format": 4}
         records[0] = replace(records[0], body={**records[0].body, "flow": flow})
-        spans = build_trace(log.head, records, time.time()).spans
+        spans = build_trace(log.head, records).spans
         tools = [span for span in spans if span.kind == "tool"]
         calls = {span.id for span in spans if span.kind == "call"}
         assert len(tools) == 4
@@ -301,7 +300,7 @@ def test_crashed_run_makes_trace(kept: int) -> None:
     async def main() -> None:
         log = await (await ran()).load("one")
         head = replace(log.head, status="running", lease=None)
-        run_trace = build_trace(head, log.records[:kept], time.time())
+        run_trace = build_trace(head, log.records[:kept])
         assert (run_trace.status, run_trace.reason) == ("crashed", "crashed")
         assert not [span for span in run_trace.spans if span.status == "running"]
         known = {span.id for span in run_trace.spans}
@@ -332,6 +331,6 @@ def test_odd_records_are_passed_over(body: Any) -> None:
             builder.take(replace(record, body=body))
         builder.take(Record(99, "of_the_future", body))
         builder.take_all(log.records)
-        assert builder.close(log.head, time.time()).status == "succeeded"
+        assert builder.close(log.head).status == "succeeded"
 
     asyncio.run(main())

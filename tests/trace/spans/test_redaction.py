@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +137,7 @@ def test_canary_reaches_no_sink(
         recorder.stop()
         for number in range(3):
             log = await file.load(f"r{number}")
-            talk = build_conversation(log.head, log.records, time.time())
+            talk = build_conversation(log.head, log.records)
             sinks.extend(
                 [
                     format_turns(talk.trace, talk.turns, full=True),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self, TypeAlias
@@ -159,7 +158,7 @@ async def _read_conversation(store: Store, run: str, node: str) -> Conversation:
             "so there is nothing to show."
         )
     log = await store.load(head.run_id)
-    conversation = build_conversation(log.head, log.records, time.time())
+    conversation = build_conversation(log.head, log.records)
     print_faults(conversation.trace)
     if node:
         paths = dict.fromkeys(turn.path for turn in conversation.turns if turn.path)
@@ -192,7 +191,7 @@ async def _follow(store: Store, request: ConversationRequest) -> None:
             _print_turns(builder.take(record), request)
         if log.head.status != "running":
             _print_turns(builder.rest(), request)
-            trace = builder.close(log.head, time.time())
+            trace = builder.close(log.head)
             print_faults(trace)
             print_output(sanitize(format_headline(trace)))
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -167,7 +166,7 @@ async def _find_changed_steps(store: Store, first: str, second: str) -> frozense
 async def _find_taken_over(store: Store, run_id: str) -> frozenset[str]:
     """Return the steps of which a run took results over from another one."""
     log = await store.load(run_id)
-    trace = build_conversation(log.head, log.records, time.time()).trace
+    trace = build_conversation(log.head, log.records).trace
     return frozenset(strip_index(span.path) for span in trace.spans if span.is_copy and span.node)
 
 
@@ -175,7 +174,7 @@ async def _read_results(store: Store, run_id: str) -> dict[str, list[str]]:
     """Return what each step of a run wrote or answered, sorted: their order does not count."""
     log = await store.load(run_id)
     results: dict[str, list[str]] = {}
-    for turn in build_conversation(log.head, log.records, time.time()).turns:
+    for turn in build_conversation(log.head, log.records).turns:
         if turn.kind in ("writes", "answers"):
             results.setdefault(strip_index(turn.path), []).append(turn.text)
     return {step: sorted(texts) for step, texts in results.items()}

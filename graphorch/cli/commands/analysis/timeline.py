@@ -58,7 +58,7 @@ def timeline(
 def draw_timeline(run: str, theme: Theme, db: str) -> str:
     """Return the SVG of a run's timeline. Raises `InputError` and `JournalError`."""
     now = time.time()
-    trace = _read_trace(run, db, now)
+    trace = _read_trace(run, db)
     return draw_bars(
         build_bars(trace, now), name=trace.flow, title=_describe_run(trace), theme=theme
     )
@@ -67,7 +67,7 @@ def draw_timeline(run: str, theme: Theme, db: str) -> str:
 def describe_timeline(run: str, db: str, width: int) -> list[str]:
     """Return a run's timeline as lines of text. Raises `InputError` and `JournalError`."""
     now = time.time()
-    trace = _read_trace(run, db, now)
+    trace = _read_trace(run, db)
     bars = [replace(bar, name=sanitize_line(bar.name)) for bar in build_bars(trace, now)]
     return format_timeline(bars, sanitize_line(f"{trace.flow} · {_describe_run(trace)}"), width)
 
@@ -76,12 +76,12 @@ def _describe_run(trace: Trace) -> str:
     return f"run {shorten_run_id(trace.run_id)} · {trace.status}"
 
 
-def _read_trace(run: str, db: str, now: float) -> Trace:
+def _read_trace(run: str, db: str) -> Trace:
 
     async def read(store: Store) -> Trace:
         head = await find_stored_run(store, run)
         log = await store.load(head.run_id)
-        return build_trace(log.head, log.records, now)
+        return build_trace(log.head, log.records)
 
     trace = query_store(require_journal(db), read)
     print_faults(trace)

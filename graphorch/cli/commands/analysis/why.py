@@ -6,7 +6,6 @@ The run is rebuilt from its records; the reasons come from the rebuilt run and i
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
@@ -133,7 +132,7 @@ async def read_run(store: Store, plan: Plan, word: str) -> RebuiltRun:
     head = await find_stored_run(store, word)
     _, rebuilt = await rebuild_run(store, plan, head.run_id)
     log = await store.load(head.run_id)
-    conversation = build_conversation(log.head, log.records, time.time())
+    conversation = build_conversation(log.head, log.records)
     return RebuiltRun(
         plan,
         rebuilt.run,

@@ -6,7 +6,6 @@ its kind declares is named and left out.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, cast
@@ -283,7 +282,7 @@ def _apply(row: StepRow, kind: RecordKind, body: Mapping[str, Any]) -> None:
 
 def _add_spans(log: RunLog, rows: Sequence[StepRow]) -> None:
     """Add times, and the model calls that the run paid for, to the rows of their activations."""
-    trace = build_trace(log.head, log.records, time.time())
+    trace = build_trace(log.head, log.records)
     by_activation = {shorten_activation_id(row.activation): row for row in rows}
     for span in trace.spans:
         row = by_activation.get(span.activation)
