@@ -5,8 +5,8 @@ Rules of this file:
 1. Agents, undos, calls of tools and functions that run inline stay with their run. They take no
    room, as in a process without workers.
 2. A node or tool that asks for other workers always goes out. Any other node goes out if there is
-   no room here, if it can be sent, and if that pays: so a large map fills all workers without a
-   word in the flow.
+   no room here, if it can be sent, and if that pays: so a map whose `concurrency` is greater than
+   the room here fills all workers.
 3. A result that was posted counts before anything is sent. After a take-over that is so for every
    call of an attempt whose end is not recorded, also one that an earlier owner sent.
 4. The first result of a call counts. What comes later, or for a call that was given up, is
