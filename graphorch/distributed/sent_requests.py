@@ -59,9 +59,8 @@ def _make_stand_in(name: str, schema: dict[str, Any]) -> type[BaseModel]:
     def model_json_schema(*_: object, **__: object) -> dict[str, Any]:
         return schema
 
-    made = type(name, (BaseModel,), {"__module__": __name__, "__annotations__": {}})
-    setattr(made, "model_json_schema", staticmethod(model_json_schema))  # noqa: B010
-    return cast("type[BaseModel]", made)
+    namespace = {"__module__": __name__, "model_json_schema": staticmethod(model_json_schema)}
+    return cast("type[BaseModel]", type(name, (BaseModel,), namespace))
 
 
 class RequestNames:
