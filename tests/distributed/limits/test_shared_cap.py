@@ -42,16 +42,16 @@ class Till:
     """A server that charges a random price for each request, answered or not."""
 
     chance: random.Random
-    charged: float = 0.0
+    charged: int = 0  # in the unit of the table, since sums of floats are rounded
     requests: int = 0
     was_charged: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, asked: Asked) -> None:
         tokens = self.chance.randint(1, 60)
-        self.charged += 7 * INPUT + tokens * OUTPUT
+        self.charged += round((7 * INPUT + tokens * OUTPUT) * PICO)
         self.requests += 1
         self.was_charged.set()
-        assert self.charged <= CAP
+        assert self.charged <= CAP * PICO
         await asyncio.sleep(self.chance.random() / 20)
         usage = {"prompt_tokens": 7, "completion_tokens": tokens}
         await replies({**completion('{"draft": "fine"}'), "usage": usage})(asked)
@@ -86,7 +86,7 @@ def test_cap_holds_over_eight_processes(seed: int, database: str, tmp_path: Path
         with psycopg.connect(database) as connection:
             row = connection.execute("SELECT usd FROM graphorch.spending").fetchone()
         assert row is not None
-        assert till.charged <= float(row[0]) / PICO <= CAP
-        assert till.charged > 0.5 * CAP
+        assert till.charged <= row[0] <= CAP * PICO
+        assert till.charged > 0.5 * CAP * PICO
 
     asyncio.run(asyncio.wait_for(main(), 90))
