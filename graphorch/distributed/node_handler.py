@@ -3,6 +3,7 @@
 Rules of this file:
 
 1. A job is over when its result is stored. What cannot be run has a result as well, which says why.
+   A job that has a result already is not done again: an engine may hand out what is over.
 2. The node is found in the worker's own graph; nothing in a job chooses what code runs.
 3. A function with effect `once` begins once for each attempt: a worker that finds that it has
    begun reports that this call vanished.
@@ -16,10 +17,10 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from graphorch import trace_context
 from graphorch.clock import Clock, system_clock
@@ -44,6 +45,8 @@ from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan, Step
 from graphorch.journal.errors import StoreUnavailable
 from graphorch.threads import ThreadPool
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _COROUTINE: Final[Any] = CoroutineType
@@ -87,6 +90,10 @@ class NodeHandler:
             call = NodeCall.decode(job.payload)
         except Exception:  # bytes that no version wrote
             _LOG.exception("job %s cannot be read, and is dropped", job.key)
+            return
+        key = call.key
+        result = key.name_note(RESULT)
+        if await _repeat(lambda: self._results.has(key.run, result)):
             return
         body = await self._run_cancellable(call)
         await self._post_patiently(call, RESULT, body)
@@ -178,14 +185,19 @@ class NodeHandler:
 
     async def _post_patiently(self, call: NodeCall, word: str, body: bytes) -> bool:
         """Post a note to the owner, also if the database is away for a while."""
-        key, failures = call.key, 0
-        note = Note(key.run, key.run, key.name_note(word), body)
-        while True:
-            with contextlib.suppress(StoreUnavailable):
-                return await self._results.post(note)
-            pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
-            failures += 1
-            await asyncio.sleep(pause)
+        note = Note(call.key.run, call.key.run, call.key.name_note(word), body)
+        return await _repeat(lambda: self._results.post(note))
+
+
+async def _repeat(work: Callable[[], Awaitable[T]]) -> T:
+    """Do something at the database, also if that is away for a while, and return what it said."""
+    failures = 0
+    while True:
+        with contextlib.suppress(StoreUnavailable):
+            return await work()
+        pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
+        failures += 1
+        await asyncio.sleep(pause)
 
 
 def _refuse(reason: str, *, needs_owner: bool = False) -> bytes:

@@ -47,6 +47,10 @@ class Results(Protocol):
         """Give the notes of a topic to a function: those that are there now, then all others."""
         ...
 
+    async def has(self, topic: str, key: str) -> bool:
+        """Return whether a note with this topic and key is stored."""
+        ...
+
     def unwatch(self, topic: str) -> None:
         """Stop giving the notes of a topic to its function."""
         ...

@@ -119,6 +119,16 @@ async def many_notes_arrive(bench: Bench) -> None:
         assert keys == [f"{number}/{index}" for index in range(150)]
 
 
+async def stored_note_is_known(bench: Bench) -> None:
+    """Whether a note is stored is known on all machines, without its body."""
+    here, there = await bench.open(), await bench.open()
+    await here.post(note("a"))
+    asked = [there.has(topic, key) for topic, key in ((RUN, "a"), (RUN, "b"), ("job", "a"))]
+    assert await asyncio.gather(*asked) == [True, False, False]
+    await here.drop(RUN)
+    assert not await there.has(RUN, "a")
+
+
 async def unwatched_topic_is_quiet(bench: Bench) -> None:
     """Nothing comes for a topic that is not watched any more, or not yet."""
     here, there, reader, other = await bench.open(), await bench.open(), Reader(), Reader()
@@ -162,6 +172,7 @@ CASES = (
     first_note_counts,
     one_of_many_posts_counts,
     many_notes_arrive,
+    stored_note_is_known,
     unwatched_topic_is_quiet,
     dropped_notes_are_gone,
 )

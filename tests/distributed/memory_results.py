@@ -85,6 +85,11 @@ class MemoryResults:
             if note.topic == topic:
                 take(note)
 
+    async def has(self, topic: str, key: str) -> bool:
+        """Return whether a note with this topic and key is stored."""
+        await self._begin()
+        return (topic, key) in self._notes.stored
+
     def unwatch(self, topic: str) -> None:
         """Stop giving the notes of a topic to its function."""
         self._watched.pop(topic, None)

@@ -295,11 +295,20 @@ def test_lost_job_is_put_again() -> None:
 def test_doubled_job_commits_once() -> None:
     """A job that two machines do has one result."""
     ledger = Ledger()
-    flow = build(make_worker("a", ledger), make_worker("b", ledger))
-    faults = Faults(double=1.0, redeliver=1.0, until=60.0)
-    scheduler, _, _ = drive(flow, team={"faults": faults})
+    flow = build(*(make_worker(name, ledger, 5.0) for name in "ab"))
+    scheduler, _, _ = drive(flow, team={"faults": Faults(double=1.0, until=60.0)})
     assert read(scheduler) == ["a", "b"]
     assert ledger.began.count("a") > 1
+
+
+def test_finished_job_is_not_done_again() -> None:
+    """A job that is handed out again after its end has its result already."""
+    ledger = Ledger()
+    flow = build(make_worker("a", ledger), make_worker("b", ledger, 30.0))
+    scheduler, team, _ = drive(flow, team={"faults": Faults(redeliver=1.0, until=10.0)})
+    assert read(scheduler) == ["a", "b"]
+    assert len([key for _, _, key in team.queue.story if key.endswith("/1")]) > 2
+    assert ledger.began == ["a", "b"]
 
 
 def test_dead_machine_is_replaced() -> None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from graphorch.distributed.postgres_results.listener import Listener
-from graphorch.distributed.postgres_results.notes_table import NotesTable, StoredNote
+from graphorch.distributed.postgres_results.notes_table import NotesTable, Place, StoredNote
 from graphorch.distributed.results import Note, Take
 from graphorch.errors import JournalError
 from graphorch.journal.postgres.connection import (
@@ -65,6 +65,19 @@ class _Find:
 
     def __call__(self, table: NotesTable) -> list[StoredNote]:
         return table.find([self.topic])[self.topic]
+
+
+@dataclass(frozen=True, slots=True)
+class _Has:
+    """The question whether a note is stored, which shares a statement with others."""
+
+    place: Place
+
+    def __call__(self, table: NotesTable) -> bool:
+        return self.place in table.list_stored([self.place])
+
+
+_SHARED: Final = (_Post, _Find, _Has)
 
 
 class PostgresResults:
@@ -111,6 +124,10 @@ class PostgresResults:
         except JournalError:
             self._watched.pop(topic, None)
             raise
+
+    async def has(self, topic: str, key: str) -> bool:
+        """Return whether a note with this topic and key is stored."""
+        return await self._thread.run(_Has(Place(topic, key)))
 
     def unwatch(self, topic: str) -> None:
         """Stop giving the notes of a topic to its function."""
@@ -224,9 +241,9 @@ def _run_all(table: NotesTable, operations: Sequence[Operation]) -> list[Any]:
     A reading may also get what is posted at the same time, and all may be repeated.
     """
     results: list[Any] = []
-    shared: list[_Post | _Find] = []
+    shared: list[_Post | _Find | _Has] = []
     for operation in operations:
-        if isinstance(operation, _Post | _Find):
+        if isinstance(operation, _SHARED):
             shared.append(operation)
         else:
             results += _run_shared(table, shared)
@@ -242,15 +259,22 @@ def _list_posted(operations: Sequence[Operation]) -> Iterator[str]:
             yield operation.note.topic
 
 
-def _run_shared(table: NotesTable, operations: Sequence[_Post | _Find]) -> list[Any]:
+def _run_shared(table: NotesTable, operations: Sequence[_Post | _Find | _Has]) -> list[Any]:
     notes = [operation.note for operation in operations if isinstance(operation, _Post)]
     counted = iter(_post_all(table, notes))
     topics = {operation.topic for operation in operations if isinstance(operation, _Find)}
     found = table.find(topics) if topics else {}
-    return [
-        next(counted) if isinstance(operation, _Post) else found[operation.topic]
-        for operation in operations
-    ]
+    places = {operation.place for operation in operations if isinstance(operation, _Has)}
+    stored = table.list_stored(places) if places else frozenset[Place]()
+    results: list[Any] = []
+    for operation in operations:
+        if isinstance(operation, _Post):
+            results.append(next(counted))
+        elif isinstance(operation, _Find):
+            results.append(found[operation.topic])
+        else:
+            results.append(operation.place in stored)
+    return results
 
 
 def _post_all(table: NotesTable, notes: Sequence[Note]) -> list[bool]:

@@ -31,6 +31,10 @@ SELECT given.place, md5(n.body)
 FROM unnest(%(topics)s::text[], %(keys)s::text[]) WITH ORDINALITY AS given(topic, key, place)
 JOIN graphorch.notes n USING (topic, key)
 """
+_LIST_STORED: Final = """
+SELECT topic, key FROM unnest(%(topics)s::text[], %(keys)s::text[]) AS asked(topic, key)
+JOIN graphorch.notes USING (topic, key)
+"""
 _COLUMNS: Final = "number, posted_in::text::bigint, run_id, topic, key, body"
 _READ: Final = f"""
 SELECT {_COLUMNS} FROM graphorch.notes
@@ -45,6 +49,13 @@ SELECT {_COLUMNS} FROM graphorch.notes WHERE topic = ANY(%(topics)s) ORDER BY nu
 _DROP_RUN: Final = "DELETE FROM graphorch.notes WHERE run_id = %(run)s"
 _DROP: Final = "DELETE FROM graphorch.notes WHERE topic = %(run)s AND key = ANY(%(keys)s)"
 _DROP_OLD: Final = "DELETE FROM graphorch.notes WHERE posted_at < graphorch.now() - %(seconds)s"
+
+
+class Place(NamedTuple):
+    """Topic and key of a note."""
+
+    topic: str
+    key: str
 
 
 class StoredNote(NamedTuple):
@@ -97,6 +108,12 @@ class NotesTable:
         for stored in self._fetch(_FIND_ALL, {"topics": list(topics)}):
             found[stored.note.topic].append(stored)
         return found
+
+    def list_stored(self, places: Collection[Place]) -> frozenset[Place]:
+        """Return those places that have a note."""
+        topics, keys = zip(*places, strict=True)
+        rows = self._connection.execute(_LIST_STORED, {"topics": list(topics), "keys": list(keys)})
+        return frozenset(Place(topic, key) for topic, key in rows.fetchall())
 
     def _fetch(self, statement: LiteralString, values: dict[str, Any]) -> Iterator[StoredNote]:
         cursor: psycopg.Cursor[Any] = self._connection.cursor(binary=True)
