@@ -1,6 +1,7 @@
 """A picture on a page: one HTML file with zoom, fit, search and a map, which makes no request.
 
-`viewport.js` and `viewport.css` do all of it for any drawn picture; the stepper uses them too.
+`viewport.js` and `viewport.css` do all of it for any drawn picture; other pages use them too, and
+make what they show with `elements.js`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ def draw_page(svg: str, title: str, theme: Theme = "auto") -> str:
 def read_viewport_script() -> str:
     """Return the script, which defines the class `Viewport`."""
     return (_HERE / "viewport.js").read_text(encoding="utf-8")
+
+
+def read_elements_script() -> str:
+    """Return the script that makes elements of text, and writes figures as people read them."""
+    return (_HERE / "elements.js").read_text(encoding="utf-8")
 
 
 def read_viewport_style() -> str:

@@ -1,0 +1,65 @@
+// The only module that talks to the server, or reads an exported file in its place.
+//
+// Every answer is data, or a `Problem` is thrown whose words can be shown as they are.
+import { findExported } from "./connection/exported.js";
+import { Problem } from "./connection/problem.js";
+import { SharedStream } from "./connection/shared_stream.js";
+import { borrowToken, dropToken, lendToken, takeToken } from "./connection/token.js";
+
+export class Api {
+  // Takes the token out of the address, or asks another tab for it.
+  static async connect() {
+    const exported = findExported();
+    const api = new Api(exported, exported ? "" : takeToken() || (await borrowToken()));
+    if (!exported) lendToken();
+    return api;
+  }
+
+  constructor(exported, token) {
+    this.exported = exported;
+    this.token = token;
+  }
+
+  // Reads what is at a path below `/api`; values of `query` that are empty are left out.
+  async get(path, query = {}, { signal } = {}) {
+    const asked = `/api${path}${writeQuery(query)}`;
+    if (this.exported) return this.exported.read(asked);
+    const answer = await this.send(asked, { signal });
+    return answer.headers.get("content-type")?.includes("json") ? answer.json() : answer.text();
+  }
+
+  // Sends JSON to a path; gives what the server answers, or null for no content.
+  async post(path, body = {}, { headers = {}, method = "POST" } = {}) {
+    if (this.exported) throw new Problem("refused", "An exported run can only be read.");
+    const options = { method, body: JSON.stringify(body), headers: { ...headers, "content-type": "application/json" } };
+    const answer = await this.send(`/api${path}`, options);
+    return answer.status === 204 ? null : answer.json();
+  }
+
+  async send(url, { headers = {}, ...options }) {
+    let answer;
+    try {
+      const sent = { ...headers, authorization: `Bearer ${this.token}` };
+      answer = await fetch(url, { ...options, headers: sent, cache: "no-store", redirect: "error", credentials: "omit" });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw Problem.lost();
+    }
+    if (answer.ok) return answer;
+    const problem = await Problem.ofAnswer(answer);
+    if (problem.kind === "token") dropToken();
+    throw problem;
+  }
+
+  // The one stream of events of this page; see `SharedStream`. An exported file has none.
+  openStream(onEvent, onState) {
+    if (this.exported) return null;
+    const open = (signal) => this.send("/api/events", { signal });
+    return new SharedStream(open, onEvent, onState);
+  }
+}
+
+export function writeQuery(query) {
+  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  return given.length ? `?${new URLSearchParams(given)}` : "";
+}

@@ -1,0 +1,25 @@
+// The views of the page. Each is a class in a folder of its own:
+//
+//   constructor(context)  builds `el`; asks for nothing yet. The context has
+//                         `api` (get, post), `go(address, {replace})`, `say(words)` for those who
+//                         do not see, `about` (what the server is, null in a file), `live`.
+//   el                    the element that stands in the frame.
+//   title                 what the window is called; may change.
+//   keys                  single keys, `{ key, words, act }`, that `?` lists.
+//   show(address)         shows what an address names: `{ path: ["runs", ID], query }`. Called again
+//                         whenever the address changes within the view.
+//   hear(event)           (optional) an event of the server's one stream: `{ event, data }`, data
+//                         parsed; and `{ event: "again" }` after a gap: look at everything anew.
+//   close()               (optional) the reader went elsewhere.
+//
+// `takes(path)` says which addresses a view shows; the first that does is taken. A `menu` is its
+// word in the navigation.
+import { RunView } from "./views/run/run.js";
+import { RunsView } from "./views/runs/runs.js";
+
+export const VIEWS = [
+  { name: "run", takes: ([first, id]) => first === "runs" && id !== undefined, View: RunView, menu: null },
+  { name: "runs", takes: ([first]) => first === "runs", View: RunsView, menu: "Runs" },
+];
+
+export const HOME = { path: ["runs"] };
