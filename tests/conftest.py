@@ -10,6 +10,11 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+# A fixture that test files import is made once for each file; from here it is made once in all.
+from tests.postgres.fixtures import cluster, database, tables, url
+
+__all__ = ["cluster", "database", "tables", "url"]
+
 # Fixed seeds and no deadline: a failure is the code's, not the day's or the machine's.
 # `--hypothesis-profile=default` explores.
 hypothesis.settings.register_profile(

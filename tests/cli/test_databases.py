@@ -12,10 +12,7 @@ from tests.cli.flows import ASKING, FLAKY, run_json
 from tests.cli.shell import Ended, Shell
 from tests.cli.test_completion import offer
 from tests.postgres.cluster import Cluster
-from tests.postgres.fixtures import cluster
 from tests.workers.processes import prepare_database
-
-__all__ = ["cluster"]
 
 SIGNALS = """
 class Paid(BaseModel):

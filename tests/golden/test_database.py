@@ -16,9 +16,7 @@ from tests.golden.pattern_flows import Model, to_the_end_of
 from tests.golden.test_golden import FORMATS, PATTERN_RUNS, expected
 from tests.postgres.cluster import Cluster
 from tests.postgres.databases import copy_journal, empty_tables
-from tests.postgres.fixtures import cluster
 
-__all__ = ["cluster"]
 # Formats between the oldest and the newest are slow beside what they can find.
 SOME = [
     pytest.param(

@@ -19,10 +19,7 @@ from graphorch.journal.records import RunHead
 from graphorch.runs.stores import open_store
 from tests.cli.shell import PROGRAM
 from tests.mcp_server.serving import run
-from tests.postgres.fixtures import cluster, database
 from tests.workers.processes import prepare_database
-
-__all__ = ["cluster", "database"]
 
 FLOWS = '''
 """Write a letter and send it, after a person agreed."""

@@ -10,6 +10,8 @@ import secrets
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +79,15 @@ class Cluster:
         """Stop the server as in a crash, and start it again."""
         self.stop(mode)
         self.begin()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Stop the server as in a crash for a block, and start it again whatever happens."""
+        self.stop("immediate")
+        try:
+            yield
+        finally:
+            self.begin()
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         """Return the URL of a database."""

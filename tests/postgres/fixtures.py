@@ -1,4 +1,4 @@
-"""Fixtures of tests that need PostgreSQL: import them where they are used."""
+"""Fixtures of tests that need PostgreSQL; `conftest.py` makes them known to all tests."""
 
 from __future__ import annotations
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psycopg
 import pytest
 
 from tests.postgres.cluster import Cluster
-from tests.postgres.fixtures import cluster, database
-
-__all__ = ["cluster", "database"]
 
 
 def test_database_is_empty(database: str) -> None:
@@ -26,3 +25,11 @@ def test_crash_ends_connections(cluster: Cluster, database: str) -> None:
             connection.execute("SELECT 1")
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_server_starts_once() -> None:
+    """No test file imports the fixture of the server, which would start a server of its own."""
+    tests = Path(__file__).parents[1]
+    importing = "from tests.postgres." + "fixtures import"
+    files = [path for path in tests.rglob("*.py") if importing in path.read_text("utf-8")]
+    assert files == [tests / "conftest.py"]

@@ -11,9 +11,6 @@ from graphorch import Graph, RunFailed, node
 from graphorch.journal.errors import StoreNotOpened
 from graphorch.journal.postgres.setup import initialize
 from graphorch.runs.stores import open_store
-from tests.postgres.fixtures import cluster, database
-
-__all__ = ["cluster", "database"]
 
 
 class Number(BaseModel):

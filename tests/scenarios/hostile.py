@@ -265,6 +265,12 @@ _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
+def list_names() -> list[str]:
+    """Return the names of all runs without making them."""
+    patterns = [name + suffix for name in PATTERNS for suffix in ("", ".crashed")]
+    return [*FLOWS, *patterns, "events.waiting", "events.finished", *_SMALL]
+
+
 @cache
 def list_cases() -> tuple[Case, ...]:
     """Return runs of every kind: finished, failed, waiting, crashed, cancelled, forked."""

@@ -35,15 +35,18 @@ from tests.scenarios.hostile import (
     alter,
     fill,
     list_cases,
+    list_names,
     list_places,
     read,
 )
 
-NAMES = [case.name for case in list_cases()]
+NAMES = list_names()
 
 
 def find_case(name: str) -> Case:
-    return list_cases()[NAMES.index(name)]
+    case = list_cases()[NAMES.index(name)]
+    assert case.name == name
+    return case
 
 
 def read_altered(reader: str, case: Case) -> None:

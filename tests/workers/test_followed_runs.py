@@ -14,12 +14,9 @@ import pytest
 from graphorch.engine.events import EVENT_NAMES, Committed, Ended, Started
 from tests.cli.shell import start_program
 from tests.postgres.cluster import Cluster
-from tests.postgres.fixtures import cluster
 from tests.runs.following import follow_all
 from tests.workers.flow_file import Task, Verdict, flow
 from tests.workers.processes import FLOW, ROOT, Site, open_site, prepare_database
-
-__all__ = ["cluster"]
 
 CHAIN = ["first", "second", "third"]
 

@@ -11,11 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.postgres.cluster import Cluster
-from tests.postgres.fixtures import cluster
 from tests.workers.flow_file import Task, Verdict, flow
 from tests.workers.processes import Site, open_site, prepare_database
-
-__all__ = ["cluster"]
 
 CHAIN = ["first", "second", "third"]
 

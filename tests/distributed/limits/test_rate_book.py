@@ -20,9 +20,6 @@ from graphorch.testing.virtual_clock import run_virtual
 from tests.contracts.rate_contract import RateBench, Scenario, every_rate_scenario, make_runtime
 from tests.postgres.cluster import Cluster
 from tests.postgres.databases import DatabaseClock
-from tests.postgres.fixtures import cluster, tables, url
-
-__all__ = ["cluster", "tables", "url"]
 
 
 class VirtualThread(LimitsThread):

@@ -17,9 +17,6 @@ from tests.distributed.limits.processes import kill_all, run_spenders
 from tests.distributed.limits.spender import REFUSED
 from tests.models.config.files import trust_config, write_config
 from tests.models.servers import Asked, completion, replies, serve
-from tests.postgres.fixtures import cluster, database
-
-__all__ = ["cluster", "database"]
 
 CAP = 0.02
 INPUT, OUTPUT = 1e-6, 1e-5  # dollars per token

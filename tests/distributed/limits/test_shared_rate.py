@@ -15,9 +15,6 @@ from tests.contracts.rate_contract import busiest_minute
 from tests.distributed.limits.processes import kill_all, run_spenders
 from tests.models.config.files import trust_config, write_config
 from tests.models.servers import Asked, completion, replies, serve
-from tests.postgres.fixtures import cluster, database
-
-__all__ = ["cluster", "database"]
 
 CONFIG = """
 [endpoints.main]

@@ -15,9 +15,6 @@ from graphorch.models.budgets.budget import Account, Amount, Budget
 from graphorch.models.budgets.ledger import Persistence
 from tests.contracts.spend_contract import Scenario, Spender, every_spending_scenario, run
 from tests.postgres.cluster import Cluster
-from tests.postgres.fixtures import cluster, tables, url
-
-__all__ = ["cluster", "tables", "url"]
 
 
 def open_account(limits: PostgresLimits, name: str = "day") -> Account:
@@ -64,15 +61,12 @@ def test_block_outlives_server(cluster: Cluster, url: str) -> None:
         limits = PostgresLimits(url, patience=0.5)
         account = open_account(limits)
         await account.reserve(Amount(0.001))
-        cluster.stop("immediate")
-        try:
+        with cluster.away():
             for _ in range(19):
                 await account.reserve(Amount(0.001))
             with pytest.raises(JournalError, match=r"shared limits in .* could not be asked"):
                 await account.reserve(Amount(0.001))
             assert account.spent.calls == 0
-        finally:
-            cluster.begin()
         await account.reserve(Amount(0.001))
         await limits.aclose()
 
@@ -86,11 +80,10 @@ def test_call_waits_for_server(cluster: Cluster, url: str) -> None:
         limits = PostgresLimits(url)
         account = open_account(limits)
         await account.reserve(Amount(0.1))
-        cluster.stop("immediate")
-        waiting = asyncio.ensure_future(account.reserve(Amount(0.1)))
-        await asyncio.sleep(0.3)
-        assert not waiting.done()
-        cluster.begin()
+        with cluster.away():
+            waiting = asyncio.ensure_future(account.reserve(Amount(0.1)))
+            await asyncio.sleep(0.3)
+            assert not waiting.done()
         await waiting
         await limits.aclose()
 

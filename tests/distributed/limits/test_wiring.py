@@ -22,9 +22,6 @@ from tests.distributed.limits.spender import FLOW, Topic
 from tests.forks import run_in_fork
 from tests.models.config.files import trust_config, write_config
 from tests.models.servers import completion, replies, serve
-from tests.postgres.fixtures import cluster, database
-
-__all__ = ["cluster", "database"]
 
 CONFIG = """
 [endpoints.main]

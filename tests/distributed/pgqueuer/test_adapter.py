@@ -29,9 +29,8 @@ from tests.contracts.engine_contract import (
 from tests.distributed.pgqueuer.fixtures import Worker, queue, shared, start_worker
 from tests.distributed.pgqueuer.proxy import Proxy
 from tests.postgres.cluster import Cluster
-from tests.postgres.fixtures import cluster, database
 
-__all__ = ["cluster", "database", "queue", "shared", "start_worker"]
+__all__ = ["queue", "shared", "start_worker"]
 
 TIMEOUT = 0.6
 Starting = Callable[[str, float, float], Worker]
@@ -145,12 +144,13 @@ def test_restart_interrupts_no_job(cluster: Cluster, queue: str) -> None:
                 await held.until_begun(3)
                 async with serving(second, work):
                     await asyncio.sleep(0.7)  # what does not wait for the disk is there by then
-                    cluster.stop("immediate")
-                    with pytest.raises(EngineUnavailable, match="Repeat the call once") as caught:
-                        await first.put([job("new")])
-                    assert "://postgres@127" in str(caught.value)
-                    await asyncio.sleep(2 * TIMEOUT)
-                    cluster.begin()
+                    with cluster.away():
+                        with pytest.raises(
+                            EngineUnavailable, match="Repeat the call once"
+                        ) as caught:
+                            await first.put([job("new")])
+                        assert "://postgres@127" in str(caught.value)
+                        await asyncio.sleep(2 * TIMEOUT)
                     began = time.monotonic()
                     await second.put([job("new")])
                     await work.until_ended(1)
@@ -177,10 +177,9 @@ def test_ends_arrive_after_restart(cluster: Cluster, queue: str) -> None:
             async with serving(engine, work):
                 await work.until_begun(1)
                 await asyncio.sleep(0.7)
-                cluster.stop("immediate")
-                work.gate.set()
-                await work.until_ended(1)
-                cluster.begin()
+                with cluster.away():
+                    work.gate.set()
+                    await work.until_ended(1)
                 await until_gone(engine, ["k"])
                 await asyncio.sleep(2 * TIMEOUT)
         finally:

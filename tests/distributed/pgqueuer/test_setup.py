@@ -14,9 +14,6 @@ from graphorch.distributed.pgqueuer.adapter import PgQueuerEngine
 from graphorch.distributed.pgqueuer.names import make_settings
 from graphorch.distributed.pgqueuer.setup import install_queue
 from tests.postgres.cluster import Cluster
-from tests.postgres.fixtures import cluster, database
-
-__all__ = ["cluster", "database"]
 
 
 def list_tables(url: str) -> list[str]:

@@ -13,9 +13,6 @@ from graphorch.distributed.results import Note, Results
 from graphorch.journal.postgres.store import PostgresStore
 from graphorch.journal.records import NewRun
 from tests.contracts.results_contract import CASES, RUN, Bench, Reader, note
-from tests.postgres.fixtures import cluster, tables, url
-
-__all__ = ["cluster", "tables", "url"]
 
 
 def run(url: str, case: Callable[[Bench], Awaitable[None]]) -> None:

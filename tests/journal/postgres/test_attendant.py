@@ -13,10 +13,7 @@ from graphorch.journal.errors import LeaseHeld, LeaseLost
 from graphorch.journal.postgres.store import PostgresStore
 from graphorch.journal.records import NewLetter
 from tests.contracts.store_contract import NEW, entries
-from tests.postgres.fixtures import cluster, tables, url
 from tests.postgres.proxies import CuttingProxy, running
-
-__all__ = ["cluster", "tables", "url"]
 
 
 def execute(url: str, statement: str) -> list[tuple[object, ...]]:

@@ -13,10 +13,7 @@ from graphorch.journal.records import NewLetter, Outcome, Record, Settlement, Sn
 from tests.contracts.faulty_store import Fault, FaultyStore
 from tests.contracts.store_contract import Bench, entries
 from tests.journal.test_faults import CALLS, whole_life
-from tests.postgres.fixtures import cluster, tables, url
 from tests.postgres.proxies import CuttingProxy, running
-
-__all__ = ["cluster", "tables", "url"]
 
 
 @pytest.mark.parametrize("fault", ["fails", "times out", "loses the reply"])

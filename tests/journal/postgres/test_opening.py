@@ -17,10 +17,8 @@ from graphorch.journal.postgres import schema
 from graphorch.journal.postgres.setup import initialize, refuse_server, upgrade
 from graphorch.journal.postgres.store import PostgresStore
 from tests.postgres.cluster import Cluster
-from tests.postgres.fixtures import cluster, database
 from tests.postgres.proxies import TransactionPooler, running
 
-__all__ = ["cluster", "database"]
 SECRET = "s3cret-word"
 
 

@@ -18,9 +18,7 @@ import pytest
 from graphorch.journal.postgres.setup import initialize
 from graphorch.journal.postgres.store import PostgresStore
 from tests.postgres.cluster import Cluster
-from tests.postgres.fixtures import cluster, database
 
-__all__ = ["cluster", "database"]
 ROOT = Path(__file__).parents[3]
 RUNS = 6
 CODE_OF_LOSS = 75

@@ -29,9 +29,7 @@ from tests.contracts.store_contract import (
 )
 from tests.postgres.cluster import Cluster
 from tests.postgres.databases import DatabaseClock, empty_tables
-from tests.postgres.fixtures import cluster, tables, url
 
-__all__ = ["cluster", "tables", "url"]
 KEY = "correct horse battery staple"
 # Appends alone have a way of their own; the others are slow beside what they can find.
 CHECKS = [

@@ -12,9 +12,6 @@ from graphorch.journal.store import Store
 from tests.contracts.store_contract import FakeClock, Scenario, every_scenario, run
 from tests.postgres.cluster import Cluster
 from tests.postgres.databases import DatabaseClock, empty_tables
-from tests.postgres.fixtures import cluster
-
-__all__ = ["cluster"]
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,7 @@ from graphorch.trace.spans.index import CatchUp, SpanIndex
 from graphorch.trace.spans.redaction import Redaction
 from tests.postgres.cluster import Cluster
 from tests.postgres.databases import empty_tables
-from tests.postgres.fixtures import cluster
 from tests.trace.running import ran
-
-__all__ = ["cluster"]
 
 
 @pytest.fixture(scope="module")

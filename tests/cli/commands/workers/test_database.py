@@ -7,9 +7,6 @@ import pytest
 
 from tests.cli.shell import Shell
 from tests.postgres.cluster import Cluster
-from tests.postgres.fixtures import cluster, database
-
-__all__ = ["cluster", "database"]
 
 
 def test_database_is_prepared(shell: Shell, database: str) -> None:

@@ -9,10 +9,7 @@ import pytest
 
 from tests.cli.shell import Shell
 from tests.postgres.cluster import Cluster
-from tests.postgres.fixtures import cluster, database
 from tests.workers.processes import FLOW
-
-__all__ = ["cluster", "database"]
 
 
 def test_submitted_run_is_listed(shell: Shell, database: str) -> None:
