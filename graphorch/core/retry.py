@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from graphorch.core.tree import Activation
+from graphorch.core.tree import Activation, Status
 from graphorch.errors import Ambiguous, BudgetExceeded, Withdrawn
 from graphorch.graph.options import Retry
 from graphorch.text import is_kind
@@ -16,6 +16,8 @@ def retry_after(activation: Activation, error: Exception) -> float | None:
     """Return the pause in seconds before the next attempt, or None if there is none."""
     retry = activation.step.node.options.retry
     if retry is None or is_kind(error, _FINAL) or not is_kind(error, retry.on):
+        return None
+    if activation.status is Status.AWAITING_ANSWER:  # no attempt failed: a person did not answer
         return None
     # Attempts count from when the run was last resumed.
     attempts = activation.attempt - activation.first_attempt + 1

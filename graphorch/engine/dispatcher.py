@@ -153,7 +153,7 @@ class Dispatcher:
     def _ask_person(self, activation: Activation) -> Event:
         now = self._services.now()
         try:
-            question = human_input.build_question(activation, now)
+            question = human_input.build_question(activation, self._services.read_clock())
         # The border to the user's values, whose texts it shows.
         except BaseException as error:
             return self._build_failure(activation, error)

@@ -29,6 +29,7 @@ from graphorch.text import blame, clean, format_value, is_kind, truncate, trunca
 
 if TYPE_CHECKING:
     from graphorch.graph.approval import Approval
+    from graphorch.graph.plan import Step
 
 _LONGEST_VALUE: Final = 400  # characters of a value that a gate shows
 
@@ -42,10 +43,9 @@ def build_question(activation: Activation, now: float) -> PendingQuestion:
         is_call = _is_call(activation)
         text = _build_call_text(activation) if is_call else _build_gate_text(activation)
         text = hide_secrets(activation, text)
-        return PendingQuestion(clean(text), choose_approval(activation))
+        return PendingQuestion(clean(text), choose_approval(activation), find_expiry(step, now))
     assert step.over is not None
     assert activation.version is not None
-    expires = None if step.ask.expires is None else now + step.ask.expires
     try:
         text = step.over(activation.version)
         if not isinstance(text, str):
@@ -57,15 +57,26 @@ def build_question(activation: Activation, now: float) -> PendingQuestion:
         blame(error, f"question of '{step.name}'")
         raise
     text = hide_secrets(activation, text)
-    return PendingQuestion(clean(text), step.ask.answer, expires)
+    return PendingQuestion(clean(text), step.ask.answer, find_expiry(step, now))
 
 
-def ask_for_consent(activation: Activation, error: NeedsConsent) -> PendingQuestion:
+def find_expiry(step: Step, now: float) -> float | None:
+    """Return when a question that is asked now expires; None is never."""
+    patience = _find_patience(step)
+    return None if patience is None else now + patience
+
+
+def _find_patience(step: Step) -> float | None:
+    return step.node.options.expires if step.ask is None else step.ask.expires
+
+
+def ask_for_consent(activation: Activation, error: NeedsConsent, now: float) -> PendingQuestion:
     """Return the question whether a tool that has changed is called all the same."""
     from graphorch.engine.invocation.secret_values import hide_secrets
 
     text = hide_secrets(activation, f"{error}\n{_build_call_text(activation)}")
-    return PendingQuestion(clean(text), choose_approval(activation), consent=error.consent)
+    expires = find_expiry(activation.step, now)
+    return PendingQuestion(clean(text), choose_approval(activation), expires, error.consent)
 
 
 def _is_call(activation: Activation) -> bool:
@@ -123,11 +134,16 @@ def find_closed_question(run: Run, name: str) -> QuestionClosed | Expired | None
     It is `Expired` if the time of the question was over, and `QuestionClosed` for any other reason.
     """
     for activation in [*run.unfinished(), *reversed(run.history)]:
-        step = activation.step
-        has_asked = step.ask is not None or activation.approved or activation.question is not None
-        if has_asked and name in (activation.id, activation.path):
+        if _has_asked(activation) and name in (activation.id, activation.path):
             return _build_closed(activation)
     return None
+
+
+def _has_asked(activation: Activation) -> bool:
+    """Return whether a person was asked, as far as the activation still shows it."""
+    if activation.step.ask is not None or activation.approved or activation.question is not None:
+        return True
+    return is_kind(activation.failure, (Expired, Rejected))
 
 
 def _build_closed(activation: Activation) -> QuestionClosed | Expired:
@@ -165,11 +181,10 @@ def is_late(activation: Activation, now: float) -> bool:
 
 def build_expiry(activation: Activation) -> Expired:
     """Return the error of a question that was not answered in time."""
-    ask = activation.step.ask
-    assert ask is not None
-    return Expired(
-        f"'{activation.path}' was not answered within {ask.expires:g} s: {activation.question.text}"
-    )
+    # A question keeps its time when its flow gives no time to further ones.
+    patience = _find_patience(activation.step)
+    within = "in time" if patience is None else f"within {patience:g} s"
+    return Expired(f"'{activation.path}' was not answered {within}: {activation.question.text}")
 
 
 def _build_rejection(activation: Activation, reason: str, now: float) -> NodeFailed:

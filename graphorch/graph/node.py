@@ -343,13 +343,14 @@ def node(fn: Any = None, /, **options: Unpack[NodeOptions]) -> Any:
 
     Options: `name`, if not that of the function; `effect` ("pure", "idempotent" or "once"), which
     says what running it twice would do; `retry`, `cache`; `timeout`, `deadline` and `hedge_after`
-    in seconds; `gate` ("before" or "after"), which asks a person; `isolation` ("thread", "process"
-    or "inline"), where a plain function runs, or "worker" for other workers of the run, if it has
-    any; `pool`, the workers that have what the node needs, such as "gpu"; `concurrency`, how many
-    of its activations may run at once; `declassify`, the name of the check that it makes of marked
-    values (`Untrusted` and `Secret`); `undo`, a function of slices, or a node of it, that takes
-    back what the node did when its run is cancelled for good, or a region with `compensate=True`
-    fails. It reads the state as it was right after this node's commit, and returns None.
+    in seconds; `gate` ("before" or "after"), which asks a person, and `expires`, the seconds after
+    which an answer is too late; `isolation` ("thread", "process" or "inline"), where a plain
+    function runs, or "worker" for other workers of the run, if it has any; `pool`, the workers that
+    have what the node needs, such as "gpu"; `concurrency`, how many of its activations may run at
+    once; `declassify`, the name of the check that it makes of marked values (`Untrusted` and
+    `Secret`); `undo`, a function of slices, or a node of it, that takes back what the node did when
+    its run is cancelled for good, or a region with `compensate=True` fails. It reads the state as
+    it was right after this node's commit, and returns None.
 
     `count.fn` is the function, for a unit test.
 

@@ -104,6 +104,7 @@ class NodeOptions(TypedDict, total=False):
     cache: Cache
     hedge_after: float
     gate: Gate
+    expires: float
     isolation: Isolation
     pool: str
     concurrency: int
@@ -132,7 +133,8 @@ class NodeSettings:
     (`idempotent`), or harm (`once`). `timeout` is for one attempt, from when it has a slot of its
     limits of concurrency; `deadline` for the activation with all its attempts, pauses and waits.
     `hedge_after` starts a second attempt beside one that takes longer than this. A `gate` asks a
-    person before the node runs, or before its result is used.
+    person before the node runs, or before its result is used. One who has not answered after
+    `expires` seconds is too late: the node fails as `Expired`.
 
     `isolation` is for functions that are not async: a worker thread, so that a blocking call does
     not hold up others; a process, for work that keeps a core busy; or inline on the event loop,
@@ -166,6 +168,7 @@ class NodeSettings:
     asks_models: bool = True
     tells: tuple[type[Exception], ...] = ()
     pool: str | None = None
+    expires: float | None = None
 
     @property
     def goes_out(self) -> bool:
@@ -248,6 +251,7 @@ _RULES: dict[str, _Rule] = {
     "cache": _Rule(lambda value: isinstance(value, Cache), "give Cache(ttl=seconds)"),
     "hedge_after": _SECONDS,
     "gate": _choice("before", "after"),
+    "expires": _Rule(is_patience, "give seconds greater than 0 and up to a thousand years"),
     "isolation": _choice("inline", "thread", "process", "worker"),
     "pool": _Rule(is_pool, 'name workers in letters, digits, "-" and "_", such as "gpu"'),
     "concurrency": _Rule(is_count, "give a whole number from 1 on, or leave the option out"),

@@ -497,6 +497,8 @@ def _has_due_time(step: Step) -> bool:
     """Return whether a node waits until a time."""
     if step.inner_plan is not None:
         return step.node.options.deadline is not None
+    if step.node.options.expires is not None:
+        return True
     if isinstance(step.event, SignalSpec):
         return step.event.expires is not None
     return step.event is not None or (step.ask is not None and step.ask.expires is not None)

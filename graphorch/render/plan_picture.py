@@ -44,7 +44,7 @@ from graphorch.render.picture.model import (
     Picture,
 )
 from graphorch.state.marks import MarkName
-from graphorch.text import truncate
+from graphorch.text import format_duration, truncate
 
 MANY = 800  # boxes; above it sub-flows stay closed, the deepest first
 _LONGEST_SUMMARY = 300  # characters of a docstring in a tooltip
@@ -449,6 +449,8 @@ def _box(
     reads = ", ".join(_model_name(read.model) for read in node.signature.reads)
     writes = ", ".join(model.__name__ for model in node.signature.writes)
     gate = {"before": "it runs", "after": "its result goes on"}.get(node.options.gate or "")
+    if gate and node.options.expires is not None:
+        gate += f", within {format_duration(node.options.expires)}"
     check = node.options.declassify
     slices = [
         f"{verb} {what}"

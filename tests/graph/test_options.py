@@ -63,9 +63,11 @@ def test_options_are_kept() -> None:
     given: NodeOptions = {
         "name": "x", "effect": "idempotent", "retry": Retry(3), "timeout": 1, "deadline": 5.0,
         "cache": Cache(1), "hedge_after": 0.5,
-        "gate": "before", "isolation": "process", "concurrency": 2,
+        "gate": "before", "isolation": "process", "concurrency": 2, "expires": 60.0,
     }  # fmt: skip
-    expected = NodeSettings("idempotent", 1, "process", Retry(3), 5.0, Cache(1), 0.5, "before", 2)
+    expected = NodeSettings(
+        "idempotent", 1, "process", Retry(3), 5.0, Cache(1), 0.5, "before", 2, expires=60.0
+    )
     assert options_from("x", given) == expected
     assert options_from("x", {}) == NodeSettings()
 
@@ -83,6 +85,7 @@ def test_options_are_kept() -> None:
         ("hedge_after", math.nan, "give seconds greater than 0, or leave the option out"),
         ("retry", 3, "give Retry(attempts), such as Retry(3)"),
         ("cache", 3600, "give Cache(ttl=seconds)"),
+        ("expires", 0, "give seconds greater than 0 and up to a thousand years"),
         ("concurrency", 0, "give a whole number from 1 on, or leave the option out"),
     ],
 )  # fmt: skip

@@ -252,14 +252,14 @@ def test_person_and_gate_are_named() -> None:
     """A person and a gate are named."""
     built = graph("g")
     approve, act = step("approve"), step("act")
-    act.options = NodeSettings(gate="before")
+    act.options = NodeSettings(gate="before", expires=3_600.0)
     built.chain(approve, act)
     built.spec.asks["approve"] = AskSpec(StateFunction(weak, (Read(Draft),)), Draft)
     plan = planned(built)
     boxes = {box.id: box for box in draw_plan(plan).boxes}
     assert boxes["approve"].detail == "asks for Draft"
     assert boxes["act"].detail == "function · gate before"
-    assert boxes["act"].tooltip.endswith("a person agrees before it runs")
+    assert boxes["act"].tooltip.endswith("a person agrees before it runs, within 1 hour")
 
 
 def test_maps_and_sub_flows_are_frames() -> None:

@@ -216,7 +216,7 @@ class AttemptRunner:
     def _ask_for_consent(self, activation: Activation, error: NeedsConsent) -> PersonAsked:
         """Ask whether a tool that has changed, and did nothing, is called all the same."""
         self.in_doubt.pop(activation.path, None)
-        question = human_input.ask_for_consent(activation, error)
+        question = human_input.ask_for_consent(activation, error, self._services.read_clock())
         return PersonAsked(activation, question, self._services.now())
 
     def _tell_model(self, activation: Activation, error: Exception) -> NodeSucceeded:

@@ -73,6 +73,9 @@ def _check_node(node: Node[Any], path: str, nesting: str) -> Iterator[Problem]:
         fix = "declare declassify on a @node whose code checks the agent's answer"
         yield Problem("OPTION_DECLASSIFY", where, what, fix)
     yield from _check_times(node, where)
+    if options.expires is not None and options.gate is None:
+        what = f"expires={options.expires:g} means nothing: without a gate no person is asked"
+        yield Problem("OPTION_TIMES", where, what, 'add gate="before" or "after", or leave it out')
     if options.cache is not None and node.signature.resources is not None:
         name = node.signature.resources.__name__
         yield Problem(
