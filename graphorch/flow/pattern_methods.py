@@ -18,6 +18,7 @@ from graphorch.graph.route import Fits, Free, Of, Step, Steps
 from graphorch.graph.wrong_calls import shows_right_call
 
 if TYPE_CHECKING:
+    from graphorch.graph.plan import Rest
     from graphorch.patterns.supervisor import Worker
     from graphorch.patterns.types import GateVerdict
 
@@ -105,20 +106,22 @@ class PatternMethods(GraphBuilder[S]):
         merge: Fits[S],
         *,
         need: int | Literal["arriving"] = "arriving",
+        rest: Rest = "cancel",
         deadline: float | None = None,
         hedge_after: float | None = None,
     ) -> Self:
         """Run branches side by side, and merge what they bring, without waiting for the slowest.
 
-        `need=k` takes the first k that succeed and cancels the others; with fewer the run fails
-        with every reason. With a `deadline` (seconds for each branch) and no `need`, what failed
+        `need=k` takes the first k that succeed and cancels the others, or with `rest="finish"`
+        goes on while they run to their end, which the run waits for; with fewer the run fails with
+        every reason. With a `deadline` (seconds for each branch) and no `need`, what failed
         or is late is left out. In both cases the prompt of an agent that merges holds what is
         missing and why; a plain function may read the slice `Gaps`, if the state inherits from it.
         `hedge_after` makes a second model call after so many seconds, and takes the first answer.
         """
         from graphorch.patterns.fan_out import fan_out
 
-        fan_out(self, branches, merge, need, deadline, hedge_after)
+        fan_out(self, branches, merge, need, rest, deadline, hedge_after)
         return self
 
     @shows_right_call("graph.router(classify, by, {'billing': pay}, default=answer)")

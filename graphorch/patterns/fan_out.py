@@ -5,7 +5,7 @@ deadline, and `need=k` of them are enough; the prompt of the merging node names 
 with the reasons. A slow call may be hedged: sent a second time, and the first answer counts.
 
     legal, financial, technical → brief_join → brief    the join takes the first `need`, and
-                                                        cancels the rest
+                                                        cancels the rest, or lets it finish
     (failed) → brief_failures → brief_join              fails with every reason if too few are left
 """
 
@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from graphorch.engine.attempts.context import NodeContext
 from graphorch.errors import QuorumNotMet
 from graphorch.graph.builder import GraphBuilder
-from graphorch.graph.plan import JoinSpec
+from graphorch.graph.plan import JoinSpec, Rest
 from graphorch.patterns.pattern_builder import PatternBuilder
 from graphorch.patterns.types import Gaps
 
@@ -29,6 +29,7 @@ def fan_out(
     branches: Sequence[Any],
     merge: Any,
     need: int | Literal["arriving"],
+    rest: Rest,
     deadline: float | None,
     hedge_after: float | None,
 ) -> None:
@@ -38,7 +39,7 @@ def fan_out(
     target = pattern.add_step(merge, "fan_out(merge)")
     if not names or not target:
         return
-    if not _check(pattern, f"fan_out into '{target}'", names, need, deadline):
+    if not _check(pattern, f"fan_out into '{target}'", names, need, rest, deadline):
         # Draw it anyway, so that `build()` reports nothing that only follows from the problem.
         need, deadline = "arriving", None
     for name in names:
@@ -56,7 +57,7 @@ def fan_out(
         for source in exits:
             pattern.add_error_edge(source, join, Exception)
     else:
-        pattern.spec.joins.append(JoinSpec(join, need, "fail"))
+        pattern.spec.joins.append(JoinSpec(join, need, "fail", rest))
         _draw_failures(pattern, exits, target, join, need)
 
 
@@ -65,6 +66,7 @@ def _check(
     where: str,
     names: Sequence[str],
     need: int | Literal["arriving"],
+    rest: Rest,
     deadline: float | None,
 ) -> bool:
     before = len(pattern.spec.problems)
@@ -74,6 +76,12 @@ def _check(
         what = f"need={need!r} of {len(names)} branches is not possible"
         fix = f'give a number from 1 to {len(names)}, or "arriving"'
         pattern.add_problem("FAN_OUT_NEED", where, what, fix)
+    if rest not in ("cancel", "finish"):
+        what = f"rest={rest!r} is not possible"
+        pattern.add_problem("FAN_OUT_REST", where, what, 'give "cancel" or "finish"')
+    elif rest == "finish" and need == "arriving":
+        what = 'rest="finish" has no meaning without need, which leaves nothing unfinished'
+        pattern.add_problem("FAN_OUT_REST", where, what, "give need a number, or leave rest out")
     for name in dict.fromkeys(names):
         kind = pattern.node(name).kind
         if names.count(name) > 1:
@@ -119,22 +127,31 @@ def _draw_failures(
 ) -> None:
     """Draw the node that failed branches lead to.
 
-    It runs only if no other branch can arrive at the join any more, so that too few have.
+    It runs only if no other branch can arrive at the join any more, so that too few have. Where the
+    rest finishes, it may also run once enough have: what failed too late is missed by no one.
     """
 
-    def too_few(ctx: NodeContext) -> None:
+    def too_few(ctx: NodeContext) -> tuple[BaseModel, ...] | BaseModel | None:
         gaps = _list_gaps(ctx, exits)
         arrived = len(exits) - len(gaps)
+        if arrived >= need:
+            return _write_nothing(writes)
         what = f"'{target}' needs {need} of {len(exits)} branches, and only {arrived} came"
         raise QuorumNotMet(_format_gaps(what, gaps))
 
     # If one branch is enough, the slices that each of them writes count as written after the join.
-    # This node always fails, so it may declare that it writes them too.
+    # This node fails, or comes too late for the join, so it may declare that it writes them too.
     writes = pattern.written_slices(*exits) if need == 1 else []
     name = pattern.add_node(f"{target}_failures", too_few, (), writes)
     for source in exits:
         pattern.add_error_edge(source, name, Exception)
     pattern.add_edges(name, join)
+
+
+def _write_nothing(models: Sequence[type[BaseModel]]) -> tuple[BaseModel, ...] | BaseModel | None:
+    """Return slices in which no field is set, as a node of this signature returns them."""
+    slices = tuple(model.model_construct() for model in models)
+    return slices if len(slices) > 1 else next(iter(slices), None)
 
 
 def _list_gaps(ctx: NodeContext, exits: dict[str, str]) -> dict[str, str]:

@@ -10,9 +10,11 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Flow, Graph, Node, QuorumNotMet, Request, Retry, agent, append, node
+from graphorch.journal.memory import MemoryStore
 from graphorch.patterns import Gaps
 from graphorch.testing.virtual_clock import run_virtual
 from tests.patterns.helpers import Models, asked, cause, codes, failure
+from tests.scenarios.crashed_copies import copy_run
 
 
 class Deal(BaseModel):
@@ -365,3 +367,120 @@ def test_fan_out_builds_and_draws(options: dict[str, Any]) -> None:
     )
     assert flow.warnings == ()
     assert "conclude" in flow.svg()
+
+
+# ---- losers that finish --------------------------------------------------------------------------
+def finishing(*branches: Node[Any], need: int = 1, **options: Any) -> Flow[Deal, Brief, Book]:
+    graph = Graph("book", Book, input=Deal, output=Brief)
+    return graph.fan_out(branches, conclude, need=need, rest="finish", **options).build()
+
+
+def test_losers_finish_beside_merge() -> None:
+    """With `rest="finish"` the merge does not wait for the rest, and the run does."""
+    result = run_virtual(finishing(noting("a", 1), noting("b", 9)).run(Deal(deal="x")))
+    assert (result.status, result.output.brief) == ("succeeded", "a")
+    assert result.seconds == pytest.approx(9, abs=0.01)
+    [late] = [each for each in result.record.run.history if each.path == "b"]
+    assert late.status.name == "DONE"
+
+
+def test_loser_may_act_once() -> None:
+    """A branch whose effect must not happen twice may lose, since it is not interrupted."""
+
+    @node(effect="once")
+    async def book(d: Deal) -> Notes:
+        await asyncio.sleep(5)
+        acted.append(d.deal)
+        return Notes(notes=["booked"])
+
+    acted: list[str] = []
+    graph = Graph("book", Book, input=Deal, output=Brief)
+    assert codes(graph.fan_out([noting("a", 1), book], conclude, need=1).build) == {"QUORUM_REGION"}
+    result = run_virtual(finishing(noting("a", 1), book).run(Deal(deal="x")))
+    assert (result.output.brief, acted) == ("a", ["x"])
+
+
+@pytest.mark.parametrize("error_after", [0.5, 5.0])
+@pytest.mark.parametrize("need", [1, 2])
+def test_failed_loser_brings_nothing_down(need: int, error_after: float) -> None:
+    """A branch that fails before or after enough have come changes nothing, as it is handled."""
+    bad = noting("bad", error_after, ValueError("bad page"))
+    flow, store = finishing(noting("a", 1), noting("b", 2), bad, need=need), MemoryStore()
+
+    async def check() -> None:
+        result = await flow.run(Deal(deal="x"), run_id="r", durable=store)
+        assert result.status == "succeeded"
+        assert result.output.brief == "+".join("ab"[:need])
+        assert (await flow.replay("r", durable=store)).output == result.output
+
+    run_virtual(check())
+
+
+def test_too_few_fail_while_rest_finishes() -> None:
+    """Too few branches fail the run with every reason, as without `rest`."""
+    bad = [noting(name, 1, ValueError(f"{name} broke")) for name in ("c", "d")]
+    failed = failure(finishing(noting("a", 1), *bad, need=2).run(Deal(deal="x")))
+    assert isinstance(cause(failed), QuorumNotMet)
+    assert "'c': it failed: ValueError: c broke; 'd': it failed: ValueError: d broke" in str(failed)
+
+
+def test_first_of_slices_may_fail_late() -> None:
+    """Where the first of several answers is enough, a late failure of another one is no failure."""
+
+    @node
+    def publish(t: Tech) -> Brief:
+        return Brief(brief=t.tech)
+
+    slow = branch("tech", Tech, 9, RuntimeError("no network")).named("slow")
+    fast = branch("tech", Tech, 1).named("fast")
+    graph = Graph("review", Review, input=Deal, output=Brief)
+    flow = graph.fan_out([slow, fast], publish, need=1, rest="finish").build()
+    assert flow.warnings == ()
+    result = run_virtual(flow.run(Deal(deal="x")))
+    assert (result.status, result.output.brief) == ("succeeded", "tech of x")
+
+
+def test_gaps_name_unfinished_branches() -> None:
+    """The gaps say of what still runs that it was not waited for, whenever it ends."""
+    flow = review(
+        branch("legal", Legal, 1),
+        branch("money", Money, 1.0),
+        branch("tech", Tech, 100),
+        need=2,
+        rest="finish",
+    )
+    result = run_virtual(flow.run(Deal(deal="x")))
+    no_tech = "no tech: it was not waited for: enough others had come"
+    assert result.output.brief == f"legal of x; money of x; {no_tech}"
+
+
+def test_killed_fan_out_loses_no_loser() -> None:
+    """Killed after each record and resumed, a fan-out ends alike and repeats no branch."""
+    bad = noting("bad", 1.5, ValueError("bad page"))
+    flow, store = finishing(noting("a", 1), noting("b", 2), bad), MemoryStore()
+
+    async def check() -> None:
+        whole = await flow.run(Deal(deal="x"), run_id="r", durable=store)
+        log = await store.load("r")
+        for seq in range(1, len(log.records) + 1):
+            copy = MemoryStore()
+            await copy_run(log.head, log.records[:seq], copy)
+            result = await flow.resume("r", durable=copy)
+            assert (result.status, result.output) == (whole.status, whole.output)
+            commits = [
+                record.body["path"]
+                for record in (await copy.load("r")).records
+                if record.kind == "commit"
+            ]
+            assert len(commits) == len({*commits})
+
+    run_virtual(check())
+
+
+def test_rest_of_fan_out_is_checked() -> None:
+    """A `rest` that is unknown, or has nothing to finish, does not build."""
+    a, b = noting("a", 1), noting("b", 1)
+    wrong: Any
+    for wrong in ({"need": 1, "rest": "wait"}, {"rest": "finish"}):
+        graph = Graph("book", Book, input=Deal, output=Brief)
+        assert codes(graph.fan_out([a, b], conclude, **wrong).build) == {"FAN_OUT_REST"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from graphorch.core.late_work import find_home
 from graphorch.core.tree import Activation, Status
 from graphorch.text import format_error
 
@@ -25,10 +26,11 @@ def find_missing_branches(
         for token in activation.tokens
         if token.source is not None and token.failure is None
     }
+    home = find_home(scope)  # late work, or what it is late for, is in another scope
     latest = {
         earlier.step.index: earlier
         for earlier in history
-        if earlier.scope is scope and earlier.counters == activation.counters
+        if find_home(earlier.scope) is home and earlier.counters == activation.counters
     }
     missing: dict[str, str] = {}
     for edge in scope.plan.topology.entering[step.index]:
@@ -37,7 +39,7 @@ def find_missing_branches(
         succeeded = edge.kind == "error" and last is not None and last.status is Status.DONE
         if edge.source >= 0 and edge.source not in present and not succeeded:
             # Of losers that finish, none is told as done: when it is depends on timing.
-            is_late = last is None and step.finishes
+            is_late = step.finishes and (last is None or last.status is Status.DONE)
             reason = _NOT_AWAITED if is_late else _explain(last)
             missing.setdefault(scope.plan.steps[edge.source].name, reason)
     return missing
