@@ -42,6 +42,20 @@ SUCCESS_STATUSES: Final[frozenset[str]] = frozenset({"succeeded", "partial"})
 UNFINISHED_STATUSES: Final[frozenset[str]] = frozenset({"running", "waiting"})
 """The run has not come to its end, and nothing stopped it."""
 
+COUNTED_AS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "succeeded": ("succeeded", "partial"),
+        "failed": ("failed", "stopped", "crashed"),
+        "cancelled": ("cancelled",),
+        "waiting": ("waiting",),
+        "running": ("running",),
+    }
+)
+"""What runs are counted as, with the statuses of each; `crashed` is a run whose process is gone.
+
+A run that failed and was undone is cancelled: nothing of it is left to resume.
+"""
+
 HANDED_OVER: Final = "handed over"
 """Why a run was stopped that another worker is to go on with at once."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from graphorch.statuses import (
+    COUNTED_AS,
     FINAL_STATUSES,
     HALTED_STATUSES,
     RESUMABLE_STATUSES,
@@ -43,3 +44,9 @@ def test_narrow_sets_lie_in_their_wide_ones() -> None:
     assert HALTED_STATUSES < RESUMABLE_STATUSES
     assert SUCCESS_STATUSES < FINAL_STATUSES
     assert not HALTED_STATUSES & SUCCESS_STATUSES
+
+
+def test_every_status_is_counted_once() -> None:
+    """Each status, and that of a run whose process is gone, counts as exactly one thing."""
+    counted = [status for statuses in COUNTED_AS.values() for status in statuses]
+    assert sorted(counted) == sorted([*RUN_STATUSES, "crashed"])

@@ -73,6 +73,7 @@ _COLUMNS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("RUNS", "runs"),
         ("SUCCEEDED", "succeeded"),
         ("FAILED", "failed"),
+        ("CANCELLED", "cancelled"),
         ("WAITING", "waiting"),
         ("RUNNING", "running"),
         ("CALLS", "calls"),

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from graphorch.statuses import COUNTED_AS
 from graphorch.trace.analysis.selection import (
     Clause,
     Selection,
@@ -141,7 +142,7 @@ class Errors:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Runs of one group.
+    """Runs of one group, counted by what became of them (see `statuses.COUNTED_AS`).
 
     `unpriced` requests have dollars that are not known, and not part of `usd`; `booked_usd` is what
     budgets count. `budget_used` is the share of `budget` that is booked, of the runs that had one.
@@ -151,6 +152,7 @@ class Runs:
     runs: int
     succeeded: int
     failed: int
+    cancelled: int
     waiting: int
     running: int
     usd: float
@@ -468,6 +470,12 @@ def errors(
     return _build_table(Errors, by, rows, lambda row: row.count)
 
 
+_OUTCOMES = ", ".join(
+    "sum(status IN ({}))".format(", ".join(f"'{status}'" for status in statuses))
+    for statuses in COUNTED_AS.values()
+)
+
+
 def runs(
     index: SpanIndex, by: Sequence[str] = ("flow",), selection: Selection = EVERYTHING
 ) -> Table[Runs]:
@@ -476,9 +484,7 @@ def runs(
     rows_by_key = question.query(
         f"""
         SELECT {question.columns}, count(*),
-            sum(status IN ('succeeded', 'partial')),
-            sum(status IN ('failed', 'stopped', 'crashed', 'cancelled')),
-            sum(status = 'waiting'), sum(status = 'running'), total(usd),
+            {_OUTCOMES}, total(usd),
             coalesce(sum(unpriced), 0), total(booked_usd), coalesce(sum(tokens), 0),
             coalesce(sum(calls), 0), total(budget),
             total(CASE WHEN budget IS NOT NULL THEN booked_usd END)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from tests.cli.shell import Shell
@@ -93,3 +94,14 @@ def test_show_and_estimate_list_undos(shell: Shell) -> None:
     shell.write("trip.py", UNDOING, "")
     assert re.search(r"book +node, undo take_back", shell("show", "trip.py").out)
     assert re.search(r"book/undo +1 / 0", shell("estimate", "trip.py").out)
+
+
+def test_undone_run_counts_as_cancelled(shell: Shell) -> None:
+    """A run that failed and was undone is cancelled for every reader, and counts as that alone."""
+    start_undone_trip(shell)
+    counted = json.loads(shell("stats", "runs", "--db", "r.sqlite", "--format", "json").out)
+    [row] = counted["runs"] if isinstance(counted, dict) else counted
+    assert (row["runs"], row["failed"], row["cancelled"]) == (1, 0, 1)
+    listed = json.loads(shell("runs", "--db", "r.sqlite", "--json").out)
+    assert [run["status"] for run in listed["runs"]] == ["cancelled"]
+    assert "CANCELLED" in shell("stats", "runs", "--db", "r.sqlite").out
