@@ -29,9 +29,6 @@ from graphorch import (
     tool,
 )
 from graphorch.cli.commands.analysis.heat import measure_steps
-from graphorch.cli.commands.analysis.timeline import build_bars
-from graphorch.cli.commands.analysis.why import read_run
-from graphorch.cli.commands.runs.run_details import build_step_rows
 from graphorch.cli.json_output import to_json_line
 from graphorch.cli.run_head import describe_head
 from graphorch.engine.lease_heartbeat import LEASE_SECONDS
@@ -48,6 +45,9 @@ from graphorch.trace.analysis import statistics
 from graphorch.trace.analysis.critical_path import find_critical_path
 from graphorch.trace.analysis.explain import explain_activation, explain_run
 from graphorch.trace.spans.redaction import Redaction
+from graphorch.views.reasons.rebuilt_run import read_run
+from graphorch.views.runs.steps import build_step_rows
+from graphorch.views.runs.timeline import build_bars, list_drawn
 from tests.engine.tool_calls.test_loop import Model as ToolModel
 from tests.engine.tool_calls.test_loop import Topic, flow_of
 from tests.golden.event_flows import event_flow
@@ -447,7 +447,7 @@ async def _show(store: Store, case: Case) -> None:
 async def _draw(store: Store, case: Case) -> None:
     log = await store.load(case.log.head.run_id)
     trace = build_trace(log.head, log.records)
-    timeline(build_bars(trace, NOW), name=trace.flow, title="t")
+    timeline(list_drawn(build_bars(trace, NOW)), name=trace.flow, title="t")
 
 
 async def _converse(store: Store, case: Case) -> None:

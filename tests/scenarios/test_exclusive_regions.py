@@ -10,7 +10,6 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import END, START, Context, Flow, Graph, Limits, Retry, RunFailed, node
-from graphorch.cli.commands.analysis.timeline import build_bars
 from graphorch.core.invariants import check_invariants
 from graphorch.engine.replay import rebuild
 from graphorch.journal.memory import MemoryStore
@@ -18,6 +17,7 @@ from graphorch.journal.store import Store
 from graphorch.testing import run_virtual
 from graphorch.trace.analysis.explain import explain_turn, find_activations
 from graphorch.trace.spans.builder import build_trace
+from graphorch.views.runs.timeline import build_bars
 from tests.scenarios.crashed_copies import copy_run
 from tests.scenarios.rooms import Log, Number, Room, member
 

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import pytest
 
 from graphorch import Context, Graph, ReplayDiverged, RunFailed, node
-from graphorch.cli.commands.analysis.timeline import build_bars
 from graphorch.engine.replay import rebuild
 from graphorch.engine.scheduler import OnAmbiguous
 from graphorch.errors import JournalError
@@ -30,6 +29,7 @@ from graphorch.trace.analysis.explain import Reasons, explain_activation, find_a
 from graphorch.trace.conversation.builder import build_conversation
 from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.redaction import Redaction
+from graphorch.views.runs.timeline import build_bars
 from tests.engine import crunching
 from tests.scenarios.crashed_copies import copy_run
 from tests.scenarios.flows import AnyFlow, Ledger, Log, Number, State

@@ -11,8 +11,6 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Flow, Graph, Retry, RunFailed, node
-from graphorch.cli.commands.analysis.timeline import build_bars
-from graphorch.cli.commands.runs.run_details import build_step_rows
 from graphorch.engine.replay import rebuild
 from graphorch.graph.approval import Approval
 from graphorch.journal.memory import MemoryStore
@@ -29,6 +27,8 @@ from graphorch.trace.spans.index import SpanIndex
 from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace.spans.sampling import Sampling
+from graphorch.views.runs.steps import build_step_rows
+from graphorch.views.runs.timeline import build_bars
 from tests.scenarios.crashed_copies import copy_run
 
 DAY = 86_400.0

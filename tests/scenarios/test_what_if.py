@@ -31,10 +31,10 @@ from graphorch import (
     WrongOutput,
     node,
 )
-from graphorch.cli.commands.runs.run_details import build_step_rows
 from graphorch.flow.flow import Flow
 from graphorch.journal.memory import MemoryStore
 from graphorch.trace.spans.builder import build_trace
+from graphorch.views.runs.steps import build_step_rows
 from tests.models.config.files import write_config
 from tests.scenarios.flows import (
     FLOWS,

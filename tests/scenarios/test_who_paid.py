@@ -20,7 +20,6 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Budget, Context, Graph, InputError, Retry, agent, node
-from graphorch.cli.commands.runs.run_details import build_step_rows
 from graphorch.engine.report import RunReport
 from graphorch.journal import MemoryStore
 from graphorch.models.config.loader import parse_config
@@ -32,6 +31,7 @@ from graphorch.trace.analysis.statistics import Calls
 from graphorch.trace.spans.builder import build_trace
 from graphorch.trace.spans.index import SpanIndex
 from graphorch.trace.spans.redaction import Redaction
+from graphorch.views.runs.steps import build_step_rows
 from tests.models.servers import Asked, completion, serve
 from tests.scenarios.till import outcome_of, report_of
 

@@ -14,7 +14,6 @@ from pydantic import BaseModel
 
 from graphorch import START, Ended, Flow, Graph, Secret, WaitBegan, node
 from graphorch.cli.app import main
-from graphorch.cli.commands.analysis.timeline import build_bars
 from graphorch.cli.live.display import format_event
 from graphorch.cli.live.progress import Progress
 from graphorch.engine.replay import rebuild
@@ -25,6 +24,7 @@ from graphorch.trace import build_conversation, build_trace
 from graphorch.trace.analysis.critical_path import collect_work
 from graphorch.trace.conversation.builder import Conversation
 from graphorch.trace.spans.model import Trace
+from graphorch.views.runs.timeline import build_bars
 from tests.scenarios.events.shop import (
     Order,
     Payment,

@@ -10,7 +10,6 @@ import pytest
 from pydantic import BaseModel
 
 from graphorch import Flow, Graph, RunFailed, node
-from graphorch.cli.commands.analysis.timeline import build_bars
 from graphorch.journal import MemoryStore
 from graphorch.journal.records import Record
 from graphorch.testing import run_virtual
@@ -25,6 +24,7 @@ from graphorch.trace.analysis.explain import (
 )
 from graphorch.trace.analysis.selection import Selection
 from graphorch.trace.spans.redaction import Redaction
+from graphorch.views.runs.timeline import build_bars
 from tests.trace.running import conversation, rebuild_run
 from tests.trace.sample_spans import make_call, make_index, make_trace
 

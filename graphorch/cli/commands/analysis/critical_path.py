@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from graphorch.cli.commands.analysis.why import read_run
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.flow_loader import load_flow
-from graphorch.cli.journals import check_argument_order, query_store, require_journal
+from graphorch.cli.journals import (
+    check_argument_order,
+    find_stored_run,
+    query_store,
+    require_journal,
+)
 from graphorch.cli.json_output import to_json_line
 from graphorch.cli.shared_options import AsJson, Db, Debug, FlowName, RunId
 from graphorch.cli.tables import align_columns
 from graphorch.cli.terminal import print_output, sanitize, sanitize_line
-from graphorch.trace.analysis.critical_path import (
-    CriticalPath,
-    LimitGain,
-    find_critical_path,
-)
+from graphorch.journal.store import Store
+from graphorch.trace.analysis.critical_path import CriticalPath, LimitGain
+from graphorch.views.reasons.critical_path import RunCriticalPath, read_critical_path
 
 _MOST_LINES = 30  # of the path, and of the table
 _HEADINGS = ("STEP", "VISITS", "SECONDS", "ON THE PATH", "SLACK", "RUN IF TWICE AS FAST")
@@ -45,15 +47,16 @@ def print_critical_path(flow: str, run_id: str, db: str, *, as_json: bool) -> No
     build.
     """
     journal, plan = require_journal(db), load_flow(flow).flow.plan
-    rebuilt = query_store(journal, lambda store: read_run(store, plan, run_id))
-    trace = rebuilt.conversation.trace
-    path = find_critical_path(
-        rebuilt.run, trace.seconds or 0.0, rebuilt.concurrency, rebuilt.taken_over
-    )
+
+    async def read(store: Store) -> RunCriticalPath:
+        head = await find_stored_run(store, run_id)
+        return await read_critical_path(store, plan, head.run_id)
+
+    found = query_store(journal, read)
     if as_json:
-        print_output(to_json_line({"run_id": trace.run_id, **asdict(path)}))
+        print_output(to_json_line({"run_id": found.run_id, **asdict(found.path)}))
     else:
-        print_output(sanitize(format_critical_path(path)))
+        print_output(sanitize(format_critical_path(found.path)))
 
 
 def format_critical_path(path: CriticalPath) -> str:

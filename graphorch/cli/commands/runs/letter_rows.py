@@ -10,21 +10,6 @@ from graphorch.cli.terminal import sanitize_line
 from graphorch.journal.records import Letter
 
 
-def describe_letters(letters: Sequence[Letter]) -> list[dict[str, Any]]:
-    """Return the letters of a run for programs; `outcome` is pending, taken or refused."""
-    return [
-        {
-            "number": letter.number,
-            "kind": letter.kind,
-            "sent_at": letter.sent_at,
-            "outcome": _name_outcome(letter),
-            "error": letter.outcome.error if letter.outcome else "",
-            "message": letter.outcome.message if letter.outcome else "",
-        }
-        for letter in letters
-    ]
-
-
 def format_letters(letters: Sequence[Letter]) -> Iterable[str]:
     """Yield a line for each letter that was refused, or that is not taken in yet."""
     for letter in letters:
@@ -36,12 +21,6 @@ def format_letters(letters: Sequence[Letter]) -> Iterable[str]:
             reason = sanitize_line(outcome.message, 400)
             kind = sanitize_line(letter.kind)
             yield f"letter: {kind}, sent {format_time(letter.sent_at)}, was refused: {reason}"
-
-
-def _name_outcome(letter: Letter) -> str:
-    if letter.outcome is None:
-        return "pending"
-    return "refused" if letter.outcome.error else "taken"
 
 
 def _name_subject(letter: Letter) -> str:

@@ -7,15 +7,13 @@ its kind declares is named and left out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Annotated, Any, cast
 
 import typer
 
-from graphorch.cli.commands.runs.letter_rows import describe_letters, format_letters
+from graphorch.cli.commands.runs.letter_rows import format_letters
 from graphorch.cli.commands.runs.wait_rows import (
-    KeptSignals,
-    SignalCount,
     describe_kept,
     describe_wait,
     format_kept,
@@ -35,32 +33,15 @@ from graphorch.cli.run_request import JournalPlace
 from graphorch.cli.shared_options import AsJson, Db, Debug, RunId
 from graphorch.cli.tables import align_columns, format_amount
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
-from graphorch.journal.errors import JournalDamaged
-from graphorch.journal.record_kinds import RecordKind
-from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import Letter, RunHead, RunLog
 from graphorch.journal.store import Store
 from graphorch.runs.work_queues import find_placed
 from graphorch.statuses import TOOL_OUTCOMES
 from graphorch.text import shorten_run_id
-from graphorch.trace.spans.builder import build_trace
-from graphorch.trace.spans.model import Span
-from graphorch.trace.spans.redaction import Redaction
-from graphorch.trace_context import shorten_activation_id
+from graphorch.views.runs.letters import build_letter_rows
+from graphorch.views.runs.steps import StepRow, build_step_rows
 
 _HEADINGS = ("STEP", "STATUS", "ATTEMPTS", "SECONDS", "CALLS", "TOKENS", "USD", "BOOKED")
-
-_STATUS_AFTER: Mapping[RecordKind, str] = {
-    "commit": "done",
-    "asked": "waiting",
-    "waiting": "waiting",
-    "approved": "running",
-    "starting": "running",
-    "skipped": "skipped",
-    "cancelled": "cancelled",
-    "failed": "failed",
-}
-
 
 # A call of a tool that has not begun, or in whose place a person answered.
 _WITHOUT_ATTEMPT = frozenset({"called", "refused", "answered"})
@@ -94,44 +75,6 @@ def show(
             print_run(journal, run_id, as_json=as_json)
 
 
-@dataclass(slots=True)
-class StepRow:
-    """An activation: its status so far, and what its model calls used, failed ones too.
-
-    Of a tool call, `tool` is the name of the tool, `arguments` are what it runs with, and `result`
-    is what the model reads. `asks`: its question is open. `waits`: for a `signal` with a `key`, or
-    for a time if it has none; `due` is when the time has come (None: never), or a signal is not
-    waited for any more.
-
-    `unpriced` requests have an unknown price, and are not part of `usd`; `booked_usd` is what
-    budgets count, with the worst case of those.
-    """
-
-    path: str
-    activation: str
-    status: str = "running"
-    attempts: int = 1
-    began: float = 0.0
-    ended: float = 0.0
-    calls: int = 0
-    tokens: int = 0
-    usd: float = 0.0
-    unpriced: int = 0
-    booked_usd: float = 0.0
-    tool: str = ""
-    agent: str = ""
-    arguments: dict[str, Any] | None = None
-    result: str = ""
-    asks: bool = False
-    question: str = ""
-    waits: bool = False
-    signal: str = ""
-    key: str = ""
-    due: float | None = None
-    error: str = ""
-    notes: list[str] = field(default_factory=list[str])
-
-
 def print_records(journal: JournalPlace, run_id: str) -> None:
     """Print every record as a line of JSON. Raises `JournalError`."""
     for record in query_store(journal, lambda store: store.load(run_id)).records:
@@ -155,7 +98,7 @@ def print_run(journal: JournalPlace, run_id: str, *, as_json: bool) -> None:
             "questions": questions,
             "waits": [_describe_wait(row) for row in waits],
             "kept_signals": describe_kept(kept),
-            "letters": describe_letters(letters),
+            "letters": [asdict(row) for row in build_letter_rows(letters)],
         }
         print_output(to_json_line(described))
         return
@@ -191,122 +134,6 @@ def print_run(journal: JournalPlace, run_id: str, *, as_json: bool) -> None:
 async def load_with_letters(store: Store, run_id: str) -> tuple[RunLog, tuple[Letter, ...]]:
     """Return a run, and the letters in its mailbox. Raises `JournalError`."""
     return await store.load(run_id), await store.list_letters(run_id)
-
-
-# ---- steps ---------------------------------------------------------------------------------------
-def build_step_rows(log: RunLog) -> tuple[list[StepRow], list[KeptSignals], list[str]]:
-    """Return the activations of a run in the order in which records first name them.
-
-    Calls of tools follow their agent, in the order in which the model made them. Also returns the
-    signals that are kept, and what is wrong with records that had to be left out.
-    """
-    rows: dict[str, StepRow] = {}
-    inside: dict[str, list[StepRow]] = {}  # calls of tools, by the activation of their agent
-    called: dict[str, StepRow] = {}  # the last call of a tool at each path
-    signals, faults = SignalCount(), list[str]()
-    for record in log.records:
-        if record.is_erased:
-            continue
-        try:
-            body = read_body(log.head.run_id, record)
-        except JournalDamaged as error:
-            faults.append(str(error))
-            continue
-        signals.feed(record.kind, body)
-        if "id" in body:
-            row = rows.get(body["id"]) or called.get(body["path"]) or StepRow(body["path"], "")
-            row.activation = body["id"]
-            rows[body["id"]] = row
-            _apply(row, cast("RecordKind", record.kind), body)
-        if record.kind == "tools":
-            calls = _list_calls(body)
-            inside.setdefault(body["id"], []).extend(calls)
-            called |= {call.path: call for call in calls}
-    _add_spans(log, list(rows.values()))
-    _redact(log, [call for calls in inside.values() for call in calls])
-    nodes = [row for row in rows.values() if not row.tool]
-    steps = [item for row in nodes for item in (row, *inside.get(row.activation, ()))]
-    return steps, signals.list_kept(), faults
-
-
-def _redact(log: RunLog, calls: Sequence[StepRow]) -> None:
-    """Hide secrets in what tools were called with, and in what they returned."""
-    first = _as_mapping(log.records[0].body if log.records else None)
-    secrets = cast("Sequence[str]", _as_mapping(first.get("flow")).get("secrets", ()))
-    redaction = Redaction(fields=frozenset(secrets))
-    for call in calls:
-        call.arguments = redaction.data(call.arguments)
-        call.result = redaction.json(call.result)
-
-
-def _list_calls(body: Mapping[str, Any]) -> list[StepRow]:
-    """Return a row for each call of a round, of which no more is known yet."""
-    return [
-        StepRow(
-            f"{body['path']}/{body['label']}/{call['tool']}#{call['index']}",
-            "",
-            "called",
-            tool=call["tool"],
-            agent=body["path"],
-            arguments=call["arguments"],
-        )
-        for call in body["calls"]
-    ]
-
-
-def _apply(row: StepRow, kind: RecordKind, body: Mapping[str, Any]) -> None:
-    """Take a record of an activation into account."""
-    row.status = _STATUS_AFTER.get(kind, row.status)
-    if kind in _STATUS_AFTER:
-        row.asks, row.waits = kind == "asked", kind == "waiting"
-    if kind == "commit":
-        row.notes = list(body.get("notes", ()))
-        if row.tool:
-            row.result = body["update"].get("text", "")
-            row.status = TOOL_OUTCOMES.get(body["update"].get("outcome", ""), row.status)
-    elif kind == "approved":
-        row.arguments = body.get("arguments", row.arguments)
-    elif kind == "asked":
-        row.question = body["text"]
-    elif kind == "waiting":
-        row.signal, row.key, row.due = body.get("signal", ""), body.get("key", ""), body["due"]
-    elif kind == "failed":
-        row.attempts = body["attempt"] or row.attempts
-        row.error = f"{body['error']}: {body['message']}"
-        row.status = "failed"
-        if body["retry_after"] is not None:
-            row.status, row.due = "retrying", body["at"] + body["retry_after"]
-    elif kind == "retry":
-        row.attempts, row.status = row.attempts + 1, "running"
-
-
-def _add_spans(log: RunLog, rows: Sequence[StepRow]) -> None:
-    """Add times, and the model calls that the run paid for, to the rows of their activations."""
-    trace = build_trace(log.head, log.records)
-    by_activation = {shorten_activation_id(row.activation): row for row in rows}
-    for span in trace.spans:
-        row = by_activation.get(span.activation)
-        if row is not None and span.is_activation:
-            # The last one: what came before a pause of the run is over.
-            row.began, row.ended = span.began, span.ended or 0.0
-            if row.status != "retrying" or log.head.status != "waiting":  # it rests in the pause
-                row.status = _find_status(row.status, span)
-    for call in trace.paid_calls:
-        row = by_activation.get(call.activation)
-        if row is not None:
-            row.calls += 1
-            row.tokens += call.input_tokens + call.output_tokens
-            row.usd += call.usd
-            row.unpriced += call.unpriced
-            row.booked_usd += call.booked_usd
-
-
-def _find_status(status: str, span: Span) -> str:
-    """Return the status of an activation that no record ended: that of its span, once that has."""
-    is_open = span.status in ("ok", "running")
-    # A question that is open waits, and so does an agent at rest; only that one's span has ended.
-    is_open = is_open or (span.status == "waiting" and span.seconds is None)
-    return status if status not in ("running", "retrying") or is_open else span.status
 
 
 def _list_questions(head: RunHead, rows: Sequence[StepRow]) -> list[dict[str, str]]:
