@@ -263,8 +263,7 @@ class Stepper(anywidget.AnyWidget):
         if name in looking:
             await asyncio.to_thread(looking[name], panel, message)
         elif name in moving:
-            with panel.moving():
-                await asyncio.to_thread(moving[name], panel, message)
+            await asyncio.to_thread(_move, moving[name], panel, message)
         else:
             raise InputError(f"The stepper has no command '{name}'.")
 
@@ -356,6 +355,12 @@ class Stepper(anywidget.AnyWidget):
     def _send_items(self, panel: _Panel, message: Content) -> None:
         first, last = int(message["first"]), int(message["last"])
         self._send_to(panel, first=first, items=describe_items(panel.steps, first, last))
+
+
+def _move(command: Callable[[_Panel, Content], object], panel: _Panel, message: Content) -> None:
+    """Carry out a command of the page; what happens after its end is no longer its doing."""
+    with panel.moving():
+        command(panel, message)
 
 
 def _name_visit(steps: Sequence[DebugStep], at: int) -> str:

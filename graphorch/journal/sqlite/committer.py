@@ -33,12 +33,13 @@ from graphorch.errors import JournalError
 from graphorch.journal.errors import StoreReplaced
 from graphorch.journal.runners.database_thread import Done, Operation, attempt
 from graphorch.journal.sqlite import statements
-from graphorch.journal.sqlite.connection import SQLITE_ERRORS, explain, insist
+from graphorch.journal.sqlite.connection import SQLITE_ERRORS, explain
 from graphorch.journal.sqlite.landmarks import Landmarks
 from graphorch.journal.sqlite.tables import SqliteTables
 from graphorch.journal.sqlite.wal import LogFile
 from graphorch.journal.tables import Tables
 from graphorch.private_files import OpenedFile
+from graphorch.sqlite_locks import insist
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 ROOM = 3000  # pages of the log between two checkpoints

@@ -8,7 +8,6 @@ the last one, and remove the log that is still being written.
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -26,11 +25,10 @@ from graphorch.journal.errors import (
 )
 from graphorch.journal.sqlite import statements
 from graphorch.private_files import UnusableFile, ensure_private_file
+from graphorch.sqlite_locks import insist
 
 Connect = Callable[..., sqlite3.Connection]
 _SMALLEST_PAGE = 512  # bytes
-# seconds between attempts while the file is locked
-_PAUSES = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05)
 OLDEST_SQLITE = (3, 37, 0)  # the first with STRICT tables
 
 # The latter if a message of SQLite quotes a damaged file.
@@ -91,27 +89,6 @@ def _set_up(connection: sqlite3.Connection, path: Path, is_durable: bool) -> Non
     _configure(connection, path, is_durable)
     migrate(connection)
     _check_schema(connection, path)
-
-
-def insist(work: Callable[[], object], seconds: float) -> None:
-    """Repeat `work` while SQLite reports that the file is busy, for at most `seconds`.
-
-    SQLite waits by itself only with a busy timeout, and never where two connections could wait for
-    each other, as when several create one file at the same time.
-    """
-    end, tries = time.monotonic() + seconds, 0
-    while True:
-        try:
-            work()
-            return
-        except sqlite3.Error as error:
-            if (
-                getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY
-                or time.monotonic() >= end
-            ):
-                raise
-        time.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
-        tries += 1
 
 
 def migrate(

@@ -17,10 +17,12 @@ from graphorch.private_files import (
     ensure_private_file,
     restrict_database,
 )
+from graphorch.sqlite_locks import insist
 
 # Seconds that the clock may have been set back by; a time that lies further ahead is not believed,
 # since it would lock a target until the clock has caught up.
 _CLOCK_SKEW = 5.0
+_PATIENCE = 5.0  # how long a file is waited for that another process writes
 _LONGEST_PAUSE = 120.0  # no target is paused for longer, so a pause that is longer is such a time
 
 
@@ -114,11 +116,13 @@ class SqliteSpend:
                 f"The spending (`kept` in [budgets]) cannot be kept: {error}"
             ) from None
         try:
-            db = sqlite3.connect(file, isolation_level=None, timeout=5.0, check_same_thread=False)
+            db = sqlite3.connect(
+                file, isolation_level=None, timeout=_PATIENCE, check_same_thread=False
+            )
         except sqlite3.Error as error:
             raise self._build_error(f"SQLite says: {error}.") from error
         try:
-            self._prepare(db, file)
+            insist(lambda: self._prepare(db, file), _PATIENCE)
             self._file = OpenedFile(self._path)
         except (sqlite3.Error, OSError) as error:
             db.close()

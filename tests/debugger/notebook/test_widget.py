@@ -12,6 +12,7 @@ pytest.importorskip("anywidget", reason="the stepper needs the extra 'notebook'"
 
 from graphorch.debugger.notebook.widget import Stepper
 from graphorch.models.offline.client import OfflineClient
+from graphorch.runs.background_loop import background_loop
 from tests.scenarios.events.shop import Order, first_flow
 from tests.scenarios.flows import FLOWS, Ledger, State
 from tests.trace.acting import SECOND_SEND, SEND, Topic, desk
@@ -44,6 +45,10 @@ class Front:
 
     def send(self, command: str, panel: int = 0, **more: Any) -> None:
         self.stepper._handle_custom_msg({"command": command, "panel": panel, **more}, [])
+
+    def finish(self, command: str) -> None:
+        """Send a command, and wait until it is over and not only shown."""
+        background_loop().wait(self.stepper._handle({"command": command, "panel": 0}))
 
     def until(self, holds: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
         with self._changed:
@@ -183,7 +188,7 @@ def test_unknown_messages_are_ignored(front: Front) -> None:
 @pytest.mark.parametrize("front", ["chain"], indirect=True)
 def test_page_keeps_step_of_cell(front: Front) -> None:
     """What other cells do to the session is told, and not shown until the page follows."""
-    front.send("step")
+    front.finish("step")
     front.until(lambda panels: steps(panels) == 1)
     front.session.step()
     front.session.run_until()
