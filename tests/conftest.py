@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -21,6 +23,40 @@ hypothesis.settings.register_profile(
     "graphorch", derandomize=True, deadline=None, database=None, print_blob=True
 )
 hypothesis.settings.load_profile("graphorch")
+
+
+TESTS = Path(__file__).parent
+# Files and folders of the marker `python_independent`. What it holds is known once for all Pythons.
+PYTHON_INDEPENDENT = (
+    "architecture/test_floors.py", "architecture/test_sources.py",  # the text of the sources
+    "architecture/test_style.py", "architecture/test_words.py", "graphs/test_readme.py",
+    "core/test_semantics.py", "core/test_transitions.py",  # pages and tables against the code
+    "benchmarks/",  # measured, and compared with measurements
+    "render/", "debugger/notebook/test_page.py",  # texts of pictures and pages
+    "simulation/test_checks.py", "simulation/test_planted.py",  # what the simulation itself detects
+    "graph/estimate/", "graph/information_flow/",  # sets and sums
+    "cli/test_databases.py", "golden/test_database.py", "trace/spans/test_user_index.py",  # SQL of
+    "journal/postgres/test_rows.py", "journal/postgres/test_store.py",  # a server
+    "distributed/limits/test_rate_book.py", "distributed/limits/test_spend_book.py",
+    "distributed/postgres_results/", "postgres/",
+)  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark the tests whose result does not depend on the version of Python."""
+    for item in items:
+        if item.path.is_relative_to(TESTS):
+            path = item.path.relative_to(TESTS).as_posix()
+            if path.startswith(PYTHON_INDEPENDENT):
+                item.add_marker("python_independent")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the thousands of tests, which live to the end anyway."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

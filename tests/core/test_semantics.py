@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 from graphorch import core
@@ -15,6 +16,7 @@ RULE = re.compile(r"^\*\*(\d+\.\d+)\*\*", re.MULTILINE)
 REFERENCE = re.compile(r"^`(tests/[\w/]+\.py)::(\w+)`$", re.MULTILINE)
 
 
+@cache
 def list_tests(file: str) -> set[str]:
     """Return the names of the test functions of a file."""
     tree = ast.parse((ROOT / file).read_text("utf-8"))

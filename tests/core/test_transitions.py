@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -127,10 +127,10 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> StatusRecorder:
 
 
 # ---- runs that make changes ----------------------------------------------------------------------
-def drive_random_runs(graphs: int) -> None:
+def drive_random_runs(seeds: Iterable[int]) -> None:
     """Drive random graphs under every schedule, and once with failures that end their path."""
     isolated = {"failures": 8, "retries": 10, "asks": 10, "limit": 3, "policy": "isolate"}
-    for seed in range(graphs):
+    for seed in seeds:
         for options in [*SCHEDULES.values(), isolated]:
             with contextlib.suppress(WriteConflict):
                 drive(random_graph(seed), Schedule(seed, checked=False, **options))
@@ -260,11 +260,20 @@ def drive_refused_region() -> None:
 
 
 # ---- the table -----------------------------------------------------------------------------------
-def test_handlers_make_listed_changes(recorder: StatusRecorder) -> None:
+@pytest.mark.parametrize(
+    ("length", "seeds"),
+    [
+        pytest.param(3, [*range(8), 29], id="some"),  # 29 makes a change that few others make
+        pytest.param(4, range(40), id="many", marks=pytest.mark.slow),
+    ],
+)
+def test_handlers_make_listed_changes(
+    recorder: StatusRecorder, length: int, seeds: Iterable[int]
+) -> None:
     """Every change of a status is in the table, and every entry of it is made by some run."""
-    drive_random_runs(40)
+    drive_random_runs(seeds)
     for on_failure in ("drain", "isolate"):
-        drive_every_sequence(4, on_failure)
+        drive_every_sequence(length, on_failure)
     drive_interrupted_child()
     drive_refused_region()
     drive_tool_calls(200)

@@ -73,7 +73,8 @@ def test_call_after_the_time_lets_run_go_on(tmp_path: Path) -> None:
             assert "lets the run go on" in text
             again = read_text(await send_leg(client, meta=meta), is_error=True)
             assert again == text
-        past = Served(tmp_path / "past.sqlite", flow, clock=lambda: time.time() - 90_000.0)
+        options: dict[str, Any] = {"clock": lambda: time.time() - 90_000.0}
+        past = Served(tmp_path / "past.sqlite", flow, leg=0.5, **options)
         async with past.connect() as client:
             await send_leg(client, meta=meta)
         async with Served(tmp_path / "past.sqlite", flow).connect() as client:

@@ -296,12 +296,12 @@ def simulate(seed: int, runs: int, *, each: int = 4) -> Tally:
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_1_000_random_runs_equal_reference(part: int) -> None:
-    """A thousand random runs end as the reference says."""
-    tally = simulate(part * 50_000, 1000)
-    assert tally.resumed > 300
-    assert tally.answered > 300
-    assert min(tally.ends[kind] for kind in KINDS) > 100
+def test_random_runs_equal_reference(part: int) -> None:
+    """Over a thousand random runs, in four parts, end as the reference says."""
+    tally = simulate(part * 50_000, 256, each=1)
+    assert tally.resumed > 60
+    assert tally.answered > 60
+    assert min(tally.ends[kind] for kind in KINDS) > 25
 
 
 @pytest.mark.slow

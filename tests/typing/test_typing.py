@@ -177,12 +177,14 @@ def shown(found: Iterable[Report]) -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", RIGHT, ids=by_name)
 def test_right_program_is_clean(path: Path, reports: list[Report]) -> None:
     found = [report for report in reports if report.file == path.name]
     assert not found, shown(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS, ids=by_name)
 def test_wrong_program_is_reported(block: Block, reports: list[Report]) -> None:
     found = [
@@ -199,6 +201,7 @@ def test_wrong_program_is_reported(block: Block, reports: list[Report]) -> None:
     )
 
 
+@pytest.mark.slow
 def test_other_lines_are_not_reported(reports: list[Report]) -> None:
     covered = {(block.path.name, line) for block in BLOCKS for line in block.lines}
     found = [

@@ -411,7 +411,7 @@ ROWS: list[Row] = [
         for level in LEVELS
         for unit, value, answers in (
             ("usd", 1.0, [DEAR]), ("tokens", 5000, [DEAR]), ("calls", 1, [DEAR]),
-            ("seconds", 0.5, [Answer(first=0.01), Answer(first=2.0)]),
+            ("seconds", 0.2, [Answer(first=0.01), Answer(first=0.6)]),
         )
     ],
     *[
