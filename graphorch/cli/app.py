@@ -33,6 +33,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "graphorch.cli.follow.command:follow",
         "Watch a run that another process drives.",
     ),
+    "serve": (
+        f"{_COMMANDS}.server.serve:serve",
+        "Show runs in a browser, and offer them to programs.",
+    ),
     "worker": (
         f"{_COMMANDS}.workers.worker:work",
         "Take runs that were submitted to a database, beside other workers.",

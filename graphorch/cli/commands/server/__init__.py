@@ -1,0 +1,1 @@
+"""The command that serves runs to people and programs over HTTP."""

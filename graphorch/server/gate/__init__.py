@@ -1,0 +1,1 @@
+"""Which requests get in: hosts, token, bodies, limits, and the headers of every response."""
