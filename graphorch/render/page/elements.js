@@ -29,21 +29,29 @@ function seconds(value) {
   if (value < 99.95) return `${value.toFixed(1)} s`;
   const whole = Math.round(value);
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
-  if (whole < 172800) return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
+  if (whole < 172800)
+    return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
 // $12.30, $0.011, <$0.0001
 function dollars(value) {
-  if (value >= 1) return `$${value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
+  if (value >= 1)
+    return `$${value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
   if (value >= 0.01) return `$${value.toFixed(3)}`;
   if (value >= 0.0001) return `$${value.toFixed(4)}`;
   return value > 0 ? "<$0.0001" : "$0";
 }
 
-const cost = (entry) => (entry.unpriced ? (entry.usd ? `${dollars(entry.usd)} and calls of unknown price` : "price unknown") : dollars(entry.usd));
+const cost = (entry) =>
+  entry.unpriced
+    ? entry.usd
+      ? `${dollars(entry.usd)} and calls of unknown price`
+      : "price unknown"
+    : dollars(entry.usd);
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
-const signed = (value, format) => (value === 0 ? "no difference" : `${value < 0 ? "−" : "+"}${format(Math.abs(value))}`);
+const signed = (value, format) =>
+  value === 0 ? "no difference" : `${value < 0 ? "−" : "+"}${format(Math.abs(value))}`;
 
 // ---- focus -------------------------------------------------------------------------------------------
 // A button that cannot be pressed keeps the keyboard's focus, which a disabled one would lose.
@@ -64,6 +72,8 @@ function replaceChildren(parent, children) {
   const key = focused(parent)?.closest("[data-key]")?.dataset.key;
   parent.replaceChildren(...children.filter(Boolean));
   if (key === undefined) return;
-  const again = [...parent.querySelectorAll("[data-key]")].find((child) => child.dataset.key === key);
+  const again = [...parent.querySelectorAll("[data-key]")].find(
+    (child) => child.dataset.key === key,
+  );
   again?.focus({ preventScroll: true });
 }

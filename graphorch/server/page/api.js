@@ -31,7 +31,11 @@ export class Api {
   // Sends JSON to a path; gives what the server answers, or null for no content.
   async post(path, body = {}, { headers = {}, method = "POST" } = {}) {
     if (this.exported) throw new Problem("refused", "An exported run can only be read.");
-    const options = { method, body: JSON.stringify(body), headers: { ...headers, "content-type": "application/json" } };
+    const options = {
+      method,
+      body: JSON.stringify(body),
+      headers: { ...headers, "content-type": "application/json" },
+    };
     const answer = await this.send(`/api${path}`, options);
     return answer.status === 204 ? null : answer.json();
   }
@@ -40,7 +44,13 @@ export class Api {
     let answer;
     try {
       const sent = { ...headers, authorization: `Bearer ${this.token}` };
-      answer = await fetch(url, { ...options, headers: sent, cache: "no-store", redirect: "error", credentials: "omit" });
+      answer = await fetch(url, {
+        ...options,
+        headers: sent,
+        cache: "no-store",
+        redirect: "error",
+        credentials: "omit",
+      });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw Problem.lost();
@@ -60,6 +70,8 @@ export class Api {
 }
 
 export function writeQuery(query) {
-  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const given = Object.entries(query).filter(
+    ([, value]) => value !== "" && value !== null && value !== undefined,
+  );
   return given.length ? `?${new URLSearchParams(given)}` : "";
 }

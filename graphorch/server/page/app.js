@@ -18,8 +18,19 @@ class App {
       { key: "t", words: "next colours", act: () => this.frame.turnTheme() },
     ]);
     const entries = VIEWS.filter((entry) => entry.menu);
-    this.frame = new Frame(entries, { theme: this.theme, keys: this.keys, announcer: this.announcer, again: () => this.stream?.again() });
-    this.context = { api, about: null, live: false, go: (address, options) => this.go(address, options), say: (words) => this.announcer.say(words) };
+    this.frame = new Frame(entries, {
+      theme: this.theme,
+      keys: this.keys,
+      announcer: this.announcer,
+      again: () => this.stream?.again(),
+    });
+    this.context = {
+      api,
+      about: null,
+      live: false,
+      go: (address, options) => this.go(address, options),
+      say: (words) => this.announcer.say(words),
+    };
     document.body.replaceChildren(...this.frame.el);
   }
 
@@ -33,7 +44,10 @@ class App {
     if (!location.hash && this.api.exported) location.replace(`#${this.api.exported.place}`);
     addEventListener("hashchange", () => this.follow());
     this.follow();
-    this.stream = this.api.openStream((event) => this.hear(event), (state, before) => this.changeLine(state, before));
+    this.stream = this.api.openStream(
+      (event) => this.hear(event),
+      (state, before) => this.changeLine(state, before),
+    );
     this.stream?.start();
   }
 
@@ -86,7 +100,8 @@ class App {
   changeLine(state, before) {
     this.context.live = state.name === "live";
     this.frame.showLine(state);
-    if (state.name === "live" && before !== "live") this.view?.hear?.({ event: "again", data: null });
+    if (state.name === "live" && before !== "live")
+      this.view?.hear?.({ event: "again", data: null });
     if (state.name === "live" && before === "lost") this.announcer.say("The server answers again.");
   }
 }

@@ -18,7 +18,12 @@ import { RunView } from "./views/run/run.js";
 import { RunsView } from "./views/runs/runs.js";
 
 export const VIEWS = [
-  { name: "run", takes: ([first, id]) => first === "runs" && id !== undefined, View: RunView, menu: null },
+  {
+    name: "run",
+    takes: ([first, id]) => first === "runs" && id !== undefined,
+    View: RunView,
+    menu: null,
+  },
   { name: "runs", takes: ([first]) => first === "runs", View: RunsView, menu: "Runs" },
 ];
 

@@ -48,7 +48,8 @@ export class EventParser {
   }
 
   dispatch() {
-    if (this.data.length) this.onEvent({ id: this.id, event: this.event, data: this.data.join("\n") });
+    if (this.data.length)
+      this.onEvent({ id: this.id, event: this.event, data: this.data.join("\n") });
     this.clear();
   }
 }

@@ -30,7 +30,9 @@ export class Problem extends Error {
     fields = { ...fields, status: answer.status };
     if (answer.status === 401) return new Problem("token", TOKEN, fields);
     const isBusy = answer.status === 503 || answer.status === 429;
-    const words = fields.detail ?? (isBusy ? BUSY : `The server answers ${answer.status}, and does not say why.`);
+    const words =
+      fields.detail ??
+      (isBusy ? BUSY : `The server answers ${answer.status}, and does not say why.`);
     return new Problem(answer.status === 404 ? "missing" : "refused", words, fields);
   }
 }

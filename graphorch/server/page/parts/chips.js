@@ -4,12 +4,28 @@ import { icon } from "./icons.js";
 
 // Colour and sign by status, of runs, of activations, and of marks in a picture.
 const LOOKS = {
-  succeeded: ["good", "succeeded"], done: ["good", "succeeded"], ok: ["good", "succeeded"],
-  partial: ["good", "partial"], answered: ["good", "succeeded"], approved: ["good", "succeeded"],
-  failed: ["bad", "failed"], crashed: ["bad", "crashed"], damaged: ["bad", "damaged"], lost: ["bad", "crashed"],
-  handled: ["warn", "failed"], refused: ["warn", "failed"], stopped: ["warn", "stopped"], retrying: ["warn", "waiting"],
-  waiting: ["warn", "waiting"], asks: ["warn", "question"], running: ["brand", "running"], called: ["brand", "running"],
-  queued: ["calm", "queued"], cancelled: ["calm", "cancelled"], skipped: ["calm", "cancelled"], erased: ["calm", "erased"],
+  succeeded: ["good", "succeeded"],
+  done: ["good", "succeeded"],
+  ok: ["good", "succeeded"],
+  partial: ["good", "partial"],
+  answered: ["good", "succeeded"],
+  approved: ["good", "succeeded"],
+  failed: ["bad", "failed"],
+  crashed: ["bad", "crashed"],
+  damaged: ["bad", "damaged"],
+  lost: ["bad", "crashed"],
+  handled: ["warn", "failed"],
+  refused: ["warn", "failed"],
+  stopped: ["warn", "stopped"],
+  retrying: ["warn", "waiting"],
+  waiting: ["warn", "waiting"],
+  asks: ["warn", "question"],
+  running: ["brand", "running"],
+  called: ["brand", "running"],
+  queued: ["calm", "queued"],
+  cancelled: ["calm", "cancelled"],
+  skipped: ["calm", "cancelled"],
+  erased: ["calm", "erased"],
 };
 
 export const toneOf = (status) => (LOOKS[status] ?? ["calm"])[0];
@@ -19,4 +35,5 @@ export function chip(status, words = status) {
   return h("span", { class: `chip tone-${tone}`, "data-status": status }, icon(sign), words);
 }
 
-export const tag = (key, value) => h("span", { class: "tag" }, h("bdi", {}, key), "=", h("bdi", {}, value));
+export const tag = (key, value) =>
+  h("span", { class: "tag" }, h("bdi", {}, key), "=", h("bdi", {}, value));

@@ -13,7 +13,15 @@ export function confirm({ title, body, action, isDangerous = false }) {
         "div",
         { class: "dialog-foot" },
         h("button", { type: "button", class: "button", onclick: () => dialog.close("") }, "Cancel"),
-        h("button", { type: "button", class: `button ${isDangerous ? "danger" : "primary"}`, onclick: () => dialog.close("yes") }, action),
+        h(
+          "button",
+          {
+            type: "button",
+            class: `button ${isDangerous ? "danger" : "primary"}`,
+            onclick: () => dialog.close("yes"),
+          },
+          action,
+        ),
       ),
     );
     dialog.addEventListener("close", () => {

@@ -25,8 +25,14 @@ export function price({ usd, unpriced }) {
 
 // A cost as an element, with what is not known of it as its hint.
 export function costOf(entry, attributes = {}) {
-  const hint = entry.unpriced ? `${entry.unpriced.toLocaleString("en")} requests have no known price` : null;
-  return h("span", { ...attributes, title: hint, class: entry.unpriced ? "unknown" : null }, price(entry));
+  const hint = entry.unpriced
+    ? `${entry.unpriced.toLocaleString("en")} requests have no known price`
+    : null;
+  return h(
+    "span",
+    { ...attributes, title: hint, class: entry.unpriced ? "unknown" : null },
+    price(entry),
+  );
 }
 
 const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };

@@ -29,7 +29,12 @@ export function icon(name) {
   const made = document.createElementNS(SVG, "svg");
   const path = document.createElementNS(SVG, "path");
   path.setAttribute("d", PATHS[name] ?? PATHS.more);
-  for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", class: `icon icon-${name}`, "aria-hidden": "true" })) made.setAttribute(key, value);
+  for (const [key, value] of Object.entries({
+    viewBox: "0 0 16 16",
+    class: `icon icon-${name}`,
+    "aria-hidden": "true",
+  }))
+    made.setAttribute(key, value);
   made.append(path);
   return made;
 }

@@ -4,21 +4,60 @@ import { visible } from "./text.js";
 
 // Bars in place of lines that are on their way. They are seen only if it takes a while.
 export function loading(words = "Loading", lines = 6) {
-  const bars = Array.from({ length: lines }, (_, at) => h("div", { class: "bone", style: `width:${[92, 78, 85, 64, 88, 70][at % 6]}%` }));
-  return h("div", { class: "loading", "aria-busy": "true" }, h("span", { class: "visually-hidden" }, words), ...bars);
+  const bars = Array.from({ length: lines }, (_, at) =>
+    h("div", { class: "bone", style: `width:${[92, 78, 85, 64, 88, 70][at % 6]}%` }),
+  );
+  return h(
+    "div",
+    { class: "loading", "aria-busy": "true" },
+    h("span", { class: "visually-hidden" }, words),
+    ...bars,
+  );
 }
 
 export function empty(title, words = "", ...actions) {
-  return h("div", { class: "state" }, h("p", { class: "state-title" }, title), words ? h("p", { class: "muted" }, words) : null, ...actions);
+  return h(
+    "div",
+    { class: "state" },
+    h("p", { class: "state-title" }, title),
+    words ? h("p", { class: "muted" }, words) : null,
+    ...actions,
+  );
 }
 
 // A problem, with a button to try again.
 export function failure(problem, again = null) {
-  const button = again ? h("button", { type: "button", class: "button", onclick: again }, "Try again") : null;
-  return h("div", { class: "state state-bad", role: "alert" }, h("p", { class: "state-title" }, TITLES[problem.kind] ?? "That did not work"), h("p", { class: "break" }, visible(problem.message)), button);
+  const button = again
+    ? h("button", { type: "button", class: "button", onclick: again }, "Try again")
+    : null;
+  return h(
+    "div",
+    { class: "state state-bad", role: "alert" },
+    h("p", { class: "state-title" }, TITLES[problem.kind] ?? "That did not work"),
+    h("p", { class: "break" }, visible(problem.message)),
+    button,
+  );
 }
 
-const TITLES = { lost: "The server is away", token: "No token", missing: "Not here", refused: "The server refused that" };
+const TITLES = {
+  lost: "The server is away",
+  token: "No token",
+  missing: "Not here",
+  refused: "The server refused that",
+};
 
 // A sentence that belongs to what stands below it, such as why a page can only be read.
 export const note = (tone, ...words) => h("p", { class: `note tone-${tone}` }, ...words);
+
+// What needs the code of a flow that this server has not loaded: the command that loads it.
+export function failureOf(problem, again = null) {
+  const { command } = problem.fields;
+  if (!command) return failure(problem, again);
+  return h(
+    "div",
+    { class: "state" },
+    h("p", { class: "state-title" }, "Needs the code of the flow"),
+    h("p", { class: "muted break" }, visible(problem.message)),
+    h("pre", { class: "command" }, visible(command)),
+  );
+}

@@ -6,9 +6,30 @@ export class Tabs {
   constructor(label, tabs, onChoose) {
     this.onChoose = onChoose;
     this.buttons = tabs.map(({ name, title }) =>
-      h("button", { type: "button", class: "tab", role: "tab", id: `tab-${name}`, "aria-controls": "tab-panel", "data-name": name, onclick: () => onChoose(name) }, title),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "tab",
+          role: "tab",
+          id: `tab-${name}`,
+          "aria-controls": "tab-panel",
+          "data-name": name,
+          onclick: () => onChoose(name),
+        },
+        title,
+      ),
     );
-    this.list = h("div", { class: "tabs", role: "tablist", "aria-label": label, onkeydown: (event) => this.typed(event) }, ...this.buttons);
+    this.list = h(
+      "div",
+      {
+        class: "tabs",
+        role: "tablist",
+        "aria-label": label,
+        onkeydown: (event) => this.typed(event),
+      },
+      ...this.buttons,
+    );
     this.panel = h("div", { class: "tab-panel", role: "tabpanel", id: "tab-panel", tabindex: "0" });
   }
 
@@ -24,7 +45,12 @@ export class Tabs {
   typed(event) {
     const at = this.buttons.indexOf(event.target);
     const last = this.buttons.length - 1;
-    const to = { ArrowRight: at === last ? 0 : at + 1, ArrowLeft: at === 0 ? last : at - 1, Home: 0, End: last }[event.key];
+    const to = {
+      ArrowRight: at === last ? 0 : at + 1,
+      ArrowLeft: at === 0 ? last : at - 1,
+      Home: 0,
+      End: last,
+    }[event.key];
     if (at < 0 || to === undefined) return;
     event.preventDefault();
     this.buttons[to].focus();

@@ -9,7 +9,9 @@ export function readAddress(hash = location.hash) {
 }
 
 export function writeAddress({ path, query = {} }) {
-  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const given = Object.entries(query).filter(
+    ([, value]) => value !== "" && value !== null && value !== undefined,
+  );
   const words = given.length ? `?${new URLSearchParams(given)}` : "";
   return `#/${path.map(encodeURIComponent).join("/")}${words}`;
 }

@@ -9,20 +9,55 @@ export class Frame {
   // `entries` are the words of the navigation: `{ name, menu }`.
   constructor(entries, { theme, keys, announcer, again }) {
     Object.assign(this, { theme, again });
-    this.links = new Map(entries.map(({ name, menu }) => [name, h("a", { href: writeAddress({ path: [name] }) }, menu)]));
-    this.themeButton = h("button", { type: "button", class: "button quiet square", onclick: () => this.turnTheme() });
+    this.links = new Map(
+      entries.map(({ name, menu }) => [
+        name,
+        h("a", { href: writeAddress({ path: [name] }) }, menu),
+      ]),
+    );
+    this.themeButton = h("button", {
+      type: "button",
+      class: "button quiet square",
+      onclick: () => this.turnTheme(),
+    });
     this.line = h("span", { class: "line-state", hidden: "" });
     this.reading = h("span", { class: "read-only", hidden: "" }, "read only");
     this.main = h("main", { id: "main", tabindex: "-1" });
     this.banner = h("div", { class: "banner", role: "alert", hidden: "" });
     this.el = [
-      h("a", { class: "skip", href: "#main", onclick: (event) => this.skip(event) }, "Skip to the content"),
+      h(
+        "a",
+        { class: "skip", href: "#main", onclick: (event) => this.skip(event) },
+        "Skip to the content",
+      ),
       h(
         "header",
         { class: "top" },
-        h("a", { class: "brand", href: "#/runs" }, h("img", { src: "/icon.svg", alt: "", width: "20", height: "20" }), "graphorch"),
+        h(
+          "a",
+          { class: "brand", href: "#/runs" },
+          h("img", { src: "/icon.svg", alt: "", width: "20", height: "20" }),
+          "graphorch",
+        ),
         h("nav", { "aria-label": "Pages" }, ...this.links.values()),
-        h("div", { class: "top-end" }, this.reading, this.line, this.themeButton, h("button", { type: "button", class: "button quiet square", title: "Keys (?)", "aria-label": "Keys", onclick: () => keys.toggle() }, h("kbd", {}, "?"))),
+        h(
+          "div",
+          { class: "top-end" },
+          this.reading,
+          this.line,
+          this.themeButton,
+          h(
+            "button",
+            {
+              type: "button",
+              class: "button quiet square",
+              title: "Keys (?)",
+              "aria-label": "Keys",
+              onclick: () => keys.toggle(),
+            },
+            h("kbd", {}, "?"),
+          ),
+        ),
       ),
       this.banner,
       this.main,
@@ -64,7 +99,8 @@ export class Frame {
   // ---- the connection --------------------------------------------------------------------------------
   showAbout(about) {
     this.reading.hidden = !about.read_only;
-    this.reading.title = "The server was started without a flow: runs can be looked at, and nothing can be changed.";
+    this.reading.title =
+      "The server was started without a flow: runs can be looked at, and nothing can be changed.";
   }
 
   // What the stream does: live, lost with the time of the next attempt, or without a token.
@@ -72,21 +108,41 @@ export class Frame {
     clearInterval(this.ticking);
     this.line.hidden = false;
     this.line.className = `line-state line-${state.name}`;
-    this.line.textContent = { live: "live", lost: "away", token: "no token", connecting: "connecting" }[state.name];
+    this.line.textContent = {
+      live: "live",
+      lost: "away",
+      token: "no token",
+      connecting: "connecting",
+    }[state.name];
     this.banner.hidden = state.name === "live" || state.name === "connecting";
-    if (state.name === "token") this.banner.replaceChildren(h("span", {}, "This page has no valid token any more. Open the link that the server printed when it started."));
+    if (state.name === "token")
+      this.banner.replaceChildren(
+        h(
+          "span",
+          {},
+          "This page has no valid token any more. Open the link that the server printed when it started.",
+        ),
+      );
     if (state.name === "lost") this.countDown(state.retry);
   }
 
   countDown(until) {
     const words = h("span", { "aria-live": "off" });
-    const button = h("button", { type: "button", class: "button small", onclick: this.again }, "Try now");
+    const button = h(
+      "button",
+      { type: "button", class: "button small", onclick: this.again },
+      "Try now",
+    );
     const write = () => {
       const left = Math.max(0, Math.ceil((until - Date.now()) / 1000));
       words.textContent = left ? `Trying again in ${left} s.` : "Trying again …";
     };
     if (this.banner.dataset.state !== "lost" || !this.banner.firstChild) {
-      this.banner.replaceChildren(h("span", {}, "The server does not answer. What you see may be old. "), words, button);
+      this.banner.replaceChildren(
+        h("span", {}, "The server does not answer. What you see may be old. "),
+        words,
+        button,
+      );
     } else this.banner.children[1].replaceWith(words);
     this.banner.dataset.state = "lost";
     write();

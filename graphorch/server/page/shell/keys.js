@@ -17,7 +17,11 @@ export class Keys {
 
   typed(event) {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest?.(FIELDS) || (document.querySelector("dialog[open]") && event.key !== "?")) return;
+    if (
+      event.target.closest?.(FIELDS) ||
+      (document.querySelector("dialog[open]") && event.key !== "?")
+    )
+      return;
     const found = [...this.view, ...this.shell].find((item) => item.act && item.key === event.key);
     const isLetter = event.key.length === 1 && event.key !== "?";
     if (!found || (isLetter && !this.areOn)) return;
@@ -32,15 +36,37 @@ export class Keys {
       localStorage.setItem(KEY, this.areOn ? "on" : "off");
     };
     this.dialog.replaceChildren(
-      h("div", { class: "dialog-head" }, h("h2", {}, "Keys"), h("button", { type: "button", class: "button quiet", onclick: () => this.dialog.close() }, "Close")),
-      ...[["On this page", this.view], ["Everywhere", this.shell]].filter(([, keys]) => keys.length).map(([title, keys]) => list(title, keys)),
-      h("label", { class: "check" }, h("input", { type: "checkbox", checked: this.areOn, onchange: switchKeys }), "Single letters are keys"),
+      h(
+        "div",
+        { class: "dialog-head" },
+        h("h2", {}, "Keys"),
+        h(
+          "button",
+          { type: "button", class: "button quiet", onclick: () => this.dialog.close() },
+          "Close",
+        ),
+      ),
+      ...[
+        ["On this page", this.view],
+        ["Everywhere", this.shell],
+      ]
+        .filter(([, keys]) => keys.length)
+        .map(([title, keys]) => list(title, keys)),
+      h(
+        "label",
+        { class: "check" },
+        h("input", { type: "checkbox", checked: this.areOn, onchange: switchKeys }),
+        "Single letters are keys",
+      ),
     );
     this.dialog.showModal();
   }
 }
 
 function list(title, keys) {
-  const rows = keys.flatMap(({ key, words }) => [h("dt", {}, ...key.split(" ").map((part) => h("kbd", {}, part))), h("dd", {}, words)]);
+  const rows = keys.flatMap(({ key, words }) => [
+    h("dt", {}, ...key.split(" ").map((part) => h("kbd", {}, part))),
+    h("dd", {}, words),
+  ]);
   return h("section", {}, h("h3", {}, title), h("dl", { class: "key-list" }, ...rows));
 }

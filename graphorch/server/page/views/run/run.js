@@ -1,13 +1,275 @@
+// A run: its head, the picture of its flow, its timeline, and tabs for what is selected.
+//
+// One selection drives all of it and lies in the address: a record and a path. What comes while the
+// run goes on is asked for in small pieces, whichever process drives the run.
 import { h } from "../../parts/elements.js";
+import { failure, loading } from "../../parts/states.js";
+import { Pulse } from "../../parts/pulse.js";
+import { Tabs } from "../../parts/tabs.js";
+import { Details } from "./details.js";
+import { Head } from "./head.js";
+import { PicturePane } from "./picture.js";
+import { RunData } from "./run_data.js";
+import { boxOf, isSame, readSelection, writeSelection } from "./selection.js";
+import { CallsTab } from "./tabs/calls.js";
+import { ConversationTab } from "./tabs/conversation.js";
+import { JournalTab } from "./tabs/journal.js";
+import { StateTab } from "./tabs/state.js";
+import { WhyTab } from "./tabs/why.js";
+import { Timeline } from "./timeline/timeline.js";
+
+const TABS = [
+  { name: "state", title: "State", Tab: StateTab },
+  { name: "calls", title: "Calls", Tab: CallsTab },
+  { name: "conversation", title: "Conversation", Tab: ConversationTab },
+  { name: "why", title: "Why", Tab: WhyTab },
+  { name: "journal", title: "Journal", Tab: JournalTab },
+];
+const SETTLE = 90; // milliseconds after the last key before the tabs follow
 
 export class RunView {
   title = "Run";
 
-  constructor() {
-    this.el = h("div", { class: "page" });
+  constructor(context) {
+    this.context = context;
+    this.el = h("div", { class: "run-page" });
+    this.selection = { seq: null, path: "" };
+    this.keys = [
+      { key: "]", words: "next moment", act: () => this.step(1) },
+      { key: "[", words: "previous moment", act: () => this.step(-1) },
+      {
+        key: "Escape",
+        words: "select nothing: the run as it is now",
+        act: () => this.select({ seq: null, path: "" }),
+      },
+      ...TABS.map(({ name, title }, at) => ({
+        key: String(at + 1),
+        words: title.toLowerCase(),
+        act: () => this.chooseTab(name),
+      })),
+      {
+        key: "c",
+        words: "critical path",
+        act: () => this.toggleCritical(this.timeline.critical === null),
+      },
+      { key: "g", words: "go to the timeline", act: () => this.timeline.tree.focus() },
+    ];
   }
 
-  show({ path }) {
-    this.el.replaceChildren(h("h1", {}, path[1]));
+  close() {
+    this.isClosed = true;
+    for (const part of [this.pulse, this.slow, this.timeline, this.picture, this.details])
+      part?.close();
+    Object.values(this.tabs ?? {}).forEach((tab) => tab.close());
+    clearInterval(this.ticking);
+  }
+
+  // ---- what the address names ------------------------------------------------------------------------
+  show(address) {
+    const [, id] = address.path;
+    this.address = address;
+    if (this.data?.id !== id) return this.open(id);
+    if (this.isReady) this.follow();
+  }
+
+  async open(id) {
+    if (this.data) {
+      this.close();
+      this.isClosed = false;
+    }
+    this.isReady = false;
+    this.data = new RunData(this.context.api, id);
+    this.title = id.slice(0, 8);
+    this.build();
+    this.el.replaceChildren(loading("Loading the run", 8));
+    await this.begin(this.data);
+  }
+
+  async begin(data) {
+    try {
+      await data.readPage();
+    } catch (problem) {
+      if (data === this.data) this.el.replaceChildren(failure(problem, () => this.begin(data)));
+      return;
+    }
+    if (data !== this.data) return;
+    this.el.replaceChildren(this.head.el, this.body);
+    this.showPage();
+    this.isReady = true;
+    this.readPicture();
+    await Promise.all([this.readTimeline(), this.readMoments()]);
+    if (data === this.data) this.follow();
+  }
+
+  build() {
+    const isReadOnly = this.context.about?.read_only ?? true;
+    this.head = new Head({ isReadOnly, onAct: (name) => this.act(name) });
+    this.picture = new PicturePane({ onSelect: (box) => this.selectBox(box) });
+    this.timeline = new Timeline({
+      onSelect: (bar) => this.selectBar(bar),
+      onCritical: (isOn) => this.toggleCritical(isOn),
+    });
+    this.tabs = Object.fromEntries(TABS.map(({ name, Tab }) => [name, new Tab(this)]));
+    this.details = new Details(this);
+    this.tabList = new Tabs("About the selection", TABS, (name) => this.chooseTab(name));
+    this.tab = "";
+    const side = h(
+      "section",
+      { class: "pane details", "aria-label": "What is selected" },
+      this.details.el,
+      this.tabList.list,
+      this.tabList.panel,
+    );
+    this.body = h("div", { class: "run-body" }, this.picture.el, this.timeline.el, side);
+    // Small things follow each record; the picture and the timeline, which are large, more rarely.
+    this.pulse = new Pulse(() => this.update());
+    this.slow = new Pulse(() => Promise.all([this.readPicture(), this.readTimeline()]));
+    this.ticking = setInterval(() => this.tick(), 1000);
+  }
+
+  // ---- reading -----------------------------------------------------------------------------------------
+  showPage() {
+    const { page } = this.data;
+    this.title = `${page.row.flow} ${page.row.run_id.slice(0, 8)}`;
+    document.title = `${this.title} · graphorch`;
+    this.head.show(page);
+    this.picture.colour(page.nodes);
+  }
+
+  async readPicture() {
+    try {
+      const source = await this.data.read("/picture.svg", { overlay: "run", theme: "auto" });
+      if (this.isClosed) return;
+      this.picture.show(source);
+      this.picture.colour(this.data.page.nodes);
+    } catch (problem) {
+      this.picture.fail(problem, () => this.readPicture());
+    }
+  }
+
+  async readTimeline() {
+    try {
+      this.timeline.show(await this.data.readTimeline());
+      this.readAt = performance.now();
+    } catch (problem) {
+      if (!this.data.timeline) this.timeline.scroll.replaceChildren(failure(problem, null));
+    }
+  }
+
+  async readMoments() {
+    try {
+      await this.data.readMoments();
+    } catch {
+      // without moments nothing is selected by record; the panes say what is wrong
+    }
+  }
+
+  // ---- live -----------------------------------------------------------------------------------------------
+  hear({ event, data }) {
+    if (!this.isReady) return;
+    const id = data?.run_id ?? data?.row?.run_id ?? data?.run?.run_id;
+    if (event === "again" || id === this.data.id) this.pulse.ask();
+  }
+
+  async update() {
+    const before = this.data.page.row.status;
+    try {
+      await Promise.all([this.data.readPage(), this.data.readMoments()]);
+    } catch {
+      return; // the frame says that the server is away, and asks again when it is back
+    }
+    if (this.isClosed) return;
+    this.showPage();
+    this.slow.ask();
+    this.details.show(this.selection);
+    this.tabs[this.tab]?.refresh(this.selection);
+    const { status } = this.data.page.row;
+    if (status !== before) this.context.say(`The run is ${status}`);
+  }
+
+  // Bars that have not ended grow with the clock of this page, until the server says more.
+  tick() {
+    const { timeline, page } = this.data;
+    if (!timeline || !page?.row.is_under_way || document.hidden) return;
+    const passed = (performance.now() - this.readAt) / 1000;
+    const bars = timeline.bars.map((bar) =>
+      bar.is_open ? { ...bar, end: bar.end + passed } : bar,
+    );
+    this.timeline.show({ ...timeline, bars, seconds: timeline.seconds + passed });
+  }
+
+  // ---- selection --------------------------------------------------------------------------------------------
+  select(selection) {
+    const address = {
+      path: this.address.path,
+      query: { ...this.address.query, ...writeSelection(selection, this.data) },
+    };
+    this.context.go(address, { replace: true });
+  }
+
+  selectBox(box) {
+    if (!box) return this.select({ seq: null, path: "" });
+    const moment = this.data.lastAt.get(box);
+    this.select(moment ? { seq: moment.seq, path: moment.path } : { seq: null, path: box });
+  }
+
+  selectBar(bar) {
+    const moment = this.data.lastOf.get(bar.activation);
+    this.select(moment ? { seq: moment.seq, path: moment.path } : { seq: null, path: bar.path });
+  }
+
+  step(by) {
+    const moment = this.data.neighbour(this.selection.seq, by);
+    if (moment) this.select({ seq: moment.seq, path: moment.path });
+  }
+
+  chooseTab(name) {
+    this.context.go(
+      { path: this.address.path, query: { ...this.address.query, tab: name } },
+      { replace: true },
+    );
+  }
+
+  // Brings all parts to what the address says.
+  follow() {
+    const { query } = this.address;
+    const before = this.selection;
+    const tab = TABS.some(({ name }) => name === query.tab) ? query.tab : "state";
+    this.selection = readSelection(query, this.data);
+    const isSameTab = tab === this.tab;
+    this.tab = tab;
+    if (isSameTab && isSame(before, this.selection)) return;
+    const { seq, path } = this.selection;
+    const moment = seq === null ? null : this.data.momentAt(seq);
+    this.picture.mark(boxOf(path));
+    this.timeline.select({ activation: moment?.activation ?? "", path });
+    this.details.show(this.selection);
+    this.tabList.show(tab);
+    if (!isSameTab) this.tabList.panel.replaceChildren(this.tabs[tab].el);
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => this.tabs[tab].show(this.selection), isSameTab ? SETTLE : 0);
+  }
+
+  async toggleCritical(isOn) {
+    if (!isOn) return this.timeline.showCritical(null);
+    try {
+      const { path } = await this.data.read("/critical");
+      this.timeline.showCritical(path.path.map(([step]) => step));
+    } catch (problem) {
+      this.head.fail(problem.message);
+    }
+  }
+
+  // ---- what can be done ------------------------------------------------------------------------------------
+  async act(name) {
+    try {
+      await this.context.api.post(`${this.data.base}/${name}`);
+      this.context.say(
+        { stop: "The run stops", cancel: "The run is cancelled", resume: "The run goes on" }[name],
+      );
+    } catch (problem) {
+      this.head.fail(problem.message);
+    }
+    this.pulse.ask();
   }
 }

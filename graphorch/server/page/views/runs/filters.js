@@ -1,8 +1,24 @@
 // What the list of runs is narrowed to. The address holds it.
 import { h } from "../../parts/elements.js";
 
-const STATES = ["running", "waiting", "failed", "stopped", "crashed", "queued", "succeeded", "partial", "cancelled"];
-const PERIODS = [["", "any time"], ["1h", "last hour"], ["24h", "last 24 hours"], ["7d", "last 7 days"], ["30d", "last 30 days"]];
+const STATES = [
+  "running",
+  "waiting",
+  "failed",
+  "stopped",
+  "crashed",
+  "queued",
+  "succeeded",
+  "partial",
+  "cancelled",
+];
+const PERIODS = [
+  ["", "any time"],
+  ["1h", "last hour"],
+  ["24h", "last 24 hours"],
+  ["7d", "last 7 days"],
+  ["30d", "last 30 days"],
+];
 const UNITS = { h: 3600, d: 86400 };
 const PAUSE = 300; // milliseconds after the last letter
 
@@ -10,12 +26,53 @@ export class Filters {
   // `onChange(query)` is called with what the reader chose.
   constructor(flows, onChange) {
     this.onChange = onChange;
-    this.status = select("Status", [["", "any status"], ...STATES.map((state) => [state, state])], () => this.changed());
-    this.flow = h("input", { class: "field", type: "search", name: "flow", placeholder: "flow", "aria-label": "Flow", list: "flow-names", autocomplete: "off", spellcheck: "false", oninput: () => this.typed() });
-    this.tag = h("input", { class: "field", type: "search", name: "tag", placeholder: "tag=value", "aria-label": "Tag, as name=value", autocomplete: "off", spellcheck: "false", oninput: () => this.typed() });
+    this.status = select(
+      "Status",
+      [["", "any status"], ...STATES.map((state) => [state, state])],
+      () => this.changed(),
+    );
+    this.flow = h("input", {
+      class: "field",
+      type: "search",
+      name: "flow",
+      placeholder: "flow",
+      "aria-label": "Flow",
+      list: "flow-names",
+      autocomplete: "off",
+      spellcheck: "false",
+      oninput: () => this.typed(),
+    });
+    this.tag = h("input", {
+      class: "field",
+      type: "search",
+      name: "tag",
+      placeholder: "tag=value",
+      "aria-label": "Tag, as name=value",
+      autocomplete: "off",
+      spellcheck: "false",
+      oninput: () => this.typed(),
+    });
     this.since = select("Began in", PERIODS, () => this.changed());
-    this.clear = h("button", { type: "button", class: "button quiet", onclick: () => onChange({}) }, "Clear");
-    this.el = h("form", { class: "filters", role: "search", "aria-label": "Runs", onsubmit: (event) => this.submitted(event) }, this.status, this.flow, h("datalist", { id: "flow-names" }, ...flows.map((name) => h("option", { value: name }))), this.tag, this.since, this.clear);
+    this.clear = h(
+      "button",
+      { type: "button", class: "button quiet", onclick: () => onChange({}) },
+      "Clear",
+    );
+    this.el = h(
+      "form",
+      {
+        class: "filters",
+        role: "search",
+        "aria-label": "Runs",
+        onsubmit: (event) => this.submitted(event),
+      },
+      this.status,
+      this.flow,
+      h("datalist", { id: "flow-names" }, ...flows.map((name) => h("option", { value: name }))),
+      this.tag,
+      this.since,
+      this.clear,
+    );
   }
 
   show(query) {
@@ -41,17 +98,28 @@ export class Filters {
 
   changed() {
     clearTimeout(this.later);
-    this.onChange({ status: this.status.value, flow: this.flow.value.trim(), tag: this.tag.value.trim(), since: this.since.value });
+    this.onChange({
+      status: this.status.value,
+      flow: this.flow.value.trim(),
+      tag: this.tag.value.trim(),
+      since: this.since.value,
+    });
   }
 }
 
 function select(label, options, onchange) {
-  return h("select", { class: "field", "aria-label": label, onchange }, ...options.map(([value, words]) => h("option", { value }, words)));
+  return h(
+    "select",
+    { class: "field", "aria-label": label, onchange },
+    ...options.map(([value, words]) => h("option", { value }, words)),
+  );
 }
 
 // The filters as the server takes them: a period becomes the time of its beginning.
 export function toQuery({ status, flow, tag, since, until }) {
   const period = /^(\d+)([hd])$/.exec(since ?? "");
-  const begin = period ? Math.floor(Date.now() / 1000) - Number(period[1]) * UNITS[period[2]] : since;
+  const begin = period
+    ? Math.floor(Date.now() / 1000) - Number(period[1]) * UNITS[period[2]]
+    : since;
   return { status, flow, tag, since: begin, until };
 }

@@ -14,7 +14,14 @@ export const COLUMNS = [
   ["began number", "Began", (run) => when(run.created_at)],
   ["duration number", "Duration", (run) => duration(run.figures?.seconds)],
   ["cost number", "Cost", (run) => (run.figures ? costOf(run.figures.usage) : NOTHING)],
-  ["tokens number", "Tokens", (run) => (run.figures ? count(run.figures.usage.input_tokens + run.figures.usage.output_tokens) : NOTHING)],
+  [
+    "tokens number",
+    "Tokens",
+    (run) =>
+      run.figures
+        ? count(run.figures.usage.input_tokens + run.figures.usage.output_tokens)
+        : NOTHING,
+  ],
   ["errors number", "Errors", errorsCell],
 ];
 
@@ -31,9 +38,26 @@ function flowCell(run) {
   return h(
     "div",
     { class: "run-name" },
-    h("a", { class: "run-link", href: writeAddress({ path: ["runs", run.run_id] }), title: run.run_id }, inline(run.flow), h("span", { class: "run-id mono" }, shortId(run.run_id))),
+    h(
+      "a",
+      { class: "run-link", href: writeAddress({ path: ["runs", run.run_id] }), title: run.run_id },
+      inline(run.flow),
+      h("span", { class: "run-id mono" }, shortId(run.run_id)),
+    ),
     ...tags.slice(0, TAGS).map(([key, value]) => tag(key, value)),
-    more > 0 ? h("span", { class: "tag", title: tags.slice(TAGS).map(([key, value]) => `${key}=${value}`).join("\n") }, `+${more}`) : null,
+    more > 0
+      ? h(
+          "span",
+          {
+            class: "tag",
+            title: tags
+              .slice(TAGS)
+              .map(([key, value]) => `${key}=${value}`)
+              .join("\n"),
+          },
+          `+${more}`,
+        )
+      : null,
     why(run),
   );
 }
@@ -52,9 +76,18 @@ function errorsCell(run) {
 export class Row {
   // `list` is told of `select(id, isSelected, isRange)`.
   constructor(run, list) {
-    this.check = h("input", { type: "checkbox", tabindex: "-1", onclick: (event) => list.select(this.run.run_id, event.target.checked, event.shiftKey) });
+    this.check = h("input", {
+      type: "checkbox",
+      tabindex: "-1",
+      onclick: (event) => list.select(this.run.run_id, event.target.checked, event.shiftKey),
+    });
     this.cells = COLUMNS.map(([name]) => h("td", { class: `cell-${name}`, role: "cell" }));
-    this.el = h("tr", { role: "row", "data-run": run.run_id }, h("td", { class: "cell-check", role: "cell" }, h("label", {}, this.check)), ...this.cells);
+    this.el = h(
+      "tr",
+      { role: "row", "data-run": run.run_id },
+      h("td", { class: "cell-check", role: "cell" }, h("label", {}, this.check)),
+      ...this.cells,
+    );
     this.source = [];
     this.show(run);
   }

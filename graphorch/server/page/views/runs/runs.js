@@ -19,16 +19,41 @@ export class RunsView {
     this.rows = new Map();
     this.fresh = new Map(); // runs that began since, and are not shown yet
     this.asked = 0;
-    this.filters = new Filters(context.about?.flows.map((flow) => flow.name ?? flow) ?? [], (query) => this.filter(query));
+    this.filters = new Filters(
+      context.about?.flows.map((flow) => flow.name ?? flow) ?? [],
+      (query) => this.filter(query),
+    );
     this.selection = new Selection(context, this);
-    this.all = h("input", { type: "checkbox", "aria-label": "select all shown runs", onclick: () => this.selectAll() });
+    this.all = h("input", {
+      type: "checkbox",
+      "aria-label": "select all shown runs",
+      onclick: () => this.selectAll(),
+    });
     this.body = h("tbody", { role: "rowgroup" });
-    this.table = h("table", { class: "runs", role: "table", "aria-label": "Runs" }, head(this.all), this.body);
-    this.bar = h("button", { type: "button", class: "fresh", hidden: "", onclick: () => this.takeFresh() });
+    this.table = h(
+      "table",
+      { class: "runs", role: "table", "aria-label": "Runs" },
+      head(this.all),
+      this.body,
+    );
+    this.bar = h("button", {
+      type: "button",
+      class: "fresh",
+      hidden: "",
+      onclick: () => this.takeFresh(),
+    });
     this.foot = h("div", { class: "runs-foot" });
     this.unreadable = h("div", { class: "unreadable" });
     this.content = h("div", { class: "runs-card" });
-    this.el = h("div", { class: "page runs-page" }, h("div", { class: "page-head" }, h("h1", {}, "Runs"), this.filters.el), this.bar, this.unreadable, this.content, this.selection.el);
+    this.el = h(
+      "div",
+      { class: "page runs-page" },
+      h("div", { class: "page-head" }, h("h1", {}, "Runs"), this.filters.el),
+      this.bar,
+      this.unreadable,
+      this.content,
+      this.selection.el,
+    );
     this.body.addEventListener("keydown", (event) => this.typed(event));
     this.keys = [
       { key: "/", words: "narrow by flow", act: () => this.filters.flow.focus() },
@@ -76,7 +101,10 @@ export class RunsView {
     this.fresh.clear();
     this.showFresh();
     this.selection.keep(this.rows);
-    replaceChildren(this.body, [...this.rows.values()].map((row) => row.el));
+    replaceChildren(
+      this.body,
+      [...this.rows.values()].map((row) => row.el),
+    );
     this.unreadable.replaceChildren(...page.unreadable.map(unreadableRow));
     this.showContent(page);
   }
@@ -89,16 +117,28 @@ export class RunsView {
 
   showContent(page) {
     if (!this.rows.size) this.content.replaceChildren(this.nothing());
-    else if (this.table.parentElement !== this.content) this.content.replaceChildren(this.table, this.foot);
+    else if (this.table.parentElement !== this.content)
+      this.content.replaceChildren(this.table, this.foot);
     this.showFoot(page.next);
     this.markStop();
   }
 
   nothing() {
     if (Object.values(this.query).some(Boolean)) {
-      return empty("No run fits", "Nothing in the journal has all that you narrowed the list to.", h("button", { type: "button", class: "button", onclick: () => this.filter({}) }, "Show all runs"));
+      return empty(
+        "No run fits",
+        "Nothing in the journal has all that you narrowed the list to.",
+        h(
+          "button",
+          { type: "button", class: "button", onclick: () => this.filter({}) },
+          "Show all runs",
+        ),
+      );
     }
-    return empty("No runs yet", "Runs of this journal appear here as soon as they begin, whichever program starts them.");
+    return empty(
+      "No runs yet",
+      "Runs of this journal appear here as soon as they begin, whichever program starts them.",
+    );
   }
 
   // ---- more of them ---------------------------------------------------------------------------------
@@ -106,9 +146,16 @@ export class RunsView {
     this.observer?.disconnect();
     const total = plural(this.rows.size, "run");
     if (!next) return this.foot.replaceChildren(h("p", { class: "muted small" }, total));
-    const button = h("button", { type: "button", class: "button", onclick: () => this.more(next, button) }, "More runs");
+    const button = h(
+      "button",
+      { type: "button", class: "button", onclick: () => this.more(next, button) },
+      "More runs",
+    );
     this.foot.replaceChildren(h("p", { class: "muted small" }, `the newest ${total}`), button);
-    this.observer = new IntersectionObserver(([seen]) => seen.isIntersecting && this.more(next, button), { rootMargin: "300px" });
+    this.observer = new IntersectionObserver(
+      ([seen]) => seen.isIntersecting && this.more(next, button),
+      { rootMargin: "300px" },
+    );
     this.observer.observe(button);
   }
 
@@ -196,7 +243,8 @@ export class RunsView {
   // ---- selection ---------------------------------------------------------------------------------------
   select(id, isSelected, isRange) {
     this.selection.set(id, isSelected, isRange ? [...this.rows.keys()] : null);
-    this.all.indeterminate = this.selection.ids.size > 0 && this.selection.ids.size < this.rows.size;
+    this.all.indeterminate =
+      this.selection.ids.size > 0 && this.selection.ids.size < this.rows.size;
     this.all.checked = this.rows.size > 0 && this.selection.ids.size === this.rows.size;
   }
 
@@ -218,7 +266,8 @@ export class RunsView {
   // One row is a stop of the Tab key; arrows lead to the others.
   markStop() {
     const links = [...this.rows.values()].map((row) => row.link);
-    if (!links.includes(document.activeElement)) links.forEach((link, at) => link.setAttribute("tabindex", at ? "-1" : "0"));
+    if (!links.includes(document.activeElement))
+      links.forEach((link, at) => link.setAttribute("tabindex", at ? "-1" : "0"));
   }
 
   typed(event) {
@@ -236,16 +285,40 @@ export class RunsView {
   }
 
   focusRow(row) {
-    for (const other of this.rows.values()) other.link.setAttribute("tabindex", other === row ? "0" : "-1");
+    for (const other of this.rows.values())
+      other.link.setAttribute("tabindex", other === row ? "0" : "-1");
     row.link.focus();
   }
 }
 
 function head(all) {
-  const titles = COLUMNS.map(([name, title]) => h("th", { scope: "col", role: "columnheader", class: `cell-${name}` }, title));
-  return h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, h("td", { class: "cell-check", role: "cell" }, h("label", {}, all)), ...titles));
+  const titles = COLUMNS.map(([name, title]) =>
+    h("th", { scope: "col", role: "columnheader", class: `cell-${name}` }, title),
+  );
+  return h(
+    "thead",
+    { role: "rowgroup" },
+    h(
+      "tr",
+      { role: "row" },
+      h("td", { class: "cell-check", role: "cell" }, h("label", {}, all)),
+      ...titles,
+    ),
+  );
 }
 
 function unreadableRow({ run_id, problem, text }) {
-  return h("p", { class: "note tone-bad" }, h("span", {}, h("strong", {}, problem === "other key" ? "Another key" : "Damaged"), " ", h("span", { class: "mono", title: run_id }, shortId(run_id)), " ", inline(text)));
+  return h(
+    "p",
+    { class: "note tone-bad" },
+    h(
+      "span",
+      {},
+      h("strong", {}, problem === "other key" ? "Another key" : "Damaged"),
+      " ",
+      h("span", { class: "mono", title: run_id }, shortId(run_id)),
+      " ",
+      inline(text),
+    ),
+  );
 }

@@ -11,11 +11,31 @@ export class Selection {
     this.view = view;
     this.ids = new Set();
     this.words = h("span", { class: "selection-words" });
-    this.compareButton = h("button", { type: "button", class: "button", onclick: () => this.compare() }, "Compare");
-    this.eraseButton = h("button", { type: "button", class: "button danger", onclick: () => this.erase() }, "Erase …");
-    const clear = h("button", { type: "button", class: "button quiet", onclick: () => this.clear() }, "Clear");
+    this.compareButton = h(
+      "button",
+      { type: "button", class: "button", onclick: () => this.compare() },
+      "Compare",
+    );
+    this.eraseButton = h(
+      "button",
+      { type: "button", class: "button danger", onclick: () => this.erase() },
+      "Erase …",
+    );
+    const clear = h(
+      "button",
+      { type: "button", class: "button quiet", onclick: () => this.clear() },
+      "Clear",
+    );
     this.result = h("span", { class: "bad break" });
-    this.el = h("div", { class: "selection", role: "region", "aria-label": "Selected runs", hidden: "" }, this.words, this.compareButton, this.eraseButton, clear, this.result);
+    this.el = h(
+      "div",
+      { class: "selection", role: "region", "aria-label": "Selected runs", hidden: "" },
+      this.words,
+      this.compareButton,
+      this.eraseButton,
+      clear,
+      this.result,
+    );
   }
 
   // Selects or deselects a run; with `ordered`, all of them from the one before to this one.
@@ -46,7 +66,8 @@ export class Selection {
     this.el.hidden = !count;
     this.words.textContent = `${count} selected`;
     enable(this.compareButton, count === 2);
-    this.compareButton.title = count === 2 ? "What differs between these two (c)" : "Select two runs to compare them";
+    this.compareButton.title =
+      count === 2 ? "What differs between these two (c)" : "Select two runs to compare them";
     const isReadOnly = this.context.about?.read_only ?? true;
     enable(this.eraseButton, !isReadOnly);
     this.eraseButton.title = isReadOnly ? "The server was started to read only" : "";
@@ -64,10 +85,31 @@ export class Selection {
     if (!isEnabled(this.eraseButton)) return;
     const ids = [...this.ids];
     const count = ids.length === 1 ? "this run" : `${ids.length} runs`;
-    const listed = ids.slice(0, LISTED).map((id) => h("li", {}, inline(this.view.rows.get(id).run.flow), " ", h("span", { class: "mono muted" }, shortId(id))));
-    if (ids.length > LISTED) listed.push(h("li", { class: "muted" }, `and ${ids.length - LISTED} more`));
-    const body = [h("p", {}, "What the records hold is deleted: inputs, states, prompts, answers. Their hashes stay, so that it can still be proven that nothing else was changed. This cannot be undone."), h("ul", { class: "plain-list" }, ...listed)];
-    if (await confirm({ title: `Erase ${count}?`, body, action: `Erase ${count}`, isDangerous: true })) await this.eraseAll(ids);
+    const listed = ids
+      .slice(0, LISTED)
+      .map((id) =>
+        h(
+          "li",
+          {},
+          inline(this.view.rows.get(id).run.flow),
+          " ",
+          h("span", { class: "mono muted" }, shortId(id)),
+        ),
+      );
+    if (ids.length > LISTED)
+      listed.push(h("li", { class: "muted" }, `and ${ids.length - LISTED} more`));
+    const body = [
+      h(
+        "p",
+        {},
+        "What the records hold is deleted: inputs, states, prompts, answers. Their hashes stay, so that it can still be proven that nothing else was changed. This cannot be undone.",
+      ),
+      h("ul", { class: "plain-list" }, ...listed),
+    ];
+    if (
+      await confirm({ title: `Erase ${count}?`, body, action: `Erase ${count}`, isDangerous: true })
+    )
+      await this.eraseAll(ids);
   }
 
   async eraseAll(ids) {
