@@ -169,10 +169,17 @@ def recorded_runs(handle: Any, rules: Sequence[tuple[Any, str, Any]]) -> Iterato
         yield states
 
 
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        pytest.param(range(8), id="some"),
+        pytest.param(range(8, 60), id="many", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_fast_paths_equal_rules(name: str) -> None:
+def test_fast_paths_equal_rules(name: str, seeds: range) -> None:
     """Random graphs reach the same state after every event with the fast paths and without."""
-    for seed in range(25):
+    for seed in seeds:
         schedule = Schedule(seed, checked=False, **SCHEDULES[name])
         sample = random_graph(seed)
         with recorded_runs(HANDLE, RULES) as by_rule, contextlib.suppress(WriteConflict):

@@ -40,7 +40,7 @@ def spread(drawing: Drawing, *, decides: bool) -> tuple[Spread, dict[int, set[st
 
 
 @given(drawings())
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_marks_reach_what_walks_reach(drawing: Drawing) -> None:
     """Each node gets the marked fields that walks of single values bring there, and no other."""
     _, topology, _ = drawing.build()
@@ -49,7 +49,7 @@ def test_marks_reach_what_walks_reach(drawing: Drawing) -> None:
 
 
 @given(drawings(kinds=("plain", "effect"), ways_back=False))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_decided_nodes_are_those_that_labels_toggle(drawing: Drawing) -> None:
     """A node is decided if and only if a label that depends on a mark adds it to a run, or not."""
     _, topology, _ = drawing.build()

@@ -214,10 +214,11 @@ def run_interleavings(count: int, branches: int, first_seed: int = 0) -> tuple[i
     return answered, refused
 
 
-def test_caps_hold_in_300_interleavings() -> None:
-    """Never exceed a cap on any level, in 300 random interleavings."""
-    answered, refused = run_interleavings(300, branches=12)
-    assert min(answered, refused) > 500, (
+@pytest.mark.parametrize("count", [60, pytest.param(300, marks=pytest.mark.slow)])
+def test_caps_hold_in_interleavings(count: int) -> None:
+    """Never exceed a cap on any level, in random interleavings."""
+    answered, refused = run_interleavings(count, branches=12)
+    assert min(answered, refused) > 1.7 * count, (
         "caps that are never reached, or never let anything through, test nothing"
     )
 
