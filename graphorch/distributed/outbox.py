@@ -107,7 +107,7 @@ class Outbox:
         return await _repeat(lambda: self.results.post(note))
 
     async def drop(self, run: str) -> None:
-        """Delete all notes of a run, and the jobs that are done."""
+        """Delete the notes of a run, and the jobs that are done; what is cancelled hears of it."""
         await self._forget_all()
         self._to_drop.pop(run, None)
         await _repeat(lambda: self.results.drop(run))

@@ -20,7 +20,8 @@ from typing import Protocol, TypeAlias
 class Note:
     """A message to the owner of a run, or to a worker that runs a node, by its topic.
 
-    All notes belong to a `run`, with which they are dropped.
+    All notes belong to a `run`, with which they are dropped. What is posted for a run that is at
+    rest, such as the result of a call that was given up, is dropped some minutes later.
     """
 
     run: str
@@ -56,7 +57,10 @@ class Results(Protocol):
         ...
 
     async def drop(self, run: str, keys: Collection[str] | None = None) -> None:
-        """Delete the notes to the owner of a run with these keys; without keys, all of the run."""
+        """Delete the notes to the owner of a run with these keys; without keys, all of the run.
+
+        Those that ask a worker to end a call stay for some minutes: it may not have seen them yet.
+        """
         ...
 
     async def close(self) -> None:

@@ -11,7 +11,8 @@ Rules of this file:
    call of an attempt whose end is not recorded, also one that an earlier owner sent.
 4. The first result of a call counts. What comes later, or for a call that was given up, is
    dropped.
-5. Model calls of a function are made here, by the context of its own attempt.
+5. A call that is cancelled is withdrawn, unless its run is handed over: then it is taken over.
+6. Model calls of a function are made here, by the context of its own attempt.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class WorkerPlacement:
         self._ended: deque[tuple[float, Activation, list[str]]] = deque()
         self._stays: set[Node] = set()  # nodes that turned out to need their run
         self._is_watching = False
+        self._is_leaving = False
 
     # ---- for the engine --------------------------------------------------------------------------
     async def call(self, activation: Activation, arguments: list[Any], here: Here) -> Any:
@@ -111,15 +113,22 @@ class WorkerPlacement:
                 self._taken_over[activation.id] = chosen
         return [activation for activation in vanished if activation.id in self._taken_over]
 
+    def leave(self) -> None:
+        """Let what runs elsewhere go on: the next owner of the run takes it over."""
+        self._is_leaving = True
+
     async def close(self, *, is_at_rest: bool = True) -> None:
         """Take no more notes. Those of a run at rest are dropped: they are recorded, or not wanted.
 
-        A run that goes on elsewhere needs them.
+        So are the calls of the owner before that nobody waited for. A run that goes on elsewhere
+        needs them all.
         """
         if self._is_watching:
             self._outbox.results.unwatch(self._run_id)
             self._is_watching = False
             if is_at_rest:
+                for left in self._taken_over.values():
+                    self._outbox.withdraw(left.key)
                 await self._outbox.drop(self._run_id)
 
     # ---- in this process -------------------------------------------------------------------------
@@ -234,6 +243,8 @@ class WorkerPlacement:
         try:
             result = await sent.wait(self._outbox.post)
         except BaseException:
+            if self._is_leaving:
+                raise
             self._outbox.withdraw(sent.key)
             if self._plan.has_undos or activation.step.exclusive:
                 await self._wait_for_end(sent)

@@ -205,7 +205,7 @@ class Scheduler:
         (`fail`).
         """
         self._services.enter_loop()
-        if self.run.status == "running" and self.settings.placement is not None:
+        if self.settings.placement is not None:
             await self._take_over_attempts(self.settings.placement)
         if self.in_doubt and ambiguous == "stop":
             await self.leave("ambiguous")
@@ -224,9 +224,18 @@ class Scheduler:
         await self._execute(*resumed, commands=ready)
 
     async def _take_over_attempts(self, placement: Placement) -> None:
-        """Let a placement find the attempts of the process before that run elsewhere, or ended."""
+        """Let a placement find the attempts of the process before that run elsewhere, or ended.
+
+        Cases: that process is gone; or it handed the run over, which interrupted them.
+        """
         unfinished = self.run.unfinished()
-        vanished = [item for item in unfinished if item.status is Status.RUNNING]
+        if self.run.status == "running":
+            vanished = [item for item in unfinished if item.status is Status.RUNNING]
+        elif self.run.reason == HANDED_OVER:
+            failed = [item for item in unfinished if item.status is Status.FAILED]
+            vanished = [item for item in failed if item.failure is None and item.update is None]
+        else:
+            return
         self._attempts.settle_placed(await placement.take_over(vanished))
 
     def _has_pauses(self) -> bool:
@@ -421,7 +430,8 @@ class Scheduler:
     def hand_over(self, *, now: bool) -> None:
         """Stop a run under way so that another process goes on with it: it stays `running`.
 
-        Nothing new starts, and what runs may finish, or with `now` is cancelled and repeated there.
+        Nothing new starts, and what runs may finish. With `now` what runs here is cancelled and
+        repeated there, and what runs in other places goes on and is taken over.
         Must be called on the run's loop. A run that is about to begin, or to end, is left alone:
         call it again until the run is not under way.
         """
@@ -429,6 +439,8 @@ class Scheduler:
         if stage <= self._handing_over or not self._pool.is_open or self.run.status != "running":
             return
         self._handing_over = stage
+        if now and self.settings.placement is not None:
+            self.settings.placement.leave()
         pauses = self._has_pauses()
         at = self._services.now()
         event = StopRequested(HANDED_OVER, now=now, at=at, keeps_pauses=pauses)

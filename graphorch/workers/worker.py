@@ -126,8 +126,8 @@ class Worker:
     def stop(self, *, now: bool = False) -> None:
         """Take nothing new, let nodes finish within the grace, and hand the runs over.
 
-        With `now` nodes are interrupted, and repeated by other workers. Safe to call from any
-        thread and from a signal handler.
+        With `now` nodes that run here are interrupted, and repeated by other workers; those that
+        run on other workers go on. Safe to call from any thread and from a signal handler.
         """
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._begin_stop, now)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from graphorch.distributed.node_messages import CANCEL
 from graphorch.distributed.results import Note, Results
 
 RUN = "run-1"
@@ -119,6 +120,16 @@ async def many_notes_arrive(bench: Bench) -> None:
         assert keys == [f"{number}/{index}" for index in range(150)]
 
 
+async def cancellation_survives_its_run(bench: Bench) -> None:
+    """A worker that looks late hears that a call was cancelled, although the run is at rest."""
+    here, there, reader = await bench.open(), await bench.open(), Reader()
+    await here.post(note(CANCEL, topic="job"))
+    await here.post(note("answer", topic="job"))
+    await here.drop(RUN)
+    await there.watch("job", reader)
+    assert [each.key for each in reader.notes] == [CANCEL]
+
+
 async def stored_note_is_known(bench: Bench) -> None:
     """Whether a note is stored is known on all machines, without its body."""
     here, there = await bench.open(), await bench.open()
@@ -173,6 +184,7 @@ CASES = (
     one_of_many_posts_counts,
     many_notes_arrive,
     stored_note_is_known,
+    cancellation_survives_its_run,
     unwatched_topic_is_quiet,
     dropped_notes_are_gone,
 )

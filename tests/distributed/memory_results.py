@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection
 from random import Random
 
+from graphorch.distributed.node_messages import CANCEL
 from graphorch.distributed.results import Note, Take
 from graphorch.journal.errors import StoreUnavailable
 
@@ -99,7 +100,8 @@ class MemoryResults:
         await self._begin()
         stored = self._notes.stored
         for topic, key in [place for place, note in stored.items() if note.run == run]:
-            if keys is None or (topic == run and key in keys):
+            is_dropped = key != CANCEL if keys is None else topic == run and key in keys
+            if is_dropped:
                 del stored[topic, key]
 
     async def close(self) -> None:

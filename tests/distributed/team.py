@@ -23,6 +23,7 @@ from graphorch.runs.durable import Claim
 from graphorch.runs.manager import RunManager
 from graphorch.runs.options import RunOptions
 from graphorch.runs.submission import submit
+from graphorch.statuses import BETWEEN_OWNERS
 from graphorch.testing import virtual_now
 from tests.distributed.memory_engine import NONE, Faults, MemoryQueue
 from tests.distributed.memory_results import MemoryNotes
@@ -126,7 +127,8 @@ class Machine:
             return  # it is over
         is_new = journal.last_durable_seq == 1
         await manager.drive(scheduler, scheduler.begin_recorded() if is_new else scheduler.resume())
-        await placement.close()
+        goes_on = scheduler.run.status == "running" or scheduler.run.reason in BETWEEN_OWNERS
+        await placement.close(is_at_rest=not goes_on)
 
     async def kill(self, *drives: asyncio.Task[Any]) -> None:
         """End the machine as a power failure does; `drives` are those of its runs."""

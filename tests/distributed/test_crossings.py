@@ -9,6 +9,7 @@ import pytest
 
 from graphorch import END, START, Cache, Graph, node
 from graphorch.engine.scheduler import Scheduler
+from graphorch.runs.mailbox import build_letter
 from graphorch.testing import run_virtual
 from tests.distributed.cases import (
     Case,
@@ -19,6 +20,7 @@ from tests.distributed.cases import (
     Squares,
     Topic,
     build,
+    build_map,
     check_journal,
     make_worker,
 )
@@ -29,6 +31,7 @@ class Meeting:
     """An owner and a machine for its nodes; `act` is called while the run is under way."""
 
     def __init__(self, flow: Any, input: Any = None, **options: Any) -> None:
+        self.slots = options.pop("slots", 100)
         self.flow, self.input, self.options = flow, input or Topic(), options
         self.schedulers: list[Scheduler] = []
 
@@ -37,7 +40,7 @@ class Meeting:
 
         async def main() -> Scheduler:
             team = Team()
-            owner = team.add(self.flow, served=0)
+            owner = team.add(self.flow, served=0, slots=self.slots)
             team.add(self.flow)
             await team.submit(self.flow, "run", self.input)
             run = asyncio.create_task(owner.drive(self.flow, "run", **self.options))
@@ -75,12 +78,65 @@ def test_stop_ends_function_elsewhere() -> None:
 
 @pytest.mark.parametrize("now", [False, True], ids=["in time", "at once"])
 def test_run_is_handed_over(now: bool) -> None:
-    """A run that is handed over goes on elsewhere; what may finish is not repeated."""
+    """A run that is handed over goes on with another owner; what runs elsewhere is not repeated."""
     ledger = Ledger()
     meeting = Meeting(build(make_worker("a", ledger, 10.0), make_worker("b", ledger)))
     scheduler = meeting.run(lambda run: run.hand_over(now=now), again=True)
     assert read(scheduler) == ["a", "b"]
-    assert ledger.ended == (["a cancelled"] if now else []) + ["a", "b"]
+    assert ledger.ended == ["a", "b"]
+
+
+@pytest.mark.parametrize("options", [{"effect": "once"}, {"undo": True}], ids=["once", "undo"])
+def test_handed_over_call_is_taken_over(options: dict[str, Any]) -> None:
+    """What acts once, or can be undone, ends elsewhere while its run changes its owner."""
+    ledger = Ledger()
+
+    async def take_back(topic: Topic) -> None:
+        await ledger.work("undo", 0.0)
+
+    given: Any = {"effect": "once", "undo": take_back} if "undo" in options else options
+    meeting = Meeting(build(make_worker("a", ledger, 10.0, **given), make_worker("b", ledger)))
+    scheduler = meeting.run(lambda run: run.hand_over(now=True), again=True)
+    assert scheduler.run.status == "succeeded"
+    assert ledger.ended == ["a", "b"]
+
+
+def test_handed_over_map_repeats_what_ran_here() -> None:
+    """Items that ran in the worker that stops are repeated, and those elsewhere are not."""
+    ledger = Ledger()
+    numbers = list(range(8))
+    meeting = Meeting(build_map(ledger, 10.0), Items(items=numbers), slots=3)
+    scheduler = meeting.run(lambda run: run.hand_over(now=True), again=True)
+    assert scheduler.run.status == "succeeded"
+    ended = [what for what in ledger.ended if "cancelled" not in what]
+    assert sorted(ended) == [str(number) for number in numbers]
+    assert len(ledger.ended) - len(ended) == 3
+
+
+def test_handed_over_run_that_is_cancelled_withdraws() -> None:
+    """A person who cancels a run between two owners ends what runs elsewhere too."""
+    ledger = Ledger()
+    flow = build(make_worker("far", ledger, 60.0))
+
+    async def main() -> Scheduler:
+        team = Team()
+        owner = team.add(flow, served=0)
+        team.add(flow)
+        await team.submit(flow, "run", Topic())
+        run = asyncio.create_task(owner.drive(flow, "run"))
+        await asyncio.sleep(5)
+        assert owner.driven is not None
+        owner.driven.hand_over(now=True)
+        await run
+        assert ledger.ended == []
+        await team.store.post(build_letter("run", "cancel", {}))
+        scheduler = await team.add(flow, served=0).drive(flow, "run")
+        await asyncio.sleep(5)
+        await team.close()
+        return scheduler
+
+    assert run_virtual(main()).run.status == "cancelled"
+    assert ledger.ended == ["far cancelled"]
 
 
 def test_cancelled_run_undoes_what_was_done_elsewhere() -> None:

@@ -31,12 +31,13 @@ from typing import Any, Final
 
 from graphorch.journal.store import Store
 from graphorch.runs.stores import open_store
+from graphorch.workers.overview import read_overview
 from tests.postgres.cluster import Cluster
 from tests.workers import chaotic
 
 WORKERS: Final = 3
 PAUSE: Final = 5.0  # seconds that a worker is stopped: longer than its lease
-PATIENCE: Final = 60.0  # seconds in which the runs of a round have to be over
+PATIENCE: Final = 120.0  # seconds in which the runs of a round have to be over
 _PROGRAM: Final = str(Path(sys.executable).with_name("graphorch"))
 FAULTS: Final = ("kill", "pause", "double", "restart", "cut", "isolate", "slow")
 LATENCY: Final = 0.08  # seconds that each packet takes on a slow link
@@ -268,6 +269,7 @@ class Outcome:
 
 async def play_round(stage: Stage, number: int, fault: str, chance: random.Random) -> Outcome:
     """Submit runs, let something happen, wait until they are over, and look at what was done."""
+    await _wait_for_workers(stage)
     orders = [chaotic.Order(name=f"run{number}-{index}", seed=number + 1) for index in range(2)]
     for order in orders:
         await chaotic.flow.submit(order, run_id=order.name, durable=stage.url)
@@ -280,6 +282,18 @@ async def play_round(stage: Stage, number: int, fault: str, chance: random.Rando
         for order in orders:
             problems += await _inspect(stage, store, order)
     return Outcome(problems, seconds)
+
+
+async def _wait_for_workers(stage: Stage) -> None:
+    """Return once all workers take runs: a fault that meets one that starts would be lost."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            stage.crew.supervise()
+            started = {process.pid for process in stage.crew.processes}
+            living = {worker.pid for worker in (await read_overview(stage.url)).workers}
+            if started <= living:
+                return
+            await asyncio.sleep(0.5)
 
 
 async def _wait(stage: Stage, store: Store, orders: list[chaotic.Order]) -> list[str]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from graphorch import Context, Graph, append, node
 
-Kind = Literal["quick", "slow", "die", "ask", "later"]
+Kind = Literal["quick", "slow", "die", "ask", "later", "far"]
 
 
 class Task(BaseModel):
@@ -35,10 +35,10 @@ class Done(BaseModel):
 class Case(Task, Verdict, Done): ...
 
 
-def log(ctx: Context[None]) -> None:
+def log(ctx: Context[None], end: str = "") -> None:
     """Add a line to the file of the test: which node begins for which activation, and where."""
     with open(os.environ["WORKER_TEST_LOG"], "a", encoding="utf-8") as file:
-        file.write(f"{ctx.path} {ctx.key} {os.getpid()}\n")
+        file.write(f"{ctx.path}{end} {ctx.key} {os.getpid()}\n")
 
 
 @node
@@ -57,6 +57,18 @@ async def second(ctx: Context[None], task: Task) -> Done:
     if task.kind == "slow":
         await asyncio.sleep(task.seconds)
     return Done(done=["second"])
+
+
+@node(pool="gpu")
+async def far(ctx: Context[None], task: Task) -> Done:
+    """Work on a worker of a pool."""
+    log(ctx)
+    try:
+        await asyncio.sleep(task.seconds)
+    except asyncio.CancelledError:
+        log(ctx, "-cancelled")
+        raise
+    return Done(done=["far"])
 
 
 @node
@@ -91,10 +103,12 @@ def build() -> Graph[Case, Task, Case]:
         .when("die", third)
         .when("ask", review)
         .when("later", later)
+        .when("far", far)
         .exhaustive()
     )
     graph.chain(review, third)
     graph.chain(later, third)
+    graph.chain(far, third)
     if os.environ.get("WORKER_TEST_VERSION"):
         graph.chain(third, third.named("fourth"))
     return graph

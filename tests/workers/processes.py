@@ -51,7 +51,7 @@ class Process:
         """Return what it printed so far."""
         return self.output.read_text()
 
-    def wait_until_ready(self, seconds: float = 20.0) -> None:
+    def wait_until_ready(self, seconds: float = 60.0) -> None:
         """Return once it takes runs."""
         end = time.monotonic() + seconds
         while "takes runs of" not in self.read():

@@ -115,6 +115,39 @@ def test_second_signal_interrupts(site: Site) -> None:
 
 
 @pytest.mark.slow
+def test_second_signal_leaves_nodes_elsewhere(site: Site) -> None:
+    """A node that runs on another worker goes on while its run changes its owner."""
+    (first,) = site.start_many(1)
+    submit(site, "away", Task(kind="far", seconds=8))
+    site.wait_for_begin("second")
+    (second,) = site.start_many(1, "--pool", "gpu")
+    assert site.wait_for_begin("far") == second.pid
+    first.send(signal.SIGTERM)
+    time.sleep(0.3)
+    first.send(signal.SIGTERM)
+    assert first.wait(5) == 130
+    assert wait(site, "away") == ["first", "second", "far", "third"]
+    begun = [path for path, _, _ in site.list_begun()]
+    assert begun == ["first", "second", "far", "third"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["stopped", "cancelled"])
+def test_end_reaches_node_elsewhere(site: Site, end: str) -> None:
+    """A run that a person ends cancels its node on another worker."""
+    site.start_many(1)
+    (other,) = site.start_many(1, "--pool", "gpu")
+    run_id = submit(site, f"is-{end}", Task(kind="far", seconds=60))
+    assert site.wait_for_begin("far") == other.pid
+    if end == "stopped":
+        asyncio.run(flow.send_stop(run_id, durable=site.url, now=True))
+    else:
+        asyncio.run(flow.cancel(run_id, durable=site.url))
+    site.wait_for(run_id, end)
+    assert site.wait_for_begin("far-cancelled", seconds=5) == other.pid
+
+
+@pytest.mark.slow
 def test_zombie_ends_with_its_code(site: Site) -> None:
     """A worker that was stopped for longer than its lease ends with 75, and commits nothing."""
     site.start_many(2)

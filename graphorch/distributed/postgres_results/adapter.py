@@ -40,7 +40,7 @@ _LOG = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 1.0  # between two looks without a notification
 _NOTIFY_SECONDS: Final = 0.02  # between two notifications of one process
 _TOGETHER: Final = 10.0  # notifications at once, after a pause
-_CLEAN_SECONDS: Final = 3600.0  # between two looks for notes that no owner drops
+_CLEAN_SECONDS: Final = 60.0  # between two looks for notes that no owner drops
 _BATCH: Final = 500
 _BYTES: Final = 16_000_000  # of the notes of one statement, or a single larger one
 

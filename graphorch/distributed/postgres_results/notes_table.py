@@ -8,12 +8,13 @@ from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 
+from graphorch.distributed.node_messages import CANCEL
 from graphorch.distributed.results import Note
 from graphorch.journal.postgres.connection import Connection
 
 CHANNEL: Final = "graphorch_notes"
 LISTEN: Final = f"LISTEN {CHANNEL}"
-_KEPT_SECONDS: Final = 7 * 86_400.0  # for which notes are kept that no owner drops
+_KEPT_SECONDS: Final = 600.0  # for which notes are kept that no owner drops
 _LONGEST_HINT: Final = 7_000  # bytes of a notification; PostgreSQL takes 8,000
 
 _NOTIFY: Final = f"SELECT pg_notify('{CHANNEL}', %s)"
@@ -46,9 +47,14 @@ _MARK: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _FIND_ALL: Final = f"""
 SELECT {_COLUMNS} FROM graphorch.notes WHERE topic = ANY(%(topics)s) ORDER BY number
 """
-_DROP_RUN: Final = "DELETE FROM graphorch.notes WHERE run_id = %(run)s"
+_DROP_RUN: Final = f"DELETE FROM graphorch.notes WHERE run_id = %(run)s AND key <> '{CANCEL}'"
 _DROP: Final = "DELETE FROM graphorch.notes WHERE topic = %(run)s AND key = ANY(%(keys)s)"
-_DROP_OLD: Final = "DELETE FROM graphorch.notes WHERE posted_at < graphorch.now() - %(seconds)s"
+_DROP_OLD: Final = """
+DELETE FROM graphorch.notes AS n
+WHERE n.posted_at < graphorch.now() - %(seconds)s AND NOT EXISTS (
+    SELECT FROM graphorch.runs AS r WHERE r.run_id = n.run_id AND r.status = 'running'
+)
+"""
 
 
 class Place(NamedTuple):
@@ -128,5 +134,5 @@ class NotesTable:
             self._connection.execute(_DROP, {"run": run, "keys": list(keys)})
 
     def drop_old(self) -> None:
-        """Delete notes that were posted after their run was over."""
+        """Delete notes of runs that are not under way: they came after the rest of their run."""
         self._connection.execute(_DROP_OLD, {"seconds": _KEPT_SECONDS})

@@ -31,3 +31,10 @@ class Placement(Protocol):
         not in doubt, and the next `call` of the activation gets that outcome.
         """
         ...
+
+    def leave(self) -> None:
+        """Let what runs elsewhere go on: the next owner of the run takes it over.
+
+        From now on, cancelling the wait for a call does not withdraw it.
+        """
+        ...

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from graphorch.distributed.postgres_results.adapter import PostgresResults
+from graphorch.distributed.postgres_results.notes_table import NotesTable
 from graphorch.distributed.results import Note, Results
 from graphorch.journal.postgres.store import PostgresStore
 from graphorch.journal.records import NewRun
@@ -84,6 +85,31 @@ def test_erased_run_has_no_notes(url: str) -> None:
             reader = Reader()
             await results.watch(run_id, reader)
             assert len(reader.notes) == count
+        await results.close()
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_late_notes_of_run_at_rest_are_tidied(url: str) -> None:
+    """What comes after a run was at rest goes minutes later; a run under way keeps its notes."""
+
+    async def main() -> None:
+        store, results = await PostgresStore.open(url), await PostgresResults.open(url)
+        for run_id in ("over", "running"):
+            await store.create(NewRun(run_id, "flow", "print", 6))
+            await results.post(Note(run_id, run_id, "late", b""))
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("UPDATE graphorch.runs SET status = 'stopped' WHERE run_id = 'over'")
+            connection.execute("UPDATE graphorch.notes SET posted_at = posted_at - 590")
+            NotesTable(connection).drop_old()
+            assert await results.has("over", "late")
+            connection.execute("UPDATE graphorch.notes SET posted_at = posted_at - 11")
+            NotesTable(connection).drop_old()
+        assert [await results.has(run_id, "late") for run_id in ("over", "running")] == [
+            False,
+            True,
+        ]
         await results.close()
         await store.close()
 

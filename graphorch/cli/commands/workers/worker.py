@@ -74,7 +74,7 @@ def work(
     dies, others go on with its runs within seconds.
 
     SIGTERM or Ctrl-C: it takes nothing new, lets nodes finish within the grace, and hands its runs
-    over to other workers. A second signal interrupts the nodes; others repeat them.
+    over to other workers. A second signal interrupts the nodes that run here; others repeat them.
 
     Exit codes: 0 it was stopped and handed all over, 2 wrong usage, configuration or database, 3 a
     graph does not build, 75 it was cut off from the database and another worker goes on: start it
