@@ -1,7 +1,7 @@
 """Scopes inside a sub-flow (one) or a map (one per item): when they begin, and how they end.
 
-Rule 1: a map has at most as many scopes running at once as its concurrency allows. The next one
-    begins when one ends.
+Rule 1: a map has at most as many scopes running at once as its concurrency allows, or, if it states
+    none, as the place of the run offered when it was entered. The next one begins when one ends.
 Rule 2: a scope that cannot reach its END fails the sub-flow or map, and closes the other scopes;
     in a map that leaves out failed items or needs only some, it is cancelled instead.
 Rule 3: a map that has as many results as it needs cancels the rest, or lets the scopes that have
@@ -52,9 +52,8 @@ def start_items(
     """Begin the next scopes inside, as far as the concurrency limit allows, or up to `at_least`."""
     spec, plan = activation.step.map, activation.step.inner_plan
     assert plan is not None
-    concurrency = spec.concurrency if spec is not None else 1
     while children.started < len(children.updates) and (
-        children.running < concurrency or children.started < at_least
+        children.running < children.at_once or children.started < at_least
     ):
         # Checked for every item, since one that ends at once may have changed any of these.
         if activation.scope.closed or activation.status is not Status.ENTERED or children.failed:

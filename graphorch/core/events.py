@@ -73,6 +73,7 @@ class ScopeEntered:
 
     `keys` are there if the items of the map are named by them: they tell what is in the items.
     `wait` is what ends it from outside, if anything does: a signal, or the time of its deadline.
+    `at_once` is how many items may be under way at once, if the place of the run decides that.
     """
 
     activation: Activation
@@ -80,6 +81,7 @@ class ScopeEntered:
     at: float = 0.0
     keys: Sequence[str] = ()
     wait: EventWait | None = None
+    at_once: int | None = None
 
 
 class ItemReviewed(NamedTuple):

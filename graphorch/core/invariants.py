@@ -206,12 +206,11 @@ def _check_children(activation: Activation, children: ChildScopes) -> Iterator[s
         yield f"{activation!r} has miscounted what is inside"
     if is_entered and children.running != len(unfinished):
         yield f"{activation!r} counts {children.running} items that run, and has {len(unfinished)}"
-    if spec is not None and len(unfinished) > spec.concurrency:
-        yield (
-            f"{activation!r} has {len(unfinished)} items under way, and may have {spec.concurrency}"
-        )
+    at_once = children.at_once
+    if spec is not None and len(unfinished) > at_once:
+        yield f"{activation!r} has {len(unfinished)} items under way, and may have {at_once}"
     may_start = spec is None or (
-        len(unfinished) < spec.concurrency and children.started < len(children.updates)
+        len(unfinished) < at_once and children.started < len(children.updates)
     )
     if isinstance(children, ReviewedScopes):
         yield from _check_reviews(activation, children)

@@ -345,10 +345,11 @@ class Run(RunState):
         if activation.status is not Status.RUNNING or activation.children is not None:
             return
         spec = activation.step.map
+        at_once = 1 if spec is None else event.at_once or spec.usual_concurrency
         if spec is not None and spec.is_reviewed:
-            children: ChildScopes = ReviewedScopes(event.updates, event.keys)
+            children: ChildScopes = ReviewedScopes(event.updates, at_once, event.keys)
         else:
-            children = ChildScopes(event.updates)
+            children = ChildScopes(event.updates, at_once)
         activation.children = children
         if not children.unfinished:
             self.commands.append(LeaveScope(activation))

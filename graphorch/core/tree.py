@@ -232,9 +232,10 @@ class Activation:
 
 
 class ChildScopes:
-    """Scopes inside a sub-flow (one) or map (one per item, as many at once as it allows)."""
+    """Scopes inside a sub-flow (one) or map (one per item, and `at_once` of them at once)."""
 
     __slots__ = (
+        "at_once",
         "failed",
         "is_undone",
         "running",
@@ -248,8 +249,9 @@ class ChildScopes:
     is_reviewed = False  # a map decides something after each item that is done
     is_reviewing = False  # the driver evaluates what it decides
 
-    def __init__(self, updates: list[dict[int, Any]]) -> None:
+    def __init__(self, updates: list[dict[int, Any]], at_once: int) -> None:
         self.updates = updates
+        self.at_once = at_once
         self.scopes: list[Scope] = []
         self.started = 0
         self.running = 0
@@ -296,8 +298,10 @@ class ReviewedScopes(ChildScopes):
 
     is_reviewed = True
 
-    def __init__(self, updates: list[dict[int, Any]], keys: Sequence[str] = ()) -> None:
-        super().__init__(updates)
+    def __init__(
+        self, updates: list[dict[int, Any]], at_once: int, keys: Sequence[str] = ()
+    ) -> None:
+        super().__init__(updates, at_once)
         self.places: list[Place] = [(number,) for number in range(len(updates))]
         if keys:
             self.places = [(key,) for key in keys]
@@ -639,7 +643,7 @@ class ToolScopes(ChildScopes):
     __slots__ = ("may_rest", "rounds", "withdrawn")
 
     def __init__(self) -> None:
-        super().__init__([])
+        super().__init__([], 0)  # its rounds say what may begin
         self.withdrawn: list[ToolScope] = []  # calls of withdrawn rounds that have an outcome
         self.rounds: dict[str, ToolRound] = {}
         self.may_rest = True  # not while its calls are interrupted or reopened, one after the other

@@ -20,14 +20,14 @@ class LocalSlots:
     """Room for `count` functions at once; a function that has ended gives its room back."""
 
     def __init__(self, count: int = 100) -> None:
-        self._count = self._free = count
+        self.count = self._free = count
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._means: dict[tuple[int, int], float] = {}
 
     @property
     def used(self) -> int:
         """How many functions run."""
-        return self._count - self._free
+        return self.count - self._free
 
     @property
     def is_full(self) -> bool:

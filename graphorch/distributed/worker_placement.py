@@ -5,8 +5,8 @@ Rules of this file:
 1. Agents, undos, calls of tools and functions that run inline stay with their run. They take no
    room, as in a process without workers.
 2. A node or tool that asks for other workers always goes out. Any other node goes out if there is
-   no room here, if it can be sent, and if that pays: so a map whose `concurrency` is greater than
-   the room here fills all workers.
+   no room here, if it can be sent, and if that pays: so a map that states no `concurrency`, or a
+   greater one than the room here, fills all workers.
 3. A result that was posted counts before anything is sent. After a take-over that is so for every
    call of an attempt whose end is not recorded, also one that an earlier owner sent.
 4. The first result of a call counts. What comes later, or for a call that was given up, is
@@ -44,13 +44,17 @@ from graphorch.engine.invocation.invoker import build_timeout, list_declared
 from graphorch.engine.invocation.process_protocol import Unportable, decode_error
 from graphorch.engine.invocation.secret_values import has_mark
 from graphorch.errors import Ambiguous
+from graphorch.graph.edges import Topology
 from graphorch.graph.fingerprint import compute_fingerprint
-from graphorch.graph.plan import Plan
+from graphorch.graph.plan import USUAL_CONCURRENCY, Plan
 from graphorch.trace_context import current_headers
 
 Here = Callable[[], Awaitable[Any]]
 Node = tuple[int, int]
 """A node of a graph, wherever the flow is used: the id of its topology, and its number there."""
+
+MOST_AT_ONCE: Final = 1_000
+"""Items of one map that are under way at once at most, unless the map states more."""
 
 _KEPT_SECONDS: Final = 60.0  # for which the notes of a call stay after its activation was over
 
@@ -67,11 +71,22 @@ class _TakenOver:
 
 
 class WorkerPlacement:
-    """The placement of one run, in a worker that has `slots` for functions of all its runs."""
+    """The placement of one run, in a worker that has `slots` for functions of all its runs.
 
-    def __init__(self, outbox: Outbox, slots: LocalSlots, run_id: str, plan: Plan) -> None:
+    `count_served` returns how many functions all workers together run for runs of others.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        slots: LocalSlots,
+        run_id: str,
+        plan: Plan,
+        count_served: Callable[[], int],
+    ) -> None:
         self._outbox = outbox
         self._slots = slots
+        self._count_served = count_served
         self._run_id = run_id
         self._plan = plan
         self._fingerprint = compute_fingerprint(plan)
@@ -94,6 +109,17 @@ class WorkerPlacement:
         if await self._take_room(activation):
             return await self._call_here(activation, here)
         return await self._call_elsewhere(activation, arguments, here)
+
+    def count_at_once(self, activation: Activation) -> int | None:
+        """Return how many items of a map run at once here and elsewhere.
+
+        Agents take no room, and their calls are bounded by money and by limits per minute. So a map
+        with agents inside has as many items at once as in a process without workers.
+        """
+        plan = activation.step.inner_plan
+        if plan is None or _has_agents(plan, set()):
+            return None
+        return max(USUAL_CONCURRENCY, min(MOST_AT_ONCE, self._slots.count + self._count_served()))
 
     async def take_over(self, vanished: Sequence[Activation]) -> Collection[Activation]:
         """Find the calls of the process before that have ended, or are under way."""
@@ -317,6 +343,17 @@ class WorkerPlacement:
             self._found.setdefault(key, _TakenOver(key)).notes[word] = note.body
         elif taken_over is not None and taken_over.key == key:
             taken_over.notes[word] = note.body
+
+
+def _has_agents(plan: Plan, seen: set[Topology]) -> bool:
+    """Return whether an agent is in a graph, or inside of it; look into each graph once."""
+    if plan.topology in seen:
+        return False
+    seen.add(plan.topology)
+    inner_plans = [step.inner_plan for step in plan.steps if step.inner_plan is not None]
+    return any(step.node.kind == "agent" for step in plan.steps) or any(
+        _has_agents(inner, seen) for inner in inner_plans
+    )
 
 
 def _identify(activation: Activation) -> Node:

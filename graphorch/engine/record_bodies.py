@@ -168,6 +168,8 @@ class RecordEncoder:
         """Return the inputs of a sub-flow or map."""
         inputs = self._encode_inputs(event.activation, event.updates, event.keys)
         body: EnteredBody = {**_locate(event.activation), "at": event.at, **inputs}
+        if event.at_once is not None:
+            body["at_once"] = event.at_once
         wait = event.wait
         if wait is not None:
             if wait.signal:

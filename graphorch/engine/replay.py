@@ -481,7 +481,8 @@ class Replay:
         if signal and signal != activation.step.cancel_on:
             raise ReplayDiverged(f"signal '{signal}' does not end '{activation.path}' any more.")
         wait = EventWait(signal, body.get("key", ""), due) if signal or due is not None else None
-        return ScopeEntered(activation, updates, body["at"], body.get("keys", ()), wait)
+        keys, at_once = body.get("keys", ()), body.get("at_once")
+        return ScopeEntered(activation, updates, body["at"], keys, wait, at_once)
 
     def on_reviewed(self, body: ReviewedBody) -> Event:
         activation = self.find_open(body)

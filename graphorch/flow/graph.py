@@ -194,7 +194,7 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         over: Of[S, Sequence[I2]],
         gather: Callable[[list[O2]], W] | Callable[[list[O2], list[Missing]], W],
         max_items: int,
-        concurrency: int = 8,
+        concurrency: int | None = None,
         need: int | Literal["all"] = "all",
         on_item_error: OnItemError = "fail",
         until: Callable[[list[O2]], bool] | None = None,
@@ -212,6 +212,11 @@ class Graph(PatternMethods[S], EventMethods[S], Generic[S, I, O]):
         items. More than `max_items` is a failure; an empty list completes at once. A failing item
         fails the whole (`fail`), or is left out (`skip`, and `collect`, where `gather` has to take
         the `Missing` items too).
+
+        At most `concurrency` items are under way at once. Without it, they are as many as the place
+        of the run offers: 8 in a process without workers; under workers, as many as these have
+        slots together when the map begins, or 8 if an agent is inside, since its calls of a model
+        stay with the run. Results never depend on it.
 
         `need=k` takes the first k results. `until` is called after each item that succeeds, with
         the results so far: once it returns True, `gather` gets these results. Then the rest is

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel
 
@@ -82,15 +82,21 @@ class JoinSpec(NamedTuple):
     rest: Rest = "cancel"
 
 
+USUAL_CONCURRENCY: Final = 8
+"""Items under way at once in a map that says nothing about it, in a process without workers."""
+
+
 @dataclass(frozen=True, slots=True)
 class MapSpec:
     """A node that runs one worker per item.
 
-    Exactly one of `worker` and `flow` is set. `need` is the number of results to wait for, or None
-    for all of them. `until` says of the results so far whether they are enough, and `grow` returns
-    the items that a result adds. With `unique`, an item equal to an earlier one is not added. The
-    signal `cancel_on` ends it with the results so far. With `compensate`, what was committed is
-    undone if the map fails for good, and that of an item if the map does without it.
+    Exactly one of `worker` and `flow` is set. `concurrency` is how many items may be under way at
+    once, or None for as many as the place of the run offers. `need` is the number of results to
+    wait for, or None for all of them. `until` says of the results so far whether they are enough,
+    and `grow` returns the items that a result adds. With `unique`, an item equal to an earlier one
+    is not added. The signal `cancel_on` ends it with the results so far. With `compensate`, what
+    was committed is undone if the map fails for good, and that of an item if the map does without
+    it.
     """
 
     item: type[BaseModel]
@@ -101,7 +107,7 @@ class MapSpec:
     gather: Callable[..., Any]
     wants_missing: bool
     max_items: int
-    concurrency: int
+    concurrency: int | None
     need: int | None
     on_item_error: OnItemError
     until: Callable[[list[Any]], object] | None = None
@@ -112,6 +118,11 @@ class MapSpec:
     max_depth: int = 0  # how often its flow, which is the graph itself, may be inside itself
     unique: bool = False
     cancel_on: str = ""
+
+    @property
+    def usual_concurrency(self) -> int:
+        """How many items may be under way at once in a process without workers."""
+        return USUAL_CONCURRENCY if self.concurrency is None else self.concurrency
 
     @property
     def is_reviewed(self) -> bool:

@@ -227,10 +227,12 @@ class EnteredBody(ActivationBody, InputsBody):
     """A sub-flow (one item) or a map (one per item) was entered with these inputs.
 
     `signal` and `key` are there if a signal ends it, and `due` if its deadline does: when that is
-    over (from format 6 on).
+    over. `at_once` is how many items may be under way at once, and is there if the place of the run
+    decided that (all from format 6 on).
     """
 
     at: Seconds
+    at_once: NotRequired[Annotated[int, Field(ge=1, le=2**53)]]
     signal: NotRequired[str]
     key: NotRequired[str]
     due: NotRequired[Seconds]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from graphorch.distributed.engine import Job
@@ -10,6 +10,7 @@ from graphorch.distributed.local_slots import LocalSlots
 from graphorch.distributed.node_handler import NodeHandler, WorkerFlow
 from graphorch.distributed.node_messages import name_node_kind
 from graphorch.distributed.outbox import Outbox
+from graphorch.distributed.placed_runs import name_run_kind
 from graphorch.distributed.worker_placement import WorkerPlacement
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
@@ -23,6 +24,7 @@ class Nodes:
         self, kinds: Sequence[str], handler: NodeHandler, outbox: Outbox, slots: LocalSlots
     ) -> None:
         self.kinds = kinds
+        self.slots_by_kind: Mapping[str, int] = {}  # of all workers, by the kinds of their runs
         self._handler = handler
         self._outbox = outbox
         self._slots = slots
@@ -43,7 +45,12 @@ class Nodes:
 
     def place(self, run_id: str, plan: Plan) -> WorkerPlacement:
         """Return the placement of the nodes of a run that this worker drives."""
-        return WorkerPlacement(self._outbox, self._slots, run_id, plan)
+        kind = name_run_kind(plan.name, compute_fingerprint(plan))
+
+        def count_served() -> int:
+            return max(self._slots.count, self.slots_by_kind.get(kind, 0))
+
+        return WorkerPlacement(self._outbox, self._slots, run_id, plan, count_served)
 
 
 @asynccontextmanager

@@ -229,7 +229,7 @@ class Worker:
                 self._runs,
             )
             with suppress(StoreUnavailable):
-                await opened.workers.report(row)
+                nodes.slots_by_kind = await opened.workers.report(row)
             await asyncio.sleep(PERIOD)
 
 

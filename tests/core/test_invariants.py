@@ -98,9 +98,9 @@ def count_an_item_twice(drill: Drill) -> None:
 
 
 def too_many_items(drill: Drill) -> None:
-    spec = map_of(drill).step.map
-    assert spec is not None
-    object.__setattr__(spec, "concurrency", 1)
+    inner = map_of(drill).children
+    assert inner is not None
+    inner.at_once = 1
 
 
 def forget_what_is_inside(drill: Drill) -> None:

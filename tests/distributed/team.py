@@ -119,7 +119,9 @@ class Machine:
 
     async def _drive(self, manager: RunManager, scheduler: Scheduler, flow: AnyFlow) -> None:
         run_id = scheduler.settings.run_id
-        placement = WorkerPlacement(self.outbox, self.room, run_id, flow.plan)
+        placement = WorkerPlacement(
+            self.outbox, self.room, run_id, flow.plan, self.team.count_served
+        )
         self.driven = scheduler
         scheduler.settings = replace(scheduler.settings, placement=placement)
         journal = scheduler.journal
@@ -179,6 +181,10 @@ class Team:
         own: Any = {"client": open_no_calls(), "run_id": run_id, "clock": virtual_now, **options}
         settings = manager.build_settings(own)
         await submit(self.store, flow.plan, settings, manager.build_update(input))
+
+    def count_served(self) -> int:
+        """Return how many functions all machines together run for others."""
+        return sum(machine.served for machine in self.machines if machine.tasks)
 
     async def close(self) -> None:
         """Stop all machines."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from graphorch.distributed.worker_row import PERIOD, WorkerRow
@@ -17,6 +17,12 @@ INSERT INTO graphorch.workers
 VALUES (%s, %s, %s, graphorch.now(), graphorch.now(), %s, %s, %s, %s, %s, %s)
 ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at, used_slots = excluded.used_slots,
     runs = excluded.runs
+RETURNING (
+    SELECT coalesce(jsonb_object_agg(kind, slots), '{}') FROM (
+        SELECT kind, sum(slots) AS slots FROM graphorch.workers, unnest(kinds) AS kind
+        WHERE seen_at > graphorch.now() - %s GROUP BY kind
+    ) AS living
+)
 """
 _REMOVE: Final = "DELETE FROM graphorch.workers WHERE name = %s OR seen_at < graphorch.now() - %s"
 _LIST: Final = """
@@ -31,13 +37,17 @@ class WorkerList:
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
 
-    async def report(self, row: WorkerRow) -> None:
-        """Write or refresh the row of a worker that lives."""
+    async def report(self, row: WorkerRow) -> Mapping[str, int]:
+        """Write or refresh the row of a worker that lives.
+
+        Return how many slots for nodes the workers had before that, by the kinds of their runs.
+        """
         values = (
             row.name, row.host, row.pid, list(row.kinds), list(row.pools), row.slots,
-            row.used_slots, row.runs, row.most_runs,
+            row.used_slots, row.runs, row.most_runs, _ALIVE,
         )  # fmt: skip
-        await self._store.fetch(_REPORT, values)
+        ((slots,),) = await self._store.fetch(_REPORT, values)
+        return slots
 
     async def remove(self, name: str) -> None:
         """Forget a worker that ends, and those that ended long ago without a word."""

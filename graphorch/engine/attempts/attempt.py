@@ -338,6 +338,9 @@ class AttemptRunner:
             updates = binding.build_items(activation)
             keys = binding.find_keys(activation, updates)
             entered = ScopeEntered(activation, updates, now(), keys)
+            placement = self._services.settings.placement
+            if placement is not None and step.map is not None and step.map.concurrency is None:
+                entered.at_once = placement.count_at_once(activation)
             if step.may_end_early:
                 from graphorch.engine.waits.event_waits import build_early_end
 

@@ -24,6 +24,13 @@ class Placement(Protocol):
         """
         ...
 
+    def count_at_once(self, activation: Activation) -> int | None:
+        """Return how many items of a map that says nothing about it may be under way at once.
+
+        None is as many as in a process without a placement.
+        """
+        ...
+
     async def take_over(self, vanished: Sequence[Activation]) -> Collection[Activation]:
         """Learn which attempts were under way when the process that drove the run before ended.
 

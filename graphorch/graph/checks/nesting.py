@@ -233,7 +233,10 @@ def _check_grow(spec: MapSpec, where: str) -> Iterator[Problem]:
 
 
 def _check_bounds(graph: CheckedGraph, spec: MapSpec, where: str) -> Iterator[Problem]:
-    for option, value in (("max_items", spec.max_items), ("concurrency", spec.concurrency)):
+    bounds = [("max_items", spec.max_items)]
+    if spec.concurrency is not None:
+        bounds.append(("concurrency", spec.concurrency))
+    for option, value in bounds:
         if not is_count(value):
             yield Problem(
                 "MAP_OPTION",

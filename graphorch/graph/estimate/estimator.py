@@ -307,7 +307,7 @@ class _Estimator:
             return 1, 1, 1, 1
         most = step.map.max_items
         usual = math.ceil(self.assumed.share * most)
-        at_once = step.map.concurrency
+        at_once = step.map.usual_concurrency
         worker = step.map.worker
         if worker is not None and worker.options.concurrency is not None:
             at_once = min(at_once, worker.options.concurrency)
@@ -323,4 +323,4 @@ def _count_flows_at_once(step: Step) -> int:
     """
     if step.map is None or step.map.worker is not None:
         return 1
-    return min(step.map.concurrency, step.map.max_items)
+    return min(step.map.usual_concurrency, step.map.max_items)

@@ -376,10 +376,9 @@ class _Collector:
     def _begin_item(self, scope: Scope, parent: Activation, began: float) -> int:
         """Begin an item of a map, as soon as the map allows one more; return its number."""
         if scope not in self.starts:
-            spec = parent.step.map
-            assert spec is not None
+            assert parent.children is not None
             name = f"map '{strip_index(parent.path)}'"
-            limit = self._find_limit((id(parent), -1), name, spec.concurrency)
+            limit = self._find_limit((id(parent), -1), name, parent.children.at_once)
             item = WorkItem(
                 scope.prefix.removesuffix("/"),
                 0.0,

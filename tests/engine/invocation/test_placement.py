@@ -36,6 +36,9 @@ class Elsewhere:
         self.called: list[str] = []
         self.withdrawn: list[str] = []
 
+    def count_at_once(self, activation: Activation) -> int | None:
+        return 3
+
     async def call(
         self, activation: Activation, arguments: list[Any], here: Callable[[], Awaitable[Any]]
     ) -> Any:
