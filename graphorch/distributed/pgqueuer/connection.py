@@ -27,6 +27,8 @@ from graphorch.distributed.pgqueuer.statements import READ_SERVER_AGE
 from graphorch.errors import InputError
 from graphorch.journal.postgres.connection import DEFAULTS, Address, describe
 
+# No commit waits for the disk, and no plan is compiled, which takes longer than a statement here.
+_OPTIONS: Final = "-c synchronous_commit=off -c jit=off"
 _PATIENCE: Final = 30.0  # seconds for one statement
 _MISSING: Final = ("42P01", "3F000", "42704", "42703")  # no such table, schema, type, column
 
@@ -52,7 +54,7 @@ class Server:
             ) from None
         defaults = {name: value for name, value in DEFAULTS.items() if name not in given}
         options = given.get("options") or os.environ.get("PGOPTIONS", "")
-        self._options = {**defaults, "options": f"{options} -c synchronous_commit=off".strip()}
+        self._options = {**defaults, "options": f"{options} {_OPTIONS}".strip()}
 
     async def connect(self) -> AsyncConnection:
         """Open a connection. Raises `EngineUnavailable` or `EngineError`."""

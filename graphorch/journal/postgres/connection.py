@@ -51,13 +51,15 @@ DEFAULTS: Final = {
     "tcp_user_timeout": "10000",
 }
 # A process that is stopped in the middle of a transaction must not keep its locks for ever. A
-# commit is durable, whatever the default of the database.
+# commit is durable, whatever the default of the database. All statements are short: to compile one,
+# as the server does if its plan looks dear, takes far longer than to run it.
 _CONFIGURE: Final = """
 SET search_path = pg_catalog, pg_temp;
 SET default_transaction_isolation = 'read committed';
 SET idle_in_transaction_session_timeout = '5s';
 SET lock_timeout = '2s';
 SET statement_timeout = '60s';
+SET jit = off;
 SELECT set_config('synchronous_commit', 'on', false)
 WHERE current_setting('synchronous_commit') = 'off'
 """
