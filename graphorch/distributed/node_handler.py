@@ -105,23 +105,28 @@ class NodeHandler:
         if flow is None or step is None:
             return _refuse(self._explain_unknown(call))
         context = RemoteContext(call, step, self._results, flow.resources, self._clock)
-        running = asyncio.ensure_future(self._run(call, step, context))
+        running, is_withdrawn = asyncio.current_task(), False
+        assert running is not None
 
         def take(note: Note) -> None:
-            if note.key == CANCEL:
-                running.cancel()
-            else:
+            nonlocal is_withdrawn
+            if note.key != CANCEL:
                 context.take_answer(note)
+            elif not is_withdrawn:
+                is_withdrawn = True
+                running.cancel()
 
         watching = asyncio.ensure_future(self._results.watch(call.key.job, take))
         try:
-            await asyncio.wait([running])
-            return _CANCELLED if running.cancelled() else running.result()
+            return await self._run(call, step, context)
+        except asyncio.CancelledError:
+            if not is_withdrawn or running.uncancel():  # its worker ends, which goes first
+                raise
+            return _CANCELLED
         finally:
             self._results.unwatch(call.key.job)
-            for task in (running, watching):
-                task.cancel()
-            await asyncio.gather(running, watching, return_exceptions=True)
+            watching.cancel()
+            await asyncio.wait([watching])
 
     def _explain_unknown(self, call: NodeCall) -> str:
         versions = [fingerprint for flow, fingerprint in self._flows if flow == call.flow]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
 from graphorch.distributed.node_places import Place
@@ -108,7 +108,8 @@ class NodeCall:
     def encode(self) -> bytes:
         """Return the payload of the job."""
         header = {name: getattr(self, name) for name in _FIELDS}
-        return encode_message({**header, "context": asdict(self.context)}, self.lines)
+        context = {name: getattr(self.context, name) for name in _CONTEXT_FIELDS}
+        return encode_message({**header, "context": context}, self.lines)
 
     @classmethod
     def decode(cls, payload: bytes) -> NodeCall:
@@ -132,15 +133,19 @@ _FIELDS: Final = (
 )
 
 
+_CONTEXT_FIELDS: Final = tuple(each.name for each in fields(SentContext))
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def encode_message(header: dict[str, Any], lines: Sequence[bytes] = ()) -> bytes:
     """Return a header and lines as one message."""
-    return b"\n".join([json.dumps(header).encode(), *lines])
+    return b"\n".join([_ENCODE(header).encode(), *lines])
 
 
 def decode_message(body: bytes) -> tuple[dict[str, Any], list[bytes]]:
     """Return the header and the lines of a message."""
     first, *lines = body.split(b"\n")
-    return json.loads(first), lines
+    return json.loads(first.decode()), lines
 
 
 def check_size(lines: Sequence[bytes], names: Sequence[str], where: str) -> None:

@@ -112,7 +112,8 @@ class SentCall:
         finally:
             for task in answers:
                 task.cancel()
-            await asyncio.gather(*answers, return_exceptions=True)
+            if answers:
+                await asyncio.gather(*answers, return_exceptions=True)
 
     async def has_ended(self, seconds: float) -> bool:
         """Return whether the result comes within so many seconds; nothing else is answered."""

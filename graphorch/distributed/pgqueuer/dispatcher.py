@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -48,6 +49,7 @@ _LOG = logging.getLogger("graphorch.distributed")
 _POLL = 1.0  # seconds between two looks at an idle queue
 _PAUSE = 0.25  # seconds until a server that is away is asked again
 _BREATH = 0.05  # seconds until a job is asked for again that another process locks
+_REST = 0.25  # seconds between two questions for the next moment of a service that is busy
 _BATCH = 100  # jobs that one statement claims
 _FAREWELL = 5.0  # seconds in which the ends of the last jobs have to arrive
 _PRUNED = 60.0  # seconds between two prunings of the log
@@ -72,6 +74,8 @@ class Dispatcher:
         self._generation = 0  # of the connection whose heartbeats were renewed first
         self._quiet_until = 0.0  # the loop's time until which old heartbeats say nothing
         self._is_away = False
+        # in the loop's time: when the next moments were asked for last, and will be
+        self._asked, self._next_question = -math.inf, 0.0
 
     # ---------------------------------------------------------------- services
 
@@ -162,7 +166,7 @@ class Dispatcher:
                 for service in list(due):
                     async with self._taking:
                         await self._take(service)
-                moments = await self._find_moments()
+                moments = await self._find_moments(moments)
                 self._is_away = False
             except EngineNotReady as error:
                 self._fail(error)
@@ -175,7 +179,7 @@ class Dispatcher:
     async def _wait(self, moments: dict[Service, float]) -> bool:
         """Wait for a hint or the first moment; return whether there was a hint."""
         now = asyncio.get_running_loop().time()
-        wait = max(min([_POLL, *(moment - now for moment in moments.values())]), _BREATH)
+        wait = max(min([self._next_question, *moments.values()]) - now, _BREATH)
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._hinted.wait()
@@ -224,11 +228,21 @@ class Dispatcher:
                 service.is_backlogged = False
                 return
 
-    async def _find_moments(self) -> dict[Service, float]:
-        """Return the loop's time at which each service with free slots has something to do."""
+    async def _find_moments(self, known: dict[Service, float]) -> dict[Service, float]:
+        """Return the loop's time at which each service with free slots has something to do.
+
+        The question costs more than a claim while many jobs wait. So a process that gets one hint
+        after the other asks it now and then only, and looks at once for jobs in between.
+        """
         idle = [s for s in self._services if s.is_claiming and len(s.running) < s.slots]
         if not idle or self._hinted.is_set():
+            self._next_question = asyncio.get_running_loop().time() + _POLL
             return {}
+        now = asyncio.get_running_loop().time()
+        if now < self._asked + _REST:
+            self._next_question = self._asked + _REST
+            return {s: known[s] for s in idle if known.get(s, now) > now}
+        self._asked, self._next_question = now, now + _POLL
         kinds = sorted({kind for service in idle for kind in service.kinds})
         rows = await self._connection.fetch(statements.FIND_DUE, kinds, self._patience())
         now = asyncio.get_running_loop().time()

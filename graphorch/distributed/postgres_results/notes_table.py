@@ -25,7 +25,7 @@ unnest(%(runs)s::text[], %(topics)s::text[], %(keys)s::text[], %(bodies)s::bytea
 _INSERT: Final = f"""
 INSERT INTO graphorch.notes (run_id, topic, key, body)
 SELECT run_id, topic, key, body FROM {_GIVEN} ORDER BY place
-ON CONFLICT (topic, key) DO NOTHING
+ON CONFLICT (topic, key) DO NOTHING RETURNING topic, key
 """
 _FIND: Final = """
 SELECT given.place, md5(n.body)
@@ -80,14 +80,20 @@ class NotesTable:
 
     def post(self, notes: Sequence[Note]) -> list[bool]:
         """Store notes in one commit, and return which of them count, in their order."""
-        topics, keys = [note.topic for note in notes], [note.key for note in notes]
         values = {
             "runs": [note.run for note in notes],
-            "topics": topics,
-            "keys": keys,
+            "topics": [note.topic for note in notes],
+            "keys": [note.key for note in notes],
             "bodies": [note.body for note in notes],
         }
-        self._connection.execute(_INSERT, values)
+        inserted = self._connection.execute(_INSERT, values).fetchall()
+        if len(inserted) == len(notes):
+            return [True] * len(notes)
+        return self._compare(notes)
+
+    def _compare(self, notes: Sequence[Note]) -> list[bool]:
+        """Return which of some notes are stored as they are, and not others under their keys."""
+        topics, keys = [note.topic for note in notes], [note.key for note in notes]
         rows = self._connection.execute(_FIND, {"topics": topics, "keys": keys})
         stored = dict(rows.fetchall())
         digests = [hashlib.md5(note.body, usedforsecurity=False).hexdigest() for note in notes]

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from graphorch.engine.invocation.process_protocol import NOTHING, SliceCodec
 from graphorch.errors import WrongOutput
 from graphorch.graph.signature import Signature
-from graphorch.state.slices import Schema
+from graphorch.state.slices import Schema, Writer
 
 
 class CallCodec:
@@ -21,6 +21,7 @@ class CallCodec:
 
     def __init__(self) -> None:
         self._codecs: dict[type[BaseModel], SliceCodec[Any]] = {}
+        self._writers: dict[type[BaseModel], Writer[Any]] = {}
 
     def encode_arguments(
         self, signature: Signature, slices: Sequence[BaseModel | None]
@@ -47,7 +48,7 @@ class CallCodec:
         """
         if output is None and (signature.may_skip or not signature.writes):
             return [], None
-        slices = _split_output(output, signature)
+        slices = self._split_output(output, signature)
         same = None
         if len(slices) == 1:
             positions = (index for index, argument in enumerate(given) if argument is slices[0])
@@ -84,25 +85,29 @@ class CallCodec:
         assert model is not None
         return self._codecs.get(model) or self._codecs.setdefault(model, SliceCodec(model))
 
+    def _writer(self, model: type[BaseModel]) -> Writer[Any]:
+        if model not in self._writers:
+            self._writers[model] = Schema(model).writer(model)
+        return self._writers[model]
 
-def _split_output(output: object, signature: Signature) -> list[BaseModel]:
-    """Return what a node returned, one object per slice that it writes.
+    def _split_output(self, output: object, signature: Signature) -> list[BaseModel]:
+        """Return what a node returned, one object per slice that it writes.
 
-    Raises `WrongOutput` as the engine does, which cannot see the object.
-    """
-    count = len(signature.writes)
-    if not count:
-        raise WrongOutput(
-            f"It returned {type(output).__name__}, but declares that it returns None. "
-            "Annotate the slice that it writes."
-        )
-    pair = cast("tuple[object, ...]", output) if isinstance(output, tuple) else ()
-    slices: list[object] = [output] if count == 1 else list(pair)  # pyright: ignore[reportUnknownVariableType]
-    if len(slices) != count:
-        kind = type(cast("object", output)).__name__
-        raise WrongOutput(
-            f"It returned {kind}, but declares a tuple of {count} slices. Return them all."
-        )
-    for model, item in zip(signature.writes, slices, strict=True):
-        Schema(model).writer(model).update(item)
-    return cast("list[BaseModel]", slices)
+        Raises `WrongOutput` as the engine does, which cannot see the object.
+        """
+        count = len(signature.writes)
+        if not count:
+            raise WrongOutput(
+                f"It returned {type(output).__name__}, but declares that it returns None. "
+                "Annotate the slice that it writes."
+            )
+        pair = cast("tuple[object, ...]", output) if isinstance(output, tuple) else ()
+        slices: list[object] = [output] if count == 1 else list(pair)  # pyright: ignore[reportUnknownVariableType]
+        if len(slices) != count:
+            kind = type(cast("object", output)).__name__
+            raise WrongOutput(
+                f"It returned {kind}, but declares a tuple of {count} slices. Return them all."
+            )
+        for model, item in zip(signature.writes, slices, strict=True):
+            self._writer(model).update(item)
+        return cast("list[BaseModel]", slices)

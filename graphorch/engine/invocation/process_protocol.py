@@ -81,7 +81,7 @@ class SliceCodec(Generic[M]):
 
     def decode(self, line: bytes) -> M:
         """Return the slice of a line, without running its validators: they ran before."""
-        content = json.loads(line)
+        content = json.loads(line.decode())
         notes, fields = content["notes"], self._model.model_fields
         values = {
             name: self._codec(name).read(value, notes.get(name, {})) if name in fields else value
