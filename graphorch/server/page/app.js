@@ -60,7 +60,7 @@ class App {
     this.frame.main.replaceChildren(failure(problem, again));
   }
 
-  // ---- the address ---------------------------------------------------------------------------------
+  // ---- the address ------------------------------------------------------------------------------
   go(address, { replace = false } = {}) {
     const hash = writeAddress(address);
     if (hash === location.hash) return;
@@ -92,7 +92,7 @@ class App {
     if (!isFirst) this.frame.main.focus({ preventScroll: true });
   }
 
-  // ---- what the server says ---------------------------------------------------------------------------
+  // ---- what the server says ---------------------------------------------------------------------
   hear({ event, data }) {
     this.view?.hear?.({ event, data: JSON.parse(data) });
   }

@@ -34,7 +34,7 @@ export class SharedStream {
     else this.seen();
   }
 
-  // ---- which tab reads -----------------------------------------------------------------------------
+  // ---- which tab reads --------------------------------------------------------------------------
   queue(options) {
     const lock = navigator.locks.request(NAME, options, () => {
       this.isReader = true;
@@ -65,7 +65,7 @@ export class SharedStream {
     this.abort?.abort();
   }
 
-  // ---- what other tabs say ---------------------------------------------------------------------------
+  // ---- what other tabs say ----------------------------------------------------------------------
   hear(data) {
     this.heard = Date.now();
     if (this.isReader) {
@@ -90,7 +90,7 @@ export class SharedStream {
     else this.channel.postMessage({ again: true });
   }
 
-  // ---- reading -------------------------------------------------------------------------------------
+  // ---- reading ----------------------------------------------------------------------------------
   async read() {
     let wait = FIRST_WAIT;
     while (this.isReader) {

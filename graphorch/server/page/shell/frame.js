@@ -96,7 +96,7 @@ export class Frame {
     this.main.replaceChildren(view.el);
   }
 
-  // ---- the connection --------------------------------------------------------------------------------
+  // ---- the connection ---------------------------------------------------------------------------
   showAbout(about) {
     this.reading.hidden = !about.read_only;
     this.reading.title =

@@ -20,12 +20,31 @@ const ELEMENTS = new Set([
   "text",
   "tspan",
 ]);
+const HEATS = [
+  ["", "what ran"],
+  ["cost", "cost"],
+  ["p50", "median time"],
+  ["p95", "slowest 5 %"],
+  ["errors", "errors"],
+  ["visits", "visits"],
+];
 const ATTRIBUTES = /^(on|style$|href$|xlink:|src$)/i;
 
 export class PicturePane {
-  // `onSelect(box)` is called with the path of a box.
-  constructor({ onSelect }) {
+  // `onSelect(box)` is called with the path of a box, `onHeat()` after another choice of colours.
+  constructor({ onSelect, onHeat }) {
     this.onSelect = onSelect;
+    this.heat = "";
+    const choose = (event) => {
+      this.heat = event.target.value;
+      onHeat();
+    };
+    const options = HEATS.map(([value, words]) => h("option", { value }, words));
+    const heats = h(
+      "select",
+      { class: "field heats", "aria-label": "What colours mean", onchange: choose },
+      ...options,
+    );
     this.boxes = new Map();
     this.sheet = new CSSStyleSheet();
     this.stage = h("div", {
@@ -37,7 +56,7 @@ export class PicturePane {
     this.viewport = new Viewport(this.stage);
     this.message = h("div", { class: "picture-message" }, loading("Drawing the flow", 4));
     this.heading = h("div", { class: "pane-head" }, h("h2", {}, "Flow"));
-    this.heading.append(this.viewport.bar);
+    this.heading.append(heats, this.viewport.bar);
     this.heading.addEventListener("keydown", (event) => this.viewport.typed(event));
     this.el = h(
       "section",

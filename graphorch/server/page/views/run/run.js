@@ -64,7 +64,7 @@ export class RunView {
     clearInterval(this.ticking);
   }
 
-  // ---- what the address names ------------------------------------------------------------------------
+  // ---- what the address names -------------------------------------------------------------------
   show(address) {
     const [, id] = address.path;
     this.address = address;
@@ -96,6 +96,7 @@ export class RunView {
     this.el.replaceChildren(this.head.el, this.body);
     this.showPage();
     this.isReady = true;
+    this.selection = readSelection(this.address.query, this.data);
     this.readPicture();
     await Promise.all([this.readTimeline(), this.readMoments()]);
     if (data === this.data) this.follow();
@@ -104,7 +105,10 @@ export class RunView {
   build() {
     const isReadOnly = this.context.about?.read_only ?? true;
     this.head = new Head({ isReadOnly, onAct: (name) => this.act(name) });
-    this.picture = new PicturePane({ onSelect: (box) => this.selectBox(box) });
+    this.picture = new PicturePane({
+      onSelect: (box) => this.selectBox(box),
+      onHeat: () => this.readPicture(),
+    });
     this.timeline = new Timeline({
       onSelect: (bar) => this.selectBar(bar),
       onCritical: (isOn) => this.toggleCritical(isOn),
@@ -113,6 +117,7 @@ export class RunView {
     this.details = new Details(this);
     this.tabList = new Tabs("About the selection", TABS, (name) => this.chooseTab(name));
     this.tab = "";
+    this.drawn = new Map(); // pictures of the run as it was, by record
     const side = h(
       "section",
       { class: "pane details", "aria-label": "What is selected" },
@@ -127,23 +132,29 @@ export class RunView {
     this.ticking = setInterval(() => this.tick(), 1000);
   }
 
-  // ---- reading -----------------------------------------------------------------------------------------
+  // ---- reading ----------------------------------------------------------------------------------
   showPage() {
     const { page } = this.data;
     this.title = `${page.row.flow} ${page.row.run_id.slice(0, 8)}`;
     document.title = `${this.title} · graphorch`;
     this.head.show(page);
-    this.picture.colour(page.nodes);
+    if (this.selection.seq === null && !this.picture.heat) this.picture.colour(page.nodes);
   }
 
+  // The run as it was after the chosen record, or a figure of it as it is now.
   async readPicture() {
+    const { heat } = this.picture;
+    const at = heat ? null : this.selection.seq;
+    const turn = (this.pictureTurn = (this.pictureTurn ?? 0) + 1);
     try {
-      const source = await this.data.read("/picture.svg", { overlay: "run", theme: "auto" });
-      if (this.isClosed) return;
+      const query = { overlay: heat ? "" : "run", heat, theme: "auto", at };
+      const source = this.drawn.get(at) ?? (await this.data.read("/picture.svg", query));
+      if (at !== null) this.drawn.set(at, source); // what was does not change any more
+      if (this.isClosed || turn !== this.pictureTurn) return;
       this.picture.show(source);
-      this.picture.colour(this.data.page.nodes);
+      if (!heat && at === null) this.picture.colour(this.data.page.nodes);
     } catch (problem) {
-      this.picture.fail(problem, () => this.readPicture());
+      if (turn === this.pictureTurn) this.picture.fail(problem, () => this.readPicture());
     }
   }
 
@@ -164,7 +175,7 @@ export class RunView {
     }
   }
 
-  // ---- live -----------------------------------------------------------------------------------------------
+  // ---- live -------------------------------------------------------------------------------------
   hear({ event, data }) {
     if (!this.isReady) return;
     const id = data?.run_id ?? data?.row?.run_id ?? data?.run?.run_id;
@@ -198,7 +209,7 @@ export class RunView {
     this.timeline.show({ ...timeline, bars, seconds: timeline.seconds + passed });
   }
 
-  // ---- selection --------------------------------------------------------------------------------------------
+  // ---- selection --------------------------------------------------------------------------------
   select(selection) {
     const address = {
       path: this.address.path,
@@ -247,7 +258,13 @@ export class RunView {
     this.tabList.show(tab);
     if (!isSameTab) this.tabList.panel.replaceChildren(this.tabs[tab].el);
     clearTimeout(this.settling);
-    this.settling = setTimeout(() => this.tabs[tab].show(this.selection), isSameTab ? SETTLE : 0);
+    this.settling = setTimeout(() => this.settle(before), isSameTab ? SETTLE : 0);
+  }
+
+  // What has to be asked for follows once the reader rests.
+  settle(before) {
+    this.tabs[this.tab].show(this.selection);
+    if (before.seq !== this.selection.seq) this.readPicture();
   }
 
   async toggleCritical(isOn) {
@@ -260,7 +277,7 @@ export class RunView {
     }
   }
 
-  // ---- what can be done ------------------------------------------------------------------------------------
+  // ---- what can be done -------------------------------------------------------------------------
   async act(name) {
     try {
       await this.context.api.post(`${this.data.base}/${name}`);

@@ -69,7 +69,7 @@ export class RunsView {
     this.observer?.disconnect();
   }
 
-  // ---- what is asked for ----------------------------------------------------------------------------
+  // ---- what is asked for ------------------------------------------------------------------------
   show({ query }) {
     this.query = query;
     this.filters.show(query);
@@ -141,7 +141,7 @@ export class RunsView {
     );
   }
 
-  // ---- more of them ---------------------------------------------------------------------------------
+  // ---- more of them -----------------------------------------------------------------------------
   showFoot(next) {
     this.observer?.disconnect();
     const total = plural(this.rows.size, "run");
@@ -180,7 +180,7 @@ export class RunsView {
     }
   }
 
-  // ---- what changes ------------------------------------------------------------------------------------
+  // ---- what changes -----------------------------------------------------------------------------
   hear({ event, data }) {
     if (event === "again") return this.rows.size ? this.refresh() : this.load();
     const run = data?.row ?? data?.run;
@@ -240,7 +240,7 @@ export class RunsView {
     scrollTo({ top: 0 });
   }
 
-  // ---- selection ---------------------------------------------------------------------------------------
+  // ---- selection --------------------------------------------------------------------------------
   select(id, isSelected, isRange) {
     this.selection.set(id, isSelected, isRange ? [...this.rows.keys()] : null);
     this.all.indeterminate =
@@ -262,7 +262,7 @@ export class RunsView {
     this.rows.delete(id);
   }
 
-  // ---- keyboard -------------------------------------------------------------------------------------------
+  // ---- keyboard ---------------------------------------------------------------------------------
   // One row is a stop of the Tab key; arrows lead to the others.
   markStop() {
     const links = [...this.rows.values()].map((row) => row.link);

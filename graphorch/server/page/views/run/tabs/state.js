@@ -9,9 +9,8 @@ import { Panel } from "./panel.js";
 export class StateTab extends Panel {
   show({ seq }) {
     const { data } = this.run;
-    const at = seq ?? Math.max(data.seq, data.page?.seq ?? 0);
     this.load(
-      (signal) => data.read("/state", { at }, { signal }),
+      (signal) => data.read("/state", { at: seq }, { signal }),
       (found) => this.build(found, seq === null),
     );
   }

@@ -106,7 +106,7 @@ export class Timeline {
     this.resizing.disconnect();
   }
 
-  // ---- what is shown ---------------------------------------------------------------------------------
+  // ---- what is shown ----------------------------------------------------------------------------
   // `timeline` has `bars` and `seconds`.
   show(timeline) {
     this.timeline = timeline;
@@ -147,13 +147,13 @@ export class Timeline {
     this.draw();
   }
 
-  // ---- zoom ----------------------------------------------------------------------------------------------
-  get labelWidth() {
-    return Math.min(240, Math.max(116, this.scroll.clientWidth * 0.26));
-  }
-
-  get room() {
-    return Math.max(80, this.scroll.clientWidth - this.labelWidth - RIGHT);
+  // ---- zoom -------------------------------------------------------------------------------------
+  // Looks at the size of the pane once: asking the document again for each bar would be slow.
+  measure() {
+    const width = this.scroll.clientWidth;
+    this.labelWidth = Math.min(240, Math.max(116, width * 0.26));
+    this.room = Math.max(80, width - this.labelWidth - RIGHT);
+    return width > 0;
   }
 
   toPixel(time) {
@@ -180,9 +180,9 @@ export class Timeline {
     );
   }
 
-  // ---- drawing -------------------------------------------------------------------------------------------
+  // ---- drawing ----------------------------------------------------------------------------------
   draw() {
-    if (!this.scaleOf || !this.scroll.clientWidth) return;
+    if (!this.scaleOf || !this.measure()) return;
     const { scrollTop, scrollLeft, clientHeight } = this.scroll;
     this.sheet.style.setProperty("--label", `${this.labelWidth}px`);
     this.sheet.style.width = `${this.labelWidth + this.room * this.zoom + RIGHT}px`;
@@ -334,7 +334,7 @@ export class Timeline {
       this.scroll.scrollTop = Math.max(0, top - room / 2);
   }
 
-  // ---- pointer and keyboard ------------------------------------------------------------------------------
+  // ---- pointer and keyboard ---------------------------------------------------------------------
   clicked(event) {
     const element = event.target.closest("[data-row]");
     if (!element) return;
