@@ -251,13 +251,17 @@ class RunJournal:
         """Let other processes have the run unless there are letters to take in; return which."""
         return await self._store.release_unless_mail(self._lease)
 
-    async def enter_regions(self, names: Sequence[str]) -> bool:
+    async def enter_regions(self, names: Sequence[str], *, is_nested: bool) -> bool:
         """Have the run be alone in exclusive regions of its store; return whether it is."""
-        return await self._store.enter_regions(self._lease, names)
+        return await self._store.enter_regions(self._lease, names, is_nested=is_nested)
 
     async def leave_regions(self, names: Sequence[str]) -> None:
         """Free exclusive regions that the run entered."""
         await self._store.leave_regions(self._lease, names)
+
+    def watch_regions(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` whenever the run may have its turn in a region; return what ends that."""
+        return self._store.watch_regions(self._lease.run_id, wake)
 
     async def list_letters(self, *, after: int = 0) -> list[Letter]:
         """Return the letters of the run after a number that are to be taken in, in order."""

@@ -1,12 +1,13 @@
-"""Wake the owners of runs when a letter may have come.
+"""Wake the owners of runs when a letter may have come, or their turn in an exclusive region.
 
 Theory of operation. A letter that is posted through this store wakes the owner of its run at once,
 from whichever thread. Letters of other processes are found by looking: one timer of each event loop
 looks for all runs that are watched there, so a thousand runs cost what one costs. It asks the
 storage for a mark first, which costs a few microseconds and changes with every write, and reads the
 number of the newest letter only if that changed. A mark may miss a second write within one tick of
-a clock, so the number is also read once a second. A storage without a mark is not looked at: either
-no other process can write to it, or it hears of their letters and calls `notify`.
+a clock, so the number is also read once a second. For turns in regions the number is any that
+changes with them. A storage without a mark is not looked at: either no other process can write to
+it, or it hears of their letters and calls `notify`.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from graphorch.journal.tables import (
     RunRow,
     SnapshotRow,
     Tables,
+    TicketRow,
     build_lease,
     decode_tags,
 )
@@ -48,6 +49,7 @@ class MemoryTables:
         self._next_id = 1
         self._last_letter = 0
         self._regions: dict[str, RegionRow] = {}
+        self._tickets: dict[tuple[str, str], TicketRow] = {}
 
     def now(self) -> float:
         """See `Tables.now`."""
@@ -139,6 +141,26 @@ class MemoryTables:
     def drop_region(self, name: str) -> None:
         """See `Tables.drop_region`."""
         self._regions.pop(name, None)
+
+    def tickets(self, name: str) -> Sequence[TicketRow]:
+        """See `Tables.tickets`."""
+        rows = (row for row in self._tickets.values() if row.name == name)
+        return sorted(rows, key=lambda row: row.number)
+
+    def set_ticket(self, row: TicketRow) -> None:
+        """See `Tables.set_ticket`."""
+        self._tickets[row.name, row.run_id] = row
+
+    def drop_ticket(self, name: str, run_id: str) -> None:
+        """See `Tables.drop_ticket`."""
+        self._tickets.pop((name, run_id), None)
+
+    def queue_mark(self) -> int:
+        """See `Tables.queue_mark`. No other process writes to it."""
+        return 0
+
+    def announce(self, run_id: str) -> None:
+        """See `Tables.announce`."""
 
     def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
         """See `Tables.list_runs`."""

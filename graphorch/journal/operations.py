@@ -50,6 +50,7 @@ from graphorch.journal.tables import (
     RunRow,
     SnapshotRow,
     Tables,
+    TicketRow,
     build_head,
     build_lease,
     choose_secret,
@@ -158,34 +159,80 @@ def release_unless_mail(tables: Tables, lease: Lease) -> bool:
     return True
 
 
-def enter_regions(tables: Tables, lease: Lease, names: Sequence[str]) -> bool:
-    """Have a run be in exclusive regions, in all of them or in none; return whether it is."""
+def enter_regions(tables: Tables, lease: Lease, names: Sequence[str], *, is_nested: bool) -> bool:
+    """Have a run be in exclusive regions, in all of them or in none; return whether it is.
+
+    Otherwise it has a place in the queue of each, under one number, so that no two runs wait for
+    each other. What `is_nested` waits for no queue: it may be what those before it wait for.
+    """
     _require_owned(tables, lease)
     # In an order that all callers have: each name is locked when it is read.
-    names = sorted(names)
-    if any(_is_taken(tables, lease.run_id, name) for name in names):
+    regions = {name: tables.region(name) for name in sorted(names)}
+    wanted = [
+        name
+        for name, region in regions.items()
+        if region != RegionRow(name, lease.run_id, lease.epoch)
+    ]
+    are_taken = [_is_taken(tables, lease.run_id, regions[name]) for name in wanted]
+    queues = [_list_waiting(tables, name) for name in wanted]
+    waiting = [ticket for queue in queues for ticket in queue]
+    own = {ticket.number for ticket in waiting if ticket.run_id == lease.run_id}
+    first = min((ticket.number for ticket in waiting), default=1)
+    number = min(own, default=1 + max((ticket.number for ticket in waiting), default=0))
+    if any(are_taken) or (first < number and not is_nested):
+        tickets = [TicketRow(name, lease.run_id, lease.epoch, number) for name in wanted]
+        for ticket in tickets:
+            if ticket not in waiting:
+                tables.set_ticket(ticket)
         return False
-    for name in names:
+    for name in wanted:
         tables.set_region(RegionRow(name, lease.run_id, lease.epoch))
+        if own:
+            tables.drop_ticket(name, lease.run_id)
     return True
 
 
-def _is_taken(tables: Tables, run_id: str, name: str) -> bool:
+def _is_taken(tables: Tables, run_id: str, region: RegionRow | None) -> bool:
     """Return whether another run is in a region, by a lease that still runs."""
-    region = tables.region(name)
-    if region is None or region.run_id == run_id:
-        return False
-    other = tables.peek_run(region.run_id)
-    held = None if other is None else build_lease(other)
-    return held is not None and held.epoch == region.epoch and held.is_running(tables.now())
+    return region is not None and region.run_id != run_id and _is_current(tables, region)
 
 
-def leave_regions(tables: Tables, lease: Lease, names: Sequence[str]) -> None:
-    """Free those of some exclusive regions that a run entered by this lease."""
+def _is_current(tables: Tables, row: RegionRow | TicketRow) -> bool:
+    """Return whether the lease by which a run is in a region, or waits for it, still runs."""
+    run = tables.peek_run(row.run_id)
+    held = None if run is None else build_lease(run)
+    return held is not None and held.epoch == row.epoch and held.is_running(tables.now())
+
+
+def _list_waiting(tables: Tables, name: str) -> list[TicketRow]:
+    """Return the queue of a region, and drop from it the runs whose owners are gone."""
+    waiting: list[TicketRow] = []
+    for ticket in tables.tickets(name):
+        if _is_current(tables, ticket):
+            waiting.append(ticket)
+        else:
+            tables.drop_ticket(name, ticket.run_id)
+    return waiting
+
+
+def leave_regions(tables: Tables, lease: Lease, names: Sequence[str]) -> frozenset[str]:
+    """Free those of some exclusive regions that a run entered by this lease.
+
+    It waits for none of them any more. Returns the runs that are first in their queues now.
+    """
+    following: set[str] = set()
     for name in sorted(names):
         region = tables.region(name)
         if region == RegionRow(name, lease.run_id, lease.epoch):
             tables.drop_region(name)
+        waiting = _list_waiting(tables, name)
+        if any((ticket.run_id, ticket.epoch) == (lease.run_id, lease.epoch) for ticket in waiting):
+            tables.drop_ticket(name, lease.run_id)
+        others = [ticket.run_id for ticket in waiting if ticket.run_id != lease.run_id]
+        following.update(others[:1])
+    for run_id in following:
+        tables.announce(run_id)
+    return frozenset(following)
 
 
 def append(

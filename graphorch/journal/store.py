@@ -177,11 +177,16 @@ class Store(Protocol):
         """
         ...
 
-    async def enter_regions(self, lease: Lease, names: Sequence[str]) -> bool:
+    async def enter_regions(
+        self, lease: Lease, names: Sequence[str], *, is_nested: bool = False
+    ) -> bool:
         """Have a run be alone in exclusive regions, in all of them or in none.
 
         Returns whether it is. A region is taken while another run that entered it has not left it,
-        and the lease that it entered by still runs. A run may enter a region again.
+        and the lease that it entered by still runs. A run may enter a region again. One that was
+        not let in has a place in the queue, as long as its lease runs: it asks again, and runs that
+        came later are not let in before it. What runs inside of an attempt that is in a region
+        itself (`is_nested`) waits for no queue.
 
         Raises `InvalidName`, `RunNotFound`, `LeaseLost`, `LeaseExpired`.
         """
@@ -190,7 +195,15 @@ class Store(Protocol):
     async def leave_regions(self, lease: Lease, names: Sequence[str]) -> None:
         """Free exclusive regions that a run entered by this lease; others are left alone.
 
-        Raises `InvalidName`.
+        A run that waits for them gives up its place. Raises `InvalidName`.
+        """
+        ...
+
+    def watch_regions(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` on the running event loop whenever a run may have its turn in a region.
+
+        That is at once if the region was left through this store, and soon otherwise; it may be
+        called in vain, and is not if a lease ends. Returns a function that ends it.
         """
         ...
 
@@ -305,6 +318,7 @@ class TableStore:
         self._runner = runner
         self._key = key
         self._mail_watch = MailWatch(self._read_newest_letter, runner.read_mark)
+        self._region_watch = MailWatch(self._read_queue_mark, runner.read_mark)
         self.limits = limits
 
     @property
@@ -414,21 +428,29 @@ class TableStore:
         check_run_id(run_id)
         return self._mail_watch.watch(run_id, wake)
 
-    async def enter_regions(self, lease: Lease, names: Sequence[str]) -> bool:
+    async def enter_regions(
+        self, lease: Lease, names: Sequence[str], *, is_nested: bool = False
+    ) -> bool:
         """See `Store.enter_regions`."""
         check_run_id(lease.run_id)
         for name in names:
             check_text(name, "name of a region")
-        return await self._runner.write(
-            OfRun(lease.run_id, lambda tables: operations.enter_regions(tables, lease, names))
-        )
+        enter = partial(operations.enter_regions, lease=lease, names=names, is_nested=is_nested)
+        return await self._runner.write(OfRun(lease.run_id, enter))
 
     async def leave_regions(self, lease: Lease, names: Sequence[str]) -> None:
         """See `Store.leave_regions`."""
         check_run_id(lease.run_id)
         for name in names:
             check_text(name, "name of a region")
-        await self._runner.write(partial(operations.leave_regions, lease=lease, names=tuple(names)))
+        leave = partial(operations.leave_regions, lease=lease, names=tuple(names))
+        for run_id in await self._runner.write(leave):
+            self._region_watch.notify(run_id)
+
+    def watch_regions(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """See `Store.watch_regions`."""
+        check_run_id(run_id)
+        return self._region_watch.watch(run_id, wake)
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`."""
@@ -495,6 +517,9 @@ class TableStore:
     async def close(self) -> None:
         """See `Store.close`."""
         await self._runner.close()
+
+    def _read_queue_mark(self, take: Callable[[int], None]) -> Completion:
+        return self._runner.read_soon(lambda tables: take(tables.queue_mark()))
 
     def _read_newest_letter(self, take: Callable[[int], None]) -> Completion:
         return self._runner.read_soon(lambda tables: take(tables.newest_letter()))

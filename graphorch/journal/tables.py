@@ -96,6 +96,16 @@ class RegionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TicketRow:
+    """A place in the queue of an exclusive region, of a run with the lease of an epoch."""
+
+    name: str
+    run_id: str
+    epoch: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pruning:
     """The runs to delete: of these statuses, last changed before a time, without an owner.
 
@@ -199,6 +209,29 @@ class Tables(Protocol):
 
     def drop_region(self, name: str) -> None:
         """Write that no run is in a region."""
+        ...
+
+    def tickets(self, name: str) -> Sequence[TicketRow]:
+        """Return the queue of a region, in the order of its numbers."""
+        ...
+
+    def set_ticket(self, row: TicketRow) -> None:
+        """Write the place of a run in the queue of a region; it has one."""
+        ...
+
+    def drop_ticket(self, name: str, run_id: str) -> None:
+        """Delete the place of a run in the queue of a region."""
+        ...
+
+    def queue_mark(self) -> int:
+        """Return a number that changes when a region is left, or its queue does."""
+        ...
+
+    def announce(self, run_id: str) -> None:
+        """Have the processes that watch a run hear of it once this transaction is committed.
+
+        Storages whose other processes look by themselves do nothing.
+        """
         ...
 
     def list_runs(self, query: RunQuery) -> Iterable[RunRow]:

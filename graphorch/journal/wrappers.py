@@ -107,13 +107,19 @@ class ForwardingStore:
         """See `Store.watch_mail`."""
         return self._store.watch_mail(run_id, wake)
 
-    async def enter_regions(self, lease: Lease, names: Sequence[str]) -> bool:
+    async def enter_regions(
+        self, lease: Lease, names: Sequence[str], *, is_nested: bool = False
+    ) -> bool:
         """See `Store.enter_regions`."""
-        return await self._store.enter_regions(lease, names)
+        return await self._store.enter_regions(lease, names, is_nested=is_nested)
 
     async def leave_regions(self, lease: Lease, names: Sequence[str]) -> None:
         """See `Store.leave_regions`."""
         await self._store.leave_regions(lease, names)
+
+    def watch_regions(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """See `Store.watch_regions`."""
+        return self._store.watch_regions(run_id, wake)
 
     async def load(self, run_id: str, *, after_seq: int = 0) -> RunLog:
         """See `Store.load`."""

@@ -277,11 +277,17 @@ class _FailingStore:
     def watch_mail(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
         return self._store.watch_mail(run_id, wake)
 
-    async def enter_regions(self, lease: Lease, names: Sequence[str]) -> bool:
-        return await self._call(partial(self._store.enter_regions, lease, names))
+    async def enter_regions(
+        self, lease: Lease, names: Sequence[str], *, is_nested: bool = False
+    ) -> bool:
+        enter = partial(self._store.enter_regions, lease, names, is_nested=is_nested)
+        return await self._call(enter)
 
     async def leave_regions(self, lease: Lease, names: Sequence[str]) -> None:
         await self._call(partial(self._store.leave_regions, lease, names))
+
+    def watch_regions(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        return self._store.watch_regions(run_id, wake)
 
     async def read_head(self, run_id: str) -> RunHead:
         return await self._call(partial(self._store.read_head, run_id))

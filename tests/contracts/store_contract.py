@@ -546,8 +546,9 @@ async def regions_are_entered_at_once(bench: Bench) -> None:
     one, two = await bench.begin("run-1"), await bench.begin("run-2")
     assert await bench.store.enter_regions(one, ["b"])
     assert not await bench.store.enter_regions(two, ["a", "b"])
-    assert await bench.store.enter_regions(one, ["a", "b"])
-    await bench.store.leave_regions(one, ["a", "b"])
+    assert await bench.store.enter_regions(one, ["b"])
+    assert not await bench.store.enter_regions(two, ["a", "b"])
+    await bench.store.leave_regions(one, ["b"])
     assert await bench.store.enter_regions(two, ["a", "b"])
 
 
@@ -570,6 +571,91 @@ async def region_ends_with_lease(bench: Bench) -> None:
     await bench.store.claim("run-1", "other", ttl=100)  # in another epoch
     two = await bench.store.claim("run-2", "me", ttl=100)
     assert await bench.store.enter_regions(two, ["db"])
+
+
+@scenario
+async def regions_are_entered_in_order(bench: Bench) -> None:
+    """Runs enter a region in the order in which they first asked, however often they ask again."""
+    one, two, three = [await bench.begin(f"run-{number}") for number in (1, 2, 3)]
+    assert await bench.store.enter_regions(one, ["db"])
+    for _ in range(2):
+        assert not await bench.store.enter_regions(two, ["db"])
+        assert not await bench.store.enter_regions(three, ["db"])
+    await bench.store.leave_regions(one, ["db"])
+    assert not await bench.store.enter_regions(three, ["db"])
+    assert not await bench.store.enter_regions(one, ["db"])  # it is behind the others now
+    assert await bench.store.enter_regions(two, ["db"])
+    await bench.store.leave_regions(two, ["db"])
+    assert not await bench.store.enter_regions(one, ["db"])
+    assert await bench.store.enter_regions(three, ["db"])
+
+
+@scenario
+async def waiting_for_several_regions_starves_nobody(bench: Bench) -> None:
+    """A run that waits for two regions has its turn, though others use them one by one."""
+    one, two, three = [await bench.begin(f"run-{number}") for number in (1, 2, 3)]
+    assert await bench.store.enter_regions(one, ["a"])
+    assert await bench.store.enter_regions(two, ["b"])
+    assert not await bench.store.enter_regions(three, ["a", "b"])
+    await bench.store.leave_regions(one, ["a"])
+    assert not await bench.store.enter_regions(one, ["a"])
+    assert await bench.store.enter_regions(two, ["b"])  # it has not left
+    await bench.store.leave_regions(two, ["b"])
+    assert not await bench.store.enter_regions(two, ["b"])
+    assert await bench.store.enter_regions(three, ["a", "b"])
+    await bench.store.leave_regions(three, ["a", "b"])
+    assert await bench.store.enter_regions(one, ["a"])
+    assert await bench.store.enter_regions(two, ["b"])
+
+
+@scenario
+async def place_in_queue_ends_with_lease(bench: Bench) -> None:
+    """A run whose owner is gone, or that gave up, blocks nobody behind it."""
+    one, two, three = [await bench.begin(f"run-{n}", ttl=[100, 10, 100][n - 1]) for n in (1, 2, 3)]
+    assert await bench.store.enter_regions(one, ["db"])
+    assert not await bench.store.enter_regions(two, ["db"])
+    assert not await bench.store.enter_regions(three, ["db"])
+    await bench.store.leave_regions(one, ["db"])
+    assert not await bench.store.enter_regions(three, ["db"])
+    bench.clock.now += 11  # the process of run 2 is gone
+    assert await bench.store.enter_regions(three, ["db"])
+    two = await bench.store.claim("run-2", "me", ttl=100)
+    assert not await bench.store.enter_regions(two, ["db"])
+    assert not await bench.store.enter_regions(one, ["db"])
+    await bench.store.leave_regions(two, ["db"])  # it gives up
+    await bench.store.leave_regions(three, ["db"])
+    assert await bench.store.enter_regions(one, ["db"])
+
+
+@scenario
+async def nested_region_waits_for_no_queue(bench: Bench) -> None:
+    """What runs inside of a region is let in before those who wait for that region as well."""
+    one, two = await bench.begin("run-1"), await bench.begin("run-2")
+    assert await bench.store.enter_regions(one, ["outer"])
+    assert not await bench.store.enter_regions(two, ["inner", "outer"])
+    assert not await bench.store.enter_regions(one, ["inner"])
+    assert await bench.store.enter_regions(one, ["inner"], is_nested=True)
+    await bench.store.leave_regions(one, ["inner"])
+    assert not await bench.store.enter_regions(two, ["inner", "outer"])
+    await bench.store.leave_regions(one, ["outer"])
+    assert await bench.store.enter_regions(two, ["inner", "outer"])
+
+
+@scenario
+async def turn_in_region_is_announced(bench: Bench) -> None:
+    """The first in the queue of a region hears that it was left, or that who was first gave up."""
+    one, two, three = [await bench.begin(f"run-{number}") for number in (1, 2, 3)]
+    assert await bench.store.enter_regions(one, ["db"])
+    assert not await bench.store.enter_regions(two, ["db"])
+    assert not await bench.store.enter_regions(three, ["db"])
+    for lease, hears in ((one, "run-2"), (two, "run-3")):
+        woken = asyncio.Event()
+        end = bench.store.watch_regions(hears, woken.set)
+        await bench.store.leave_regions(lease, ["db"])
+        async with asyncio.timeout(10):
+            await woken.wait()
+        end()
+    assert await bench.store.enter_regions(three, ["db"])
 
 
 @scenario

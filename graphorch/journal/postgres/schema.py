@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-VERSION: Final = 1  # of the tables below; a database of a later one is refused
+VERSION: Final = 2  # of the tables below; a database of a later one is refused
 
 _VERSIONS: Final = """
 CREATE SCHEMA graphorch;
@@ -112,6 +112,17 @@ CREATE TABLE graphorch.regions (
 );
 """
 
+# The queues of these regions: who came first has the smaller number.
+_TICKETS: Final = """
+CREATE TABLE graphorch.tickets (
+    name text NOT NULL,
+    run_id text NOT NULL,
+    epoch bigint NOT NULL,
+    number bigint NOT NULL,
+    PRIMARY KEY (name, run_id)
+);
+"""
+
 # The runs that workers may take (see distributed/placed_runs.py), and the workers themselves.
 # `due` holds for a run whose last record is number `due_seq`.
 _WORKERS: Final = """
@@ -212,6 +223,7 @@ MIGRATIONS: Final[dict[int, tuple[LiteralString, ...]]] = {
         _RATES,
         _NOTES,
     ),
+    1: (_TICKETS,),
 }
 SET_VERSION: Final = "UPDATE graphorch.schema_version SET version = %s"
 GET_VERSION: Final = "SELECT version FROM graphorch.schema_version"

@@ -189,6 +189,14 @@ INSERT INTO graphorch.regions (name, run_id, epoch) VALUES (%b, %b, %b)
 ON CONFLICT (name) DO UPDATE SET run_id = excluded.run_id, epoch = excluded.epoch
 """
 DROP_REGION: Final = "DELETE FROM graphorch.regions WHERE name = %b"
+GET_TICKETS: Final = """
+SELECT name, run_id, epoch, number FROM graphorch.tickets WHERE name = %b ORDER BY number
+"""
+SET_TICKET: Final = """
+INSERT INTO graphorch.tickets (name, run_id, epoch, number) VALUES (%b, %b, %b, %b)
+ON CONFLICT (name, run_id) DO UPDATE SET epoch = excluded.epoch, number = excluded.number
+"""
+DROP_TICKET: Final = "DELETE FROM graphorch.tickets WHERE name = %b AND run_id = %b"
 
 # ---- lists ---------------------------------------------------------------------------------------
 LIST_RUNS: Final = """

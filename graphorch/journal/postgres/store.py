@@ -248,8 +248,21 @@ class PostgresStore(TableStore):
     def watch_mail(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
         """See `Store.watch_mail`. Letters of other processes are heard of by a notification."""
         end = super().watch_mail(run_id, wake)
-        self._attendant.watch(self._mail_watch.notify, self._mail_watch.is_watching)
+        self._attendant.watch(self._notify, self._is_watching)
         return end
+
+    def watch_regions(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """See `Store.watch_regions`. That another process left one is heard of as well."""
+        end = super().watch_regions(run_id, wake)
+        self._attendant.watch(self._notify, self._is_watching)
+        return end
+
+    def _notify(self, run_id: str) -> None:
+        self._mail_watch.notify(run_id)
+        self._region_watch.notify(run_id)
+
+    def _is_watching(self) -> bool:
+        return self._mail_watch.is_watching() or self._region_watch.is_watching()
 
     async def close(self) -> None:
         """See `Store.close`."""

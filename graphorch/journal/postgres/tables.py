@@ -20,6 +20,7 @@ from graphorch.journal.tables import (
     RegionRow,
     RunRow,
     SnapshotRow,
+    TicketRow,
     decode_tags,
 )
 
@@ -47,7 +48,7 @@ class PostgresTables:
         # Of the runs that were read, as they are stored: owner, epoch, process, end of its own.
         self._leases: dict[int, _StoredLease] = {}
         self._bereft: set[int] = set()  # processes that lose a run to this one
-        self.mailed: set[str] = set()  # runs that got a letter
+        self.mailed: set[str] = set()  # runs that got a letter, or may enter a region
 
     @property
     def runs(self) -> Iterable[RunRow]:
@@ -231,6 +232,27 @@ class PostgresTables:
     def drop_region(self, name: str) -> None:
         """See `Tables.drop_region`."""
         self._write(statements.DROP_REGION, name)
+
+    def tickets(self, name: str) -> Sequence[TicketRow]:
+        """See `Tables.tickets`. They are locked with their region, which is read first."""
+        self._write(statements.GET_TICKETS, name)
+        return [TicketRow(*columns) for columns in self._cursor.fetchall()]
+
+    def set_ticket(self, row: TicketRow) -> None:
+        """See `Tables.set_ticket`."""
+        self._write(statements.SET_TICKET, row.name, row.run_id, row.epoch, row.number)
+
+    def drop_ticket(self, name: str, run_id: str) -> None:
+        """See `Tables.drop_ticket`."""
+        self._write(statements.DROP_TICKET, name, run_id)
+
+    def queue_mark(self) -> int:
+        """See `Tables.queue_mark`. Nothing looks: other processes are notified."""
+        return 0
+
+    def announce(self, run_id: str) -> None:
+        """See `Tables.announce`."""
+        self.mailed.add(run_id)
 
     def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
         """See `Tables.list_runs`."""

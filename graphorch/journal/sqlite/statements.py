@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 APPLICATION_ID = 1735552882  # what `SET_STAMP` writes into the file: "gror"
-FORMAT = 5  # the version of the tables below; a file of a later one is refused
+FORMAT = 6  # the version of the tables below; a file of a later one is refused
 
 BEGIN_READ = "BEGIN"
 BEGIN_WRITE = "BEGIN IMMEDIATE"
@@ -179,6 +179,19 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         """,
         "PRAGMA user_version = 5",
     ),
+    # Runs came into a shared region in no order.
+    5: (
+        """
+        CREATE TABLE tickets (
+            name TEXT NOT NULL,
+            run_id TEXT NOT NULL,
+            epoch INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            PRIMARY KEY (name, run_id)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "PRAGMA user_version = 6",
+    ),
 }
 
 FIND_RUN = """
@@ -235,6 +248,12 @@ GET_NEWEST_LETTER = "SELECT ifnull(max(number), 0) FROM letters"
 GET_REGION = "SELECT name, run_id, epoch FROM regions WHERE name = ?"
 SET_REGION = "INSERT OR REPLACE INTO regions (name, run_id, epoch) VALUES (?, ?, ?)"
 DROP_REGION = "DELETE FROM regions WHERE name = ?"
+GET_TICKETS = "SELECT name, run_id, epoch, number FROM tickets WHERE name = ? ORDER BY number"
+SET_TICKET = "INSERT OR REPLACE INTO tickets (name, run_id, epoch, number) VALUES (?, ?, ?, ?)"
+DROP_TICKET = "DELETE FROM tickets WHERE name = ? AND run_id = ?"
+GET_QUEUE_MARK = """
+    SELECT ifnull(sum(number), 0) * 4096 + (SELECT count(*) FROM regions) FROM tickets
+"""
 
 LIST_RUNS = """
     SELECT id, run_id, flow, fingerprint, format, parent, tags, created_at, updated_at, status, last_seq, link, seal, salt,

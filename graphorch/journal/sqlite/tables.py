@@ -12,7 +12,15 @@ from graphorch.clock import Clock
 from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.records import RunQuery
 from graphorch.journal.sqlite import statements
-from graphorch.journal.tables import LetterRow, Pruning, RecordRow, RegionRow, RunRow, SnapshotRow
+from graphorch.journal.tables import (
+    LetterRow,
+    Pruning,
+    RecordRow,
+    RegionRow,
+    RunRow,
+    SnapshotRow,
+    TicketRow,
+)
 
 T = TypeVar("T")
 _KNOWN_RUNS = 4096
@@ -170,6 +178,26 @@ class SqliteTables:
         """See `Tables.drop_region`."""
         self._db.execute(statements.DROP_REGION, (name,))
 
+    def tickets(self, name: str) -> Sequence[TicketRow]:
+        """See `Tables.tickets`."""
+        rows = self._db.execute(statements.GET_TICKETS, (name,)).fetchall()
+        return [_check_types(TicketRow, columns, _TICKET_TYPES) for columns in rows]
+
+    def set_ticket(self, row: TicketRow) -> None:
+        """See `Tables.set_ticket`."""
+        self._db.execute(statements.SET_TICKET, (row.name, row.run_id, row.epoch, row.number))
+
+    def drop_ticket(self, name: str, run_id: str) -> None:
+        """See `Tables.drop_ticket`."""
+        self._db.execute(statements.DROP_TICKET, (name, run_id))
+
+    def queue_mark(self) -> int:
+        """See `Tables.queue_mark`."""
+        return self._db.execute(statements.GET_QUEUE_MARK).fetchone()[0]
+
+    def announce(self, run_id: str) -> None:
+        """See `Tables.announce`. Other processes see that the file has changed."""
+
     def list_runs(self, query: RunQuery) -> Iterable[RunRow]:
         """See `Tables.list_runs`."""
         tag, value = query.tag or (None, None)
@@ -263,6 +291,7 @@ _RECORD_TYPES = frozenset(
 )
 _SNAPSHOT_TYPES = frozenset([(int, bytes, bytes)])
 _REGION_TYPES = frozenset([(str, str, int)])
+_TICKET_TYPES = frozenset([(str, str, int, int)])
 _LETTER_TYPES = frozenset(
     (int, str, str, bytes, float, error, str, bytes) for error in (str, _NULL)
 )

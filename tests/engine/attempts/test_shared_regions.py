@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +250,119 @@ async def _make_file(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "j.db")
     await store.create(NewRun("other", "visits", "f", 6))
     await store.close()
+
+
+# ---- the queue -----------------------------------------------------------------------------------
+ROUNDS = """
+import asyncio, sys, time
+from pathlib import Path
+from pydantic import BaseModel
+from graphorch import END, START, Graph, node
+
+class Count(BaseModel):
+    count: int = 0
+
+@node
+async def visit(count: Count) -> Count:
+    with Path(sys.argv[2]).open("a") as log:
+        log.write(f"{sys.argv[3]} {time.time()} in\\n"); log.flush()
+        await asyncio.sleep(0.01)
+        log.write(f"{sys.argv[3]} {time.time()} out\\n"); log.flush()
+    return Count(count=count.count + 1)
+
+graph = Graph("rounds", Count).chain(START, visit, END)
+graph.loop(visit, back_to=visit, while_=lambda c: c.count < int(sys.argv[4]), max_iterations=1000)
+flow = graph.exclusive("db", visit, across="journal").build()
+asyncio.run(flow.run(Count(), durable=sys.argv[1], run_id=sys.argv[3]))
+"""
+
+
+def test_processes_share_region_again_and_again(tmp_path: Path) -> None:
+    """Two processes that want a region again and again both have all of their turns, alone."""
+    asyncio.run(_make_file(tmp_path))
+    arguments = [str(tmp_path / "j.db"), str(tmp_path / "log")]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", ROUNDS, *arguments, who, "10"]) for who in "ab"
+    ]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    lines = [line.split() for line in read_log(tmp_path)]
+    entered, left = lines[::2], lines[1::2]
+    assert [(who, what) for who, _, what in left] == [(who, "out") for who, _, _ in entered]
+    assert sorted(who for who, _, _ in entered) == ["a"] * 10 + ["b"] * 10
+
+
+def test_runs_of_process_enter_in_order() -> None:
+    """Runs have their turns in the order in which they came, also a late one of many waiters."""
+
+    async def main() -> None:
+        flow, store, room = make_flow(), MemoryStore(), Room()
+        await flow.run(Text(text="first"), run_id="first", durable=store, resources=room)
+        room.log.clear()  # what a first run imports takes time that is not virtual
+        runs: list[Any] = []
+        for who in "abcdefgh":
+            run = flow.run(Text(text=who), run_id=who, durable=store, resources=room)
+            runs.append(asyncio.ensure_future(run))
+            await asyncio.sleep(0.1)
+        await asyncio.gather(*runs)
+        assert [who for who, _ in room.log] == [*"abcdefgh"]
+        gaps = [after - before for (_, before), (_, after) in pairwise(room.log)]
+        assert gaps == pytest.approx([1.0] * 7, abs=0.01)  # no pause between two turns
+
+    run_virtual(main())
+
+
+def test_stopped_waiter_gives_up_its_place() -> None:
+    """A run that is stopped while it waits blocks nobody behind it."""
+
+    async def main() -> None:
+        flow, store, room = make_flow(), MemoryStore(), Room()
+        runs: list[Any] = []
+        for who in "abc":
+            run = flow.run(Text(text=who), run_id=who, durable=store, resources=room)
+            runs.append(asyncio.ensure_future(run))
+            await asyncio.sleep(0.1)
+        await flow.send_stop("b", now=True, durable=store)
+        await asyncio.gather(*runs, return_exceptions=True)
+        assert [who for who, _ in room.log] == ["a", "c"]
+        result = await flow.resume("b", durable=store, resources=room)
+        assert result.output.text == "b"
+
+    run_virtual(main())
+
+
+def test_killed_waiter_blocks_nobody(tmp_path: Path) -> None:
+    """A process that was killed while it waited is passed over once its lease has ended."""
+    ahead = [0.0]
+
+    async def main() -> None:
+        store = await SqliteStore.open(tmp_path / "j.db", clock=lambda: time.time() + ahead[0])
+        try:
+            await store.create(NewRun("late", "visits", "f", 6))
+            holder = await store.claim("other", "me", ttl=1000)
+            late = await store.claim("late", "me", ttl=1000)
+            assert await store.enter_regions(holder, ["db"])
+            process = start(tmp_path, "a", 0.0)
+            while not _has_ticket(tmp_path, "a"):
+                time.sleep(0.01)  # noqa: ASYNC251  (the other process is to go on)
+            assert not await store.enter_regions(late, ["db"])
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait(10)
+            await store.leave_regions(holder, ["db"])
+            assert not await store.enter_regions(late, ["db"])
+            ahead[0] = 31.0
+            assert await store.enter_regions(late, ["db"])
+        finally:
+            await store.close()
+
+    asyncio.run(_make_file(tmp_path))
+    asyncio.run(main())
+    assert read_log(tmp_path) == []
+
+
+def _has_ticket(tmp_path: Path, run_id: str) -> bool:
+    db = sqlite3.connect(tmp_path / "j.db")
+    try:
+        found = db.execute("SELECT 1 FROM tickets WHERE run_id = ?", (run_id,)).fetchall()
+    finally:
+        db.close()
+    return bool(found)

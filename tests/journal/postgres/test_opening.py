@@ -16,6 +16,7 @@ from graphorch.journal.errors import NewerFormat, NotAJournal, StoreNotOpened, S
 from graphorch.journal.postgres import schema
 from graphorch.journal.postgres.setup import initialize, refuse_server, upgrade
 from graphorch.journal.postgres.store import PostgresStore
+from graphorch.journal.records import NewRun
 from tests.postgres.cluster import Cluster
 from tests.postgres.proxies import TransactionPooler, running
 
@@ -176,5 +177,28 @@ def test_tables_are_made_once(database: str) -> None:
         made = await asyncio.gather(*(asyncio.to_thread(initialize, database) for _ in range(4)))
         assert sorted(made) == [False, False, False, True]
         assert await asyncio.to_thread(upgrade, database) == schema.VERSION
+
+    asyncio.run(main())
+
+
+def test_tables_of_version_1_are_upgraded(database: str) -> None:
+    """A database of the first version is refused with the way out, and used after an upgrade."""
+    for statement in schema.MIGRATIONS[0]:
+        execute(database, statement)
+    execute(database, "UPDATE graphorch.schema_version SET version = 1")
+
+    assert "has tables of version 1" in refuse(database)
+
+    async def main() -> None:
+        assert await asyncio.to_thread(upgrade, database) == 1  # the version that it had
+        store = await PostgresStore.open(database)
+        for run_id in ("run-1", "run-2"):
+            await store.create(NewRun(run_id, "flow", "f", 6))
+        one, two = [await store.claim(f"run-{number}", "me", ttl=60) for number in (1, 2)]
+        assert await store.enter_regions(one, ["db"])
+        assert not await store.enter_regions(two, ["db"])
+        await store.leave_regions(one, ["db"])
+        assert await store.enter_regions(two, ["db"])
+        await store.close()
 
     asyncio.run(main())

@@ -25,7 +25,7 @@ from graphorch.journal.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from graphorch.journal.records import Lease, Snapshot
+from graphorch.journal.records import Lease, NewRun, Snapshot
 from graphorch.journal.sqlite import statements
 from graphorch.journal.sqlite.connection import explain, migrate
 from graphorch.journal.sqlite.store import SqliteStore
@@ -251,6 +251,27 @@ def test_failed_migration_keeps_format() -> None:
     )
     assert raw.execute("PRAGMA user_version").fetchone() == (now + 2,)
     raw.close()
+
+
+def test_file_of_format_5_gets_queues(tmp_path: Path) -> None:
+    """A file whose regions had no queue gets one, and keeps who is in a region."""
+    raw = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    raw.execute("PRAGMA journal_mode = WAL")
+    migrate(raw, {format: steps for format, steps in statements.MIGRATIONS.items() if format < 5})
+    raw.execute("INSERT INTO regions (name, run_id, epoch) VALUES ('db', 'run-1', 1)")
+    raw.close()
+
+    async def main() -> None:
+        store = await SqliteStore.open(tmp_path / "runs.db")
+        for run_id in ("run-1", "run-2"):
+            await store.create(NewRun(run_id, "flow", "f", 6))
+        one, two = [await store.claim(f"run-{number}", "me", ttl=60) for number in (1, 2)]
+        assert not await store.enter_regions(two, ["db"])
+        await store.leave_regions(one, ["db"])
+        assert await store.enter_regions(two, ["db"])
+        await store.close()
+
+    asyncio.run(main())
 
 
 def test_locked_new_file_raises(tmp_path: Path) -> None:
