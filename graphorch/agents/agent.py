@@ -97,6 +97,13 @@ class AgentCall(Generic[W]):
         """
         return most_calls(self.rounds, self.output, has_tools=bool(self.tools))
 
+    @property
+    def most_tool_calls(self) -> int:
+        """Most calls of all of its tools that one activation makes."""
+        from graphorch.agents.call_planner import MOST_CALLS
+
+        return self.rounds * MOST_CALLS
+
     def build_prompt(self, *slices: BaseModel | None) -> Prompt:
         """Return the prompt for these slices. Raises `WrongOutput` if it is empty."""
         prompt = self.prompt(*slices)

@@ -38,7 +38,7 @@ from graphorch.graph.estimate.totals import (
     compute_total,
     count_rounds,
 )
-from graphorch.graph.estimate.undos import compute_undo, sum_undo_seconds
+from graphorch.graph.estimate.undos import compute_tool_undos, compute_undo, sum_undo_seconds
 from graphorch.graph.plan import Plan, Step
 
 _MANY = 1_000  # nodes, those of sub-flows as often as they occur
@@ -237,6 +237,10 @@ class _Estimator:
         if step.undo is not None:
             rows[*key, "undo"] = Row(f"{step.name}/undo", "undo", "", compute_undo(step), Amounts())
             own = replace(own, worst=own.worst + Amounts(activations=1))
+        for tool, undos in compute_tool_undos(step).items():
+            name = f"{step.name}/{tool}/undo"
+            rows[*key, tool, "undo"] = Row(name, "undo", "", undos, Amounts())
+            own = replace(own, worst=own.worst + Amounts(activations=undos.activations))
         if step.inner_plan is None:
             return self._add_flow_tools(key, step, _Inside(own.worst, own.expected, rows, gaps))
         inner = self.estimate(step.inner_plan)

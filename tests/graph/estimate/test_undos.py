@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from graphorch import Graph, Retry, node
+from graphorch import Graph, Retry, agent, node, tool
+from graphorch.graph.estimate.undos import sum_undo_seconds
 
 
 class Trip(BaseModel):
@@ -55,3 +56,42 @@ def test_usual_run_undoes_nothing() -> None:
     """A usual run undoes nothing."""
     estimate = Graph("trip", Trip).chain(book).build().estimate()
     assert (estimate.worst.activations, estimate.expected.activations) == (2, 1)
+
+
+def give_back(order: str) -> None: ...
+
+
+def test_undos_of_tools_count_at_worst() -> None:
+    """Each call of a tool is undone at worst: as many as it, or the rounds of its agent, allow."""
+
+    @tool(effect="idempotent", undo=give_back, max_calls=3, timeout=2.0)
+    def pay(order: str) -> str:
+        return order
+
+    @tool(effect="idempotent", undo=give_back, timeout=2.0)
+    def book(order: str) -> str:
+        return order
+
+    @agent(output=Trip, tools=[pay, book], rounds=2, max_tokens=100, timeout=10.0)
+    def plan(trip: Trip) -> str:
+        return trip.trip
+
+    graph = Graph("trips", Trip).chain(plan)
+    graph.loop(plan, back_to=plan, while_=lambda trip: False, max_iterations=2)
+    flow = graph.build()
+    rows = {row.path: row for row in flow.estimate().nodes}
+    assert (rows["plan/pay/undo"].kind, rows["plan/pay/undo"].worst.activations) == ("undo", 2 * 3)
+    assert rows["plan/book/undo"].worst.activations == 2 * 2 * 64
+    assert rows["plan/pay/undo"].expected.activations == 0
+    assert flow.estimate().worst.activations == 2 + 2 * 3 + 2 * 128
+
+
+def test_undos_in_flow_tools_take_time() -> None:
+    """The undos inside of a flow that a model calls as a tool count, as often as it may call it."""
+    inner = Graph("trip", Trip).chain(book).build()
+
+    @agent(output=Trip, tools=[inner.as_tool("travel", description="Travel.", max_calls=3)])
+    def plan(trip: Trip) -> str:
+        return trip.trip
+
+    assert sum_undo_seconds(Graph("trips", Trip).chain(plan).build().plan) == 3 * 11

@@ -19,6 +19,11 @@ from graphorch.graph.checks.quorums import find_once
 from graphorch.graph.plan import Plan, SignalSpec, Step, SubSpec
 from graphorch.graph.signature import StateFunction
 
+_FIX_ONCE = (
+    "move the effect behind it, or leave cancel_on out; or, if a second call with an equal key "
+    'does nothing, pass ctx.key on and say effect="idempotent"'
+)
+
 
 def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`CANCEL_ON` and `SUB_KEEP`."""
@@ -46,8 +51,11 @@ def _check_signal(graph: CheckedGraph, name: str, signal: str, where: str) -> It
         fix = "give one of the two signals another name, or this one a key"
         yield Problem("CANCEL_ON", where, what, fix)
     for path in find_once(graph, graph.number[name]) if name in graph.number else ():
-        what = f"signal '{signal}' may cancel '{path}', which has effect=\"once\""
-        yield Problem("CANCEL_ON", where, what, "move the effect behind it, or leave cancel_on out")
+        what = (
+            f"signal '{signal}' may interrupt '{path}', which has effect=\"once\", and nobody "
+            "would know whether it has acted"
+        )
+        yield Problem("CANCEL_ON", where, what, _FIX_ONCE)
 
 
 # ---- what is kept --------------------------------------------------------------------------------

@@ -151,7 +151,11 @@ def test_race_of_folded_field_builds() -> None:
         ),
         ({"keep": keep_other}, "it reads Stop, which is no slice of the state of 'inner'", "read"),
         ({"keep": keep_nothing}, "it returns Topic, but leave returns Notes", "same slice"),
-        ({"flow": inner_flow(act)}, "signal 'stop' may cancel 'team/act', which has", "move"),
+        (
+            {"flow": inner_flow(act)},
+            "signal 'stop' may interrupt 'team/act', which has effect=\"once\", and nobody would",
+            'pass ctx.key on and say effect="idempotent"',
+        ),
         ({"expires": 3.0}, "expires=3 of signal 'stop' means nothing", "leave it out"),
         (
             {"flow": inner_signal(), "value": Notes},
