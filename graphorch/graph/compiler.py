@@ -231,7 +231,8 @@ class _StepCompiler:
         node = spec.nodes[name] if index < topology.end else END
         map_, sub, ask = spec.maps.get(name), spec.subs.get(name), spec.asks.get(name)
         event = spec.events.get(name)
-        cancel_on, cancel_key = find_cancel_signal(spec, name)
+        is_region = map_ is not None or sub is not None
+        cancel_on, cancel_key = find_cancel_signal(spec, name) if is_region else ("", None)
         over = _find_input_function(map_, sub, ask, event)
         # A node that evaluates a function first reads through that function alone.
         slices = node.signature.reads if over is None else ()
@@ -271,18 +272,16 @@ class _StepCompiler:
             rivals=self.rivals.get(name, ()),
             cancel_on=cancel_on,
             cancel_key=BoundFunction(cancel_key, self.schema) if cancel_key else None,
-            keep=_compile_keep(sub),
+            keep=_compile_keep(sub) if is_region else None,
             failure_at=failure_at,
             exclusive=self.exclusive.get(name, ()),
             shared_regions=self.shared.get(name, ()),
-            undo=self._compile_undo(node),
+            undo=self._compile_undo(node.options.undo) if node.options.undo is not None else None,
             late=self.late[index][0] if index in self.late else -1,
         )
 
-    def _compile_undo(self, node: Node[Any]) -> Plan | None:
-        if node.undo is None:
-            return None
-        return _compile_undo(node.undo, self.spec.state, self.spec.memory)
+    def _compile_undo(self, undo: Node[Any]) -> Plan:
+        return _compile_undo(undo, self.spec.state, self.spec.memory)
 
     def _compile_read(self, read: Read) -> tuple[Reader[Any], bool]:
         return self.schema.reader(read.model or self.schema.model), read.optional
@@ -370,7 +369,8 @@ def collect_signals(spec: GraphSpec) -> dict[str, SignalSpec]:
     inner += [map_.flow for map_ in spec.maps.values() if map_.flow is not None]
     workers = [map_.worker for map_ in spec.maps.values() if map_.worker is not None]
     for node in (*spec.nodes.values(), *workers):
-        inner += list_flows_inside(node, None)
+        if node.kind == "agent":
+            inner += list_flows_inside(node, None)
     signals: dict[str, SignalSpec] = {}
     for plan in inner:
         signals |= plan.signals
@@ -401,9 +401,9 @@ def _collect_resources(spec: GraphSpec) -> tuple[tuple[str, type], ...]:
     """
     own = [(name, node.signature.resources) for name, node in spec.nodes.items()]
     own += [
-        (f"{name}/{UNDO}", node.undo.signature.resources)
+        (f"{name}/{UNDO}", node.options.undo.signature.resources)
         for name, node in spec.nodes.items()
-        if node.undo is not None
+        if node.options.undo is not None
     ]
     inner = [(name, sub.flow) for name, sub in spec.subs.items()]
     for name, map_ in spec.maps.items():

@@ -440,41 +440,49 @@ class Plan:
         self.entry = self._sole_target(self.starts)
         if self.entry is not None and self.entry.index == self.end:
             self.entry = None
-        steps = self.steps
-        inner = [step.inner_plan for step in steps if step.inner_plan is not None]
-        self.has_quorums = any(step.need for step in steps) or any(
-            plan.has_quorums for plan in inner
-        )
-        self.has_recursion = any(step.max_depth for step in steps) or any(
-            plan.has_recursion for plan in inner
-        )
-        self.can_ask = any(step.has_context for step in steps) or any(
-            plan.can_ask for plan in inner
-        )
-        self.acts_once = any(step.node.options.effect == "once" for step in steps) or any(
-            plan.acts_once for plan in inner
-        )
-
-        self.may_call_tools = any(_may_call_tools(step.node) for step in steps) or any(
-            plan.may_call_tools for plan in inner
-        )
-        self.has_due_times = any(_has_due_time(step) for step in steps) or any(
-            plan.has_due_times for plan in inner
-        )
-        self.exclusive, self.exclusive_orders = _find_exclusive(steps)
-        self.shared_regions = frozenset[str]().union(
-            *(step.shared_regions for step in steps),
-            *(
-                flow.shared_regions
-                for step in steps
-                for flow in list_flows_inside(step.node, step.inner_plan)
-            ),
-        )
-        self.has_undos = any(has_undo(step.node) for step in steps) or any(
-            plan.has_undos for plan in inner
-        )
+        inner = [step.inner_plan for step in self.steps if step.inner_plan is not None]
+        self._find_features(inner)
         self.levels = 0 if self.is_floor else 1 + max((plan.levels for plan in inner), default=0)
         self.size = self.end + sum(plan.size for _, plan in self.list_inner())
+
+    def _find_features(self, inner: Sequence[Plan]) -> None:
+        """Find what some node does, or some flow inside of one: in one look at each of them."""
+        self.has_quorums = any(plan.has_quorums for plan in inner)
+        self.has_recursion = any(plan.has_recursion for plan in inner)
+        self.can_ask = any(plan.can_ask for plan in inner)
+        self.acts_once = any(plan.acts_once for plan in inner)
+        self.may_call_tools = any(plan.may_call_tools for plan in inner)
+        self.has_due_times = any(plan.has_due_times for plan in inner)
+        self.has_undos = any(plan.has_undos for plan in inner)
+        names, shared, orders = set[str](), set[str](), set[tuple[str, str]]()
+        for step in self.steps:
+            node, options = step.node, step.node.options
+            is_function = node.kind == "node"  # neither waits, nor has a flow inside
+            if step.need:
+                self.has_quorums = True
+            if step.max_depth:
+                self.has_recursion = True
+            if step.has_context:
+                self.can_ask = True
+                self.may_call_tools = self.may_call_tools or _may_call_tools(node)
+            if options.effect == "once":
+                self.acts_once = True
+            if (not is_function or options.expires is not None) and _has_due_time(step):
+                self.has_due_times = True
+            if options.undo is not None or (node.kind == "agent" and has_undo(node)):
+                self.has_undos = True
+            if step.exclusive or not is_function:
+                names.update(step.exclusive)
+                shared.update(step.shared_regions)
+                for flow in list_flows_inside(node, step.inner_plan):
+                    names |= flow.exclusive
+                    shared |= flow.shared_regions
+                    orders |= flow.exclusive_orders
+                    orders.update(
+                        (outer, other) for outer in step.exclusive for other in flow.exclusive
+                    )
+        self.exclusive, self.exclusive_orders = frozenset(names), frozenset(orders)
+        self.shared_regions = frozenset(shared)
 
     def list_inner(self) -> list[tuple[Step, Plan]]:
         """Return the nodes with a flow inside, and that flow; without those that run this one."""
@@ -538,20 +546,10 @@ def _may_call_tools(node: Node[Any]) -> bool:
     return node.kind != "agent" or bool(getattr(node.fn, "tools", ()))
 
 
-def _find_exclusive(steps: Sequence[Step]) -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
-    """Return the exclusive regions in and inside of some steps, and which may be held in which."""
-    names, orders = set[str](), set[tuple[str, str]]()
-    for step in steps:
-        names.update(step.exclusive)
-        for flow in list_flows_inside(step.node, step.inner_plan):
-            names |= flow.exclusive
-            orders |= flow.exclusive_orders
-            orders.update((outer, inner) for outer in step.exclusive for inner in flow.exclusive)
-    return frozenset(names), frozenset(orders)
-
-
 def list_flows_inside(node: Node[Any], inner: Plan | None) -> list[Plan]:
     """Return the flows that run inside a node: its own, and those that its model may call."""
     tools: Sequence[Any] = getattr(node.fn, "tools", ())
+    if not tools:
+        return [] if inner is None else [inner]
     subs = [sub for tool in tools if (sub := getattr(tool, "sub", None)) is not None]
     return [*([inner] if inner is not None else []), *(sub.flow for sub in subs)]

@@ -168,9 +168,10 @@ class CheckedGraph:
     def _undo_uses(self) -> Iterator[Use]:
         """Yield what undos read: the state with what the node itself has written."""
         for index, node in enumerate(self.nodes):
-            if node.undo is None:
+            undo: Node[Any] | None = node.options.undo
+            if undo is None:
                 continue
-            for read in node.undo.signature.reads:
+            for read in undo.signature.reads:
                 if read.model is not Failure:
                     where = f"undo of '{node.name}'"
                     yield Use(index, where, read.model, read.optional, late=True)

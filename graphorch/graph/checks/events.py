@@ -26,7 +26,8 @@ def _check_signals(graph: CheckedGraph) -> Iterator[Problem]:
     inner = [(name, sub.flow) for name, sub in spec.subs.items()]
     inner += [(name, map_.flow) for name, map_ in spec.maps.items() if map_.flow is not None]
     for name, node in spec.nodes.items():
-        inner += [(name, flow) for flow in list_flows_inside(node, None)]
+        if node.kind == "agent":
+            inner += [(name, flow) for flow in list_flows_inside(node, None)]
     for outer, flow in inner:
         for name, signal in flow.signals.items():
             other = known.setdefault(name, signal)

@@ -44,6 +44,8 @@ def _find_orders(spec: GraphSpec) -> Orders:
     """Return which regions are held while which others are waited for, with an example of each."""
     orders: Orders = {}
     for node in spec.nodes.values():
+        if node.kind == "node":
+            continue
         own = [region.name for region in spec.exclusives if node.name in region.nodes]
         for flow in list_flows_inside(node, find_flow(spec, node.name)):
             if flow.is_floor:

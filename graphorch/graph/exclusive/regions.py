@@ -108,5 +108,7 @@ def _check_sharing(spec: GraphSpec) -> Iterator[Problem]:
 
 def _list_flows(spec: GraphSpec) -> Iterator[tuple[str, Plan]]:
     for name, node in spec.nodes.items():
+        if node.kind == "node":
+            continue
         for flow in list_flows_inside(node, find_flow(spec, name)):
             yield name, flow

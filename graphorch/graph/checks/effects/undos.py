@@ -24,7 +24,8 @@ _FORBIDDEN = {
 def check(graph: CheckedGraph) -> Iterator[Problem]:
     """`UNDO`, and `COMPENSATE` as a warning where nothing can be undone."""
     for node in graph.nodes:
-        yield from _check_undo(node, node.name)
+        if node.options.undo is not None:
+            yield from _check_undo(node, node.name)
     for name, spec in graph.spec.maps.items():
         if spec.worker is not None:
             path = f"{name}/{spec.worker.name}"
