@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -32,6 +33,7 @@ _LOG = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 3.0  # between two looks at what is out
 _TIDY_SECONDS: Final = 0.5  # between two looks at what is done: no engine repeats a job so soon
 _PAUSES: Final = (0.1, 0.3, 1.0)  # seconds before a server is tried again; the last repeats
+_FAREWELL: Final = 5.0  # seconds for the last calls
 
 
 @dataclass(slots=True)
@@ -63,8 +65,11 @@ class Outbox:
             tasks = [group.create_task(work) for work in works]
             try:
                 yield
-                await self._send_all()
-                await self._forget_all()
+                # All of it is hints: a server that is away does not hold the worker back.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_FAREWELL):
+                        await self._send_all()
+                        await self._forget_all()
             finally:
                 for task in tasks:
                     task.cancel()
@@ -93,10 +98,22 @@ class Outbox:
         """Delete notes to the owner of a run, with the next look."""
         self._to_drop.setdefault(run, []).extend(keys)
 
+    def count_out(self) -> Mapping[str, int]:
+        """Return how many jobs of each kind have no result yet."""
+        return Counter(out.job.kind for out in self._out.values())
+
     # ---- at the servers, however long they are away ----------------------------------------------
     async def list_alive(self, keys: Collection[str]) -> frozenset[str]:
         """Return those of some keys that have a job which waits or is handled."""
         return await _repeat(lambda: self.engine.list_alive(keys))
+
+    async def ask_alive(self, keys: Collection[str]) -> frozenset[str] | None:
+        """Return what `list_alive` does; None if the engine does not answer."""
+        try:
+            return await self.engine.list_alive(keys)
+        except EngineUnavailable as error:
+            _LOG.warning("%s", error)
+            return None
 
     async def watch(self, topic: str, take: Take) -> None:
         """Give the notes of a topic to a function, those that are there first."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -60,6 +60,7 @@ _KEPT_SECONDS: Final = 60.0  # for which the notes of a call stay after its acti
 
 _LOOK_SECONDS: Final = 0.5  # between two looks whether a cancelled call is still under way
 _LOOKS: Final = 20
+_NO_POOLS: Final[Mapping[str, Outbox]] = {}
 
 
 @dataclass(slots=True)
@@ -74,6 +75,7 @@ class WorkerPlacement:
     """The placement of one run, in a worker that has `slots` for functions of all its runs.
 
     `count_served` returns how many functions all workers together run for runs of others.
+    Jobs of nodes whose pool is one of `pools` leave by the outbox of that pool.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class WorkerPlacement:
         run_id: str,
         plan: Plan,
         count_served: Callable[[], int],
+        pools: Mapping[str, Outbox] = _NO_POOLS,
     ) -> None:
         self._outbox = outbox
+        self._pools = pools
         self._slots = slots
         self._count_served = count_served
         self._run_id = run_id
@@ -125,16 +129,14 @@ class WorkerPlacement:
         """Find the calls of the process before that have ended, or are under way."""
         self._found = {}
         await self._watch()
-        keys = {
-            key.job: key
+        possible = {
+            activation: list(_list_possible_keys(self._run_id, activation))
             for activation in vanished
-            for key in _list_possible_keys(self._run_id, activation)
         }
-        alive = await self._outbox.list_alive(list(keys)) if keys else frozenset[str]()
+        alive = await self._list_alive(possible)
         found, self._found = self._found, None
-        for activation in vanished:
-            possible = [key for key in keys.values() if key.activation == activation.id]
-            chosen = _choose_taken_over(activation, possible, found, alive)
+        for activation, keys in possible.items():
+            chosen = _choose_taken_over(activation, keys, found, alive)
             if chosen is not None:
                 self._taken_over[activation.id] = chosen
         return [activation for activation in vanished if activation.id in self._taken_over]
@@ -142,6 +144,29 @@ class WorkerPlacement:
     def leave(self) -> None:
         """Let what runs elsewhere go on: the next owner of the run takes it over."""
         self._is_leaving = True
+
+    async def _list_alive(
+        self, possible: Mapping[Activation, Sequence[CallKey]]
+    ) -> Collection[str]:
+        """Return the keys of jobs that may be under way.
+
+        Of a cluster that does not answer, all may be. They are put again under their keys once it
+        does, so none is done twice at a time. A function with effect once is not among them: it may
+        have begun where it left no note.
+        """
+        alive: set[str] = set()
+        by_outbox: dict[Outbox, dict[str, Activation]] = {}
+        for activation, keys in possible.items():
+            asked = by_outbox.setdefault(self._find_outbox(activation), {})
+            asked.update((key.job, activation) for key in keys)
+        for outbox, asked in by_outbox.items():
+            if outbox is self._outbox:
+                alive |= await outbox.list_alive(list(asked))
+            elif (answer := await outbox.ask_alive(list(asked))) is not None:
+                alive |= answer
+            else:
+                alive.update(job for job, activation in asked.items() if not _acts_once(activation))
+        return alive
 
     async def close(self, *, is_at_rest: bool = True) -> None:
         """Take no more notes. Those of a run at rest are dropped: they are recorded, or not wanted.
@@ -163,7 +188,7 @@ class WorkerPlacement:
         step = activation.step
         return (
             node not in self._stays
-            and step.node.options.effect != "once"
+            and not _acts_once(activation)
             and not step.exclusive
             and not has_mark(activation, "secret")
         )
@@ -211,7 +236,7 @@ class WorkerPlacement:
             for word, body in taken_over.notes.items() if taken_over is not None else ():
                 sent.take(word, body)
             if taken_over is None or RESULT not in taken_over.notes:
-                self._outbox.put(job)
+                self._find_outbox(activation).put(job)
             result = await self._wait(activation, sent)
         except Unportable:
             if must_go_out:
@@ -264,23 +289,27 @@ class WorkerPlacement:
         kind = name_node_kind(self._plan.name, self._fingerprint, options.pool)
         return Job(kind, sent.key.job, call.encode())
 
+    def _find_outbox(self, activation: Activation) -> Outbox:
+        return self._pools.get(activation.step.node.options.pool or "", self._outbox)
+
     async def _wait(self, activation: Activation, sent: SentCall) -> SentResult:
+        outbox = self._find_outbox(activation)
         began = asyncio.get_running_loop().time()
         try:
             result = await sent.wait(self._outbox.post)
         except BaseException:
             if self._is_leaving:
                 raise
-            self._outbox.withdraw(sent.key)
+            outbox.withdraw(sent.key)
             if self._plan.has_undos or activation.step.exclusive:
-                await self._wait_for_end(sent)
+                await self._wait_for_end(sent, outbox)
             raise
-        self._outbox.forget(sent.key)
+        outbox.forget(sent.key)
         seconds = asyncio.get_running_loop().time() - began
         activation.waited += max(0.0, seconds - result.header.get("seconds", seconds))
         return result
 
-    async def _wait_for_end(self, sent: SentCall) -> None:
+    async def _wait_for_end(self, sent: SentCall, outbox: Outbox) -> None:
         """Wait until a function that was cancelled has ended, on whatever machine.
 
         What it did is undone after it, and its exclusive region is free after it. A machine that
@@ -289,13 +318,14 @@ class WorkerPlacement:
         for _ in range(_LOOKS):
             if await sent.has_ended(_LOOK_SECONDS):
                 return
-            if sent.key.job not in await self._outbox.list_alive([sent.key.job]):
+            alive = await outbox.ask_alive([sent.key.job])
+            if alive is not None and sent.key.job not in alive:
                 return
 
     def _forget(self, activation: Activation, sent: SentCall) -> None:
         """Forget a call, and drop the notes of those that have been over for long."""
         del self._sent[sent.key.job]
-        self._outbox.settle(sent.key)
+        self._find_outbox(activation).settle(sent.key)
         now = asyncio.get_running_loop().time()
         self._ended.append((now, activation, sent.note_keys))
         keys: list[str] = []
@@ -358,6 +388,10 @@ def _has_agents(plan: Plan, seen: set[Topology]) -> bool:
 
 def _identify(activation: Activation) -> Node:
     return id(activation.scope.plan.topology), activation.step.index
+
+
+def _acts_once(activation: Activation) -> bool:
+    return activation.step.node.options.effect == "once"
 
 
 def _needs_room(activation: Activation) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from graphorch.distributed.engine import Job
 from graphorch.distributed.local_slots import LocalSlots
@@ -18,16 +18,25 @@ from graphorch.workers.opening import OpenWorker
 
 
 class Nodes:
-    """What runs nodes of some kinds for others, and places those of the worker's own runs."""
+    """What runs nodes of some kinds for others, and places those of the worker's own runs.
+
+    Nodes of `pools` leave by outboxes of their own, to clusters.
+    """
 
     def __init__(
-        self, kinds: Sequence[str], handler: NodeHandler, outbox: Outbox, slots: LocalSlots
+        self,
+        kinds: Sequence[str],
+        handler: NodeHandler,
+        outbox: Outbox,
+        slots: LocalSlots,
+        pools: Mapping[str, Outbox],
     ) -> None:
         self.kinds = kinds
         self.slots_by_kind: Mapping[str, int] = {}  # of all workers, by the kinds of their runs
         self._handler = handler
         self._outbox = outbox
         self._slots = slots
+        self._pools = pools
         self._handled = 0
 
     @property
@@ -50,23 +59,47 @@ class Nodes:
         def count_served() -> int:
             return max(self._slots.count, self.slots_by_kind.get(kind, 0))
 
-        return WorkerPlacement(self._outbox, self._slots, run_id, plan, count_served)
+        return WorkerPlacement(self._outbox, self._slots, run_id, plan, count_served, self._pools)
 
 
 @asynccontextmanager
 async def open_nodes(
-    opened: OpenWorker, flows: Sequence[WorkerFlow], pools: Sequence[str], slots: int
+    opened: OpenWorker,
+    flows: Sequence[WorkerFlow],
+    pools: Sequence[str],
+    slots: int,
+    clusters: Mapping[str, str],
 ) -> AsyncGenerator[Nodes]:
-    """Open what runs nodes of some flows and pools, at most `slots` at once of either side."""
+    """Open what runs nodes of some flows and pools, at most `slots` at once of either side.
+
+    `clusters` names for pools that are served elsewhere the scheduler to which their nodes go.
+    Raises `EngineError`.
+    """
     kinds = [
         name_node_kind(flow.plan.name, compute_fingerprint(flow.plan), pool)
         for flow in flows
         for pool in (None, *pools)
     ]
-    outbox = Outbox(opened.places.engine, opened.results)
-    handler = NodeHandler(flows, opened.results)
-    try:
-        async with outbox.work():
-            yield Nodes(kinds, handler, outbox, LocalSlots(slots))
-    finally:
-        await handler.close()
+    async with AsyncExitStack() as stack:
+        handler = NodeHandler(flows, opened.results)
+        stack.push_async_callback(handler.close)
+        schedulers = await _open_clusters(stack, opened, clusters.values())
+        outbox = Outbox(opened.places.engine, opened.results)
+        for each in (outbox, *schedulers.values()):
+            await stack.enter_async_context(each.work())
+        by_pool = {pool: schedulers[url] for pool, url in clusters.items()}
+        yield Nodes(kinds, handler, outbox, LocalSlots(slots), by_pool)
+
+
+async def _open_clusters(
+    stack: AsyncExitStack, opened: OpenWorker, urls: Iterable[str]
+) -> dict[str, Outbox]:
+    """Return an outbox for each scheduler. Raises `EngineError`."""
+    outboxes: dict[str, Outbox] = {}
+    for url in dict.fromkeys(urls):
+        from graphorch.distributed.dask.adapter import DaskEngine
+
+        engine = await DaskEngine.open(url)
+        stack.push_async_callback(engine.close)
+        outboxes[url] = Outbox(engine, opened.results)
+    return outboxes

@@ -15,7 +15,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, Self, Unpack
 
@@ -40,6 +40,7 @@ FENCED: Final = 75
 
 _WAITING: Final = 1.0  # seconds for which a run stays under way for its next timer
 _LOOK: Final = 0.1  # seconds between two looks at runs that are handed over
+_NO_CLUSTERS: Final[Mapping[str, str]] = {}
 _FAREWELL: Final = 5.0  # seconds in which interrupted nodes have to end
 
 
@@ -51,10 +52,13 @@ class Worker:
 
     `url` names the database, which `graphorch db init` prepares; True is that of GRAPHORCH_DB. At
     most `runs` runs are owned at once, and `slots` functions of nodes run here for runs of other
-    workers, those of the named `pools` too. When it is stopped, what runs may finish within `grace`
-    seconds. A run that ended its worker `attempts` times without getting on is stopped, with the
-    reason. All runs get the `resources`, the `client`, and the functions `watch`, `on_question` and
-    `on_alert`, which mean what they mean to `flow.run`.
+    workers, those of the named `pools` too. `clusters` maps other pools to the scheduler of Dask to
+    which their nodes go, such as `{"gpu": "dask://scheduler:8786"}`; see `graphorch.dask`.
+
+    When it is stopped, what runs may finish within `grace` seconds. A run that ended its worker
+    `attempts` times without getting on is stopped, with the reason. All runs get the `resources`,
+    the `client`, and the functions `watch`, `on_question` and `on_alert`, which mean what they mean
+    to `flow.run`.
 
     The process ends with exit code 75 if the worker was cut off from the database and another one
     has taken its runs: have a supervisor start it again.
@@ -67,6 +71,7 @@ class Worker:
         slots: int = 100,
         runs: int = 200,
         pools: Sequence[str] = (),
+        clusters: Mapping[str, str] = _NO_CLUSTERS,
         grace: float = 30.0,
         attempts: int = 5,
         **options: Unpack[WorkerOptions],
@@ -82,13 +87,15 @@ class Worker:
                 raise InputError(
                     f'Worker(pools={pools!r:.80}): give names of pools, such as pools=["gpu"].'
                 )
+        _check_clusters(clusters, pools)
         self._kinds = index_by_kind(flows)
         self._served = tuple(dict.fromkeys(self._kinds.values()))
         self._options = RunOptions(**options, limits=Limits(waiting=_WAITING))
         check_options(self._options)
         for flow in self._served:
             flow.check(self._options)
-        self._slots, self._runs, self._pools = slots, runs, tuple(pools)
+        self._slots, self._runs = slots, runs
+        self._pools, self._clusters = tuple(pools), dict(clusters)
         self._grace, self._attempts = float(grace), attempts
         self.name = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}"
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -162,7 +169,7 @@ class Worker:
         """Return a context with what runs nodes here and elsewhere."""
         served, resources = self._served, self._options.get("resources")
         flows = [WorkerFlow(each.plan, resources) for each in served]
-        return open_nodes(opened, flows, self._pools, self._slots)
+        return open_nodes(opened, flows, self._pools, self._slots, self._clusters)
 
     async def _work(self, opened: OpenWorker, taker: RunTaker, nodes: Nodes) -> None:
         engine, kinds = opened.places.engine, list(self._kinds)
@@ -222,7 +229,7 @@ class Worker:
                 os.getpid(),
                 0.0,
                 tuple(self._kinds),
-                self._pools,
+                (*self._pools, *(f"{pool}={url}" for pool, url in self._clusters.items())),
                 self._slots,
                 nodes.used,
                 taker.count,
@@ -231,6 +238,21 @@ class Worker:
             with suppress(StoreUnavailable):
                 nodes.slots_by_kind = await opened.workers.report(row)
             await asyncio.sleep(PERIOD)
+
+
+def _check_clusters(clusters: Mapping[str, str], pools: Sequence[str]) -> None:
+    """Raise `InputError` for a pool that is none, or that is served here as well."""
+    for pool, url in clusters.items():
+        if not is_pool(pool) or not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(
+                f"Worker(clusters={{{pool!r:.80}: {url!r:.80}}}): give names of pools and "
+                'schedulers, such as clusters={"gpu": "dask://scheduler:8786"}.'
+            )
+        if pool in pools:
+            raise InputError(
+                f"The nodes of pool '{pool}' run in this worker, or go to '{url}', but not both. "
+                "Name the pool once."
+            )
 
 
 def end_fenced(reason: str) -> None:

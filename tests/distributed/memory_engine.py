@@ -78,6 +78,7 @@ class MemoryQueue:
 
     def __init__(self, seed: int = 0, faults: Faults = NONE, *, timeout: float = 3.0) -> None:
         self.story: list[tuple[float, str, str]] = []  # time, worker, key
+        self.is_away = False  # whether calls raise `EngineUnavailable`
         self._random = Random(seed)
         self._faults = faults
         self._timeout = timeout
@@ -101,6 +102,11 @@ class MemoryQueue:
             for task in service.tasks:
                 task.cancel()
         self.expire(engine, after=self._timeout)
+
+    def lose_all(self) -> None:
+        """Forget all jobs, as a server does that keeps them in memory; their handlers go on."""
+        self._alive.clear()
+        self._again.clear()
 
     def expire(self, engine: MemoryEngine, *, after: float = 0.0) -> None:
         """Take a worker for dead, which goes on: others get its jobs too."""
@@ -230,7 +236,8 @@ class MemoryEngine:
         try:
             await self._begin()
         except EngineUnavailable:
-            self._queue._put(jobs[: len(jobs) // 2])
+            if not self._queue.is_away:
+                self._queue._put(jobs[: len(jobs) // 2])
             raise
         self._queue._put(jobs)
 
@@ -292,7 +299,7 @@ class MemoryEngine:
     async def _begin(self) -> None:
         await asyncio.sleep(0)
         self._check_open()
-        if self._queue._happens(self._queue._faults.unavailable):
+        if self._queue.is_away or self._queue._happens(self._queue._faults.unavailable):
             raise EngineUnavailable("The job queue cannot be reached. Repeat the call.")
 
     def _check_open(self) -> None:

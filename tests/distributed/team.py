@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -71,6 +71,8 @@ class Machine:
     served: int
     resources: Any
     pools: Sequence[str | None] = (None,)
+    clusters: Sequence[str] = ()  # pools whose nodes go to the cluster of the team
+    is_on_cluster: bool = False  # whether it serves its pools there
     tasks: list[asyncio.Task[Any]] = field(default_factory=list[asyncio.Task[Any]])
     driven: Scheduler | None = None  # the run that it took last
 
@@ -79,6 +81,8 @@ class Machine:
         self.results = self.team.notes.connect()
         self.store = MortalStore(self.team.store)
         self.outbox = Outbox(self.engine, self.results)
+        self.cluster = self.team.cluster.connect(self.name)
+        self.by_pool = dict.fromkeys(self.clusters, Outbox(self.cluster, self.results))
         self.room = LocalSlots(self.slots)
         flows = [WorkerFlow(flow.plan, self.resources) for flow in self.flows]
         self.handler = NodeHandler(flows, self.results, clock=virtual_now)
@@ -92,11 +96,14 @@ class Machine:
             for pool in self.pools
         ]
         if self.served:
-            work = self.engine.serve(kinds, self.served, self.handler.handle)
+            engine = self.cluster if self.is_on_cluster else self.engine
+            work = engine.serve(kinds, self.served, self.handler.handle)
             self.tasks.append(asyncio.create_task(work))
 
     async def _send(self) -> None:
-        async with self.outbox.work():
+        async with AsyncExitStack() as stack:
+            for outbox in {self.outbox, *self.by_pool.values()}:
+                await stack.enter_async_context(outbox.work())
             await asyncio.Event().wait()
 
     async def drive(self, flow: AnyFlow, run_id: str, **options: Any) -> Scheduler:
@@ -120,7 +127,7 @@ class Machine:
     async def _drive(self, manager: RunManager, scheduler: Scheduler, flow: AnyFlow) -> None:
         run_id = scheduler.settings.run_id
         placement = WorkerPlacement(
-            self.outbox, self.room, run_id, flow.plan, self.team.count_served
+            self.outbox, self.room, run_id, flow.plan, self.team.count_served, self.by_pool
         )
         self.driven = scheduler
         scheduler.settings = replace(scheduler.settings, placement=placement)
@@ -136,6 +143,7 @@ class Machine:
         """End the machine as a power failure does; `drives` are those of its runs."""
         self.store.is_dead = True
         self.team.queue.kill(self.engine)
+        self.team.cluster.kill(self.cluster)
         await self.results.close()
         for task in (*self.tasks, *drives):
             task.cancel()
@@ -157,6 +165,7 @@ class Team:
     def __init__(self, seed: int = 0, faults: Faults = NONE, **notes: float) -> None:
         self.store = MemoryStore(clock=virtual_now)
         self.queue = MemoryQueue(seed, faults)
+        self.cluster = MemoryQueue(seed, faults)
         self.notes = MemoryNotes(seed, **notes)
         self.machines: list[Machine] = []
 
@@ -167,10 +176,14 @@ class Team:
         served: int = 50,
         resources: Any = None,
         pools: Sequence[str | None] = (None,),
+        clusters: Sequence[str] = (),
+        is_on_cluster: bool = False,
     ) -> Machine:
         """Start a machine with `slots` for nodes of own runs, which serves so many of others."""
         name = f"machine {len(self.machines) + 1}"
-        machine = Machine(self, name, flows, slots, served, resources, pools)
+        machine = Machine(
+            self, name, flows, slots, served, resources, pools, clusters, is_on_cluster
+        )
         self.machines.append(machine)
         machine.start()
         return machine

@@ -18,11 +18,12 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
@@ -42,6 +43,7 @@ except ImportError as error:
     ) from None
 
 from graphorch.distributed.dask.questions import (
+    make_count_workers,
     make_find_alive,
     make_list_begun,
     make_list_jobs,
@@ -125,6 +127,12 @@ class DaskEngine:
         """Return how many jobs of each kind there are, in the order of the kinds' names."""
         return await self._thread.call(self._read_health())
 
+    async def find_served(self, kinds: Collection[str]) -> frozenset[str]:
+        """Return those of some kinds that a worker of the cluster serves."""
+        asked = list(kinds)
+        counts = await self._thread.call(self._ask(make_count_workers(), kinds=asked))
+        return frozenset(kind for kind, count in zip(asked, counts, strict=True) if count)
+
     async def close(self) -> None:
         """Release all connections; jobs stay, except those with a delay.
 
@@ -162,7 +170,7 @@ class DaskEngine:
     async def _drop_client(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            with suppress(Exception):  # whatever a broken connection makes of it
+            with suppress(Exception), _quiet():  # whatever a broken connection makes of it
                 await client.close(timeout=1)
 
     async def _ask(self, question: Any, **values: Any) -> Any:
@@ -261,6 +269,21 @@ class DaskEngine:
         await self._thread.call(worker.pause())
         await service.join()
         await self._thread.call(worker.end())
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Drop what the client logs: a traceback, if it is closed while it looks for its scheduler."""
+    logger = logging.getLogger("distributed.client")
+    logger.addFilter(_drop)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_drop)
+
+
+def _drop(_: logging.LogRecord) -> bool:
+    return False
 
 
 class _WorkerLoop:

@@ -65,3 +65,12 @@ def make_list_jobs() -> Callable[..., list[tuple[str, float, str | None, int]]]:
         return found
 
     return list_jobs
+
+
+def make_count_workers() -> Callable[..., list[int]]:
+    """Return a function that returns how many workers serve each of some kinds."""
+
+    def count_workers(kinds: list[str], dask_scheduler: Any = None) -> list[int]:
+        return [len(dask_scheduler.resources.get(kind, ())) for kind in kinds]
+
+    return count_workers

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from graphorch.cli.exit_codes import INTERRUPTED, exit_on_error
 from graphorch.cli.flow_loader import load_flow
 from graphorch.cli.shared_options import ConfigFile, Db, Debug
 from graphorch.cli.terminal import print_status, sanitize_line
+from graphorch.errors import InputError
 from graphorch.workers.worker import Worker
 
 _SECONDS_TO_LEAVE = 2.0  # after the second signal
@@ -43,9 +45,10 @@ def work(
         list[str] | None,
         typer.Option(
             "--pool",
-            metavar="NAME",
+            metavar="NAME[=URL]",
             help='Also run nodes with pool="NAME", for which this machine has what they need. '
-            "Repeatable.",
+            "Or NAME=dask://HOST:PORT: send them to a scheduler of Dask, whose workers run `dask "
+            "worker HOST:PORT --preload graphorch.dask FLOW --db URL --pool NAME`. Repeatable.",
         ),
     ] = None,
     grace: Annotated[
@@ -85,12 +88,14 @@ def work(
         loaded = [load_flow(flow).flow for flow in flows]
         plans = [flow.plan for flow in loaded]
         client = open_endpoints(config, *plans, models=list_all_models(plans), journal=journal)
+        pools, clusters = _read_pools(pool or ())
         worker = Worker(
             *loaded,
             url=journal.durable,
             slots=slots,
             runs=runs,
-            pools=pool or (),
+            pools=pools,
+            clusters=clusters,
             grace=grace,
             attempts=attempts,
             client=client,
@@ -98,6 +103,19 @@ def work(
         with contextlib.redirect_stdout(sys.stderr):  # what nodes print
             signals = asyncio.run(_run(worker, journal.address.shown))
     raise typer.Exit(INTERRUPTED if signals > 1 else 0)
+
+
+def _read_pools(given: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the pools that this worker serves, and those of clusters with their schedulers."""
+    pools: list[str] = []
+    clusters: dict[str, str] = {}
+    for text in given:
+        name, mark, url = text.partition("=")
+        if not mark:
+            pools.append(name)
+        elif clusters.setdefault(name, url) != url:
+            raise InputError(f"--pool {name} has two schedulers: {clusters[name]} and {url}.")
+    return pools, clusters
 
 
 async def _run(worker: Worker, shown: str) -> int:
