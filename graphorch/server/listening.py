@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
@@ -74,7 +75,7 @@ def listen(reach: Reachability) -> Listener:
     opened = _open(reach, *address)
     port = opened.getsockname()[1]
     scheme = "https" if reach.certificate else "http"
-    names = LOOPBACK_NAMES if ip.is_loopback else (reach.host,)
+    names = LOOPBACK_NAMES if ip.is_loopback else () if ip.is_unspecified else (reach.host,)
     hosts, origins = list_hosts(scheme, names, port), list_origins(scheme, names, port)
     url = f"{scheme}://{write_host(reach.host)}:{port}"
     if proxy is not None:
@@ -87,8 +88,12 @@ def listen(reach: Reachability) -> Listener:
 
 def _resolve(reach: Reachability) -> tuple[socket.AddressFamily, tuple[str, int]]:
     """Return the first address of a host, IPv4 before IPv6. Raises `InputError`."""
+    host = reach.host.strip("[]")
+    with suppress(ValueError):  # a name is looked up, an address is not
+        family = socket.AF_INET if ip_address(host).version == 4 else socket.AF_INET6
+        return family, (host, reach.port)
     try:
-        found = socket.getaddrinfo(reach.host.strip("[]"), reach.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, reach.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise InputError(
             f"--host {reach.host}: no address is known for this name. Write 127.0.0.1, or a name "

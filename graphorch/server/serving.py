@@ -19,7 +19,6 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from graphorch.errors import InputError
-from graphorch.server.app import build_app
 from graphorch.server.context import ServerContext, stop_runs
 from graphorch.server.listening import Listener, Reachability
 
@@ -31,9 +30,9 @@ _SECONDS_TO_END: Final = 1  # for requests under way, once the server is to end
 class Server(uvicorn.Server):
     """A server whose end is announced to what waits in it."""
 
-    def __init__(self, context: ServerContext, reach: Reachability) -> None:
-        """Build the application. Raises `InputError` for a certificate that cannot be used."""
-        super().__init__(_build_config(context, build_app(context), reach))
+    def __init__(self, context: ServerContext, app: ASGIApp, reach: Reachability) -> None:
+        """Load the certificate. Raises `InputError` if it cannot be used."""
+        super().__init__(_build_config(context, app, reach))
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._idle = _IdleConnections(context.settings.limits.head_seconds)

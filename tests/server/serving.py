@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -225,6 +225,7 @@ async def running(
     reach: Reachability | None = None,
     options: RunOptions | None = None,
     is_read_only: bool = False,
+    build: Callable[[ServerContext], ASGIApp] = build_app,
 ) -> AsyncGenerator[Running]:
     """Start a server on a free port of this machine, and end it."""
     reach = reach or Reachability(port=0)
@@ -236,7 +237,7 @@ async def running(
         limits=limits or ServerLimits(),
     )
     async with opened(folder, *flows, settings=settings, options=options) as context:
-        server = Server(context, reach)
+        server = Server(context, build(context), reach)
         serving = asyncio.ensure_future(server.serve_until_signal(listener))
         await server.is_listening.wait()
         try:

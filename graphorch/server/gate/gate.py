@@ -179,6 +179,9 @@ def _check_headers(scope: Scope) -> Mapping[bytes, bytes]:
                 f"The header {name.decode('latin-1')} names another method. Send that method.",
             )
         headers[name] = value
+    if b"content-length" in headers and b"transfer-encoding" in headers:
+        # A proxy that believed the other one would take the rest of the body for a request.
+        raise Problem(400, "two-lengths", "The body has a length and comes in chunks. Choose one.")
     return headers
 
 

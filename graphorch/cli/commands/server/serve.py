@@ -150,6 +150,7 @@ def _build_options(request: RunRequest, loaded: Sequence[LoadedFlow]) -> RunOpti
 
 async def _serve(start: _Start, *, opens: bool) -> None:
     """Print the link and serve until Ctrl-C. Raises `InputError` and `JournalError`."""
+    from graphorch.server.app import build_app
     from graphorch.server.context import open_context
     from graphorch.server.gate.token import keep_token, make_token
     from graphorch.server.listening import listen
@@ -172,7 +173,7 @@ async def _serve(start: _Start, *, opens: bool) -> None:
     with listener.socket, contextlib.ExitStack() as stack:
         address = start.journal.address
         async with open_context(settings, address, flows, start.options) as context:
-            server = Server(context, start.reach)
+            server = Server(context, build_app(context), start.reach)
             link = f"{listener.url}#token={token}"
             print_output(link)
             _describe(start)
