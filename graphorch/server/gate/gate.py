@@ -89,13 +89,13 @@ class Gate:
         if not host:
             raise Problem(400, "no-host", "The request has no Host header.")
         if host not in self._settings.hosts:
-            known = ", ".join(sorted(self._settings.hosts))
+            # The page that sends it may read the answer, so it lists no name of this server.
             raise Problem(
                 421,
                 "foreign-host",
-                f"This server is not {host[:200]!a}. It answers to: {known}. If it is reached "
-                "through a proxy, start it with --behind-proxy URL, and let the proxy pass on the "
-                "Host header.",
+                f"This server is not {host[:200]!a}. Use the address that `graphorch serve` "
+                "prints. If it is reached through a proxy, start it with --behind-proxy URL, and "
+                "let the proxy pass on the Host header.",
             )
 
     def _check_origin(
@@ -114,7 +114,8 @@ class Gate:
                 "the pages of this server may use it from a browser.",
             )
         site = headers.get(b"sec-fetch-site", b"none")
-        follows_link = is_public and headers.get(b"sec-fetch-mode") == b"navigate"
+        opens_page = headers.get(b"sec-fetch-dest") == b"document"  # no frame, and no script
+        follows_link = is_public and opens_page and headers.get(b"sec-fetch-mode") == b"navigate"
         if site not in _OWN_SITES and not follows_link:
             raise Problem(
                 403,

@@ -223,12 +223,18 @@ def test_bodies_are_json_only(tmp_path: Path, kind: str) -> None:
 
 def test_link_to_page_may_stand_anywhere(tmp_path: Path) -> None:
     """Following a link from another page shows the page, and no more than that."""
-    followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    followed = {
+        "sec-fetch-site": "cross-site",
+        "sec-fetch-mode": "navigate",
+        "sec-fetch-dest": "document",
+    }
+    framed = {**followed, "sec-fetch-dest": "iframe"}
 
     async def main() -> None:
         async with opened(tmp_path) as context:
             ask = Client(build_app(context))
             assert (await ask("GET", "/", headers=followed)).status == 200
+            assert (await ask("GET", "/", headers=framed)).status == 403
             assert (await ask("GET", "/api/about", headers=followed)).status == 403
             assert (await ask("POST", "/", BODY, headers=followed)).status == 403
 
