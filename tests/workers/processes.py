@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 from graphorch.distributed.pgqueuer.setup import install_queue
 from graphorch.journal.postgres.setup import initialize
@@ -29,23 +34,97 @@ def prepare_database(url: str) -> None:
     asyncio.run(install_queue(url))
 
 
+class Launcher:
+    """Starts processes that run a command of graphorch (see `tests.workers.launcher`)."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.workers.launcher"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+        )
+        self._started: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._codes: dict[int, int] = {}
+        self._has_changed = threading.Condition()
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def start(self, arguments: Sequence[str], environment: Mapping[str, str], output: Path) -> int:
+        """Start a process, whose output goes to a file, and return its id."""
+        order = {
+            "arguments": list(arguments),
+            "environment": dict(environment),
+            "output": str(output),
+        }
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        self._process.stdin.flush()
+        return self._started.get(timeout=120)
+
+    def find_code(self, pid: int) -> int | None:
+        """Return the exit code of a process; None if it runs."""
+        return self._codes.get(pid)
+
+    def wait(self, pid: int, seconds: float) -> int:
+        """Return the exit code of a process once it has ended."""
+        with self._has_changed:
+            assert self._has_changed.wait_for(lambda: pid in self._codes, seconds), "it still runs"
+            return self._codes[pid]
+
+    def close(self) -> None:
+        """Kill all processes."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._reading.join()
+        self._process.stdout.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            word, *numbers = line.split()
+            if word == b"started":
+                self._started.put(int(numbers[0]))
+                continue
+            with self._has_changed:
+                self._codes[int(numbers[0])] = int(numbers[1])
+                self._has_changed.notify_all()
+
+
+@pytest.fixture(scope="session")
+def launcher() -> Iterator[Launcher]:
+    """What starts worker processes, for all tests of this process."""
+    started = Launcher()
+    try:
+        yield started
+    finally:
+        started.close()
+
+
 @dataclass
 class Process:
     """A worker process, and what it printed."""
 
-    process: subprocess.Popen[bytes]
+    launcher: Launcher
+    pid: int
     output: Path
 
     @property
-    def pid(self) -> int:
-        return self.process.pid
+    def code(self) -> int | None:
+        """Its exit code; None if it runs."""
+        return self.launcher.find_code(self.pid)
 
     def send(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
+        """Send it a signal, unless it has ended."""
+        if self.code is None:
+            os.kill(self.pid, number)
 
     def wait(self, seconds: float = 20.0) -> int:
         """Return the exit code."""
-        return self.process.wait(seconds)
+        return self.launcher.wait(self.pid, seconds)
 
     def read(self) -> str:
         """Return what it printed so far."""
@@ -55,7 +134,7 @@ class Process:
         """Return once it takes runs."""
         end = time.monotonic() + seconds
         while "takes runs of" not in self.read():
-            assert self.process.poll() is None, self.read()
+            assert self.code is None, self.read()
             assert time.monotonic() < end, self.read()
             time.sleep(0.02)
 
@@ -66,6 +145,7 @@ class Site:
 
     url: str
     folder: Path
+    launcher: Launcher
     processes: list[Process] = field(default_factory=list[Process])
 
     def __post_init__(self) -> None:
@@ -75,18 +155,19 @@ class Site:
     def start(self, *options: str, flow: str = FLOW, version: str = "") -> Process:
         """Start a worker; it may not take runs yet."""
         output = self.folder / f"worker {len(self.processes)}"
-        environment = {**os.environ, "WORKER_TEST_LOG": str(self.log), "PYTHONPATH": str(ROOT)}
+        output.touch()
+        environment = {**os.environ, "WORKER_TEST_LOG": str(self.log)}
         environment["WORKER_TEST_VERSION"] = version
-        program = "from graphorch.cli.app import main; main()"
-        command = [sys.executable, "-c", program, "worker", flow, "--db", self.url, *options]
-        with output.open("w") as file:
-            started = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
-        self.processes.append(Process(started, output))
+        arguments = ["worker", flow, "--db", self.url, *options]
+        pid = self.launcher.start(arguments, environment, output)
+        self.processes.append(Process(self.launcher, pid, output))
         return self.processes[-1]
 
-    def start_many(self, count: int, *options: str) -> list[Process]:
+    def start_many(
+        self, count: int, *options: str, flow: str = FLOW, version: str = ""
+    ) -> list[Process]:
         """Start some workers, and return them once they take runs."""
-        started = [self.start(*options) for _ in range(count)]
+        started = [self.start(*options, flow=flow, version=version) for _ in range(count)]
         for process in started:
             process.wait_until_ready()
         return started
@@ -94,10 +175,10 @@ class Site:
     def kill_all(self) -> None:
         """End all workers that this site started."""
         for each in self.processes:
-            if each.process.poll() is None:
-                each.process.send_signal(signal.SIGCONT)
-                each.process.kill()
-                each.process.wait()
+            if each.code is None:
+                each.send(signal.SIGCONT)
+                each.send(signal.SIGKILL)
+                each.wait()
 
     def list_begun(self, run_id: str = "") -> list[tuple[str, str, int]]:
         """Return path, activation and process of each node that began."""
@@ -151,9 +232,9 @@ class Site:
 
 
 @contextmanager
-def open_site(url: str, folder: Path) -> Iterator[Site]:
+def open_site(url: str, folder: Path, launcher: Launcher) -> Iterator[Site]:
     """Yield a site, and end its workers."""
-    site = Site(url, folder)
+    site = Site(url, folder, launcher)
     try:
         yield site
     finally:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.postgres.cluster import Cluster
 from tests.workers.flow_file import Task, Verdict, flow
-from tests.workers.processes import Site, open_site, prepare_database
+from tests.workers.processes import Launcher, Site, open_site, prepare_database
 
 CHAIN = ["first", "second", "third"]
 
@@ -27,9 +27,9 @@ def url(cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture
-def site(url: str, tmp_path: Path) -> Iterator[Site]:
+def site(url: str, tmp_path: Path, launcher: Launcher) -> Iterator[Site]:
     """A site without workers."""
-    with open_site(url, tmp_path) as opened:
+    with open_site(url, tmp_path, launcher) as opened:
         yield opened
 
 
