@@ -73,6 +73,8 @@ for _name in [
     name for name in os.environ if name.endswith("_API_KEY") or name.startswith("GRAPHORCH_")
 ]:
     del os.environ[_name]
+# Hundreds of tests start a Python, and each would compile the package again: a second of each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["PYRIGHT_PYTHON_IGNORE_WARNINGS"] = "1"  # it would look for a newer version of itself
 
 
