@@ -13,7 +13,7 @@ from graphorch.server.dispatch import serve_path
 from graphorch.server.endpoint import Endpoint
 from graphorch.server.gate.gate import Gate, not_found, send_problem
 from graphorch.server.page import PageFile
-from graphorch.server.routes import about
+from graphorch.server.routes import about, pictures, reasons, run, runs
 from graphorch.server.static_files import read_static_files, serve_file
 
 
@@ -21,6 +21,10 @@ def list_endpoints(context: ServerContext) -> list[Endpoint]:
     """Return all endpoints of the API: those of each module in `routes`."""
     return [
         *about.build_endpoints(context),
+        *runs.build_endpoints(context),
+        *run.build_endpoints(context),
+        *reasons.build_endpoints(context),
+        *pictures.build_endpoints(context),
     ]
 
 

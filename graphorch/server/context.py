@@ -18,6 +18,7 @@ from graphorch.server.gate.limits import Places
 from graphorch.server.problems import Problem
 from graphorch.server.served_flow import ServedFlow, index_flows
 from graphorch.server.settings import ServerSettings
+from graphorch.views.reading.journal_reader import JournalReader
 
 SERVER_ENDED = "the server ended"
 _GRACE_SECONDS = 0.3  # for running nodes after Ctrl-C, before they are interrupted
@@ -27,8 +28,9 @@ _GRACE_SECONDS = 0.3  # for running nodes after Ctrl-C, before they are interrup
 class ServerContext:
     """What the endpoints of a server share; made by `open_context`.
 
-    - `store` is the journal, open for as long as the server runs, and `journal` its place: show
-      `str(journal)`, which holds no password. `durable` names it as an option of a run, and is
+    - `store` is the journal, open for as long as the server runs; `reader` reads its runs for
+      views, and keeps what it read. `journal` is its place: show `str(journal)`, which holds no
+      password. `durable` names it as an option of a run, and is
       never shown.
     - `flows` are the served flows by their names in paths.
     - `options` are those of every run that a request begins or continues; `runs` drives these runs,
@@ -39,6 +41,7 @@ class ServerContext:
     """
 
     store: Store
+    reader: JournalReader
     journal: JournalAddress
     durable: str = field(repr=False)
     settings: ServerSettings
@@ -88,9 +91,11 @@ async def open_context(
     indexed = index_flows(flows)
     runs = ServedRuns(journal.text, given)
     async with open_store(journal.text) as store:
+        reader = JournalReader(store)
         try:
             yield ServerContext(
                 store=store,
+                reader=reader,
                 journal=journal,
                 durable=journal.text,
                 settings=settings,
@@ -104,6 +109,7 @@ async def open_context(
             )
         finally:
             await stop_runs(runs)
+            reader.close()
 
 
 async def stop_runs(runs: ServedRuns) -> None:

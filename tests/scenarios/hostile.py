@@ -28,7 +28,6 @@ from graphorch import (
     node,
     tool,
 )
-from graphorch.cli.commands.analysis.heat import measure_steps
 from graphorch.cli.json_output import to_json_line
 from graphorch.cli.run_head import describe_head
 from graphorch.engine.lease_heartbeat import LEASE_SECONDS
@@ -45,7 +44,8 @@ from graphorch.trace.analysis import statistics
 from graphorch.trace.analysis.critical_path import find_critical_path
 from graphorch.trace.analysis.explain import explain_activation, explain_run
 from graphorch.trace.spans.redaction import Redaction
-from graphorch.views.reasons.rebuilt_run import read_run
+from graphorch.views.pictures.heats import measure_steps
+from graphorch.views.reasons.rebuilt_run import rebuild_log
 from graphorch.views.runs.steps import build_step_rows
 from graphorch.views.runs.timeline import build_bars, list_drawn
 from tests.engine.tool_calls.test_loop import Model as ToolModel
@@ -460,7 +460,7 @@ async def _converse(store: Store, case: Case) -> None:
 
 
 async def _explain(store: Store, case: Case) -> None:
-    rebuilt = await read_run(store, case.build().plan, case.log.head.run_id)
+    rebuilt = rebuild_log(await store.load(case.log.head.run_id), case.build().plan)
     trace, turns = rebuilt.conversation.trace, rebuilt.conversation.turns
     explain_run(rebuilt.run, trace, Redaction())
     for activation in [*rebuilt.run.history, *rebuilt.run.unfinished()]:

@@ -114,9 +114,13 @@ class ConversationBuilder:
             self._at = float(at)
         return handle(self, body)
 
+    def list_held(self) -> list[Turn]:
+        """Return the turns whose receivers no record has named yet."""
+        return sorted(self._held.values(), key=lambda turn: turn.seq)
+
     def rest(self) -> list[Turn]:
         """Return the turns whose receivers no record has named, and forget them."""
-        held = sorted(self._held.values(), key=lambda turn: turn.seq)
+        held = self.list_held()
         self._held.clear()
         return held
 

@@ -144,6 +144,8 @@ class SpanBuilder:
         # Questions at gates, by the id of their activation.
         self._questions: dict[str, Span] = {}
         self._finished: list[Span] = []
+        self.last_call: Span | None = None
+        """The model call whose end was read last."""
         self.flow = FlowMap(None)
         self._head = head
         parent = parse_parent(head.tags.get(PARENT, ""))
@@ -195,6 +197,11 @@ class SpanBuilder:
     def find_last(self, path: str) -> Span | None:
         """Return the span of the activation at a path that ended last."""
         return self._last.get(path)
+
+    def find_activation(self, id: str) -> Span | None:
+        """Return the last span of an activation, by its id."""
+        activation = self._by_id.get(shorten_activation_id(id))
+        return None if activation is None else activation.span
 
     def name_step(self, path: str) -> str:
         """Return the path without the indices of map items and of tool calls."""
@@ -378,6 +385,7 @@ class SpanBuilder:
     def on_call(self, body: Body) -> None:
         """Add a model call with its requests and the tool calls that it asks for."""
         activation, span = self._open_call(body)
+        self.last_call = span
         response: Body = body["response"]
         usage: Body = response["usage"]
         self._end_tools(activation, body)
@@ -411,6 +419,7 @@ class SpanBuilder:
     def on_unanswered(self, body: Body) -> None:
         """Add a model call that failed."""
         activation, span = self._open_call(body)
+        self.last_call = span
         self._end_tools(activation, body)
         self._describe_request(span, body["asked"])
         span.server = str(body.get("server", ""))

@@ -11,6 +11,7 @@ from graphorch.trace.spans.model import strip_index
 
 Description: TypeAlias = dict[str, Any]
 
+_LINE_KINDS = ("loop", "exhausted", "always")
 _DECIDED = ("routed", "loop", "exhausted")  # edges that a selector or a loop condition decides
 
 
@@ -78,6 +79,19 @@ class FlowMap:
         edges = self._scope(path).edges
         chosen = [edges[number].target for number in routed if 0 <= number < len(edges)]
         return list(dict.fromkeys([*chosen, *self.readers(path)])), ended
+
+    def list_lines(self, path: str, loop: int, exhausted: int, routed: list[int]) -> list[int]:
+        """Return the numbers of the edges that a decision led along; see `taken`."""
+        name = _name(path)
+        edges = list(enumerate(self._scope(path).edges))
+        mine = [(number, edge) for number, edge in edges if edge.source == name]
+        by_kind = {kind: [n for n, edge in mine if edge.kind == kind] for kind in _LINE_KINDS}
+        if 0 <= loop < len(by_kind["loop"]):
+            return [by_kind["loop"][loop]]
+        if 0 <= exhausted < len(by_kind["loop"]) and by_kind["exhausted"]:
+            return by_kind["exhausted"][:1]
+        known = {number for number, _ in mine}
+        return [*(number for number in routed if number in known), *by_kind["always"]]
 
     def _targets(self, path: str, kind: str) -> list[str]:
         name = _name(path)

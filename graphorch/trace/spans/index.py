@@ -9,6 +9,7 @@ Erasing or pruning a run takes its rows along, in a file of the user as soon as 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import sqlite3
@@ -35,6 +36,7 @@ from graphorch.trace.spans.sampling import Sampling
 VERSION = 5  # of how spans are made: rows of another version are made again
 _ROWS_PER_TRANSACTION = 5_000  # few enough that appending runs get in between
 _PAGE = 500  # runs per page
+_MANY_RECORDS = 500  # of a run; the spans of more are made on another thread
 _LONGEST = 500  # characters of an error's message
 
 _TRACE_COLUMNS = "run_id, flow, status, reason, tags, parent, began, seconds, budget, version, seq"
@@ -141,9 +143,7 @@ class SpanIndex:
             if head.is_erased:
                 continue
             seen.add(head.run_id)
-            status = "crashed" if is_crashed(head) else head.status
-            version = self._versions[head.run_id] = self._find_version(head)
-            if known.get(head.run_id) == (head.last_seq, status, version):
+            if known.get(head.run_id) == self._find_mark(head):
                 continue
             trace = await self._load_trace(store, head, progress)
             if trace is None:
@@ -158,6 +158,38 @@ class SpanIndex:
         self._drop([run_id for run_id in known if run_id not in seen])
         progress.seconds = time.perf_counter() - start
         return progress
+
+    async def catch_up_runs(self, store: Store, heads: Sequence[RunHead]) -> CatchUp:
+        """Read what changed in some runs since the last time; others stay as they are.
+
+        What takes long is done on another thread.
+        """
+        start, progress = time.perf_counter(), CatchUp()
+        known = self._find_known([head.run_id for head in heads])
+        pending: list[Trace] = []
+        for head in heads:
+            if head.is_erased or known.get(head.run_id) == self._find_mark(head):
+                continue
+            trace = await self._load_trace(store, head, progress)
+            if trace is not None:
+                pending.append(trace)
+        if pending:
+            await asyncio.to_thread(self._put, pending, progress)
+        progress.seconds = time.perf_counter() - start
+        return progress
+
+    def _find_known(self, run_ids: Sequence[str]) -> dict[str, tuple[int, str, int]]:
+        """Return how far some runs were read: last record, status, and version of the rows."""
+        places = ", ".join("?" * len(run_ids))
+        sql = f"SELECT run_id, seq, status, version FROM traces WHERE run_id IN ({places})"
+        rows = self._rows(sql, run_ids)
+        return {run_id: (seq, status, version) for run_id, seq, status, version in rows}
+
+    def _find_mark(self, head: RunHead) -> tuple[int, str, int]:
+        """Return what the rows of a run have that are up to date."""
+        status = "crashed" if is_crashed(head) else head.status
+        version = self._versions[head.run_id] = self._find_version(head)
+        return head.last_seq, status, version
 
     def _find_version(self, head: RunHead) -> int:
         """Return the version of the rows of a run.
@@ -178,7 +210,10 @@ class SpanIndex:
             return None
         except RunNotFound:
             return None
-        trace = build_trace(log.head, log.records)
+        if len(log.records) > _MANY_RECORDS:
+            trace = await asyncio.to_thread(build_trace, log.head, log.records)
+        else:
+            trace = build_trace(log.head, log.records)
         if trace.faults:
             progress.damaged[head.run_id] = trace.faults[0]
             return None

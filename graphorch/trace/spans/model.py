@@ -8,11 +8,14 @@ span is exported under two names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from graphorch.trace_context import PARENT, choose_trace_id, parse_parent
+
+_INDEX: Final = re.compile(r"\[[^/]*\](?=/|$)")  # of a map item, at the end of a part of a path
 
 SpanKind: TypeAlias = Literal[
     "run", "flow", "node", "ask", "wait", "attempt", "call", "request", "tool"
@@ -170,19 +173,29 @@ class Trace:
         """
         return choose_trace_id(self.run_id, parse_parent(self.tags.get(PARENT, "")), engagement)
 
+    @property
+    def engagements(self) -> list[Span]:
+        """Spans of the run itself: one for each time in which a process drove it."""
+        return [span for span in self.spans if span.kind == "run"]
+
     def elapsed(self, at: float) -> float:
         """Return how many seconds a process had driven the run at a time; pauses do not count."""
-        seconds = 0.0
-        for span in self.spans:
-            if span.kind == "run" and span.began <= at:
-                since = at - span.began
-                seconds += min(since, span.seconds or 0.0) if span.is_continued else since
-        return seconds
+        return sum_elapsed(self.engagements, at)
 
     @property
     def paid_calls(self) -> list[Span]:
         """Spans of the model calls that this run paid for."""
         return [span for span in self.spans if span.is_paid_call]
+
+
+def sum_elapsed(engagements: Iterable[Span], at: float) -> float:
+    """Return how many seconds engagements of a run had lasted at a time."""
+    seconds = 0.0
+    for span in engagements:
+        if span.began <= at:
+            since = at - span.began
+            seconds += min(since, span.seconds or 0.0) if span.is_continued else since
+    return seconds
 
 
 def sum_calls(trace: Trace) -> dict[str, Any]:
@@ -204,7 +217,4 @@ def sum_calls(trace: Trace) -> dict[str, Any]:
 
 def strip_index(path: str) -> str:
     """Return a path without the indices of map items."""
-    if "[" not in path:
-        return path
-    parts = path.split("/")
-    return "/".join(part.partition("[")[0] if part.endswith("]") else part for part in parts)
+    return _INDEX.sub("", path) if "[" in path else path

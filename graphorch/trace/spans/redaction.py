@@ -64,7 +64,7 @@ class Redaction:
         matches = [match for detector in self.checks for match in detector.find(text)]
         if not matches:
             return text
-        merged = merge_matches(matches, _rank)
+        merged = merge_matches(matches, rank_match)
         return replace_matches(text, merged, lambda match: f"[{match.kind}]")
 
     def json(self, text: str) -> str:
@@ -93,6 +93,6 @@ class Redaction:
         return cleaned
 
 
-def _rank(match: Match) -> tuple[int, int]:
+def rank_match(match: Match) -> tuple[int, int]:
     """Rank overlapping matches: the surer kind first, then the earlier one."""
     return (_SURE.index(match.kind) if match.kind in _SURE else len(_SURE), match.start)

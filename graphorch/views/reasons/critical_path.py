@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphorch.graph.plan import Plan
-from graphorch.journal.store import Store
+from graphorch.journal.records import RunLog
 from graphorch.trace.analysis.critical_path import CriticalPath, find_critical_path
-from graphorch.views.reasons.rebuilt_run import read_run
+from graphorch.views.reasons.rebuilt_run import rebuild_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +18,12 @@ class RunCriticalPath:
     path: CriticalPath
 
 
-async def read_critical_path(store: Store, plan: Plan, run_id: str) -> RunCriticalPath:
+def read_critical_path(log: RunLog, plan: Plan) -> RunCriticalPath:
     """Return the critical path of a run.
 
     Raises `InputError` if nothing of it is finished, `JournalError` and `ReplayDiverged`.
     """
-    rebuilt = await read_run(store, plan, run_id)
+    rebuilt = rebuild_log(log, plan)
     trace = rebuilt.conversation.trace
     path = find_critical_path(
         rebuilt.run, trace.seconds or 0.0, rebuilt.concurrency, rebuilt.taken_over

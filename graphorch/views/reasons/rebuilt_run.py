@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
+from graphorch.engine.replay import rebuild
 from graphorch.graph.plan import Plan
-from graphorch.journal.records import Record
-from graphorch.journal.store import Store
-from graphorch.runs.durable import rebuild_run
+from graphorch.journal.records import RunLog
+from graphorch.runs.durable import check_log, check_outcome
+from graphorch.runs.migration import MigratedLog
 from graphorch.trace.conversation.builder import Conversation, build_conversation
 
 
@@ -20,7 +21,8 @@ class RebuiltRun:
 
     `concurrency` is how many of its nodes could run at once, None without a limit; it has
     `taken_over` so many of the first activations of its history from another run. `in_doubt` are
-    nodes that must not act twice, began, and did not finish.
+    nodes that must not act twice, began, and did not finish. `log` has its records as the present
+    graph reads them.
     """
 
     plan: Plan
@@ -28,24 +30,24 @@ class RebuiltRun:
     concurrency: int | None
     taken_over: int
     conversation: Conversation
-    records: Sequence[Record]
+    log: MigratedLog
     in_doubt: Sequence[Activation]
 
 
-async def read_run(store: Store, plan: Plan, run_id: str) -> RebuiltRun:
+def rebuild_log(log: RunLog, plan: Plan) -> RebuiltRun:
     """Return a run, rebuilt.
 
     Raises `JournalError`, also for a run of another graph, and `ReplayDiverged`.
     """
-    _, rebuilt = await rebuild_run(store, plan, run_id)
-    log = await store.load(run_id)
-    conversation = build_conversation(log.head, log.records)
+    migrated = check_log(log, plan)
+    rebuilt = rebuild(plan, log.head.run_id, migrated.records, adopted=migrated.adopted)
+    check_outcome(log.head, rebuilt)
     return RebuiltRun(
         plan,
         rebuilt.run,
         rebuilt.concurrency,
         rebuilt.taken_over,
-        conversation,
-        log.records,
+        build_conversation(log.head, log.records),
+        migrated,
         tuple(rebuilt.in_doubt.values()),
     )

@@ -11,11 +11,11 @@ from typing import Any
 
 from graphorch.core.tree import Activation
 from graphorch.engine.invocation import binding
+from graphorch.engine.replay import rebuild
 from graphorch.errors import GraphorchError, Unassigned
 from graphorch.graph.plan import Plan
 from graphorch.journal.record_kinds import RecordKind
-from graphorch.journal.store import Store
-from graphorch.runs.durable import rebuild_run
+from graphorch.journal.records import RunLog
 from graphorch.text import plural
 from graphorch.trace.analysis.explain import (
     Reasons,
@@ -27,7 +27,7 @@ from graphorch.trace.analysis.explain import (
 )
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.views.plain_json import to_plain
-from graphorch.views.reasons.rebuilt_run import RebuiltRun, read_run
+from graphorch.views.reasons.rebuilt_run import RebuiltRun, rebuild_log
 
 _MOST_ACTIVATIONS = 20  # of one node that are explained
 
@@ -50,18 +50,18 @@ class Explanation:
     reasons: list[Reasons]
 
 
-async def explain(store: Store, plan: Plan, run_id: str, node: str) -> Explanation:
+def explain(log: RunLog, plan: Plan, node: str) -> Explanation:
     """Explain a node of a run, by its name or path; the whole run without one.
 
     Raises `InputError` for a node that is not in the flow, `JournalError` and `ReplayDiverged`.
     """
-    rebuilt = await read_run(store, plan, run_id)
+    rebuilt = rebuild_log(log, plan)
     trace = rebuilt.conversation.trace
-    reasons = await _list_reasons(store, rebuilt, node)
+    reasons = _list_reasons(rebuilt, node)
     return Explanation(trace.run_id, trace.flow, trace.status, reasons)
 
 
-async def _list_reasons(store: Store, rebuilt: RebuiltRun, node: str) -> list[Reasons]:
+def _list_reasons(rebuilt: RebuiltRun, node: str) -> list[Reasons]:
     plan = rebuilt.plan
     secrets = plan.marked.list_all_secrets() if plan.marked is not None else frozenset[str]()
     redaction = Redaction(fields=secrets)
@@ -80,7 +80,7 @@ async def _list_reasons(store: Store, rebuilt: RebuiltRun, node: str) -> list[Re
             reasons.did.append(f"did not run here: it was taken over from run {trace.parent}")
         if activation in rebuilt.in_doubt:
             reasons.did.append("began, and did not finish: whether it acted is not known")
-        slices = await _read_slices(store, rebuilt, activation)
+        slices = _read_slices(rebuilt, activation)
         # As plain JSON: a redaction does not look into models.
         reasons.saw = redaction.data(to_plain(slices))
         explanations.append(reasons)
@@ -89,7 +89,7 @@ async def _list_reasons(store: Store, rebuilt: RebuiltRun, node: str) -> list[Re
 
 def _add_origin(rebuilt: RebuiltRun, reasons: Reasons) -> Reasons:
     """Add to the reasons of a run what it is a fork of, and what that one did for it."""
-    first = rebuilt.records[0] if rebuilt.records else None
+    first = rebuilt.log.records[0] if rebuilt.log.records else None
     if first is not None and first.kind == "forked" and not first.is_erased:
         origin, start = first.body["from"], first.body["at"]
         kept = plural(rebuilt.taken_over, "activation")
@@ -97,7 +97,7 @@ def _add_origin(rebuilt: RebuiltRun, reasons: Reasons) -> Reasons:
     return reasons
 
 
-async def _read_slices(store: Store, rebuilt: RebuiltRun, activation: Activation) -> dict[str, Any]:
+def _read_slices(rebuilt: RebuiltRun, activation: Activation) -> dict[str, Any]:
     """Return what an activation read, by slice; `nothing` names a field that was not assigned.
 
     The run is rebuilt once more, up to the record before the activation's first outcome: only
@@ -105,13 +105,15 @@ async def _read_slices(store: Store, rebuilt: RebuiltRun, activation: Activation
     """
     outcomes = (
         record.seq
-        for record in rebuilt.records
+        for record in rebuilt.log.records
         if record.kind in _OUTCOME_KINDS and record.body["id"] == activation.id
     )
     first = next(outcomes, None)
     until = None if first is None else first - 1
     run_id = rebuilt.conversation.trace.run_id
-    _, before = await rebuild_run(store, rebuilt.plan, run_id, until=until)
+    before = rebuild(
+        rebuilt.plan, run_id, rebuilt.log.records, until=until, adopted=rebuilt.log.adopted
+    )
     earlier = _find_by_id(before.run.unfinished(), activation.id)
     if earlier is None or earlier.version is None:
         return {}

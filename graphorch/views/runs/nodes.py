@@ -75,14 +75,17 @@ def measure_run(trace: Trace) -> RunFigures:
         seconds=trace.seconds,
         visits=sum(span.kind == "node" for span in spans),
         errors=sum(_is_error(span) for span in spans),
-        questions=sum(is_open_question(span) for span in spans),
+        questions=sum(is_open_question(span) for span in trace.spans),
         budget=trace.budget,
         usage=sum_usage(trace.paid_calls),
     )
 
 
-def measure_nodes(trace: Trace) -> list[NodeRow]:
-    """Return a row for each node that the run came to, in the order in which it did."""
+def measure_nodes(trace: Trace, last_seqs: Mapping[str, int]) -> list[NodeRow]:
+    """Return a row for each node that the run came to, in the order in which it did.
+
+    `last_seqs` has the record of the latest outcome by step.
+    """
     rows: dict[str, NodeRow] = {}
     for span in trace.spans:
         if span.kind in ("run", "attempt", "request"):
@@ -95,6 +98,7 @@ def measure_nodes(trace: Trace) -> list[NodeRow]:
             continue
         if row is None:
             row = rows[span.step] = NodeRow(span.step, _find_box(span), span.role)
+            row.last_seq = last_seqs.get(span.step, 0)
         _add_activation(row, span)
     return list(rows.values())
 

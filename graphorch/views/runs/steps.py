@@ -5,7 +5,7 @@ A record that is not what its kind declares is named and left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -76,43 +76,63 @@ def build_step_rows(log: RunLog) -> tuple[list[StepRow], list[KeptSignals], list
     Calls of tools follow their agent, in the order in which the model made them. Also returns the
     signals that are kept, and what is wrong with records that had to be left out.
     """
-    rows: dict[str, StepRow] = {}
-    inside: dict[str, list[StepRow]] = {}  # calls of tools, by the activation of their agent
-    called: dict[str, StepRow] = {}  # the last call of a tool at each path
-    signals, faults = SignalCount(), list[str]()
+    reader, faults = StepReader(), list[str]()
     for record in log.records:
         if record.is_erased:
             continue
         try:
-            body = read_body(log.head.run_id, record)
+            reader.take(record.kind, read_body(log.head.run_id, record))
         except JournalDamaged as error:
             faults.append(str(error))
-            continue
-        signals.feed(record.kind, body)
+    rows = reader.list_rows()
+    _add_spans(log, rows)
+    _redact(reader.secrets, rows)
+    return rows, reader.signals.list_kept(), faults
+
+
+class StepReader:
+    """Makes rows of records, one record after the other.
+
+    `secrets` are the names of the fields that the flow hides.
+    """
+
+    def __init__(self) -> None:
+        self.signals = SignalCount()
+        self.secrets: frozenset[str] = frozenset()
+        self._rows: dict[str, StepRow] = {}
+        # Calls of tools, by the activation of their agent.
+        self._inside: dict[str, list[StepRow]] = {}
+        self._called: dict[str, StepRow] = {}  # the last call of a tool at each path
+
+    def take(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Read the body of a record, which is what its kind declares."""
+        self.signals.feed(kind, body)
+        if kind == "started":
+            self.secrets = frozenset(body["flow"].get("secrets", ()))
         if "id" in body:
-            row = rows.get(body["id"]) or called.get(body["path"]) or StepRow(body["path"], "")
-            row.activation = body["id"]
-            rows[body["id"]] = row
-            _apply(row, cast("RecordKind", record.kind), body)
-        if record.kind == "tools":
+            id_ = body["id"]
+            row = self._rows.get(id_) or self._called.get(body["path"])
+            row = self._rows[id_] = row or StepRow(body["path"], "")
+            row.activation = id_
+            _apply(row, cast("RecordKind", kind), body)
+        if kind == "tools":
             calls = _list_calls(body)
-            inside.setdefault(body["id"], []).extend(calls)
-            called |= {call.path: call for call in calls}
-    _add_spans(log, list(rows.values()))
-    _redact(log, [call for calls in inside.values() for call in calls])
-    nodes = [row for row in rows.values() if not row.tool]
-    steps = [item for row in nodes for item in (row, *inside.get(row.activation, ()))]
-    return steps, signals.list_kept(), faults
+            self._inside.setdefault(body["id"], []).extend(calls)
+            self._called |= {call.path: call for call in calls}
+
+    def list_rows(self) -> list[StepRow]:
+        """Return the rows so far, without times and model calls."""
+        nodes = [row for row in self._rows.values() if not row.tool]
+        return [item for row in nodes for item in (row, *self._inside.get(row.activation, ()))]
 
 
-def _redact(log: RunLog, calls: Sequence[StepRow]) -> None:
+def _redact(secrets: frozenset[str], rows: Iterable[StepRow]) -> None:
     """Hide secrets in what tools were called with, and in what they returned."""
-    first = _as_mapping(log.records[0].body if log.records else None)
-    secrets = cast("Sequence[str]", _as_mapping(first.get("flow")).get("secrets", ()))
-    redaction = Redaction(fields=frozenset(secrets))
-    for call in calls:
-        call.arguments = redaction.data(call.arguments)
-        call.result = redaction.json(call.result)
+    redaction = Redaction(fields=secrets)
+    for row in rows:
+        if row.tool:
+            row.arguments = redaction.data(row.arguments)
+            row.result = redaction.json(row.result)
 
 
 def _list_calls(body: Mapping[str, Any]) -> list[StepRow]:
@@ -183,7 +203,3 @@ def _find_status(status: str, span: Span) -> str:
     # A question that is open waits, and so does an agent at rest; only that one's span has ended.
     is_open = is_open or (span.status == "waiting" and span.seconds is None)
     return status if status not in ("running", "retrying") or is_open else span.status
-
-
-def _as_mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

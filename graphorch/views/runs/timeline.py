@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,8 +10,12 @@ from graphorch.render.picture.overlay import format_seconds
 from graphorch.render.timeline import Bar
 from graphorch.statuses import TOOL_OUTCOMES
 from graphorch.text import plural
-from graphorch.trace.spans.model import Span, SpanStatus, Trace
+from graphorch.trace.spans.model import Span, SpanStatus, Trace, sum_elapsed
 
+MOST_BARS: Final = 20_000
+"""Bars of a timeline that are sent."""
+
+_NO_SEQS: Final[Mapping[str, int]] = {}
 _STATUSES: Final[Mapping[SpanStatus, str]] = {
     "ok": "done",
     "failed": "failed",
@@ -75,11 +79,40 @@ class Timeline:
     left_out: int = 0
 
 
-def build_bars(trace: Trace, now: float) -> list[TimelineBar]:
+def build_timeline(
+    trace: Trace, now: float, after: int = 0, last_seqs: Mapping[str, int] = _NO_SEQS
+) -> Timeline:
+    """Return the timeline of a run: at most 20,000 bars, of which none is left out silently.
+
+    Only bars that are open, or of activations with records after number `after`: `last_seqs` has
+    the last record of each activation.
+    """
+    bars = build_bars(trace, now, lambda span: last_seqs.get(span.activation, after + 1) > after)
+    seconds = max(trace.seconds or 0.0, _RunClock(trace, now).end)
+    left_out = max(0, len(bars) - MOST_BARS)
+    return Timeline(bars[:MOST_BARS], seconds, trace.began, trace.seq, left_out)
+
+
+class _RunClock:
+    """The time of a run, which stands still in its pauses; `end` is now, or the end of the run."""
+
+    def __init__(self, trace: Trace, now: float) -> None:
+        self._engagements = trace.engagements
+        self.end = self.read(now) if trace.status == "running" else trace.seconds or 0.0
+
+    def read(self, at: float) -> float:
+        """Return the seconds of the run at a time in seconds since 1970."""
+        return sum_elapsed(self._engagements, at)
+
+
+def build_bars(
+    trace: Trace, now: float, is_wanted: Callable[[Span], bool] = lambda span: True
+) -> list[TimelineBar]:
     """Return the activations of a run as bars, with their model calls as marks on them.
 
     A mark lies where a request was sent; a call whose requests are not known is one mark.
     """
+    clock = _RunClock(trace, now)
     parents = {span.id: span.parent for span in trace.spans}
     requests: dict[str, list[Segment]] = {}
     attempts: dict[str, list[Segment]] = {}
@@ -87,25 +120,27 @@ def build_bars(trace: Trace, now: float) -> list[TimelineBar]:
         if span.seconds is None:
             continue
         if span.kind == "attempt" and not span.hedges:
-            attempts.setdefault(span.parent, []).append(_build_segment(span, trace))
+            attempts.setdefault(span.parent, []).append(_build_segment(span, clock))
         if span.kind not in ("call", "request") or span.has_requests:
             continue
         # A request lies in a call, a call in an attempt, and that in its activation.
         attempt = parents.get(span.parent, "") if span.kind == "request" else span.parent
         marks = requests.setdefault(parents.get(attempt, ""), [])
-        marks.append(_build_segment(span, trace))
+        marks.append(_build_segment(span, clock))
     paths = {span.id: span.path for span in trace.spans}
     return [
         _build_bar(
             span,
-            trace,
-            now,
+            clock,
             requests.get(span.id, []),
             attempts.get(span.id, []),
             paths.get(span.parent, ""),
         )
         for span in trace.spans
-        if _has_bar(span) and span.began and not span.is_copy
+        if _has_bar(span)
+        and span.began
+        and not span.is_copy
+        and (span.seconds is None or is_wanted(span))
     ]
 
 
@@ -127,8 +162,8 @@ def list_drawn(bars: Iterable[TimelineBar]) -> list[Bar]:
     ]
 
 
-def _build_segment(span: Span, trace: Trace) -> Segment:
-    begin = trace.elapsed(span.began)
+def _build_segment(span: Span, clock: _RunClock) -> Segment:
+    begin = clock.read(span.began)
     return Segment(begin, begin + (span.seconds or 0.0), _STATUSES[span.status])
 
 
@@ -141,20 +176,15 @@ def _has_bar(span: Span) -> bool:
 
 def _build_bar(
     span: Span,
-    trace: Trace,
-    now: float,
+    clock: _RunClock,
     requests: list[Segment],
     attempts: list[Segment],
     outer: str,
 ) -> TimelineBar:
     """Return the bar of an activation, with its path inside of the bar around it, `outer`."""
-    begin = trace.elapsed(span.began)
-    if span.ended is not None:
-        end = trace.elapsed(span.ended)
-    else:
-        # not finished: the bar reaches to now, or to the end of the run
-        end_of_run = trace.elapsed(now) if trace.status == "running" else trace.seconds or 0.0
-        end = max(begin, end_of_run)
+    begin = clock.read(span.began)
+    # What has not ended reaches to now, or to the end of the run.
+    end = max(begin, clock.end) if span.ended is None else clock.read(span.ended)
     hints = [
         f"second copy of {span.path}" if span.hedges else span.path,
         TOOL_OUTCOMES.get(span.outcome, span.status),

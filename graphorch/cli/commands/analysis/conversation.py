@@ -26,7 +26,7 @@ from graphorch.trace.conversation.builder import (
 from graphorch.trace.conversation.html import format_page
 from graphorch.trace.conversation.text import format_headline, format_turn, format_turns
 from graphorch.trace.conversation.turns import Turn
-from graphorch.trace.spans.model import strip_index
+from graphorch.views.runs.paths import is_inside
 
 ConversationFormat: TypeAlias = Literal["text", "json", "html"]
 _FORMATS: tuple[ConversationFormat, ...] = ("text", "json", "html")
@@ -162,21 +162,13 @@ async def _read_conversation(store: Store, run: str, node: str) -> Conversation:
     print_faults(conversation.trace)
     if node:
         paths = dict.fromkeys(turn.path for turn in conversation.turns if turn.path)
-        conversation.turns = [turn for turn in conversation.turns if _is_inside(turn, node)]
+        conversation.turns = [turn for turn in conversation.turns if is_inside(turn.path, node)]
         if not conversation.turns:
             raise InputError(
                 f"Nothing was said at '{node}' in run {shorten_run_id(head.run_id)}. "
                 f"Paths in it: {', '.join(list(paths)[:12]) or 'none'}."
             )
     return conversation
-
-
-def _is_inside(turn: Turn, node: str) -> bool:
-    """Return whether a turn belongs to a node, or to a node inside it; `node` may have no index."""
-    return any(
-        path == node or path.startswith((f"{node}/", f"{node}["))
-        for path in (turn.path, strip_index(turn.path))
-    )
 
 
 # ---- follow --------------------------------------------------------------------------------------
@@ -207,5 +199,5 @@ async def _follow(store: Store, request: ConversationRequest) -> None:
 
 def _print_turns(turns: Sequence[Turn], request: ConversationRequest) -> None:
     for turn in turns:
-        if not request.node or _is_inside(turn, request.node):
+        if not request.node or is_inside(turn.path, request.node):
             print_output(sanitize("\n".join(format_turn(turn, full=request.full))))

@@ -50,7 +50,7 @@ def print_critical_path(flow: str, run_id: str, db: str, *, as_json: bool) -> No
 
     async def read(store: Store) -> RunCriticalPath:
         head = await find_stored_run(store, run_id)
-        return await read_critical_path(store, plan, head.run_id)
+        return read_critical_path(await store.load(head.run_id), plan)
 
     found = query_store(journal, read)
     if as_json:

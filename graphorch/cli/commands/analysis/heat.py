@@ -23,7 +23,7 @@ from graphorch.cli.shared_options import (
 )
 from graphorch.errors import InputError, JournalError
 from graphorch.journal.store import Store
-from graphorch.render.heat_map import Heat, Measure, difference_map, heat_map
+from graphorch.render.heat_map import Measure, difference_map, heat_map
 from graphorch.render.plan_picture import draw_plan
 from graphorch.render.svg.theme import Theme
 from graphorch.text import plural
@@ -32,6 +32,7 @@ from graphorch.trace.analysis.selection import Selection
 from graphorch.trace.conversation.builder import build_conversation
 from graphorch.trace.spans.index import SpanIndex
 from graphorch.trace.spans.model import strip_index
+from graphorch.views.pictures.heats import measure_steps
 
 
 def heat(
@@ -132,22 +133,6 @@ def draw_heat_map(reference: str, request: HeatRequest, db: str) -> str:
         )
 
     return query_store(journal, read)
-
-
-def measure_steps(index: SpanIndex, selection: Selection) -> dict[str, Heat]:
-    """Return the figures of every step in a selection."""
-    calls = {row.key[0]: row for row in statistics.calls(index, ["step"], selection)}
-    return {
-        row.key[0]: Heat(
-            row.visits - row.skipped - row.cancelled,
-            cost.usd if (cost := calls.get(row.key[0])) is not None else 0.0,
-            row.latency.p50,
-            row.latency.p95,
-            row.error_rate,
-            cost.unpriced if cost is not None else 0,
-        )
-        for row in statistics.steps(index, ["step"], selection)
-    }
 
 
 def _count_runs(index: SpanIndex, selection: Selection) -> int:

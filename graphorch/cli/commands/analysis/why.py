@@ -74,7 +74,7 @@ def print_reasons(flow: str, run_id: str, node: str, db: str, *, as_json: bool) 
 
 async def _explain(store: Store, plan: Plan, word: str, node: str) -> Explanation:
     head = await find_stored_run(store, word)
-    return await explain(store, plan, head.run_id, node)
+    return explain(await store.load(head.run_id), plan, node)
 
 
 def _format_reasons(reasons: Reasons) -> list[str]:

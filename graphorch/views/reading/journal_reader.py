@@ -1,0 +1,122 @@
+"""Reads the runs of a journal for views, and keeps what it read, within a bound.
+
+Rule 1: a run that is asked for again is read on from where it was left.
+Rule 2: what is kept weighs at most `most_weight`; what was used longest ago goes first.
+Rule 3: one view of a run is made at a time; those of different runs do not wait for each other.
+Rule 4: what takes long is done on another thread, so that other requests go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from graphorch.journal.errors import StoreNotOpened, StoreUnavailable
+from graphorch.journal.records import Record
+from graphorch.journal.store import Store
+from graphorch.trace.spans.index import SpanIndex
+from graphorch.views.reading.open_run import OpenRun
+
+T = TypeVar("T")
+
+MOST_WEIGHT: Final = 64_000_000
+"""Characters of records that are kept."""
+
+_MANY: Final = 200  # records that are read on another thread
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A place for a run, and how many requests use it or wait for it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    run: OpenRun | None = None
+    users: int = 0
+
+
+class JournalReader:
+    """An open journal, with the runs that were read last. Close it at the end."""
+
+    def __init__(self, store: Store, *, most_weight: int = MOST_WEIGHT) -> None:
+        self.store = store
+        self._most_weight = most_weight
+        self._slots: OrderedDict[str, _Slot] = OrderedDict()
+        self._index: SpanIndex | None = None
+        self._index_lock = asyncio.Lock()
+
+    def close(self) -> None:
+        """Close the rows of figures, and forget all runs."""
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+        self._slots.clear()
+
+    @property
+    def weight(self) -> int:
+        """Characters of the records that are kept."""
+        return sum(slot.run.weight for slot in self._slots.values() if slot.run is not None)
+
+    @asynccontextmanager
+    async def open_run(self, run_id: str) -> AsyncGenerator[OpenRun]:
+        """Return a run with all that it has by now, for as long as a view is made of it.
+
+        Raises `RunNotFound`, `WrongKey`, `JournalDamaged`.
+        """
+        slot = self._slots.setdefault(run_id, _Slot())
+        self._slots.move_to_end(run_id)
+        slot.users += 1
+        try:
+            async with slot.lock:
+                slot.run = await self._read_on(run_id, slot.run)
+                yield slot.run
+        finally:
+            slot.users -= 1
+            self._make_room()
+
+    async def _read_on(self, run_id: str, run: OpenRun | None) -> OpenRun:
+        after = 0 if run is None else run.seq
+        log = await self.store.load(run_id, after_seq=after)
+        if run is None or not run.continues(log.head):
+            if after:
+                # Another run of this id, or one that was erased meanwhile.
+                log = await self.store.load(run_id)
+            run = OpenRun(log.head)
+        await _take(run, log.records, lambda: run.take(log.head, log.records))
+        return run
+
+    def _make_room(self) -> None:
+        """Forget the runs that were used longest ago, and those that could not be read."""
+        weight = self.weight
+        for run_id, slot in list(self._slots.items()):
+            if slot.users or (slot.run is not None and weight <= self._most_weight):
+                continue
+            weight -= slot.run.weight if slot.run is not None else 0
+            del self._slots[run_id]
+
+    @asynccontextmanager
+    async def open_index(self) -> AsyncGenerator[SpanIndex]:
+        """Return the rows of figures, for one caller at a time.
+
+        Where the journal may not be written, they are in a temporary file.
+        """
+        async with self._index_lock:
+            if self._index is None:
+                self._index = await asyncio.to_thread(self._open_index)
+            yield self._index
+
+    def _open_index(self) -> SpanIndex:
+        try:
+            return SpanIndex.open(self.store)
+        except (StoreUnavailable, StoreNotOpened):
+            return SpanIndex.open()
+
+
+async def _take(run: OpenRun, records: Sequence[Record], take: Callable[[], None]) -> None:
+    if len(records) > _MANY:
+        await asyncio.to_thread(take)
+    else:
+        take()
