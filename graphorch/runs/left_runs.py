@@ -59,11 +59,11 @@ class LeftRun:
 @asynccontextmanager
 async def find_left_run(durable: Durable, run_id: str) -> AsyncGenerator[LeftRun | None]:
     """Yield a run that is left to workers; None for any other run. Raises `JournalError`."""
-    url = find_database(durable)
-    if not url:
+    if not find_database(durable):
         yield None
         return
-    async with open_store(durable) as store, open_queue(url, store) as queue:
+    async with open_store(durable) as store:
+        queue = await open_queue(store)
         placed = await queue.placed_runs.find(run_id)
         yield None if placed is None else LeftRun(store, queue, placed)
 

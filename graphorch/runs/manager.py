@@ -152,11 +152,12 @@ class RunManager:
 
         check_submitted(options, priority, delay)
         durable, after = options.get("durable", True), options.get("after", "")
-        url = require_database(durable, "submit()")
+        require_database(durable, "submit()")
         await load_modules(self._plan)
         settings = self.build_settings({**options, "client": open_no_calls()})
         update = self.build_update(input)
-        async with open_store(durable) as store, open_queue(url, store) as queue:
+        async with open_store(durable) as store:
+            queue = await open_queue(store)
             if after:
                 update = await build_next_turn(store, self._plan, after, update)
             place = await submit(store, self._plan, settings, update, after, priority)

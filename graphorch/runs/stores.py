@@ -5,6 +5,7 @@ They share the writer, and so their commits.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator
@@ -30,6 +31,7 @@ the URL of a database, a store is that store; `False` is memory.
 """
 
 _Place: TypeAlias = "tuple[JournalAddress, str | None]"  # of a journal, with the key of its chains
+_Opening: TypeAlias = "tuple[_Place, asyncio.AbstractEventLoop]"  # a journal that a loop opens
 _Opened: TypeAlias = "SqliteStore | PostgresStore"
 
 VARIABLE = "GRAPHORCH_DB"
@@ -118,15 +120,35 @@ class _Pool:
 
     def __init__(self) -> None:
         self._entries: dict[_Place, _Entry] = {}
+        self._opening: dict[_Opening, asyncio.Future[None]] = {}
         # Held for dictionary work only, never across an await.
         self._lock = threading.Lock()
 
     async def enter(self, place: _Place) -> _Entry:
         """Return the open store of an address and key, counted as used once more."""
-        entry = self._acquire(place, None)
-        if entry is not None:
-            return entry
-        store = await _open(*place)
+        key = place, asyncio.get_running_loop()
+        while (entry := self._acquire(place, None)) is None:
+            if (opening := self._opening.get(key)) is None:
+                return await self._open(place, key)
+            await asyncio.shield(opening)
+        return entry
+
+    async def _open(self, place: _Place, key: _Opening) -> _Entry:
+        """Open a store, for which other calls of this event loop wait.
+
+        If that fails, they get the same error.
+        """
+        opening = self._opening[key] = key[1].create_future()
+        try:
+            store = await _open(*place)
+        except Exception as error:
+            opening.set_exception(error)
+            opening.exception()  # perhaps no other call waits for it
+            raise
+        finally:
+            del self._opening[key]
+            if not opening.done():
+                opening.set_result(None)
         entry = self._acquire(place, store)
         assert entry is not None
         if entry.store is not store:

@@ -32,6 +32,7 @@ class PgQueuerEngine:
         self._queries = Queries()
         self._dispatcher = Dispatcher(self._connection, self._queries, timeout)
         self._services: set[Service] = set()
+        self._is_checked = False
 
     @classmethod
     async def open(cls, url: str, *, timeout: float = 3.0) -> PgQueuerEngine:
@@ -43,15 +44,29 @@ class PgQueuerEngine:
         Raises `EngineUnavailable` if the server does not answer, `EngineNotReady` without tables,
         and `InputError` for what is not a URL.
         """
-        if not timeout > 0:
-            raise InputError(f"A timeout of {timeout} s is not possible. Give seconds above 0.")
-        engine = cls(Server(url), timeout)
+        engine = cls.prepare(url, timeout=timeout)
         try:
-            await engine._thread.call(engine._connection.fetch(statements.CHECK))
+            await engine.check()
         except BaseException:
             await engine.close()
             raise
         return engine
+
+    @classmethod
+    def prepare(cls, url: str, *, timeout: float = 3.0) -> PgQueuerEngine:
+        """Return an engine that connects at its first call. Raises `InputError`, see `open`."""
+        if not timeout > 0:
+            raise InputError(f"A timeout of {timeout} s is not possible. Give seconds above 0.")
+        return cls(Server(url), timeout)
+
+    async def check(self) -> None:
+        """Raise `EngineUnavailable` or `EngineNotReady` unless the queue can be used.
+
+        It asks the server once.
+        """
+        if not self._is_checked:
+            await self._thread.call(self._connection.fetch(statements.CHECK))
+            self._is_checked = True
 
     async def put(self, jobs: Sequence[Job]) -> None:
         """Add jobs; one whose key is alive already is left out."""

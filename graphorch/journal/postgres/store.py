@@ -9,10 +9,11 @@ and what was under way is repeated; a server that is away for longer fails the c
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from graphorch.journal import codec
 from graphorch.journal.chain_key import ChainKey, build_key, read_key
@@ -47,6 +48,17 @@ from graphorch.journal.tables import Tables
 from graphorch.journal.validation import check_seconds
 
 T = TypeVar("T")
+
+
+class Closable(Protocol):
+    """What has connections of its own to the database of a store."""
+
+    async def close(self) -> None:
+        """Release them."""
+        ...
+
+
+K = TypeVar("K", bound=Closable)
 
 
 class PostgresRunner:
@@ -145,6 +157,8 @@ class PostgresStore(TableStore):
         self._address = address
         self._lease = lease
         self._attendant = Attendant(address, lease)
+        self._kept: dict[type[Closable], Closable] = {}
+        self._lock = threading.Lock()  # callers may be on several threads
 
     def __repr__(self) -> str:
         return f"PostgresStore({self._address.place!r})"
@@ -264,8 +278,20 @@ class PostgresStore(TableStore):
     def _is_watching(self) -> bool:
         return self._mail_watch.is_watching() or self._region_watch.is_watching()
 
+    def keep(self, kind: type[K], make: Callable[[], K]) -> K:
+        """Return what is kept beside this store and closed with it, made at the first call."""
+        with self._lock:
+            kept = self._kept.get(kind)
+            if not isinstance(kept, kind):
+                kept = self._kept[kind] = make()
+            return kept
+
     async def close(self) -> None:
         """See `Store.close`."""
+        with self._lock:
+            kept, self._kept = self._kept, {}
+        for each in kept.values():
+            await each.close()
         await asyncio.to_thread(self._attendant.close)
         await super().close()
 
