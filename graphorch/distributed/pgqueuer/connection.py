@@ -4,7 +4,8 @@ Rules:
 
 1. Commits on it do not wait for the disk (`synchronous_commit=off`): the queue is a hint, the
    journal the truth. This is an option of the connection's start and never `SET`, which behind a
-   pooler would also hold for connections of the journal.
+   pooler would also hold for connections of the journal. A pooler that refuses options of the start
+   gets none, and commits wait for the disk.
 2. A URL means what it means to libpq, and no message shows a password; see `journal/postgres`.
 3. A statement that finds its connection lost is sent once more on a new one. So every statement
    has to be repeatable.
@@ -29,6 +30,7 @@ from graphorch.journal.postgres.connection import DEFAULTS, Address, describe
 
 # No commit waits for the disk, and no plan is compiled, which takes longer than a statement here.
 _OPTIONS: Final = "-c synchronous_commit=off -c jit=off"
+_NO_OPTIONS: Final = "unsupported startup parameter: options"  # says PgBouncer
 _PATIENCE: Final = 30.0  # seconds for one statement
 _MISSING: Final = ("42P01", "3F000", "42704", "42703")  # no such table, schema, type, column
 
@@ -59,9 +61,18 @@ class Server:
     async def connect(self) -> AsyncConnection:
         """Open a connection. Raises `EngineUnavailable` or `EngineError`."""
         try:
-            return await AsyncConnection.connect(self._url, autocommit=True, **self._options)  # pyright: ignore[reportArgumentType]
+            return await self._connect()
+        except (psycopg.Error, OSError) as error:
+            if _NO_OPTIONS not in str(error) or "options" not in self._options:
+                raise self.explain(error) from None
+        del self._options["options"]
+        try:
+            return await self._connect()
         except (psycopg.Error, OSError) as error:
             raise self.explain(error) from None
+
+    async def _connect(self) -> AsyncConnection:
+        return await AsyncConnection.connect(self._url, autocommit=True, **self._options)  # pyright: ignore[reportArgumentType]
 
     def explain(self, error: Exception) -> EngineError:
         """Return the error of this package for one of the driver."""

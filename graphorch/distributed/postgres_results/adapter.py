@@ -30,6 +30,7 @@ from graphorch.journal.postgres.connection import (
     PATIENCE,
     Address,
     Session,
+    build_refusal,
     explain,
     open_connection,
 )
@@ -295,7 +296,7 @@ def _open_session(address: Address) -> Session:
     try:
         check_server(connection, address.place)
         check_schema(connection, address.place)
-    except BaseException:
+    except BaseException as error:
         connection.close()
-        raise
+        raise build_refusal(error, address.place) from None
     return Session(address, connection)

@@ -120,10 +120,19 @@ def open_connection(address: Address) -> Connection:
             reason = describe(error)
             is_starting = any(part in reason for part in _STARTING)
             if not is_starting or time.monotonic() >= end:
-                raise StoreNotOpened(
-                    f"'{address.place}' cannot be opened: {reason} {_advise(reason)}"
-                ) from None
+                raise build_refusal(error, address.place) from None
         time.sleep(PAUSE)
+
+
+def build_refusal(error: BaseException, place: str) -> BaseException:
+    """Return the error for a database that cannot be opened, with what to do about it.
+
+    It is the same one, unless the driver raised it.
+    """
+    if not isinstance(error, psycopg.Error):
+        return error
+    reason = describe(error)
+    return StoreNotOpened(f"'{place}' cannot be opened: {reason} {_advise(reason)}")
 
 
 class Session:
@@ -225,5 +234,6 @@ def _advise(reason: str) -> str:
         "too many": "Raise max_connections of the server, or stop other programs.",
         "certificate": "Check sslmode, sslrootcert and the certificate of the server.",
         "SSL": "Check sslmode in the URL.",
+        "permission denied": "Connect as a user who may use the schema graphorch.",
     }
     return next((hint for part, hint in advice.items() if part in reason), "Check the URL.")

@@ -64,9 +64,14 @@ def check_pooling(first: Connection, second: Connection, place: str) -> None:
     listens to, its settings, and the statements that it prepared.
     """
     (before,) = _fetch(first.execute(statements.GET_SESSION))
-    with second.transaction():  # holds the process that was used last, if they are shared
-        (other,) = _fetch(second.execute(statements.GET_SESSION))
-        is_shared = other == before or _fetch(first.execute(statements.GET_SESSION))[0] != before
+    try:
+        with second.transaction():  # holds the process that was used last, if they are shared
+            (other,) = _fetch(second.execute(statements.GET_SESSION))
+            is_shared = other == before or (
+                _fetch(first.execute(statements.GET_SESSION))[0] != before
+            )
+    except psycopg.errors.ProtocolViolation:  # a pooler in statement mode takes no transactions
+        is_shared = True
     if is_shared:
         raise StoreNotOpened(
             f"'{place}' is behind a pooler in transaction mode, where LISTEN and settings of a "
@@ -119,6 +124,8 @@ def _migrate(url: str, *, is_upgrade: bool) -> int:
     address = Address(url)
     with open_connection(address) as connection:
         check_server(connection, address.place)
+        with open_connection(address) as second:
+            check_pooling(connection, second, address.place)
         try:
             return _migrate_alone(connection, address.place, is_upgrade=is_upgrade)
         except psycopg.Error as error:

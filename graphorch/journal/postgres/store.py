@@ -30,6 +30,7 @@ from graphorch.journal.postgres.connection import (
     Address,
     Connection,
     Session,
+    build_refusal,
     explain,
     open_connection,
 )
@@ -308,10 +309,10 @@ def _open_runner(
         identity = read_identity(connections[0])
         connections.append(open_connection(address))
         check_pooling(connections[0], connections[1], address.place)
-    except BaseException:
+    except BaseException as error:
         for connection in connections:
             connection.close()
-        raise
+        raise build_refusal(error, address.place) from None
     writing = Session(address, connections[0], configure_writing)
     reading = Session(address, connections[1])
     return PostgresRunner(writing, reading, lease, patience), identity

@@ -68,3 +68,23 @@ def test_wrong_use_is_explained(shell: Shell, words: list[str], text: str) -> No
     ended = shell(*words, "--db", "postgresql://nobody@127.0.0.1:1/none")
     assert (ended.code, text in ended.err) == (2, True), ended.err
     assert not Path("out.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "text"),
+    [
+        ("import no_such_module", 2, "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("1 / 0", 2, "ZeroDivisionError"),
+        ("flow = Graph('g', Essay, input=Topic, output=Draft).chain(write, write).build()", 3, ""),
+    ],
+    ids=["import", "raises", "graph"],
+)
+def test_file_that_cannot_be_loaded_is_named(
+    shell: Shell, content: str, code: int, text: str
+) -> None:
+    """A worker whose flow cannot be loaded ends at once, and names the line."""
+    shell.write("broken.py", content)
+    ended = shell("worker", "broken.py", "--db", "postgresql://nobody@127.0.0.1:1/none")
+    assert (ended.code, text in ended.err) == (code, True), ended.err
+    assert "broken.py" in ended.err
+    assert "Traceback" not in ended.err
