@@ -158,6 +158,10 @@ class ServedRuns:
             return False
         return True
 
+    def count_under_way(self) -> int:
+        """Return how many runs this process works on."""
+        return len(self._works)
+
     def get_progress(self, run_id: str) -> tuple[int, str]:
         """Return how many nodes committed since this process works on a run, and the last one."""
         work = self._works.get(run_id)

@@ -13,29 +13,33 @@ from graphorch.server.dispatch import serve_path
 from graphorch.server.endpoint import Endpoint
 from graphorch.server.gate.gate import Gate, not_found, send_problem
 from graphorch.server.page import PageFile
-from graphorch.server.routes import about, pictures, reasons, run, runs
+from graphorch.server.routes import about, openapi, pictures, reasons, run, runs
 from graphorch.server.static_files import read_static_files, serve_file
+from graphorch.server.tool_calls import refuse_tools
 
 
 def list_endpoints(context: ServerContext) -> list[Endpoint]:
     """Return all endpoints of the API: those of each module in `routes`."""
-    return [
+    endpoints = [
         *about.build_endpoints(context),
         *runs.build_endpoints(context),
         *run.build_endpoints(context),
         *reasons.build_endpoints(context),
         *pictures.build_endpoints(context),
     ]
+    return [*endpoints, *openapi.build_endpoints(context, endpoints)]
 
 
-def build_app(context: ServerContext) -> ASGIApp:
-    """Return the application, behind its gate."""
+def build_app(context: ServerContext, tools: ASGIApp = refuse_tools) -> ASGIApp:
+    """Return the application, behind its gate; `tools` answers `/mcp`, see `open_tools`."""
     files = read_static_files()
-    router = build_router(context, files)
+    router = build_router(context, files, tools)
     return Gate(router, context.settings, public=frozenset(files))
 
 
-def build_router(context: ServerContext, files: Mapping[str, PageFile]) -> Router:
+def build_router(
+    context: ServerContext, files: Mapping[str, PageFile], tools: ASGIApp = refuse_tools
+) -> Router:
     """Return what is behind the gate; tests enumerate its routes."""
     by_path: defaultdict[str, list[Endpoint]] = defaultdict(list)
     for endpoint in list_endpoints(context):
@@ -45,6 +49,7 @@ def build_router(context: ServerContext, files: Mapping[str, PageFile]) -> Route
         Route(path, _Application(serve_path(context, endpoints)))
         for path, endpoints in by_path.items()
     ]
+    routes.append(Route("/mcp", _Application(tools)))
     return Router(routes, redirect_slashes=False, default=_refuse_unknown)
 
 

@@ -82,6 +82,7 @@ class Endpoint:
     - `changes` is whether it begins or changes anything: a server that only reads refuses it.
       By default it is whatever is not GET.
     - `media_type` is that of the response; one that is not JSON is a `str`.
+    - `headers` are those that it reads, by their names, with what they mean.
     - With `streams` the handler returns an iterator of `StreamEvent`s, which becomes a stream of
       server-sent events; `returns` is then the type of their data.
     """
@@ -96,6 +97,7 @@ class Endpoint:
     refuses: tuple[int, ...] = ()
     changes: bool | None = None
     media_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
     streams: bool = False
 
     @property

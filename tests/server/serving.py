@@ -23,6 +23,7 @@ from graphorch.server.listening import Listener, Reachability, listen
 from graphorch.server.served_flow import AnyFlow, ServedFlow
 from graphorch.server.serving import Server
 from graphorch.server.settings import ServerLimits, ServerSettings
+from graphorch.server.tool_calls import open_tools
 
 TOKEN = "t0ken-of-the-tests-which-is-long-enough"
 HOST = "127.0.0.1:8460"
@@ -225,7 +226,7 @@ async def running(
     reach: Reachability | None = None,
     options: RunOptions | None = None,
     is_read_only: bool = False,
-    build: Callable[[ServerContext], ASGIApp] = build_app,
+    build: Callable[[ServerContext], ASGIApp] | None = None,
 ) -> AsyncGenerator[Running]:
     """Start a server on a free port of this machine, and end it."""
     reach = reach or Reachability(port=0)
@@ -236,8 +237,12 @@ async def running(
         is_read_only=is_read_only,
         limits=limits or ServerLimits(),
     )
-    async with opened(folder, *flows, settings=settings, options=options) as context:
-        server = Server(context, build(context), reach)
+    async with (
+        opened(folder, *flows, settings=settings, options=options) as context,
+        open_tools(context) as tools,
+    ):
+        app = build_app(context, tools) if build is None else build(context)
+        server = Server(context, app, reach)
         serving = asyncio.ensure_future(server.serve_until_signal(listener))
         await server.is_listening.wait()
         try:

@@ -121,7 +121,7 @@ def serve(
         )
         options = _build_options(request, loaded)
         query_store(journal, lambda store: store.list_runs(RunQuery(limit=1)))
-        start = _Start(journal, loaded, options, reach, token_file, is_read_only, model)
+        start = _Start(journal, loaded, options, reach, token_file, is_read_only, request)
         asyncio.run(_serve(start, opens=not no_open and sys.stdout.isatty()))
 
 
@@ -135,7 +135,7 @@ class _Start:
     reach: Reachability
     token_file: str
     is_read_only: bool
-    model: str
+    request: RunRequest
 
 
 def _build_options(request: RunRequest, loaded: Sequence[LoadedFlow]) -> RunOptions:
@@ -157,6 +157,7 @@ async def _serve(start: _Start, *, opens: bool) -> None:
     from graphorch.server.served_flow import ServedFlow
     from graphorch.server.serving import Server
     from graphorch.server.settings import ServerSettings
+    from graphorch.server.tool_calls import open_tools
 
     token = keep_token(Path(start.token_file)) if start.token_file else make_token()
     listener = listen(start.reach)
@@ -165,15 +166,25 @@ async def _serve(start: _Start, *, opens: bool) -> None:
         origins=listener.origins,
         token=token,
         is_read_only=start.is_read_only,
-        model=start.model,
+        model=start.request.model,
     )
     flows = [
-        ServedFlow(item.flow, item.reference, item.about, item.sample) for item in start.loaded
+        ServedFlow(
+            item.flow,
+            item.reference,
+            item.about,
+            item.sample,
+            replace(start.request, flow=item.reference).format_command,
+        )
+        for item in start.loaded
     ]
     with listener.socket, contextlib.ExitStack() as stack:
         address = start.journal.address
-        async with open_context(settings, address, flows, start.options) as context:
-            server = Server(context, build_app(context), start.reach)
+        async with (
+            open_context(settings, address, flows, start.options) as context,
+            open_tools(context) as tools,
+        ):
+            server = Server(context, build_app(context, tools), start.reach)
             link = f"{listener.url}#token={token}"
             print_output(link)
             _describe(start)

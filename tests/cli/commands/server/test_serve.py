@@ -96,6 +96,7 @@ def test_serve_without_flow_only_reads(shop_shell: Shell) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_serve_keeps_token_on_request(shop_shell: Shell) -> None:
     """With a file of its own the token is the same after each start."""
     folder = shop_shell.here / "mine"
@@ -138,7 +139,7 @@ def test_serve_names_taken_port(shop_shell: Shell) -> None:
         (["--host", "0.0.0.0"], "error: --host 0.0.0.0 is reached from other machines"),
         (["--certificate", "a.pem"], "error: --certificate and --key belong together."),
         (
-            ["--certificate", "a.pem", "--key", "b.pem", "--port", "0"],
+            ["shop.py", "--certificate", "a.pem", "--key", "b.pem", "--port", "0"],
             "error: The certificate 'a.pem' with the key 'b.pem' cannot be used:",
         ),
         (["--behind-proxy", "http://runs.example"], "error: --behind-proxy http://runs.example:"),
