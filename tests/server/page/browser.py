@@ -93,10 +93,18 @@ def open_page(browser: Any, url: str, **options: Any) -> Iterator[Opened]:
 
 
 def watch(opened: Opened) -> None:
-    """Write down errors and requests of a page."""
+    """Write down errors and requests of a page.
+
+    A response with a status above 399 is no error of the page, which shows what it says.
+    """
     page, errors = opened.page, opened.errors
+
+    def write_down(message: Any) -> None:
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            errors.append(message.text)
+
     page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
-    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    page.on("console", write_down)
     page.on("request", lambda request: opened.requests.append(request.url))
 
 

@@ -14,10 +14,12 @@ const SILENCE = 40_000; // milliseconds without a sound after which a reader cou
 const SOUND = 10_000; // how often a reader says that it is there
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 15_000;
+const ROUND = 5_000; // how often is asked anew while the server has no place for a stream
 
 export class SharedStream {
   // `open(signal)` gives the answer whose body is the stream. `onEvent({event, data})` takes an
-  // event, and `onState(state)` one of `{name: "live"}`, `{name: "lost", retry}`, `{name: "token"}`.
+  // event, and `onState(state)` one of `{name: "live"}`, `{name: "slow"}`,
+  // `{name: "lost", retry}` and `{name: "token"}`.
   constructor(open, onEvent, onState) {
     Object.assign(this, { open, onEvent, onState });
     this.state = { name: "connecting" };
@@ -94,24 +96,35 @@ export class SharedStream {
   async read() {
     let wait = FIRST_WAIT;
     while (this.isReader) {
+      let problem = null;
       try {
         this.abort = new AbortController();
         const answer = await this.open(this.abort.signal);
         this.tell({ name: "live" });
         wait = FIRST_WAIT;
         await readEvents(answer.body, (event) => this.pass(event));
-      } catch (problem) {
-        if (problem.kind === "token") {
-          this.tell({ name: "token" });
-          this.isReader = false;
-          return;
-        }
+      } catch (caught) {
+        problem = caught;
       }
       if (!this.isReader) return;
+      if (problem?.kind === "token") return this.end();
+      if (problem?.status >= 400) {
+        // It answers, but not with a stream: what is shown is asked for anew now and then.
+        this.tell({ name: "slow" });
+        this.pass({ event: "again", data: "null" });
+        await this.rest(ROUND);
+        continue;
+      }
       this.tell({ name: "lost", retry: Date.now() + wait });
       await this.rest(wait);
       wait = Math.min(LONGEST_WAIT, wait * 2);
     }
+  }
+
+  // The token is not valid any more: the tab that has a new one reads.
+  end() {
+    this.tell({ name: "token" });
+    this.isReader = false;
   }
 
   pass(event) {

@@ -110,11 +110,12 @@ export class Frame {
     this.line.className = `line-state line-${state.name}`;
     this.line.textContent = {
       live: "live",
+      slow: "every 5 s",
       lost: "away",
       token: "no token",
       connecting: "connecting",
     }[state.name];
-    this.banner.hidden = state.name === "live" || state.name === "connecting";
+    this.banner.hidden = !["lost", "token"].includes(state.name);
     if (state.name === "token")
       this.banner.replaceChildren(
         h(

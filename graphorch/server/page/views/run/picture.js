@@ -28,6 +28,8 @@ const HEATS = [
   ["errors", "errors"],
   ["visits", "visits"],
 ];
+const STYLES = /<style>([^<]*)<\/style>/g;
+const COLOUR = /^[\w\s:;,.()#%!-]*$/; // declarations without an address
 const ATTRIBUTES = /^(on|style$|href$|xlink:|src$)/i;
 
 export class PicturePane {
@@ -181,13 +183,14 @@ function equip(box, path) {
   box.setAttribute("aria-label", path);
 }
 
-// Takes the rules out of the text, so that no policy against inline styles is touched, and reads the
-// rest as a picture of known elements. Anything else is no picture of ours, and is not shown.
+// Takes rules and style attributes out of the text, so that no policy against inline styles is
+// touched, and reads the rest as a picture of known elements. The colours of boxes in a heat map are
+// set through the object model. Anything else is no picture of ours, and is not shown.
 export function parsePicture(source) {
-  const rules = /<style>([^<]*)<\/style>/.exec(source)?.[1] ?? "";
+  const rules = [...source.matchAll(STYLES)].map(([, text]) => unescape(text)).join("\n");
   const bare = source
-    .replace(/<style>[^<]*<\/style>/, "")
-    .replace(/^(<svg [^>]*?) style="[^"]*"/, "$1");
+    .replace(STYLES, "")
+    .replace(/<[a-z][^<>]*>/g, (element) => element.replace(/ style="/g, ' data-style="'));
   const picture = new DOMParser().parseFromString(bare, "image/svg+xml").documentElement;
   for (const element of [picture, ...picture.querySelectorAll("*")]) {
     const isKnown =
@@ -195,7 +198,15 @@ export function parsePicture(source) {
     const isPlain = [...element.attributes].every(({ name }) => !ATTRIBUTES.test(name));
     if (!isKnown || !isPlain)
       throw new Error(`The picture holds <${element.localName}>, which no picture of ours has.`);
+    const { style } = element.dataset;
+    if (style && COLOUR.test(style)) element.style.cssText = style;
   }
   picture.setAttribute("role", "group"); // an image would hide its boxes from those who do not see it
   return { picture: document.adoptNode(picture), rules };
+}
+
+// The text that is written between tags.
+function unescape(text) {
+  return new DOMParser().parseFromString(`<t>${text}</t>`, "application/xml").documentElement
+    .textContent;
 }

@@ -85,21 +85,25 @@ export class RunView {
     await this.begin(this.data);
   }
 
+  // The head and the picture come first, then the timeline, and the moments, which may be many, last.
   async begin(data) {
+    this.selection = readSelection(this.address.query, data);
+    const picture = this.readPicture();
     try {
       await data.readPage();
     } catch (problem) {
       if (data === this.data) this.el.replaceChildren(failure(problem, () => this.begin(data)));
       return;
     }
-    if (data !== this.data) return;
+    if (data !== this.data || this.isClosed) return;
     this.el.replaceChildren(this.head.el, this.body);
     this.showPage();
     this.isReady = true;
-    this.selection = readSelection(this.address.query, this.data);
-    this.readPicture();
-    await Promise.all([this.readTimeline(), this.readMoments()]);
-    if (data === this.data) this.follow();
+    this.follow();
+    await picture;
+    await this.readTimeline();
+    await this.readMoments();
+    if (data === this.data && !this.isClosed) this.follow({ isAnew: true });
   }
 
   build() {
@@ -138,7 +142,13 @@ export class RunView {
     this.title = `${page.row.flow} ${page.row.run_id.slice(0, 8)}`;
     document.title = `${this.title} · graphorch`;
     this.head.show(page);
-    if (this.selection.seq === null && !this.picture.heat) this.picture.colour(page.nodes);
+    this.colour();
+  }
+
+  // Boxes have the colours of the run as it is now, unless something else was asked for.
+  colour() {
+    const { page } = this.data;
+    if (page && this.selection.seq === null && !this.picture.heat) this.picture.colour(page.nodes);
   }
 
   // The run as it was after the chosen record, or a figure of it as it is now.
@@ -152,7 +162,7 @@ export class RunView {
       if (at !== null) this.drawn.set(at, source); // what was does not change any more
       if (this.isClosed || turn !== this.pictureTurn) return;
       this.picture.show(source);
-      if (!heat && at === null) this.picture.colour(this.data.page.nodes);
+      this.colour();
     } catch (problem) {
       if (turn === this.pictureTurn) this.picture.fail(problem, () => this.readPicture());
     }
@@ -242,14 +252,14 @@ export class RunView {
   }
 
   // Brings all parts to what the address says.
-  follow() {
+  follow({ isAnew = false } = {}) {
     const { query } = this.address;
     const before = this.selection;
     const tab = TABS.some(({ name }) => name === query.tab) ? query.tab : "state";
     this.selection = readSelection(query, this.data);
     const isSameTab = tab === this.tab;
     this.tab = tab;
-    if (isSameTab && isSame(before, this.selection)) return;
+    if (isSameTab && !isAnew && isSame(before, this.selection)) return;
     const { seq, path } = this.selection;
     const moment = seq === null ? null : this.data.momentAt(seq);
     this.picture.mark(boxOf(path));
@@ -257,6 +267,7 @@ export class RunView {
     this.details.show(this.selection);
     this.tabList.show(tab);
     if (!isSameTab) this.tabList.panel.replaceChildren(this.tabs[tab].el);
+    if (isSameTab && isSame(before, this.selection)) return; // what tabs show is known already
     clearTimeout(this.settling);
     this.settling = setTimeout(() => this.settle(before), isSameTab ? SETTLE : 0);
   }

@@ -27,9 +27,17 @@ export class RunData {
     return this.page;
   }
 
+  // Reads the bars that came or changed since, and those that have not ended.
   async readTimeline() {
-    this.timeline = await this.read("/timeline");
-    return this.timeline;
+    const known = this.timeline;
+    const fresh = await this.read("/timeline", { after: known?.seq ?? "" });
+    if (known) {
+      const bars = new Map(known.bars.map((bar) => [bar.id, bar]));
+      for (const bar of fresh.bars) bars.set(bar.id, bar);
+      fresh.bars = [...bars.values()];
+    }
+    this.timeline = fresh;
+    return fresh;
   }
 
   // Reads the moments that came since; gives those.

@@ -222,7 +222,7 @@ export class Timeline {
       "div",
       { class: "tl-track" },
       ...strips.map((strip) => this.drawStrip(strip, row)),
-      ...inner.map(drawInner),
+      ...inner.map((strip) => this.drawInner(strip)),
       this.drawLength(row, from, to),
     );
     const attributes = {
@@ -245,7 +245,6 @@ export class Timeline {
     const isSelected =
       this.selected.activation !== "" &&
       strip.bars.some((each) => each.activation === this.selected.activation);
-    const isCritical = this.critical && strip.bars.some((each) => this.critical.has(each.path));
     const parts =
       isSingle && strip.width > 10
         ? [
@@ -258,7 +257,7 @@ export class Timeline {
       `is-${strip.status}`,
       row.canFold ? "is-group" : "",
       isSelected ? "is-selected" : "",
-      this.critical ? (isCritical ? "is-critical" : "is-slack") : "",
+      this.nameWeight(strip),
       isSingle && bar.is_open ? "is-open" : "",
     ];
     const hint = isSingle
@@ -274,6 +273,19 @@ export class Timeline {
       },
       ...parts,
     );
+  }
+
+  drawInner(strip) {
+    return h("div", {
+      class: `tl-inner is-${strip.status} ${this.nameWeight(strip)}`,
+      style: `left:${strip.left}px;width:${strip.width}px`,
+    });
+  }
+
+  // The class of a strip while the critical path is shown: on it, or beside it.
+  nameWeight(strip) {
+    if (!this.critical) return "";
+    return strip.bars.some((bar) => this.critical.has(bar.path)) ? "is-critical" : "is-slack";
   }
 
   drawParts(bar, name, kind) {
@@ -412,12 +424,6 @@ function noteOf(row) {
     failed && row.items ? h("span", { class: "bad" }, ` ${failed} failed`) : null,
   );
 }
-
-const drawInner = (strip) =>
-  h("div", {
-    class: `tl-inner is-${strip.status}`,
-    style: `left:${strip.left}px;width:${strip.width}px`,
-  });
 
 function describe(row) {
   const total = row.bars.reduce((sum, bar) => sum + bar.end - bar.begin, 0);
