@@ -610,4 +610,6 @@ def test_single_constructs_are_counted() -> None:
     single = [number for number, cells in read_rows().items() if cells[1] == "●"]
     assert {number: used[number] for number in single if len(used[number]) > 1} == {}
     assert f"({len(single)} of the 43)" in TABLE.read_text("utf-8")
+    readme = TABLE.parents[2] / "README.md"
+    assert f"{len(single)} of them as a single construct" in readme.read_text("utf-8")
     assert len(single) >= 34

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from graphorch import END, START, Context, Flow, Graph, InputError, Retry, RunFailed, node
+from graphorch import END, START, Context, Flow, Graph, InputError, Retry, RunFailed, agent, node
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.records import NewRun
 from graphorch.journal.sqlite.store import SqliteStore
-from graphorch.testing import run_virtual
+from graphorch.testing import ScriptedModel, call, run_virtual
 
 
 class Text(BaseModel):
@@ -307,6 +307,45 @@ def test_runs_of_process_enter_in_order() -> None:
         assert [who for who, _ in room.log] == [*"abcdefgh"]
         gaps = [after - before for (_, before), (_, after) in pairwise(room.log)]
         assert gaps == pytest.approx([1.0] * 7, abs=0.01)  # no pause between two turns
+
+    run_virtual(main())
+
+
+def test_region_inside_region_waits_for_no_queue() -> None:
+    """What runs inside a region enters another one before a run that waits for both of them."""
+
+    @node
+    async def rest(text: Text) -> None:
+        await asyncio.sleep(2.0)
+
+    @node
+    async def dig(text: Text) -> Text:
+        return Text(text=f"{text.text} dug")
+
+    @node
+    async def take_both(text: Text) -> Text:
+        return Text(text="both")
+
+    inner = Graph("inner", Text).chain(rest, dig).exclusive("inner", dig, across="journal").build()
+
+    @agent(output=Text, tools=[inner.as_tool("dig", description="Dig.")])
+    def write(text: Text) -> str:
+        return text.text
+
+    outer = Graph("outer", Text).chain(write).exclusive("outer", write, across="journal").build()
+    graph = Graph("both", Text).chain(take_both, last := rest.named("last"))
+    graph.exclusive("inner", take_both, across="journal")
+    graph.exclusive("outer", [take_both, last], across="journal")
+    both, model = graph.build(), ScriptedModel(call("dig", {"text": "here"}), Text(text="done"))
+
+    async def main() -> None:
+        store = MemoryStore()
+        first = asyncio.ensure_future(outer.run(Text(text="go"), durable=store, client=model))
+        await asyncio.sleep(1.0)
+        second = asyncio.ensure_future(both.run(Text(), durable=store))
+        async with asyncio.timeout(60):
+            assert (await first).output.text == "done"
+            assert (await second).output.text == "both"
 
     run_virtual(main())
 

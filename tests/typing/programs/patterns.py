@@ -150,7 +150,7 @@ flows: list[Flow[Topic, Draft, Content]] = [
     gated,
     office.build(),
     graph("with a flow").supervisor(plan, tasks=tasks_of, worker_of=worker_of, workers={"web": reading, "paper": reading}, gather=collect, assemble=sum_up, max_tasks=8).build(),
-    graph("fan-out").fan_out([research, classify], write, need=1, deadline=30, hedge_after=10).build(),
+    graph("fan-out").fan_out([research, classify], write, need=1, rest="finish", deadline=30, hedge_after=10).build(),
     graph("router").router(classify, kind_of, {"math": write, "prose": [audit, write]}, default=write, confidence=sure_of, threshold=0.5, second_opinion=again).build(),
     house.hierarchy(research, [team], sum_up, shares={team: 0.5}).build(),
     graph("loop").chain(research, write).evaluator_loop(write, judge, accept=accepted, score=score_of, scale=(0, 100), max_rounds=5, usd=0.5).build(),

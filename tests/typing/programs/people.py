@@ -38,7 +38,7 @@ class Letter(BaseModel):
 class Deal(Offer, Decision, Letter): ...
 
 
-@node(gate="before", effect="once")
+@node(gate="before", expires=3600, effect="once")
 def send(o: Offer, d: Decision) -> Letter:
     return Letter(letter=f"{o.offer}: {'yes' if d.accepted else 'no'}, {d.by}")
 
