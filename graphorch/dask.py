@@ -24,13 +24,17 @@ from graphorch.distributed.node_handler import WorkerFlow
 from graphorch.errors import GraphError, InputError, JournalError
 from graphorch.graph.options import is_pool
 from graphorch.journal.address import EXAMPLE
+from graphorch.runs.options import check_resources
 
 _ATTRIBUTE = "graphorch_host"  # of a worker of Dask
 
 
 def _load_flows(_: click.Context, __: click.Parameter, names: Sequence[str]) -> list[AnyFlow]:
     try:
-        return [load_flow(name).flow for name in names]
+        flows = [load_flow(name).flow for name in names]
+        for flow in flows:
+            check_resources(flow.plan, None)
+        return flows
     except (GraphError, InputError) as error:
         raise _Refused(str(error)) from None
 

@@ -184,7 +184,8 @@ class BudgetsConfig(_Part):
     The spending of a day and of a tag outlives the process in the file `kept`. It is not part of a
     journal: one day covers the runs of many journals, and those without one. Processes that name
     one file share the limits of targets there, and the pauses that targets ask for. Runs whose
-    journal is in a PostgreSQL database count in that database instead, with all its processes.
+    journal is in a PostgreSQL database count in that database instead, with all its processes. The
+    two know nothing of each other: with runs of both kinds, each may spend the whole cap.
     """
 
     run: BudgetConfig | None = None

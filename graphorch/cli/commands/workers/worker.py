@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from graphorch.cli.commands.workers.shared_database import require_database
+from graphorch.cli.commands.workers.shared_database import refuse_resources, require_database
 from graphorch.cli.endpoints import list_all_models, open_endpoints
 from graphorch.cli.exit_codes import INTERRUPTED, exit_on_error
 from graphorch.cli.flow_loader import load_flow
@@ -87,6 +87,7 @@ def work(
         journal = require_database("worker", db)
         loaded = [load_flow(flow).flow for flow in flows]
         plans = [flow.plan for flow in loaded]
+        refuse_resources(plans)
         client = open_endpoints(config, *plans, models=list_all_models(plans), journal=journal)
         pools, clusters = _read_pools(pool or ())
         worker = Worker(

@@ -16,7 +16,8 @@ from graphorch.cli.run_head import format_time
 from graphorch.cli.shared_options import AsJson, Db, Debug
 from graphorch.cli.tables import align_columns
 from graphorch.cli.terminal import print_output, print_status, sanitize_line
-from graphorch.workers.overview import Overview, VersionOverview, read_overview
+from graphorch.text import plural
+from graphorch.workers.overview import Overview, UnservedNodes, VersionOverview, read_overview
 
 _WORKERS = ("WORKER", "PROCESS", "SINCE", "RUNS", "NODES", "POOLS", "TAKES")
 _VERSIONS = ("FLOW", "VERSION", "RUNS", "WORKERS", "QUEUED", "LAG")
@@ -46,6 +47,8 @@ def _describe(overview: Overview) -> dict[str, Any]:
     return {
         "workers": [asdict(worker) for worker in overview.workers],
         "versions": [asdict(version) for version in overview.versions],
+        "unserved": [asdict(nodes) for nodes in overview.unserved],
+        "problems": dict(overview.problems),
     }
 
 
@@ -78,6 +81,28 @@ def _print(overview: Overview) -> None:
             )
         for run_id, problem in list(version.problems.items())[:_MOST_PROBLEMS]:
             print_status(f"note: run {run_id} is held back: {sanitize_line(problem, 600)}")
+    for nodes in overview.unserved:
+        print_status(f"note: {sanitize_line(_explain_unserved(nodes), 600)}")
+    for url, problem in overview.problems.items():
+        print_status(f"note: what waits at {url} is not known: {sanitize_line(problem, 600)}")
+
+
+def _explain_unserved(nodes: UnservedNodes) -> str:
+    """Return that nodes wait for a worker that does not live, and how to start one."""
+    count = plural(nodes.waiting, "node")
+    flow = f"{nodes.flow}@{nodes.fingerprint[:_SHORT]}"
+    if nodes.pool is None:
+        return f"{count} of {flow} cannot run: no living worker has that version"
+    start = f"graphorch worker FLOW --pool {nodes.pool}"
+    where = ""
+    if nodes.cluster:
+        address = nodes.cluster.partition("://")[2]
+        start = f"dask worker {address} --preload graphorch.dask FLOW --db URL --pool {nodes.pool}"
+        where = f" at {nodes.cluster}"
+    return (
+        f"{count} of {flow}{where} in pool '{nodes.pool}' cannot run, for {nodes.lag:.0f} s by "
+        f"now: no living worker serves it; start `{start}`"
+    )
 
 
 def _format_version(version: VersionOverview) -> tuple[str, ...]:

@@ -18,9 +18,9 @@ from tests.postgres.certificates import make_certificate
 from tests.postgres.cluster import Cluster
 from tests.postgres.fixtures import cluster
 from tests.postgres.pgbouncer import find_pgbouncer, running_pgbouncer
-from tests.workers.processes import FLOW, open_site, prepare_database
+from tests.workers.processes import FLOW, Launcher, launcher, open_site, prepare_database
 
-__all__ = ["cluster"]
+__all__ = ["cluster", "launcher"]
 
 SECRET = "s3cret-word"
 NEEDS_OPENSSL = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
@@ -115,13 +115,15 @@ def test_server_without_tls_is_named(shell: Shell, url: str, cluster: Cluster) -
 # ---- a pooler ------------------------------------------------------------------------------------
 @NEEDS_PGBOUNCER
 @pytest.mark.slow
-def test_pooler_in_session_mode_works(shell: Shell, cluster: Cluster, tmp_path: Path) -> None:
+def test_pooler_in_session_mode_works(
+    shell: Shell, cluster: Cluster, tmp_path: Path, launcher: Launcher
+) -> None:
     """Behind PgBouncer in session mode, as it is configured by default, all works."""
     made = cluster.create_database()
     with running_pgbouncer(cluster, "session") as port:
         db = change(made, port=port)
         assert shell("db", "init", "--db", db).code == 0
-        with open_site(db, tmp_path) as site:
+        with open_site(db, tmp_path, launcher) as site:
             (worker,) = site.start_many(1)
             ended = shell("submit", FLOW, "--kind", "quick", "--wait", "--db", db)
             assert ended.code == 0, ended.err
