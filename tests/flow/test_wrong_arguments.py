@@ -118,7 +118,8 @@ CASES: list[tuple[Callable[..., None], str, list[Any]]] = [
     (graph_with, "output", [5, "x", object(), int]),
     (graph_with, "remember", [5, None, object(), ["x"], [int]]),
     *((map_with, name, NOT_FUNCTIONS) for name in ("over", "gather")),
-    *((map_with, name, NOT_COUNTS) for name in ("max_items", "concurrency")),
+    (map_with, "max_items", NOT_COUNTS),
+    (map_with, "concurrency", NOT_COUNTS[1:]),  # None is as many as there is room for
     (map_with, "need", [0, -1, 1.5, True, "2", [], 3]),
     (map_with, "on_item_error", [None, 5, "x", []]),
     (map_with, "work", NOT_NODES),
