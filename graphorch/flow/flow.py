@@ -300,11 +300,11 @@ class Flow(Generic[In, Out, State]):
 
         All events come, from the first one on, or those `after` the record of that number: the
         `seq` of an event is that of its record. It ends when the run is at rest (also waiting,
-        unless `through_waits`), and goes on while its process is gone and nobody has resumed it
-        yet: bound that with `asyncio.timeout`. Leaving the loop does nothing to the run. Pieces of
-        text (`TextDelta`) and events of `ctx.emit` are in no journal and do not come; an attempt
-        counts as `Started` when it is ready to begin. Raises `JournalError` for a run that is not
-        there, is damaged, erased, or of another flow.
+        unless `through_waits`). If its process is gone and it is not left to workers, it raises
+        `RunAbandoned` after some seconds: resume the run, and follow it again. Leaving the loop
+        does nothing to the run. Pieces of text (`TextDelta`) and events of `ctx.emit` are in no
+        journal and do not come; an attempt counts as `Started` when it is ready to begin. Raises
+        `JournalError` for a run that is not there, is damaged, erased, or of another flow.
         """
         events = self._runs.follow(run_id, durable, after, through_waits=through_waits)
         async with aclosing(events):

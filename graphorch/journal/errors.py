@@ -6,6 +6,7 @@ JournalError
 ├── RunNotFound         there is no run of that id
 ├── RunExists           another run has this id
 ├── RunErased           the content of the run was deleted; it cannot go on
+├── RunAbandoned        the process of a run has ended, and nobody will continue it
 ├── LeaseHeld           another owner works on the run
 ├── LeaseLost           the lease is not the run's current one: another owner took over
 │   └── LeaseExpired    no other owner took over: renew it and repeat the call
@@ -56,6 +57,10 @@ class RunExists(JournalError):
             f"Run '{run_id}' exists and is different: {differences}. "
             "Choose another id, or resume the run that exists."
         )
+
+
+class RunAbandoned(JournalError):
+    """Run whose process has ended, and that nothing but a resume continues."""
 
 
 class RunErased(JournalError):

@@ -30,7 +30,6 @@ from graphorch.journal.chain_key import ChainKey
 from graphorch.journal.codec import BodyLimits
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import LeaseHeld
-from graphorch.journal.mail_watch import MailWatch
 from graphorch.journal.operations import Append, OfRun, ReadHead
 from graphorch.journal.records import (
     Lease,
@@ -46,6 +45,7 @@ from graphorch.journal.records import (
     Settlement,
     Snapshot,
 )
+from graphorch.journal.run_watch import MailWatch, RunWatch
 from graphorch.journal.tables import Pruning, Tables
 from graphorch.journal.validation import (
     check_letter,
@@ -174,6 +174,15 @@ class Store(Protocol):
 
         That is at once if it was posted through this store, and soon otherwise; it may be called
         without a letter. What came before is not announced. Returns a function that ends it.
+        """
+        ...
+
+    def watch_records(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` on the running event loop whenever records of a run may have been added.
+
+        That is at once if they were added through this store, and usually within some milliseconds
+        otherwise; look now and then as well, since an announcement may be lost. What came before is
+        not announced. Returns a function that ends it.
         """
         ...
 
@@ -319,6 +328,7 @@ class TableStore:
         self._key = key
         self._mail_watch = MailWatch(self._read_newest_letter, runner.read_mark)
         self._region_watch = MailWatch(self._read_queue_mark, runner.read_mark)
+        self._record_watch = RunWatch(runner.read_mark)
         self.limits = limits
 
     @property
@@ -389,6 +399,8 @@ class TableStore:
         operation, size = self._prepare_append(lease, records, expected_last_seq, status, settled)
         if not self._runner.write_now(operation, size):
             await self._runner.write(operation)
+        if self._record_watch.loops:
+            self._record_watch.notify(lease.run_id)
 
     def append_soon(
         self,
@@ -402,8 +414,13 @@ class TableStore:
         """See `Store.append_soon`."""
         operation, size = self._prepare_append(lease, records, expected_last_seq, status, settled)
         if self._runner.write_now(operation, size):
+            if self._record_watch.loops:
+                self._record_watch.notify(lease.run_id)
             return None
-        return self._runner.write_soon(operation)
+        completion = self._runner.write_soon(operation)
+        if self._record_watch.loops:
+            completion.add_done_callback(lambda _: self._record_watch.notify(lease.run_id))
+        return completion
 
     async def post(self, letter: NewLetter) -> Letter:
         """See `Store.post`."""
@@ -427,6 +444,11 @@ class TableStore:
         """See `Store.watch_mail`."""
         check_run_id(run_id)
         return self._mail_watch.watch(run_id, wake)
+
+    def watch_records(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """See `Store.watch_records`."""
+        check_run_id(run_id)
+        return self._record_watch.watch(run_id, wake)
 
     async def enter_regions(
         self, lease: Lease, names: Sequence[str], *, is_nested: bool = False

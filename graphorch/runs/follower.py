@@ -3,14 +3,14 @@
 Theory of operation. A `RunFollower` keeps the number of the last record that it has read, and reads
 those after it again and again. Each record gives its events exactly once, whichever process wrote
 it: what an owner that died had not written has not happened, and what it wrote is not written again
-by the next owner. It looks often while records come, and a few times a second while none do.
+by the next owner. It looks when the store says that records came, and every two seconds besides.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any, Final
 
 from graphorch.engine.events import RunEvent
@@ -23,15 +23,12 @@ from graphorch.journal.records import RunHead
 from graphorch.journal.store import Store
 from graphorch.runs.clients import ReplayClient
 from graphorch.runs.durable import check_head, check_outcome
-from graphorch.runs.left_runs import find_left_run
+from graphorch.runs.left_runs import Abandonment, NewsOfRun, find_left_run
 from graphorch.runs.migration import MigrationReader
 from graphorch.runs.result import Result, build_result
 from graphorch.runs.stores import Durable, open_store
 from graphorch.statuses import FINAL_STATUSES
 
-_SHORTEST_PAUSE: Final = 0.02  # seconds between two looks after records came
-_LONGEST_PAUSE: Final = 0.25
-_GROWTH: Final = 1.5  # of the pause, with each look that finds nothing
 _RECORDS_PER_TURN: Final = 50  # are read before other tasks get a turn
 
 
@@ -49,8 +46,9 @@ class RunFollower:
         self._reader = EventReader(plan, run_id)
         self._migration: MigrationReader | None = None
         self._seq = 0
-        self._pause = _SHORTEST_PAUSE
         self._is_idle = False  # the last look found nothing, so the next one is at the head only
+        self._news = NewsOfRun(store, run_id)
+        self._abandonment = Abandonment(is_left=is_left)
         self.head: RunHead | None = None
 
     async def follow(
@@ -59,7 +57,7 @@ class RunFollower:
         """Yield the events of all records after a number, until the run is at rest.
 
         With `through_waits` it also goes on while the run waits. Raises `JournalError` as `load`
-        does, and `ReplayDiverged`.
+        does, `ReplayDiverged`, and `RunAbandoned` if its process ended and none will continue it.
         """
         while True:
             events = await self.look()
@@ -72,11 +70,12 @@ class RunFollower:
 
     async def look(self) -> list[RunEvent]:
         """Return the events of the records that came since the last look, if any."""
-        if self._is_idle:
+        if self._is_idle and not self._news.has_come:
             self.head = await self._store.read_head(self._run_id)
             check_head(self.head)
             if self.head.last_seq == self._seq:
                 return []
+        self._news.take()
         log = await self._store.load(self._run_id, after_seq=self._seq)
         self.head = log.head
         check_head(log.head)
@@ -92,18 +91,17 @@ class RunFollower:
             if not number % _RECORDS_PER_TURN:
                 await asyncio.sleep(0)
         self._migration.require_readable()
-        self._is_idle = not log.records
-        if log.records:
-            self._pause = _SHORTEST_PAUSE
+        self._is_idle = True
         return events
 
     async def is_at_rest(self, *, through_waits: bool = False) -> bool:
         """Return whether nothing more comes until a process resumes the run.
 
         With `through_waits` a run that waits is not at rest. Raises `JournalDamaged` if its records
-        lead to another end than its head says.
+        lead to another end than its head says, and `RunAbandoned` if no process will continue it.
         """
         assert self.head is not None
+        self._abandonment.check(self.head)
         status = self.head.status
         if status in FINAL_STATUSES:
             check_outcome(self.head, self._reader.replayed)
@@ -124,9 +122,12 @@ class RunFollower:
         return build_result(Scheduler.from_records(self._plan, settings, replayed, None))
 
     async def wait(self) -> None:
-        """Wait before the next look, longer each time that nothing came."""
-        await asyncio.sleep(self._pause)
-        self._pause = min(self._pause * _GROWTH, _LONGEST_PAUSE)
+        """Wait until there are new records, or it is time to look all the same."""
+        await self._news.wait()
+
+    def close(self) -> None:
+        """Hear of the run no more."""
+        self._news.close()
 
 
 @asynccontextmanager
@@ -135,7 +136,8 @@ async def open_follower(durable: Durable, plan: Plan, run_id: str) -> AsyncGener
     async with find_left_run(durable, run_id) as left:
         is_left = left is not None
     async with open_store(durable) as store:
-        yield RunFollower(store, plan, run_id, is_left=is_left)
+        with closing(RunFollower(store, plan, run_id, is_left=is_left)) as follower:
+            yield follower
 
 
 def check_after(after: object) -> None:

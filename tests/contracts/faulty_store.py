@@ -110,6 +110,9 @@ class FaultyStore:
     def watch_mail(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
         return self._store.watch_mail(run_id, wake)
 
+    def watch_records(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        return self._store.watch_records(run_id, wake)
+
     async def enter_regions(
         self, lease: Lease, names: Sequence[str], *, is_nested: bool = False
     ) -> bool:

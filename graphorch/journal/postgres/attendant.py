@@ -1,4 +1,4 @@
-"""Thread with a connection of its own that keeps a process alive, and hears of letters.
+"""Thread with a connection of its own that keeps a process alive, and hears of others.
 
 Theory of operation:
 
@@ -11,6 +11,7 @@ Theory of operation:
 3. Who posts a letter notifies all processes of its run. A notification is only a hint, since it is
    sent after the commit and is lost with a connection: so the letters of the transactions that were
    not over at the last look are looked for every few seconds, while a run is watched.
+4. Others of this process may listen to channels of their own here, which saves their connections.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ from typing import Any, Final
 import psycopg
 
 from graphorch.journal.postgres import statements
+from graphorch.journal.postgres.announcements import Announcements
 from graphorch.journal.postgres.connection import Address, Connection, describe
 from graphorch.journal.postgres.process_lease import LeaseRow, ProcessLease
 
 _LOG = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 2.0  # between two looks for letters without a notification
 _PAUSE: Final = 0.1  # between two attempts to connect
+_OWN: Final = ("graphorch_mail", "graphorch_follows")  # channels; others look when it connects
 _SHARE: Final = 3  # renewals in the length of a lease
 
 
@@ -59,11 +62,18 @@ class _Keeping:
 
 
 class Attendant:
-    """Renews the lease of a process, and passes on which runs got letters."""
+    """Renews the lease of a process, and passes on which runs got letters and records."""
 
-    def __init__(self, address: Address, lease: ProcessLease) -> None:
+    def __init__(self, address: Address, lease: ProcessLease, announcements: Announcements) -> None:
         self._address = address
         self._lease = lease
+        self._announcements = announcements
+        announcements.wake = self._wake
+        self._hints: dict[statements.Statement, Callable[[str], None]] = {
+            "graphorch_mail": self._pass_on_letter,
+            "graphorch_follows": announcements.hear,
+        }
+        self._listening: set[str] = set()  # the channels of the connection
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_closed = False
@@ -77,6 +87,16 @@ class Attendant:
         if self._watch is None:
             self._watch = _Watch(notify, is_needed)
             self._start()
+
+    def listen(self, channel: statements.Statement, hint: Callable[[str], None]) -> None:
+        """Call `hint`, on the thread, with each notification of a channel; "" if some were lost."""
+        self._hints[channel] = hint
+        self._start()
+        self._wake()
+
+    def end_listening(self, channel: statements.Statement) -> None:
+        """Pass on no more notifications of a channel."""
+        self._hints.pop(channel, None)
 
     def keep_alive(self, seconds: float, lost: Callable[[str], object]) -> bool:
         """Have the lease of this process last so long, and renew it until `let_go`.
@@ -140,6 +160,7 @@ class Attendant:
         """Do what is due, and wait for what comes next."""
         if self._connection is None:
             self._connection = self._connect()
+        self._begin_listening(self._connection)
         now = time.monotonic()
         keeping, watch = self._keeping, self._watch
         due = [now + LOOK_SECONDS]
@@ -151,10 +172,24 @@ class Attendant:
             if now >= watch.next_look and watch.is_needed():
                 self._look(self._connection, watch, now)
             due.append(watch.next_look if watch.next_look > now else now + LOOK_SECONDS)
+        if (announcement := self._announcements.send(self._connection)) is not None:
+            due.append(announcement)
         self._wait(min(due) - time.monotonic(), self._connection.fileno())
         for notification in self._connection.notifies(timeout=0):
-            if watch is not None:
-                watch.notify(notification.payload)
+            if (hint := self._hints.get(notification.channel)) is not None:  # pyright: ignore
+                hint(notification.payload)
+
+    def _begin_listening(self, connection: Connection) -> None:
+        for channel, hint in list(self._hints.items()):
+            if channel not in self._listening:
+                connection.execute(f"LISTEN {channel}")
+                self._listening.add(channel)
+                if channel not in _OWN:
+                    hint("")
+
+    def _pass_on_letter(self, run_id: str) -> None:
+        if self._watch is not None:
+            self._watch.notify(run_id)
 
     def _wait(self, seconds: float, *descriptors: int) -> None:
         """Wait for a time, for a descriptor, or for another thread."""
@@ -170,7 +205,7 @@ class Attendant:
         # A server that is cut off must be noticed before the lease ends.
         patience = {} if keeping is None else {"tcp_user_timeout": str(int(keeping.seconds * 800))}
         connection = self._address.connect(**patience)
-        connection.execute(statements.LISTEN)
+        self._listening.clear()
         if self._watch is not None:
             self._watch.next_look = 0.0  # notifications of the meantime were lost
         return connection

@@ -26,6 +26,7 @@ from graphorch.journal import codec
 from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.operations import Append, OfRun
 from graphorch.journal.postgres import statements
+from graphorch.journal.postgres.announcements import Announcements
 from graphorch.journal.postgres.connection import PAUSE, Connection, Session, explain
 from graphorch.journal.postgres.process_lease import ProcessLease
 from graphorch.journal.postgres.tables import PostgresTables
@@ -82,8 +83,15 @@ def configure_writing(connection: Connection) -> None:
 class Committer:
     """Runs operations in transactions; a single thread uses it."""
 
-    def __init__(self, session: Session, lease: ProcessLease, patience: float) -> None:
+    def __init__(
+        self,
+        session: Session,
+        lease: ProcessLease,
+        patience: float,
+        announcements: Announcements,
+    ) -> None:
         self._session = session
+        self._announcements = announcements
         self._patience = patience
         self._lease = lease
         self._heads: dict[str, _Head] = {}
@@ -179,6 +187,7 @@ class Committer:
                 self._heads[run_id] = advance.after
                 for place in advance.operations:
                     outcomes[place] = Done()
+        self._announcements.note(advances)
 
     # ---- other operations ------------------------------------------------------------------------
     def _commit_others(
@@ -215,6 +224,7 @@ class Committer:
         self._keep_heads(tables)
         self._lease.release_late(connection.cursor(binary=True))
         self._notify(connection, tables.mailed)
+        self._announcements.note([row.run_id for row in tables.runs])
 
     def _keep_heads(self, tables: PostgresTables) -> None:
         """Keep the ends of the runs that a transaction read, as far as they are owned here."""

@@ -170,7 +170,6 @@ SELECT number, letter_id, kind, body, sent_at, error, message, seal
 FROM graphorch.letters WHERE run = %b AND number > %b ORDER BY number
 """
 FIND_MAIL: Final = "SELECT 1 FROM graphorch.letters WHERE run = %b AND error IS NULL LIMIT 1"
-LISTEN: Final = "LISTEN graphorch_mail"
 # Transactions that are not over yet, and the runs with letters without an outcome of those that
 # were not over at the last look.
 LOOK_FOR_MAIL: Final = """
@@ -179,6 +178,7 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text, ARRAY(
     WHERE l.error IS NULL AND l.posted_in >= %s::xid8)
 """
 NOTIFY: Final = "SELECT pg_notify('graphorch_mail', %b)"
+NOTIFY_ALL: Final = "SELECT pg_notify(%s, name) FROM unnest(%s::text[]) AS name"
 GET_NEWEST_LETTER: Final = "SELECT coalesce(max(number), 0) FROM graphorch.letters"
 
 # ---- regions -------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.operations import ReadHead
 from graphorch.journal.postgres import statements
+from graphorch.journal.postgres.announcements import Announcements
 from graphorch.journal.postgres.attendant import Attendant
 from graphorch.journal.postgres.committer import Committer, configure_writing
 from graphorch.journal.postgres.connection import (
@@ -66,11 +67,16 @@ class PostgresRunner:
     """Runs operations on two connections to one database, each on a thread of its own."""
 
     def __init__(
-        self, writing: Session, reading: Session, lease: ProcessLease, patience: float
+        self,
+        writing: Session,
+        reading: Session,
+        lease: ProcessLease,
+        patience: float,
+        announcements: Announcements,
     ) -> None:
         self._reading = reading
         self._patience = patience
-        committer = Committer(writing, lease, patience)
+        committer = Committer(writing, lease, patience, announcements)
         self._writer = DatabaseThread(
             "graphorch journal writer", committer.commit_all, committer.close, batch=1000
         )
@@ -152,12 +158,14 @@ class PostgresStore(TableStore):
         identity: str,
         limits: BodyLimits,
         key: ChainKey | None,
+        announcements: Announcements,
     ) -> None:
         super().__init__(runner, limits=limits, key=key)
         self.identity = identity
         self._address = address
         self._lease = lease
-        self._attendant = Attendant(address, lease)
+        self._announcements = announcements
+        self._attendant = Attendant(address, lease, announcements)
         self._kept: dict[type[Closable], Closable] = {}
         self._lock = threading.Lock()  # callers may be on several threads
 
@@ -198,9 +206,19 @@ class PostgresStore(TableStore):
         """
         chain_key = read_key() if key is None else build_key(key)
         address = Address(url)
-        lease = ProcessLease()
-        runner, identity = await asyncio.to_thread(_open_runner, address, lease, patience)
-        return cls(address, runner, lease, identity=identity, limits=limits, key=chain_key)
+        lease, announcements = ProcessLease(), Announcements()
+        runner, identity = await asyncio.to_thread(
+            _open_runner, address, lease, patience, announcements
+        )
+        return cls(
+            address,
+            runner,
+            lease,
+            identity=identity,
+            limits=limits,
+            key=chain_key,
+            announcements=announcements,
+        )
 
     @asynccontextmanager
     async def keep_alive(
@@ -287,6 +305,32 @@ class PostgresStore(TableStore):
                 kept = self._kept[kind] = make()
             return kept
 
+    def watch_records(self, run_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """See `Store.watch_records`. Other processes announce records of runs that are watched."""
+        end = super().watch_records(run_id, wake)
+        self._announcements.follow(run_id)
+        self._attendant.listen("graphorch_records", self._pass_on_records)
+
+        def leave() -> None:
+            self._announcements.leave(run_id)
+            end()
+
+        return leave
+
+    def _pass_on_records(self, run_id: str) -> None:
+        self._record_watch.notify(run_id or None)
+
+    def listen(self, channel: statements.Statement, hint: Callable[[str], None]) -> None:
+        """Call `hint`, on a thread, with each notification of a channel; "" if some were lost.
+
+        It takes no further connection.
+        """
+        self._attendant.listen(channel, hint)
+
+    def end_listening(self, channel: statements.Statement) -> None:
+        """Hear of a channel no more."""
+        self._attendant.end_listening(channel)
+
     async def close(self) -> None:
         """See `Store.close`."""
         with self._lock:
@@ -298,7 +342,7 @@ class PostgresStore(TableStore):
 
 
 def _open_runner(
-    address: Address, lease: ProcessLease, patience: float
+    address: Address, lease: ProcessLease, patience: float, announcements: Announcements
 ) -> tuple[PostgresRunner, str]:
     """Return the runner of a database, and the identity of its tables."""
     connections: list[Connection] = []
@@ -315,4 +359,4 @@ def _open_runner(
         raise build_refusal(error, address.place) from None
     writing = Session(address, connections[0], configure_writing)
     reading = Session(address, connections[1])
-    return PostgresRunner(writing, reading, lease, patience), identity
+    return PostgresRunner(writing, reading, lease, patience, announcements), identity

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from graphorch.journal.completion import Completion
 from graphorch.journal.errors import StoreUnavailable
-from graphorch.journal.mail_watch import LOOK_SECONDS, MailWatch
+from graphorch.journal.run_watch import MAIL_LOOK_SECONDS, MailWatch
 from graphorch.testing.virtual_clock import run_virtual
 
 
@@ -47,7 +47,7 @@ def test_letter_of_other_process_wakes_all() -> None:
         await asyncio.sleep(1)
         woken.clear()
         storage.write(7)
-        await asyncio.sleep(1.5 * LOOK_SECONDS)
+        await asyncio.sleep(1.5 * MAIL_LOOK_SECONDS)
         assert woken == ["r", "s"]
         for end in ends:
             end()
