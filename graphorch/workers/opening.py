@@ -45,7 +45,7 @@ async def open_worker(url: str, on_lost: Callable[[str], None]) -> AsyncGenerato
         await stack.enter_async_context(store.keep_alive(LEASE_SECONDS, on_lost))
         engine = await PgQueuerEngine.open(url)
         stack.push_async_callback(engine.close)
-        results = await PostgresResults.open(url)
+        results = await PostgresResults.open(url, store=store)
         stack.push_async_callback(results.close)
         places = RunPlaces(store, PostgresPlacedRuns(store), engine)
         yield OpenWorker(places, results, WorkerList(store))

@@ -22,10 +22,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from graphorch.distributed.postgres_results.listener import Listener
-from graphorch.distributed.postgres_results.notes_table import NotesTable, Place, StoredNote
+from graphorch.distributed.postgres_results.notes_table import (
+    CHANNEL,
+    NotesTable,
+    Place,
+    StoredNote,
+)
 from graphorch.distributed.results import Note, Take
 from graphorch.errors import JournalError
+from graphorch.journal.postgres.announcements import Announcements
+from graphorch.journal.postgres.attendant import Attendant
 from graphorch.journal.postgres.connection import (
     PATIENCE,
     Address,
@@ -34,7 +40,9 @@ from graphorch.journal.postgres.connection import (
     explain,
     open_connection,
 )
+from graphorch.journal.postgres.process_lease import ProcessLease
 from graphorch.journal.postgres.setup import check_schema, check_server
+from graphorch.journal.postgres.store import PostgresStore
 from graphorch.journal.runners.database_thread import DatabaseThread, Done
 
 _LOG = logging.getLogger(__name__)
@@ -84,7 +92,9 @@ _SHARED: Final = (_Post, _Find, _Has)
 class PostgresResults:
     """Notes in one database. Open it with `await PostgresResults.open(url)`, and close it."""
 
-    def __init__(self, address: Address, session: Session) -> None:
+    def __init__(self, session: Session, store: PostgresStore | None) -> None:
+        own = Attendant(session.address, ProcessLease(), Announcements()) if store is None else None
+        self._own_attendant, self._store = own, store
         self._session = session
         self._thread: DatabaseThread[NotesTable] = DatabaseThread(
             "graphorch notes", self._transact, session.close, batch=_BATCH
@@ -98,16 +108,19 @@ class PostgresResults:
         self._room, self._refilled = _TOGETHER, time.monotonic()  # for notifications
         self._notifying: asyncio.Task[None] | None = None
         self._looking = self._loop.create_task(self._look_again())
-        self._listener = Listener(address, self._hint)
+        for hearing in (own, store):
+            if hearing is not None:
+                hearing.listen(CHANNEL, self._hint)
 
     @classmethod
-    async def open(cls, url: str) -> PostgresResults:
+    async def open(cls, url: str, *, store: PostgresStore | None = None) -> PostgresResults:
         """Open the notes of a database that has the tables of graphorch (`graphorch db init`).
 
-        Raises `StoreNotOpened` and its kinds, and `StoreReadOnly`.
+        With an open `store` of that database they listen on its connection for notifications, and
+        have to be closed before it; otherwise on one of their own. Raises `StoreNotOpened` and its
+        kinds, and `StoreReadOnly`.
         """
-        address = Address(url)
-        return cls(address, await asyncio.to_thread(_open_session, address))
+        return cls(await asyncio.to_thread(_open_session, Address(url)), store)
 
     # ---- the port --------------------------------------------------------------------------------
     async def post(self, note: Note) -> bool:
@@ -144,7 +157,10 @@ class PostgresResults:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.to_thread(self._listener.close)
+        if self._store is not None:
+            self._store.end_listening(CHANNEL)
+        if self._own_attendant is not None:
+            await asyncio.to_thread(self._own_attendant.close)
         await self._thread.close()
 
     # ---- waking ----------------------------------------------------------------------------------

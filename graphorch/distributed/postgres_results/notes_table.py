@@ -13,7 +13,6 @@ from graphorch.distributed.results import Note
 from graphorch.journal.postgres.connection import Connection
 
 CHANNEL: Final = "graphorch_notes"
-LISTEN: Final = f"LISTEN {CHANNEL}"
 _KEPT_SECONDS: Final = 600.0  # for which notes are kept that no owner drops
 _LONGEST_HINT: Final = 7_000  # bytes of a notification; PostgreSQL takes 8,000
 
