@@ -27,7 +27,12 @@ RETURNING (
 _REMOVE: Final = "DELETE FROM graphorch.workers WHERE name = %s OR seen_at < graphorch.now() - %s"
 _LIST: Final = """
 SELECT name, host, pid, started_at, kinds, pools, slots, used_slots, runs, most_runs
-FROM graphorch.workers WHERE seen_at > graphorch.now() - %s ORDER BY started_at, name
+FROM graphorch.workers w
+WHERE seen_at > graphorch.now() - %s AND EXISTS (
+    SELECT FROM graphorch.processes p
+    WHERE (p.host, p.pid) = (w.host, w.pid) AND p.expires_at > graphorch.now()
+)
+ORDER BY started_at, name
 """
 
 
@@ -54,6 +59,6 @@ class WorkerList:
         await self._store.fetch(_REMOVE, (name, _KEPT))
 
     async def list_living(self) -> Sequence[WorkerRow]:
-        """Return the workers that live."""
+        """Return the workers that live: those that report, and whose process has a lease."""
         rows = await self._store.fetch(_LIST, (_ALIVE,), writes=False)
         return [WorkerRow(*row) for row in rows]
