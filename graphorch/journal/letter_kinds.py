@@ -19,7 +19,8 @@ class AnswerLetter(TypedDict):
     """Answer to a question; `at` is when it was given.
 
     `question` is the id of the activation that asks, and `path` its path. `notes` say how the
-    answer is read, and are there if JSON does not say all about it.
+    answer is read, and are there if JSON does not say all about it. `by` names the request that
+    brought it, if one did.
     """
 
     question: str
@@ -27,6 +28,7 @@ class AnswerLetter(TypedDict):
     at: Seconds
     answer: Any
     notes: NotRequired[dict[str, Any]]
+    by: NotRequired[str]
 
 
 class SignalLetter(TypedDict):

@@ -41,7 +41,7 @@ def parse_values(model: type[BaseModel], values: Mapping[str, Any]) -> BaseModel
 
     Raises `InputError` with every problem, also for a field that the model does not have.
     """
-    problems = _find_unknown(model, values)
+    problems = list(find_unknown(model, values).values())
     try:
         parsed = model.model_validate_json(json.dumps(values), by_alias=True, by_name=True)
     except ValidationError as error:
@@ -52,16 +52,17 @@ def parse_values(model: type[BaseModel], values: Mapping[str, Any]) -> BaseModel
     return parsed
 
 
-def _find_unknown(model: type[BaseModel], values: Mapping[str, Any]) -> list[str]:
+def find_unknown(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with the names in `values` that a model does not have, by name."""
     if model.model_config.get("extra") == "allow":
-        return []
+        return {}
     names = {name: _list_names(name, field) for name, field in model.model_fields.items()}
     known = set[str]().union(*names.values())
-    return [
-        f"There is no field '{name}'. {did_you_mean(name, known)}"
+    return {
+        name: f"There is no field '{name}'. {did_you_mean(name, known)}"
         for name in values
         if name not in known
-    ]
+    }
 
 
 def _list_names(name: str, field: FieldInfo) -> set[str]:

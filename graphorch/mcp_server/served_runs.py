@@ -1,4 +1,6 @@
-"""Runs that calls of tools begin, answer and wait for; each outlives the call that began it.
+"""Runs that requests begin, answer and wait for; each outlives the request that began it.
+
+Requests are calls of tools by an MCP client, and those of the HTTP API.
 
 1. A run is in the journal, and tasks of this process work on it: one that drives it, and one for
    each answer. A call only waits for them: it may end, or be cancelled, meanwhile.
@@ -14,11 +16,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from pydantic import BaseModel
 
@@ -28,8 +30,10 @@ from graphorch.engine.settings import RunSettings
 from graphorch.errors import Expired, InputError, QuestionClosed, RunFailed
 from graphorch.flow.flow import Flow
 from graphorch.journal.errors import LeaseHeld, RunNotFound
+from graphorch.journal.records import Letter
 from graphorch.runs.clients import ReplayClient
 from graphorch.runs.durable import rebuild_run
+from graphorch.runs.mailbox import read_outcome
 from graphorch.runs.manager import RunManager
 from graphorch.runs.options import RunOptions
 from graphorch.runs.result import Question, Result, build_question, build_result
@@ -52,6 +56,9 @@ _STORE_SECONDS: Final = 0.02  # between two looks whether a run is stored
 _REST_SECONDS: Final = 0.2  # for a run that asks to come to rest
 _Task: TypeAlias = "asyncio.Task[bool]"
 
+Start: TypeAlias = Callable[[RunManager, RunOptions], Coroutine[Any, Any, Any]]
+"""What is to be done for a run: begun by the manager of its flow, with the options of all runs."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunView:
@@ -70,7 +77,7 @@ class RunView:
 class _Work:
     """What this process does for a run: its tasks, the questions that they answer, its progress."""
 
-    flow: AnyFlow
+    manager: RunManager
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     tasks: set[_Task] = field(default_factory=set[_Task])
     answering: set[str] = field(default_factory=set[str])
@@ -98,10 +105,11 @@ class ServedRuns:
         self._durable = durable
         self._options = options
         self._works: dict[str, _Work] = {}
+        self._managers: dict[AnyFlow, RunManager] = {}
 
     def check(self, flow: AnyFlow) -> None:
         """Raise `InputError` unless the runs of a flow will have their models and resources."""
-        manager = RunManager(flow.plan)
+        manager = self._find_manager(flow)
         manager.check_needs(manager.build_settings(RunOptions(**self._options)))
 
     @asynccontextmanager
@@ -123,36 +131,75 @@ class ServedRuns:
         """Begin a run; return None if this process works on a run of that id already."""
         if run_id in self._works:
             return None
-        work = self._works[run_id] = _Work(flow, tags)
-        options = self._build_options(work)
-        options["tags"] = tags
-        return self._employ(run_id, work, _drive(flow.run(value, run_id=run_id, **options)))
+        work = self._works[run_id] = _Work(self._find_manager(flow), tags)
+        options: RunOptions = {**self._build_options(work), "tags": tags, "run_id": run_id}
+        return self._employ(run_id, work, _drive(work.manager.run(value, options)))
+
+    def is_at_work(self, run_id: str) -> bool:
+        """Return whether this process does something for a run."""
+        return run_id in self._works
+
+    def employ(self, flow: AnyFlow, run_id: str, start: Start) -> _Task:
+        """Have something done for a run of a flow, until the run is at rest.
+
+        The task raises what keeps it from being done; how the run ends is in its records.
+        """
+        work = self._works.get(run_id) or _Work(self._find_manager(flow))
+        self._works[run_id] = work
+        coroutine = _await_rest(start(work.manager, self._build_options(work)))
+        return self._employ(run_id, work, coroutine)
+
+    def settle(self, flow: AnyFlow, letter: Letter, own: RunOptions) -> _Task:
+        """See to it that a letter is taken in: by the owner of its run, or here if it has none.
+
+        `own` replaces options of all runs.
+        """
+
+        def start(manager: RunManager, options: RunOptions) -> Coroutine[Any, Any, None]:
+            return self._settle(manager, letter, {**options, **own})
+
+        return self.employ(flow, letter.run_id, start)
+
+    async def _settle(self, manager: RunManager, letter: Letter, options: RunOptions) -> None:
+        pause = _STORE_SECONDS
+        async with open_store(self._durable) as store:
+            # A letter that was refused is settled as well: who sent it reads why.
+            with suppress(InputError, Expired):
+                while not await read_outcome(store, letter):
+                    if not (await store.read_head(letter.run_id)).is_under_way:
+                        with suppress(LeaseHeld):
+                            await manager.take_in(letter.run_id, options)
+                            return
+                    await asyncio.sleep(pause)
+                    pause = min(_LOOK_SECONDS, 1.5 * pause)
 
     def answer(self, flow: AnyFlow, run_id: str, question: str, answer: BaseModel) -> _Task | None:
         """Answer an open question; the task tells whether the answer counts.
 
         Return None if this process gives another answer to it already.
         """
-        work = self._works.get(run_id) or _Work(flow)
+        work = self._works.get(run_id) or _Work(self._find_manager(flow))
         if question in work.answering:
             return None
         self._works[run_id] = work
         work.answering.add(question)
-        task = self._employ(run_id, work, self._give(work, run_id, question, answer))
+        task = self._employ(run_id, work, self._give(flow, work, run_id, question, answer))
         task.add_done_callback(partial(_reopen_if_failed, work, question))
         return task
 
-    async def _give(self, work: _Work, run_id: str, question: str, answer: BaseModel) -> bool:
+    async def _give(
+        self, flow: AnyFlow, work: _Work, run_id: str, question: str, answer: BaseModel
+    ) -> bool:
         """Return whether an answer counts."""
         try:
-            await work.flow.answer(run_id, question, answer, **self._build_options(work))
+            await work.manager.answer(run_id, question, answer, self._build_options(work))
         except RunFailed:
             return True
         except (QuestionClosed, Expired):
             return False
         except InputError:
             # Another answer may have come since somebody looked, and the run may be over.
-            view = await self._read(work.flow, run_id)
+            view = await self._read(flow, run_id)
             if question in view.open:
                 raise
             return False
@@ -167,8 +214,13 @@ class ServedRuns:
         work = self._works.get(run_id)
         return (0, "") if work is None else (work.steps, work.last_path)
 
-    def _build_options(self, work: _Work) -> dict[str, Any]:
-        return {**self._options, "durable": self._durable, "watch": [work.watch]}
+    def _find_manager(self, flow: AnyFlow) -> RunManager:
+        """Return the manager of the runs of a flow here, which stops them too."""
+        return self._managers.setdefault(flow, RunManager(flow.plan))
+
+    def _build_options(self, work: _Work) -> RunOptions:
+        options = {**self._options, "durable": self._durable, "watch": [work.watch]}
+        return cast("RunOptions", options)
 
     def _employ(self, run_id: str, work: _Work, coroutine: Coroutine[Any, Any, bool]) -> _Task:
         """Start a task for a run; how the run ends is in its records."""
@@ -215,9 +267,9 @@ class ServedRuns:
                 if is_at_rest or (asks and view.open):
                     return view
                 if (view.is_adrift or is_due) and work is None:
-                    work = self._works[run_id] = _Work(flow)
-                    options = self._build_options(work)
-                    self._employ(run_id, work, _drive(flow.resume(run_id, **options)))
+                    work = self._works[run_id] = _Work(self._find_manager(flow))
+                    resuming = work.manager.resume(run_id, "stop", self._build_options(work))
+                    self._employ(run_id, work, _drive(resuming))
             left = deadline - loop.time()
             if left <= 0:
                 return None
@@ -231,7 +283,7 @@ class ServedRuns:
         while not beginning.done():
             async with open_store(self._durable) as store:
                 with suppress(RunNotFound):
-                    if (await store.load(run_id)).head.last_seq:
+                    if (await store.read_head(run_id)).last_seq:
                         return
             await asyncio.sleep(_STORE_SECONDS)
 
@@ -314,7 +366,7 @@ class ServedRuns:
         if work is None:
             return
         try:
-            work.flow.stop(run_id, now=now, reason=reason)
+            work.manager.stop(run_id, now=now, reason=reason)
         except InputError:  # it has not begun yet, or is over already, or another process drives it
             for task in work.tasks:
                 task.cancel()
@@ -344,6 +396,13 @@ def _reopen_if_failed(work: _Work, question: str, task: _Task) -> None:
 async def _drive(coroutine: Coroutine[Any, Any, Result[Any, Any]]) -> bool:
     """Wait until a run is at rest, or another process drives it; return True."""
     with suppress(RunFailed, LeaseHeld):
+        await coroutine
+    return True
+
+
+async def _await_rest(coroutine: Coroutine[Any, Any, Any]) -> bool:
+    """Wait until a run is at rest; return True."""
+    with suppress(RunFailed):
         await coroutine
     return True
 

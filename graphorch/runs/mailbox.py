@@ -38,11 +38,18 @@ PAUSE: Final = 0.02  # seconds between two looks at a letter
 
 # ---- writing -------------------------------------------------------------------------------------
 def build_answer_letter(
-    scheduler: Scheduler, question: object, answer: object, at: float
+    scheduler: Scheduler,
+    question: object,
+    answer: object,
+    at: float,
+    *,
+    by: str = "",
+    letter_id: str = "",
 ) -> NewLetter:
     """Return an answer that was given `at` a time as a letter to its run.
 
-    Raises `InputError` for an answer that does not fit, or whose question is not open.
+    `by` names the request that brought it. Raises `InputError` for an answer that does not fit, or
+    whose question is not open.
     """
     require_open(scheduler.run, "answer")
     activation = find_asker(scheduler, question)
@@ -52,7 +59,9 @@ def build_answer_letter(
     assert isinstance(value, BaseModel)
     body = {"question": activation.id, "path": activation.path, "at": at}
     fields = encode_answer(activation.path, value, activation.question.answer)
-    return build_letter(scheduler.run.run_id, "answer", {**body, **fields})
+    if by:
+        fields["by"] = by
+    return build_letter(scheduler.run.run_id, "answer", {**body, **fields}, letter_id)
 
 
 def build_signal_letter(

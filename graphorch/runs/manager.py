@@ -404,6 +404,16 @@ class RunManager:
                 await self.drive(scheduler, scheduler.resume(ambiguous))
             return build_result(scheduler)
 
+    async def take_in(self, run_id: str, options: RunOptions) -> None:
+        """Take in the letters of a run of a journal, and go on with what follows from them.
+
+        A run whose process is gone is resumed. Raises `LeaseHeld` if another owner drives the run.
+        """
+        async with self._reopen(run_id, options) as scheduler:
+            if scheduler.journal is not None:
+                self.check_needs(scheduler.settings)
+                await self.drive(scheduler, scheduler.take_in())
+
     def stop(self, run_id: str, *, now: bool, reason: str) -> None:
         """Ask an open run of this process to stop."""
         check_run_id("run_id", run_id)

@@ -13,7 +13,7 @@ from graphorch.server.dispatch import serve_path
 from graphorch.server.endpoint import Endpoint
 from graphorch.server.gate.gate import Gate, not_found, send_problem
 from graphorch.server.page import PageFile
-from graphorch.server.routes import about, openapi, pictures, reasons, run, runs
+from graphorch.server.routes import about, answers, flows, openapi, pictures, reasons, run, runs
 from graphorch.server.static_files import read_static_files, serve_file
 from graphorch.server.tool_calls import refuse_tools
 
@@ -26,6 +26,8 @@ def list_endpoints(context: ServerContext) -> list[Endpoint]:
         *run.build_endpoints(context),
         *reasons.build_endpoints(context),
         *pictures.build_endpoints(context),
+        *answers.build_endpoints(context),
+        *flows.build_endpoints(context),
     ]
     return [*endpoints, *openapi.build_endpoints(context, endpoints)]
 

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from pydantic import ValidationError
+from typing_extensions import TypedDict  # pydantic reads it, also on Python 3.11
 
 from graphorch.errors import (
     Expired,
@@ -70,6 +71,13 @@ _BY_ERROR: Final[tuple[tuple[type[BaseException], int, str], ...]] = (
 )
 
 
+class Mistake(TypedDict):
+    """What is wrong with a value, and where: a JSON pointer (RFC 6901)."""
+
+    where: str
+    what: str
+
+
 class Problem(Exception):
     """A request that is refused: its HTTP status, a name for programs, and a text for people.
 
@@ -124,15 +132,24 @@ def describe_error(error: Exception) -> Problem:
 
 def describe_mistakes(error: ValidationError, where: str) -> Problem:
     """Return the problem of a body or query whose values do not fit, each with its place."""
-    mistakes = [
-        {"where": _write_pointer(fault["loc"]), "what": fault["msg"]}
+    return refuse_mistakes(list_mistakes(error), where)
+
+
+def list_mistakes(error: ValidationError, above: str = "") -> list[Mistake]:
+    """Return what does not fit, each with its place below the JSON pointer `above`."""
+    return [
+        {"where": f"{above}{_write_pointer(fault['loc'])}", "what": fault["msg"]}
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     ]
+
+
+def refuse_mistakes(mistakes: Sequence[Mistake], where: str) -> Problem:
+    """Return the problem of values that do not fit; there is one at least."""
     first = mistakes[0]
     place = first["where"] or "the whole"
     more = f" {len(mistakes) - 1} more are listed." if len(mistakes) > 1 else ""
     detail = f"The {where} does not fit at {place}: {first['what']}.{more}"
-    return Problem(422, "input", detail, extra={"mistakes": mistakes})
+    return Problem(422, "input", detail, extra={"mistakes": list(mistakes)})
 
 
 def _write_pointer(place: Sequence[int | str]) -> str:

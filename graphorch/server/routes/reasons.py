@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Annotated
 
 from pydantic import Field
 
-from graphorch.graph.plan import Plan
 from graphorch.journal.records import RunLog
-from graphorch.server.context import ServerContext, require_served
+from graphorch.server.context import ServerContext
 from graphorch.server.endpoint import Call, Endpoint, NoQuery, RequestModel
-from graphorch.server.problems import Problem
-from graphorch.views.reading.open_run import OpenRun
+from graphorch.server.fitting_run import open_fitting
 from graphorch.views.reasons.critical_path import RunCriticalPath, read_critical_path
-from graphorch.views.reasons.flow_fit import describe_fit
 from graphorch.views.reasons.state import StateView, read_state
 from graphorch.views.reasons.why import Explanation, explain
 
@@ -64,24 +59,3 @@ def build_endpoints(context: ServerContext) -> list[Endpoint]:
         Endpoint("GET", f"{run}/why", explain_node, Explanation, query=WhyQuery, refuses=refuses),
         Endpoint("GET", f"{run}/critical", find_critical_path, RunCriticalPath, refuses=refuses),
     ]
-
-
-@asynccontextmanager
-async def open_fitting(
-    context: ServerContext, run_id: str, what: str
-) -> AsyncGenerator[tuple[OpenRun, Plan]]:
-    """Return a run, and the plan of its flow, for `what` needs its code.
-
-    Raises `Problem` unless the flow is loaded and its graph reads the run.
-    """
-    async with context.reader.open_run(run_id) as run:
-        plan = require_served(context, run.head.flow, what).flow.plan
-        fit = describe_fit(run, plan)
-        if not fit.fits:
-            raise Problem(
-                409,
-                "flow-does-not-fit",
-                f"{what} needs the graph that wrote the run. {fit.problem}",
-                extra={"flow": fit.name},
-            )
-        yield run, plan

@@ -16,9 +16,10 @@ class InboxRow:
     """An open question, and the run that asks it.
 
     `usage` is what the run has used so far. `can_answer`: its flow is loaded here and fits, so that
-    an answer is checked and the run goes on. Then `schema` is the JSON schema of an answer, else
-    None. `previous` are the arguments of the call of the same tool before this one in the run, None
-    for the first.
+    an answer is checked and the run goes on; otherwise `problem` says why not. Then `schema` is the
+    JSON schema of an answer; None without one. `previous` are the arguments of the call of the same
+    tool before this one in the run, None for the first. `answered_at` (seconds since 1970) is when
+    an answer was given that the run has not taken in yet, None without one.
     """
 
     run_id: str
@@ -28,8 +29,10 @@ class InboxRow:
     question: QuestionRow
     usage: Usage
     can_answer: bool
+    problem: str
     schema: dict[str, Any] | None
     previous: dict[str, Any] | None
+    answered_at: float | None
 
 
 @dataclass(frozen=True, slots=True)

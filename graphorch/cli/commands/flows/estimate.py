@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,6 +18,7 @@ from graphorch.cli.tables import align_columns, format_small_usd
 from graphorch.cli.terminal import print_output, sanitize, sanitize_line
 from graphorch.graph.estimate.amounts import Amounts, Assumed, Gap
 from graphorch.graph.estimate.estimator import Estimate
+from graphorch.views.flows.flow_estimate import build_estimate
 
 _HEADINGS = ("", "activations", "calls", "input tokens", "output tokens", "dollars", "seconds")
 
@@ -66,21 +67,9 @@ def estimate(
         configured = read_command_config(config).config
         estimated = load_flow(flow).flow.estimate(assumed=assumed, model=model, config=configured)
         if as_json:
-            print_output(to_json_line(describe_estimate(estimated)))
+            print_output(to_json_line(asdict(build_estimate(estimated))))
         else:
             print_output(sanitize(format_estimate(estimated)))
-
-
-def describe_estimate(estimate: Estimate) -> dict[str, Any]:
-    """Return an estimate for a program."""
-    return {
-        "flow": estimate.flow,
-        "worst": asdict(estimate.worst),
-        "expected": asdict(estimate.expected),
-        "nodes": [asdict(node) for node in estimate.nodes],
-        "unbounded": [asdict(gap) for gap in estimate.gaps],
-        "assumed": asdict(estimate.assumed),
-    }
 
 
 def format_estimate(estimate: Estimate) -> str:

@@ -1,0 +1,1 @@
+"""What requests begin and change: answers, signals, new runs, and runs that go on."""

@@ -1,0 +1,1 @@
+"""Questions of runs to people: those that are open in all runs, and what became of others."""

@@ -1,0 +1,1 @@
+"""Flows as data: their nodes, schemas and estimates."""
