@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from graphorch.server.context import ServerContext
 from graphorch.server.endpoint import JSON, Call, Endpoint, EventHandler, Reply
 from graphorch.server.event_stream import EventStream
-from graphorch.server.gate.gate import send_problem
+from graphorch.server.gate.gate import check_media_type, send_problem
 from graphorch.server.problems import Problem, describe_error, describe_mistakes
 from graphorch.text import escape_surrogates, is_run_id
 
@@ -69,6 +69,8 @@ async def _respond(context: ServerContext, endpoint: Endpoint, request: Request)
             "This server only reads. Start it without --read-only and with the flows that it may "
             "run: `graphorch serve FLOW…`.",
         )
+    if request.method == "POST":  # which any page may send without asking, but for its type
+        check_media_type(dict(request.scope["headers"]))
     call = await _parse(endpoint, request)
     if not endpoint.streams:
         return _write(endpoint, await endpoint.handle(call))
@@ -100,7 +102,7 @@ def _parse_query(endpoint: Endpoint, query: bytes) -> BaseModel:
     values: dict[str, Any] = {}
     for name, value in pairs:
         if "\0" in value:
-            raise Problem(400, "query", f"The value of '{name[:80]}' holds a NUL character.")
+            raise Problem(422, "query", f"The value of '{name[:80]}' holds a NUL character.")
         if _takes_several(endpoint, name):
             values.setdefault(name, []).append(value)
         elif name in values:

@@ -148,10 +148,9 @@ class Gate:
         has_body = length != b"0" or b"transfer-encoding" in headers
         if has_body and scope["method"] in _BODILESS:
             raise Problem(400, "body", f"A request with {scope['method']} has no body.")
-        if has_body or scope["method"] not in (*_BODILESS, "DELETE", "OPTIONS"):
-            _check_media_type(headers)
         if not has_body:
             return b""
+        check_media_type(headers)
         if not length.isdigit() or int(length) > self._settings.limits.body_bytes:
             raise too_long(self._settings.limits)
         body = await read_body(receive, self._settings.limits)
@@ -205,7 +204,8 @@ def not_found() -> Problem:
     )
 
 
-def _check_media_type(headers: Mapping[bytes, bytes]) -> None:
+def check_media_type(headers: Mapping[bytes, bytes]) -> None:
+    """Raise `Problem` unless the body of a request is JSON, as it is sent."""
     given = headers.get(b"content-type", b"")
     if _JSON.fullmatch(given) is None or b"content-encoding" in headers:
         raise Problem(
