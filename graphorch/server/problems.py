@@ -108,7 +108,7 @@ class Problem(Exception):
             "type": f"{_TYPE}{self.name}",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
-            "detail": self.detail,
+            "detail": escape_surrogates(self.detail),
         }
         return escape_surrogates(json.dumps(members, ensure_ascii=False)).encode()
 
