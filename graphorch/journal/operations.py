@@ -248,7 +248,7 @@ def append(
 
     Records that are there already with equal content are not added again.
     """
-    row = _require_owned(tables, lease)
+    row, now = _require_owned(tables, lease)
     secret = choose_secret(row, key)
     # An append whose reply was lost is made again: its records must be there already, and with them
     # the outcomes of its letters.
@@ -261,7 +261,7 @@ def append(
     for seq, (kind, body) in enumerate(entries, expected_last_seq + 1):
         link = codec.next_link(link, seq, kind, codec.digest(body, row.salt), secret)
         rows.append(RecordRow(seq, kind, body, None, link))
-    row.last_seq, row.link, row.updated_at = expected_last_seq + len(rows), link, tables.now()
+    row.last_seq, row.link, row.updated_at = expected_last_seq + len(rows), link, now
     is_new_status = status not in (None, row.status)
     row.status = status or row.status
     # The seal covers the end of the chain and the status, so neither changes unnoticed.
@@ -355,7 +355,7 @@ def save_snapshot(
     tables: Tables, lease: Lease, seq: int, body: bytes, key: ChainKey | None
 ) -> None:
     """Store a snapshot of the records 1 … seq, unless there is a later one."""
-    row = _require_owned(tables, lease)
+    row, _ = _require_owned(tables, lease)
     secret = choose_secret(row, key)
     last = tables.record(row.id, seq)
     if last is None:
@@ -484,18 +484,19 @@ def _require_run(tables: Tables, run_id: str) -> RunRow:
     return row
 
 
-def _require_owned(tables: Tables, lease: Lease) -> RunRow:
-    """Return the run of a lease that is current and has not expired."""
+def _require_owned(tables: Tables, lease: Lease) -> tuple[RunRow, float]:
+    """Return the run of a lease that is current and has not expired, and the time."""
     row = _require_run(tables, lease.run_id)
     _check_not_erased(row)
     _check_current(row, lease)
-    if (over := tables.now() - row.expires_at) >= 0:
+    now = tables.now()  # the row may have been waited for
+    if (over := now - row.expires_at) >= 0:
         raise LeaseExpired(
             row.run_id,
             f"the lease of '{lease.owner}' ran out {over:.1f} s ago. "
             "Renew it, and renew leases well before they expire.",
         )
-    return row
+    return row, now
 
 
 def _check_free(row: RunRow, now: float) -> None:
