@@ -3,7 +3,8 @@
 Rules of this file:
 
 1. A job is over when its result is stored. What cannot be run has a result as well, which says why.
-   A job that has a result already is not done again: an engine may hand out what is over.
+   A job that has a result already is not done again: an engine may hand out what is over, and a
+   worker that was stopped for long goes on with jobs that others have done meanwhile.
 2. The node is found in the worker's own graph; nothing in a job chooses what code runs.
 3. A function with effect `once` begins once for each attempt: a worker that finds that it has
    begun reports that this call vanished.
@@ -24,6 +25,7 @@ from typing import Any, Final, TypeVar
 
 from graphorch import trace_context
 from graphorch.clock import Clock, system_clock
+from graphorch.distributed.certainty import Certainty, always_certain, wait_until
 from graphorch.distributed.engine import Job
 from graphorch.distributed.node_messages import (
     BEGAN,
@@ -67,8 +69,14 @@ class NodeHandler:
     """Runs the functions of nodes for other workers, and posts what they return or raise."""
 
     def __init__(
-        self, flows: Sequence[WorkerFlow], results: Results, *, clock: Clock = system_clock
+        self,
+        flows: Sequence[WorkerFlow],
+        results: Results,
+        *,
+        clock: Clock = system_clock,
+        may_begin: Certainty = always_certain,
     ) -> None:
+        self._may_begin = may_begin
         self._flows: Mapping[tuple[str, str], WorkerFlow] = {
             (flow.plan.name, compute_fingerprint(flow.plan)): flow for flow in flows
         }
@@ -91,12 +99,21 @@ class NodeHandler:
         except Exception:  # bytes that no version wrote
             _LOG.exception("job %s cannot be read, and is dropped", job.key)
             return
-        key = call.key
-        result = key.name_note(RESULT)
-        if await _repeat(lambda: self._results.has(key.run, result)):
+        if await self._is_done(call):
             return
         body = await self._run_cancellable(call)
         await self._post_patiently(call, RESULT, body)
+
+    async def _is_done(self, call: NodeCall) -> bool:
+        """Return whether a call has its result, and is not to be made again."""
+        run, result = call.key.run, call.key.name_note(RESULT)
+        while True:
+            if await _repeat(lambda: self._results.has(run, result)):
+                return True
+            if self._may_begin():
+                return False
+            # The job may be that of another worker by now, which may end it before this is certain.
+            await wait_until(self._may_begin)
 
     async def _run_cancellable(self, call: NodeCall) -> bytes:
         """Return the result of a call, which its owner may cancel."""

@@ -12,7 +12,8 @@ Rules of this file:
 4. The first result of a call counts. What comes later, or for a call that was given up, is
    dropped.
 5. A call that is cancelled is withdrawn, unless its run is handed over: then it is taken over.
-6. Model calls of a function are made here, by the context of its own attempt.
+6. While another worker may have taken the run, nothing begins here: it would be done twice.
+7. Model calls of a function are made here, by the context of its own attempt.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from graphorch.core.tree import Activation, is_inside_call
+from graphorch.distributed.certainty import Certainty, always_certain, wait_until
 from graphorch.distributed.engine import Job
 from graphorch.distributed.local_slots import SHORT, LocalSlots
 from graphorch.distributed.node_messages import (
@@ -76,6 +78,7 @@ class WorkerPlacement:
 
     `count_served` returns how many functions all workers together run for runs of others.
     Jobs of nodes whose pool is one of `pools` leave by the outbox of that pool.
+    `may_begin` says whether the run is certainly still that of this worker.
     """
 
     def __init__(
@@ -86,7 +89,9 @@ class WorkerPlacement:
         plan: Plan,
         count_served: Callable[[], int],
         pools: Mapping[str, Outbox] = _NO_POOLS,
+        may_begin: Certainty = always_certain,
     ) -> None:
+        self._may_begin = may_begin
         self._outbox = outbox
         self._pools = pools
         self._slots = slots
@@ -109,6 +114,7 @@ class WorkerPlacement:
         if activation.step.node.options.goes_out or activation.id in self._taken_over:
             return await self._call_elsewhere(activation, arguments, here)
         if not _needs_room(activation):
+            await self._wait_until_certain()
             return await here()
         if await self._take_room(activation):
             return await self._call_here(activation, here)
@@ -213,13 +219,19 @@ class WorkerPlacement:
     async def _call_here(self, activation: Activation, here: Here) -> Any:
         """Run a function in room that was taken for it, and make room again."""
         time = asyncio.get_running_loop().time
-        began = time()
         try:
+            await self._wait_until_certain()
+            began = time()
             output = await here()
             self._slots.note(_identify(activation), time() - began)
             return output
         finally:
             self._slots.give_back()
+
+    async def _wait_until_certain(self) -> None:
+        """Return once the run is certainly that of this worker: else its process ends meanwhile."""
+        if not self._may_begin():
+            await wait_until(self._may_begin)
 
     # ---- elsewhere -------------------------------------------------------------------------------
     async def _call_elsewhere(

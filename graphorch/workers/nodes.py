@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from graphorch.distributed.engine import Job
 from graphorch.distributed.local_slots import LocalSlots
@@ -15,6 +16,9 @@ from graphorch.distributed.worker_placement import WorkerPlacement
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
 from graphorch.workers.opening import OpenWorker
+
+if TYPE_CHECKING:
+    from graphorch.journal.postgres.attendant import KeptLease
 
 
 class Nodes:
@@ -30,8 +34,10 @@ class Nodes:
         outbox: Outbox,
         slots: LocalSlots,
         pools: Mapping[str, Outbox],
+        lease: KeptLease,
     ) -> None:
         self.kinds = kinds
+        self._lease = lease
         self.slots_by_kind: Mapping[str, int] = {}  # of all workers, by the kinds of their runs
         self._handler = handler
         self._outbox = outbox
@@ -59,7 +65,15 @@ class Nodes:
         def count_served() -> int:
             return max(self._slots.count, self.slots_by_kind.get(kind, 0))
 
-        return WorkerPlacement(self._outbox, self._slots, run_id, plan, count_served, self._pools)
+        return WorkerPlacement(
+            self._outbox,
+            self._slots,
+            run_id,
+            plan,
+            count_served,
+            self._pools,
+            lambda: self._lease.is_certain,
+        )
 
 
 @asynccontextmanager
@@ -81,14 +95,15 @@ async def open_nodes(
         for pool in (None, *pools)
     ]
     async with AsyncExitStack() as stack:
-        handler = NodeHandler(flows, opened.results)
+        lease = opened.lease
+        handler = NodeHandler(flows, opened.results, may_begin=lambda: lease.is_certain)
         stack.push_async_callback(handler.close)
         schedulers = await _open_clusters(stack, opened, clusters.values())
         outbox = Outbox(opened.places.engine, opened.results)
         for each in (outbox, *schedulers.values()):
             await stack.enter_async_context(each.work())
         by_pool = {pool: schedulers[url] for pool, url in clusters.items()}
-        yield Nodes(kinds, handler, outbox, LocalSlots(slots), by_pool)
+        yield Nodes(kinds, handler, outbox, LocalSlots(slots), by_pool, lease)
 
 
 async def _open_clusters(

@@ -12,6 +12,7 @@ from graphorch.workers.run_places import RunPlaces
 
 if TYPE_CHECKING:
     from graphorch.distributed.postgres.worker_list import WorkerList
+    from graphorch.journal.postgres.attendant import KeptLease
 
 LEASE_SECONDS: Final = 2.5
 """So long after the last sign of life of a worker, others go on with its runs."""
@@ -19,11 +20,15 @@ LEASE_SECONDS: Final = 2.5
 
 @dataclass(frozen=True, slots=True)
 class OpenWorker:
-    """Where a worker finds runs, results of nodes, and the list of workers in which it stands."""
+    """Where a worker finds runs, results of nodes, and the list of workers in which it stands.
+
+    `lease` is that of its process, by which it owns its runs.
+    """
 
     places: RunPlaces
     results: Results
     workers: WorkerList
+    lease: KeptLease
 
 
 @asynccontextmanager
@@ -42,10 +47,10 @@ async def open_worker(url: str, on_lost: Callable[[str], None]) -> AsyncGenerato
     async with AsyncExitStack() as stack:
         store = await PostgresStore.open(url)
         stack.push_async_callback(store.close)
-        await stack.enter_async_context(store.keep_alive(LEASE_SECONDS, on_lost))
+        lease = await stack.enter_async_context(store.keep_alive(LEASE_SECONDS, on_lost))
         engine = await PgQueuerEngine.open(url)
         stack.push_async_callback(engine.close)
         results = await PostgresResults.open(url, store=store)
         stack.push_async_callback(results.close)
         places = RunPlaces(store, PostgresPlacedRuns(store), engine)
-        yield OpenWorker(places, results, WorkerList(store))
+        yield OpenWorker(places, results, WorkerList(store), lease)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graphorch import Flow
+from graphorch.distributed.certainty import Certainty, always_certain
 from graphorch.distributed.local_slots import LocalSlots
 from graphorch.distributed.node_handler import NodeHandler, WorkerFlow
 from graphorch.distributed.node_messages import name_node_kind
@@ -75,6 +76,7 @@ class Machine:
     is_on_cluster: bool = False  # whether it serves its pools there
     tasks: list[asyncio.Task[Any]] = field(default_factory=list[asyncio.Task[Any]])
     driven: Scheduler | None = None  # the run that it took last
+    may_begin: Certainty = always_certain
 
     def __post_init__(self) -> None:
         self.engine = self.team.queue.connect(self.name)
@@ -85,7 +87,9 @@ class Machine:
         self.by_pool = dict.fromkeys(self.clusters, Outbox(self.cluster, self.results))
         self.room = LocalSlots(self.slots)
         flows = [WorkerFlow(flow.plan, self.resources) for flow in self.flows]
-        self.handler = NodeHandler(flows, self.results, clock=virtual_now)
+        self.handler = NodeHandler(
+            flows, self.results, clock=virtual_now, may_begin=lambda: self.may_begin()
+        )
 
     def start(self) -> None:
         """Serve nodes, and send own ones."""
@@ -127,7 +131,13 @@ class Machine:
     async def _drive(self, manager: RunManager, scheduler: Scheduler, flow: AnyFlow) -> None:
         run_id = scheduler.settings.run_id
         placement = WorkerPlacement(
-            self.outbox, self.room, run_id, flow.plan, self.team.count_served, self.by_pool
+            self.outbox,
+            self.room,
+            run_id,
+            flow.plan,
+            self.team.count_served,
+            self.by_pool,
+            self.may_begin,
         )
         self.driven = scheduler
         scheduler.settings = replace(scheduler.settings, placement=placement)
@@ -178,12 +188,14 @@ class Team:
         pools: Sequence[str | None] = (None,),
         clusters: Sequence[str] = (),
         is_on_cluster: bool = False,
+        may_begin: Certainty = always_certain,
     ) -> Machine:
         """Start a machine with `slots` for nodes of own runs, which serves so many of others."""
         name = f"machine {len(self.machines) + 1}"
         machine = Machine(
             self, name, flows, slots, served, resources, pools, clusters, is_on_cluster
         )
+        machine.may_begin = may_begin
         self.machines.append(machine)
         machine.start()
         return machine

@@ -281,6 +281,55 @@ def test_large_slice_is_refused_by_name() -> None:
     assert str(fail(build(far_and_large))).startswith("What 'far' returned is too large")
 
 
+def test_uncertain_owner_begins_nothing() -> None:
+    """While another worker may have taken its run, an owner begins no function."""
+    began: list[float] = []
+
+    @node
+    async def near(topic: Topic) -> Done:
+        began.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(3)
+        return Done(done=["near"])
+
+    flow = build(near, near.named("later"))
+
+    async def main() -> Scheduler:
+        team = Team()
+        owner = team.add(flow, served=0)
+        owner.may_begin = lambda: not 2 < asyncio.get_running_loop().time() < 10
+        await team.submit(flow, "run", Topic())
+        scheduler = await owner.drive(flow, "run")
+        await team.close()
+        return scheduler
+
+    assert run_virtual(main()).run.status == "succeeded"
+    assert began[0] == 0
+    assert 10 <= began[1] < 10.2
+
+
+def test_uncertain_machine_begins_nothing() -> None:
+    """A machine that was stopped for long does not do what another one has done meanwhile."""
+    ledger = Ledger()
+    flow = build(make_worker("a", ledger, 5.0), make_worker("b", ledger, 5.0))
+
+    async def main() -> Scheduler:
+        team = Team()
+        owner = team.add(flow, served=0)
+        stopped = team.add(flow, may_begin=lambda: asyncio.get_running_loop().time() > 20)
+        await team.submit(flow, "run", Topic())
+        run = asyncio.create_task(owner.drive(flow, "run"))
+        await asyncio.sleep(2)
+        team.add(flow)
+        team.queue.expire(stopped.engine)
+        scheduler = await run
+        await asyncio.sleep(30)
+        await team.close()
+        return scheduler
+
+    assert read(run_virtual(main())) == ["a", "b"]
+    assert ledger.began == ["a", "b"]
+
+
 # ---- engines that lose and double ----------------------------------------------------------------
 def test_lost_job_is_put_again() -> None:
     """A job that the engine lost delays its node by seconds."""

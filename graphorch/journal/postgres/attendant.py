@@ -51,14 +51,24 @@ class _Watch:
 
 
 @dataclass(slots=True)
-class _Keeping:
-    """Lease to renew, in monotonic seconds, and the function that hears that it was lost."""
+class KeptLease:
+    """Lease that a thread renews, in monotonic seconds, and who hears that it was lost."""
 
     seconds: float
     lost: Callable[[str], object]
     row: LeaseRow | None = None
     next_renewal: float = 0.0
+    ends_at: float = 0.0  # at the earliest, by what the server has confirmed
     began: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether no other process can have claimed a run of this one.
+
+        It is not while the server is away for longer than the lease, and when this process goes on
+        after it was stopped for as long, until the lease is renewed.
+        """
+        return time.monotonic() < self.ends_at
 
 
 class Attendant:
@@ -78,7 +88,7 @@ class Attendant:
         self._thread: threading.Thread | None = None
         self._is_closed = False
         self._watch: _Watch | None = None
-        self._keeping: _Keeping | None = None
+        self._keeping: KeptLease | None = None
         self._connection: Connection | None = None
         self._wakeup: tuple[int, int] | None = None
 
@@ -98,17 +108,17 @@ class Attendant:
         """Pass on no more notifications of a channel."""
         self._hints.pop(channel, None)
 
-    def keep_alive(self, seconds: float, lost: Callable[[str], object]) -> bool:
+    def keep_alive(self, seconds: float, lost: Callable[[str], object]) -> KeptLease | None:
         """Have the lease of this process last so long, and renew it until `let_go`.
 
-        Returns whether that began; not if the server is away for as long. `lost` is called on the
-        thread if another process has claimed a run of this one, since its lease had expired.
+        Returns None if that did not begin: if the server is away for as long. `lost` is called on
+        the thread if another process has claimed a run of this one, since its lease had expired.
         """
-        keeping = _Keeping(seconds, lost)
+        keeping = KeptLease(seconds, lost)
         self._keeping = keeping
         self._start()
         self._wake()
-        return keeping.began.wait(max(seconds, 1.0))
+        return keeping if keeping.began.wait(max(seconds, 1.0)) else None
 
     def let_go(self) -> None:
         """End the lease of this process at once, as far as the server can be reached."""
@@ -215,11 +225,12 @@ class Attendant:
             self._connection.close()
             self._connection = None
 
-    def _renew(self, connection: Connection, keeping: _Keeping, now: float) -> None:
+    def _renew(self, connection: Connection, keeping: KeptLease, now: float) -> None:
         cursor = connection.cursor(binary=True)
         if keeping.row is None:
             keeping.row = self._lease.begin(cursor, keeping.seconds)
             self._lease.kept = keeping.row
+            keeping.ends_at = now + keeping.seconds
             keeping.began.set()
         else:
             row = _fetch(cursor.execute(statements.KEEP_PROCESS, (keeping.seconds, keeping.row.id)))
@@ -227,10 +238,11 @@ class Attendant:
                 self._lose(keeping)
                 return
             keeping.row.expires_at = row[0]
+            keeping.ends_at = now + keeping.seconds
         keeping.next_renewal = now + keeping.seconds / _SHARE
         self._lease.release_late(cursor)
 
-    def _lose(self, keeping: _Keeping) -> None:
+    def _lose(self, keeping: KeptLease) -> None:
         self._keeping = None
         self._lease.kept = None
         keeping.lost(

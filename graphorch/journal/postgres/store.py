@@ -23,7 +23,7 @@ from graphorch.journal.errors import StoreUnavailable
 from graphorch.journal.operations import ReadHead
 from graphorch.journal.postgres import statements
 from graphorch.journal.postgres.announcements import Announcements
-from graphorch.journal.postgres.attendant import Attendant
+from graphorch.journal.postgres.attendant import Attendant, KeptLease
 from graphorch.journal.postgres.committer import Committer, configure_writing
 from graphorch.journal.postgres.connection import (
     PATIENCE,
@@ -223,7 +223,7 @@ class PostgresStore(TableStore):
     @asynccontextmanager
     async def keep_alive(
         self, seconds: float, lost: Callable[[str], object]
-    ) -> AsyncGenerator[None]:
+    ) -> AsyncGenerator[KeptLease]:
         """Have all leases of this store last so long, and renew them on a thread meanwhile.
 
         The thread needs no event loop. A lease that expired, since the server was away, goes on
@@ -234,14 +234,14 @@ class PostgresStore(TableStore):
         Raises `StoreUnavailable` if the server cannot be reached.
         """
         check_seconds(seconds, "length of a lease", 0)
-        has_begun = await asyncio.to_thread(self._attendant.keep_alive, seconds, lost)
+        kept = await asyncio.to_thread(self._attendant.keep_alive, seconds, lost)
         try:
-            if not has_begun:
+            if kept is None:
                 raise StoreUnavailable(
                     f"'{self._address.place}' cannot be reached, so no lease was begun. "
                     "Start the server, and this process again."
                 )
-            yield
+            yield kept
         finally:
             await asyncio.to_thread(self._attendant.let_go)
 

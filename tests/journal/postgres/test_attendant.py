@@ -89,7 +89,10 @@ async def _claim_from_expired(url: str, other: PostgresStore) -> None:
 
 
 def test_expired_process_goes_on(url: str) -> None:
-    """A process that no other one took a run of goes on, however long the server was away."""
+    """A process that no other one took a run of goes on, however long the server was away.
+
+    Meanwhile it is not certain that its runs are its own.
+    """
     proxy = CuttingProxy(url)
 
     async def main() -> None:
@@ -97,13 +100,16 @@ def test_expired_process_goes_on(url: str) -> None:
         other = await PostgresStore.open(url)
         await store.create(NEW)
         reasons: list[str] = []
-        async with store.keep_alive(0.6, reasons.append):
+        async with store.keep_alive(0.6, reasons.append) as kept:
             lease = await store.claim("run-1", "me", ttl=30)
+            assert kept.is_certain
             proxy.is_open = False
             proxy.marker, proxy.cuts = b"processes", 1
             await asyncio.sleep(1.5)
+            assert not kept.is_certain
             proxy.is_open = True
             await asyncio.sleep(0.5)
+            assert kept.is_certain
             with pytest.raises(LeaseHeld):
                 await other.claim("run-1", "other", ttl=30)
             await store.append(lease, entries("a"), expected_last_seq=0)
