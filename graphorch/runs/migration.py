@@ -94,6 +94,15 @@ class MigrationReader:
             raise _build_refusal(self._head, self._first, self._writer, self._plan)
 
 
+def find_migrated(log: RunLog) -> str | None:
+    """Return the fingerprint of the graph that a run was migrated to last; None if it was not.
+
+    It is of the format in which the run was begun.
+    """
+    marks = [record for record in log.records if record.kind == MARK]
+    return _read_mark(marks[-1]) if marks else None
+
+
 def build_mark(plan: Plan, seq: int, format: int) -> Record:
     """Return the record that names the graph that writes from here on.
 

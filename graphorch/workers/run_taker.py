@@ -22,11 +22,12 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from graphorch.distributed.engine import Job
+from graphorch.distributed.placed_runs import PlacedRun
 from graphorch.distributed.work_queue import put_hints
 from graphorch.distributed.worker_placement import WorkerPlacement
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.waits.event_waits import find_next_due
-from graphorch.errors import InputError, JournalError
+from graphorch.errors import InputError, JournalError, ReplayDiverged
 from graphorch.graph.plan import Plan
 from graphorch.journal.errors import (
     AppendConflict,
@@ -36,7 +37,9 @@ from graphorch.journal.errors import (
     RunNotFound,
     StoreUnavailable,
 )
+from graphorch.journal.record_kinds import FORMAT
 from graphorch.runs.durable import Claim
+from graphorch.runs.migration import find_migrated
 from graphorch.runs.options import RunOptions
 from graphorch.statuses import BETWEEN_OWNERS, FINAL_STATUSES
 from graphorch.text import clean, truncate
@@ -156,7 +159,7 @@ class RunTaker:
                 return
             except (LeaseLost, AppendConflict):
                 raise
-            except JournalError as error:
+            except (JournalError, ReplayDiverged, InputError) as error:
                 await self._hold(run_id, kind, str(error))
                 return
 
@@ -168,11 +171,27 @@ class RunTaker:
     async def _hold(self, run_id: str, kind: str, problem: str) -> None:
         """Leave a run alone that cannot be read, unless it is for another version by now."""
         placed = await self._places.placed_runs.find(run_id)
+        if placed is not None and placed.kind == kind:
+            placed = await self._follow_migration(placed)
         if placed is not None and placed.kind != kind:
             await put_hints(self._places.engine, [placed.build_job(placed.fingerprint)])
             return
         _LOG.error("run %s cannot be continued here: %s", run_id, problem)
         await self._places.placed_runs.hold(run_id, truncate(clean(problem), 4 * _LONGEST))
+
+    async def _follow_migration(self, placed: PlacedRun) -> PlacedRun:
+        """Return where a run is placed, at the version that has migrated it.
+
+        Whoever migrated it may have died before it moved the run, or be a person's own process.
+        """
+        with suppress(JournalError):
+            log = await self._places.store.load(placed.run_id)
+            migrated = find_migrated(log)
+            # Of a run of an earlier format, fingerprints are others than those of workers.
+            if migrated not in (None, placed.fingerprint) and log.head.format == FORMAT:
+                await self._places.placed_runs.move(placed.run_id, migrated)
+                return replace(placed, fingerprint=migrated)
+        return placed
 
     # ---- a run -----------------------------------------------------------------------------------
     async def _take(self, run_id: str, flow: ServedFlow, kind: str) -> None:

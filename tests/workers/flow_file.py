@@ -1,6 +1,7 @@
 """A flow for worker processes of tests: it logs what runs, and does what its input says.
 
-With the variable WORKER_TEST_VERSION its graph is another version, which has one node more.
+With the variable WORKER_TEST_VERSION its graph is another version, which has one node more; if its
+value is `migrating`, that version continues runs of the first one.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel
 
 from graphorch import Context, Graph, append, node
+from graphorch.graph.fingerprint import compute_fingerprint
 
 Kind = Literal["quick", "slow", "die", "ask", "later", "far"]
 
@@ -90,8 +92,15 @@ def ask(task: Task) -> str:
     return f"Is {task.kind} right?"
 
 
-def build() -> Graph[Case, Task, Case]:
-    """Return the graph."""
+def count_new_edge(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with the numbers of routed edges after one more edge that is not routed."""
+    if route := record.get("route"):
+        route["edges"] = [number + 1 for number in route["edges"]]
+    return record
+
+
+def build(version: str = "") -> Graph[Case, Task, Case]:
+    """Return the graph of a version."""
     graph = Graph("work", Case, input=Task, output=Case)
     review = graph.ask("review", question=ask, answer=Verdict)
     later = graph.timer("later", after=wait_for)
@@ -109,9 +118,11 @@ def build() -> Graph[Case, Task, Case]:
     graph.chain(review, third)
     graph.chain(later, third)
     graph.chain(far, third)
-    if os.environ.get("WORKER_TEST_VERSION"):
+    if version:
         graph.chain(third, third.named("fourth"))
+    if version == "migrating":
+        graph.migration(from_=compute_fingerprint(build().build().plan), change=count_new_edge)
     return graph
 
 
-flow = build().build()
+flow = build(os.environ.get("WORKER_TEST_VERSION", "")).build()

@@ -9,7 +9,9 @@ from graphorch import Context, Graph, node
 from graphorch.distributed.placed_runs import PlacedRun
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.runs.mailbox import build_letter
+from graphorch.runs.migration import build_mark
 from graphorch.testing import run_virtual
+from graphorch.workers.reconciler import Reconciler
 from tests.workers.flows import Case, CaseFlow, Done, Team, Topic, build_chain
 
 
@@ -29,7 +31,11 @@ def build_needy() -> CaseFlow:
     return graph.build()
 
 
-def build_longer(old: CaseFlow) -> CaseFlow:
+def keep(record: dict[str, Any]) -> dict[str, Any]:
+    return record
+
+
+def build_longer(old: CaseFlow, change: Any = keep) -> CaseFlow:
     """Return the chain with a third node, which migrates runs of the chain without."""
 
     @node
@@ -43,9 +49,6 @@ def build_longer(old: CaseFlow) -> CaseFlow:
     @node
     async def third(done: Done) -> Done:
         return Done(done=["third"])
-
-    def change(record: dict[str, Any]) -> dict[str, Any]:
-        return record
 
     graph = Graph("chain", Case, input=Topic, output=Case)
     graph.chain(first, second, third)
@@ -124,6 +127,50 @@ def test_migrated_run_is_for_its_new_version() -> None:
             "second",
             "third",
         ]
+
+    run_virtual(main())
+
+
+def test_wrong_migration_holds_run_back() -> None:
+    """A run whose migrated records do not fit is held back with the reason, not tried for ever."""
+
+    def rename(record: dict[str, Any]) -> dict[str, Any]:
+        return {**record, "path": "nowhere"} if record["kind"] == "commit" else record
+
+    async def main() -> None:
+        team, old = Team(), build_chain(seconds=10)
+        await begin_handed_over(team, old)
+        async with team.serve(build_longer(old, rename), reconciles=True):
+            await asyncio.sleep(30)
+        row = team.placed.rows["run"]
+        assert "nowhere" in row.problem
+        async with team.serve(old):
+            await team.placed.release([row.run.kind])
+            await Reconciler(team.places, [row.run.kind]).look()
+            await team.wait_for("run", "succeeded")
+
+    run_virtual(main())
+
+
+def test_run_migrated_by_hand_is_for_its_new_version() -> None:
+    """A run that a process migrated and left is moved by an old worker that is asked to take it."""
+
+    async def main() -> None:
+        team, old = Team(), build_chain(seconds=10)
+        await begin_handed_over(team, old)
+        new = build_longer(old)
+        lease = await team.store.claim("run", "a process that dies", ttl=60)
+        log = await team.store.load("run")
+        mark = build_mark(new.plan, log.head.last_seq + 1, log.head.format)
+        await team.store.append(lease, [mark], expected_last_seq=log.head.last_seq)
+        await team.store.release(lease)
+        async with team.serve(old, reconciles=True):
+            await asyncio.sleep(30)
+        row = team.placed.rows["run"]
+        assert (row.run.fingerprint, row.problem) == (compute_fingerprint(new.plan), "")
+        assert (await team.store.load("run")).head.last_seq == mark.seq
+        async with team.serve(new, old):
+            await team.wait_for("run", "succeeded")
 
     run_virtual(main())
 
