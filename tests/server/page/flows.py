@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel
@@ -58,6 +60,21 @@ def hostile() -> AnyFlow:
     graph = Graph(MARKUP, State)
     first = spread.named('" onfocus=window.hit=1 x="')
     graph.chain(first, write, fail.named("<b>javascript:hit()"))
+    return graph.build()
+
+
+def waiting_flow(steps: Sequence[threading.Event]) -> AnyFlow:
+    """Three nodes, one after the other, each of which waits for its event."""
+
+    def wait(at: int) -> Any:
+        def run(text: Text) -> Words:
+            steps[at].wait(60)
+            return Words(words=[text.text])
+
+        return node(run).named(("one", "two", "three")[at])
+
+    graph = Graph("waiting", State)
+    graph.chain(*(wait(at) for at in range(3)))
     return graph.build()
 
 

@@ -188,8 +188,8 @@ export class RunView {
   // ---- live -------------------------------------------------------------------------------------
   hear({ event, data }) {
     if (!this.isReady) return;
-    const id = data?.run_id ?? data?.row?.run_id ?? data?.run?.run_id;
-    if (event === "again" || id === this.data.id) this.pulse.ask();
+    if (event === "again" || (event === "run" && data.run_id === this.data.id)) this.pulse.ask();
+    if (event === "gone" && data.run_id === this.data.id) this.head.fail("This run was deleted.");
   }
 
   async update() {

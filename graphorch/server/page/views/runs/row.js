@@ -105,6 +105,12 @@ export class Row {
     });
   }
 
+  // The run was deleted: its row stays until the list is read anew, so that nothing moves.
+  setGone() {
+    this.el.classList.add("is-gone");
+    this.cells[0].replaceChildren(chip("erased", "deleted"));
+  }
+
   setSelected(isSelected) {
     this.check.checked = isSelected;
     this.el.classList.toggle("is-selected", isSelected);

@@ -144,6 +144,7 @@ export class RunsView {
   // ---- more of them -----------------------------------------------------------------------------
   showFoot(next) {
     this.observer?.disconnect();
+    this.hasMore = next !== null;
     const total = plural(this.rows.size, "run");
     if (!next) return this.foot.replaceChildren(h("p", { class: "muted small" }, total));
     const button = h(
@@ -183,11 +184,13 @@ export class RunsView {
   // ---- what changes -----------------------------------------------------------------------------
   hear({ event, data }) {
     if (event === "again") return this.rows.size ? this.refresh() : this.load();
-    const run = data?.row ?? data?.run;
-    if (!run?.run_id) return;
-    if (this.rows.has(run.run_id)) this.rows.get(run.run_id).show(run);
-    else if (this.fits(run)) {
-      this.fresh.set(run.run_id, run);
+    const row = this.rows.get(data?.run_id);
+    if (event === "gone") {
+      this.fresh.delete(data.run_id);
+      row?.setGone();
+    } else if (row) row.show(data.row);
+    else if (event === "run" && this.belongs(data.row)) {
+      this.fresh.set(data.run_id, data.row);
       this.showFresh();
     }
   }
@@ -200,7 +203,7 @@ export class RunsView {
       if (turn !== this.asked) return;
       for (const run of page.runs) {
         if (this.rows.has(run.run_id)) this.rows.get(run.run_id).show(run);
-        else this.fresh.set(run.run_id, run);
+        else if (this.belongs(run)) this.fresh.set(run.run_id, run);
       }
       this.showFresh();
     } catch {
@@ -208,8 +211,10 @@ export class RunsView {
     }
   }
 
-  // Whether a run belongs to the list as it is narrowed.
-  fits(run) {
+  // Whether a run belongs to the list as it is narrowed, and to the pages of it that are shown.
+  belongs(run) {
+    const oldest = [...this.rows.values()].at(-1);
+    if (this.hasMore && oldest && run.created_at < oldest.run.created_at) return false;
     const { status, flow, tag, since } = toQuery(this.query);
     const [name, value] = (tag ?? "").split("=", 2);
     if (status && run.status !== status) return false;
@@ -226,17 +231,22 @@ export class RunsView {
     this.context.say(`${count} new ${count === 1 ? "run" : "runs"}`);
   }
 
-  // A reader who wants new runs is at the top of the list, or goes there.
+  // Puts new runs where they belong, and goes to the first of them.
   takeFresh() {
     if (!this.fresh.size) return;
     if (!this.rows.size) return this.load();
-    const fresh = [...this.fresh.values()].sort((one, other) => other.created_at - one.created_at);
-    const made = fresh.map((run) => [run.run_id, new Row(run, this)]);
-    this.rows = new Map([...made, ...this.rows]);
-    this.body.prepend(...made.map(([, row]) => row.el));
+    const made = [...this.fresh.values()].map((run) => [run.run_id, new Row(run, this)]);
+    const all = [...made, ...this.rows];
+    all.sort(([, one], [, other]) => other.run.created_at - one.run.created_at);
+    this.rows = new Map(all);
+    all.forEach(([, row], at) => {
+      const there = this.body.children[at];
+      if (there !== row.el) this.body.insertBefore(row.el, there ?? null);
+    });
     this.fresh.clear();
     this.showFresh();
-    this.focusRow(made[0][1]);
+    const first = all.find(([id]) => made.some(([other]) => other === id));
+    this.focusRow(first[1]);
     scrollTo({ top: 0 });
   }
 

@@ -1,0 +1,124 @@
+"""The page while something happens: runs that begin and go on, a server that goes and returns."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graphorch.server.listening import Reachability
+from tests.server.page.browser import Opened, needs_browser, open_page, serve
+from tests.server.page.flows import State, waiting_flow
+from tests.server.page.test_page import keep_shop
+from tests.trace.flows import shop
+
+pytestmark = [needs_browser, pytest.mark.slow]
+
+LINE = ".line-live"
+
+
+@contextmanager
+def started(folder: Path, steps: list[threading.Event], run_id: str) -> Iterator[None]:
+    """Drive a run beside the server, whose nodes wait for one event each."""
+    options: Any = {"durable": str(folder / "runs.sqlite"), "run_id": run_id}
+    thread = threading.Thread(
+        target=waiting_flow(steps).run_sync, args=[State(text="tides")], kwargs=options
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        for step in steps:
+            step.set()
+        thread.join()
+
+
+def count_streams(pages: list[Opened]) -> int:
+    return sum(url.endswith("/api/events") for opened in pages for url in opened.requests)
+
+
+def test_new_runs_wait_behind_the_bar(browser: Any, tmp_path: Path) -> None:
+    """A run that begins moves no row: a bar counts it, and shows it when it is pressed."""
+    keep_shop(tmp_path, "first")
+    with serve(tmp_path, shop()) as server, open_page(browser, server.url) as opened:
+        page = opened.go("/runs", ".runs tbody tr")
+        page.wait_for_selector(LINE)
+        place = "document.querySelector('[data-run=first]').getBoundingClientRect().top"
+        before = page.evaluate(place)
+        keep_shop(tmp_path, "second")
+        page.wait_for_selector(".fresh:has-text('1 new run')")
+        assert page.evaluate(place) == before
+        assert page.locator("[data-run=second]").count() == 0
+        page.click(".fresh")
+        page.wait_for_selector("[data-run=second]")
+        assert page.locator(".runs tbody tr").first.get_attribute("data-run") == "second"
+        opened.check()
+
+
+def test_run_is_followed_as_it_goes_on(browser: Any, tmp_path: Path) -> None:
+    """Picture, timeline, figures and state of a run of another driver follow it to its end."""
+    steps = [threading.Event() for _ in range(3)]
+    with (
+        serve(tmp_path, waiting_flow(steps)) as server,
+        open_page(browser, server.url) as opened,
+        started(tmp_path, steps, "followed"),
+    ):
+        page = opened.go("/runs", f"{LINE}")
+        page.wait_for_selector("[data-run=followed], .fresh:not([hidden])")
+        opened.go("/runs/followed?tab=journal", ".run-head .chip[data-status=running]")
+        page.wait_for_selector('[data-box="one"].go_is_running')
+        for step, (box, following) in zip(steps, [("one", "two"), ("two", "three")], strict=False):
+            step.set()
+            page.wait_for_selector(f'[data-box="{box}"].go_is_done')
+            page.wait_for_selector(f'[data-box="{following}"].go_is_running')
+            page.wait_for_selector(f'.tl-row[aria-label*="{box}"]')
+        steps[2].set()
+        page.wait_for_selector(".run-head .chip[data-status=succeeded]")
+        page.wait_for_selector(".records .record-kind:has-text('ended')")
+        opened.check()
+
+
+def test_lost_server_comes_back(browser: Any, tmp_path: Path) -> None:
+    """A page says that its server is away, and goes on when it is back; nothing is loaded anew."""
+    keep_shop(tmp_path, "first")
+    with open_page(browser, "") as opened:
+        page = opened.page
+        with serve(tmp_path, shop()) as server:
+            port, opened.url = server.port, server.url
+            opened.go("/runs", LINE)
+        page.wait_for_selector(".banner:has-text('does not answer')")
+        page.evaluate("window.isTheSame = true")
+        keep_shop(tmp_path, "second")
+        with serve(tmp_path, shop(), reach=Reachability(port=port)):
+            page.click(".banner button")
+            page.wait_for_selector(LINE)
+            page.wait_for_selector(".banner", state="hidden")
+            page.wait_for_selector(".fresh:has-text('1 new run')")
+        assert page.evaluate("window.isTheSame")
+
+
+def test_seven_tabs_share_one_stream(browser: Any, tmp_path: Path) -> None:
+    """Seven tabs are all live with one stream, and another tab reads when its reader closes."""
+    keep_shop(tmp_path, "first")
+    with serve(tmp_path, shop()) as server, open_page(browser, server.url) as opened:
+        opened.go("/runs", LINE)
+        tabs = [opened]
+        for _ in range(6):
+            tab = Opened(opened.page.context.new_page(), server.url)
+            tab.page.on("request", lambda request, tab=tab: tab.requests.append(request.url))
+            tab.page.goto(f"{server.url}#/runs")
+            tab.page.wait_for_selector(LINE)
+            tabs.append(tab)
+        assert count_streams(tabs) == 1
+        keep_shop(tmp_path, "second")
+        for tab in tabs:
+            tab.page.wait_for_selector(".fresh:has-text('1 new run')")
+        opened.page.close()
+        keep_shop(tmp_path, "third")
+        for tab in tabs[1:]:
+            tab.page.wait_for_selector(".fresh:has-text('2 new runs')")
+        assert count_streams(tabs) == 2
