@@ -13,7 +13,7 @@ from graphorch.render.svg.document import draw
 
 def draw_topology_svg(plan: Plan, style: PictureStyle) -> str:
     """Draw a plan as SVG."""
-    picture = draw_plan(plan, depth=style.depth)
+    picture = draw_plan(plan, depth=style.depth, closed=style.closed)
     return draw(picture, layout(picture, style.engine, style.direction), theme=style.theme)
 
 

@@ -46,7 +46,7 @@ def draw_run_svg(report: RunReport, style: PictureStyle, *, is_lost: bool = Fals
     `is_lost`: the process of the run is gone, so what was running in it was interrupted.
     """
     paths = (activation.path for activation in report.activations())
-    picture = draw_plan(report.run.plan, depth=style.depth, ran=paths)
+    picture = draw_plan(report.run.plan, depth=style.depth, closed=style.closed, ran=paths)
     overlay = build_overlay(report, is_lost=is_lost)
     if report.run.status not in (*SUCCESS_STATUSES, *UNFINISHED_STATUSES) or is_lost:
         overlay = _add_not_reached(picture, overlay)

@@ -24,13 +24,15 @@ _LARGEST = 2**53
 class PictureQuery(RequestModel):
     """What is drawn on the flow: what the run did (`overlay=run`), a figure, or nothing.
 
-    `at` is the record after which the run is shown; without one, it is shown as it is.
+    `at` is the record after which the run is shown; without one, it is shown as it is. `closed` are
+    paths of maps and sub-flows that are drawn as one box each, one a line.
     """
 
     overlay: Literal["", "run"] = ""
     heat: Literal["", "cost", "p50", "p95", "errors", "visits"] = ""
     theme: Literal["auto", "light", "dark"] = "auto"
     at: Annotated[int, Field(ge=1, le=_LARGEST)] | None = None
+    closed: Annotated[str, Field(max_length=20_000)] = ""
 
 
 def build_endpoints(context: ServerContext) -> list[Endpoint]:
@@ -43,10 +45,11 @@ def build_endpoints(context: ServerContext) -> list[Endpoint]:
             raise Problem(422, "input", "heat: draw either a figure, or what the run did.")
         async with context.reader.open_run(call.names["id"]) as run:
             plan = await asyncio.to_thread(_find_plan, context, run)
+            closed = frozenset(query.closed.splitlines())
+            request = PictureRequest(query.overlay == "run", query.theme, query.at, closed)
             if query.heat:
                 heats = await _measure(context, run)
-                return await asyncio.to_thread(draw_heat, run, plan, heats, query.heat, query.theme)
-            request = PictureRequest(query.overlay == "run", query.theme, query.at)
+                return await asyncio.to_thread(draw_heat, run, plan, heats, query.heat, request)
             return await asyncio.to_thread(draw_run, run, plan, request)
 
     return [

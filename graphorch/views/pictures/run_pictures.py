@@ -30,11 +30,15 @@ _MANY: Final = 5_000  # records; to rebuild a longer run takes long, and its rec
 
 @dataclass(frozen=True, slots=True)
 class PictureRequest:
-    """How a run is drawn: with what it did by record `at` or without, and colours."""
+    """How a run is drawn: with what it did by record `at` or without, and colours.
+
+    Maps and sub-flows whose paths are in `closed` are one box each, where the flow is loaded.
+    """
 
     shows_run: bool
     theme: Theme
     at: int | None = None
+    closed: frozenset[str] = frozenset()
 
 
 def draw_run(run: OpenRun, plan: Plan | None, request: PictureRequest) -> str:
@@ -50,9 +54,13 @@ def draw_run(run: OpenRun, plan: Plan | None, request: PictureRequest) -> str:
     if plan is None:
         return _draw_described(run, request, at)
     if run.seq > _MANY and request.shows_run:
-        picture = draw_plan(plan, ran=dict.fromkeys(span.step for span in run.trace.spans))
+        picture = draw_plan(
+            plan,
+            closed=request.closed,
+            ran=dict.fromkeys(span.step for span in run.trace.spans),
+        )
         return _draw(picture, _build_overlay(run, at), request.theme)
-    style = PictureStyle(theme=request.theme)
+    style = PictureStyle(theme=request.theme, closed=request.closed)
     if not request.shows_run:
         return draw_topology_svg(plan, style)
     is_last = at >= run.seq
@@ -62,12 +70,18 @@ def draw_run(run: OpenRun, plan: Plan | None, request: PictureRequest) -> str:
 
 
 def draw_heat(
-    run: OpenRun, plan: Plan | None, heats: Mapping[str, Heat], measure: Measure, theme: Theme
+    run: OpenRun,
+    plan: Plan | None,
+    heats: Mapping[str, Heat],
+    measure: Measure,
+    request: PictureRequest,
 ) -> str:
     """Draw the flow of a run with every box as red as its figure in the run is large."""
-    picture = _describe(run) if plan is None else draw_plan(plan, ran=heats)
+    picture = _describe(run)
+    if plan is not None:
+        picture = draw_plan(plan, closed=request.closed, ran=heats)
     title = f"run {shorten_run_id(run.head.run_id)}"
-    return heat_map(picture, heats, measure, title=title, theme=theme)
+    return heat_map(picture, heats, measure, title=title, theme=request.theme)
 
 
 def _describe(run: OpenRun) -> Picture:

@@ -1,4 +1,4 @@
-"""One browser for all tests of the page."""
+"""A browser for the tests of a module: its driver has a loop in this thread as long as it runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.server.page.browser import CHROMIUM, FLAGS
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 

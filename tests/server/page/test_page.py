@@ -182,6 +182,26 @@ def test_picture_shows_figures_and_the_past(browser: Any, site: str) -> None:
 
 
 @pytest.mark.slow
+def test_sub_flows_are_closed_and_opened(browser: Any, site: str) -> None:
+    """Sub-flows close to a box and open again, by button and key; the address holds it."""
+    with open_page(browser, site) as opened:
+        page = opened.go(f"/runs/{SHOP}", ".run-head")
+        settle(opened)
+        inner = page.locator('[data-box="fulfilment/check"]')
+        page.click("button:has-text('Close all')")
+        inner.wait_for(state="detached")
+        page.focus('[data-box="fulfilment"]')
+        page.keyboard.press("o")
+        inner.wait_for()
+        page.focus('[data-box="fulfilment/stock/look"]')
+        page.keyboard.press("o")
+        page.wait_for_selector('[data-box="fulfilment/stock"]')
+        place = page.evaluate("location.hash").removeprefix("#")
+        opened.go(place, '[data-box="fulfilment/stock"]')
+        opened.check()
+
+
+@pytest.mark.slow
 def test_keyboard_reaches_everything(browser: Any, site: str) -> None:
     """Rows, moments, timeline and tabs are reached without a pointer."""
     with open_page(browser, site) as opened:

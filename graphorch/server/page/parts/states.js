@@ -33,13 +33,19 @@ export function failure(problem, again = null) {
   return h(
     "div",
     { class: "state state-bad", role: "alert" },
-    h("p", { class: "state-title" }, TITLES[problem.kind] ?? "That did not work"),
+    h("p", { class: "state-title" }, TITLES[problem.type] ?? TITLES[problem.kind] ?? OTHER),
     h("p", { class: "break" }, visible(problem.message)),
     button,
   );
 }
 
+const OTHER = "That did not work";
+// By the type of the problem, then by its kind.
 const TITLES = {
+  "run-erased": "Erased",
+  "run-damaged": "Damaged",
+  "wrong-key": "Another key",
+  internal: "A mistake in the server",
   lost: "The server is away",
   token: "No token",
   missing: "Not here",

@@ -3,6 +3,7 @@ import { h } from "../parts/elements.js";
 import { icon } from "../parts/icons.js";
 import { writeAddress } from "./address.js";
 
+const SLOW = "The server has no place for another stream, so this page asks every 5 seconds.";
 const SIGNS = { system: "screen", light: "sun", dark: "moon" };
 
 export class Frame {
@@ -115,6 +116,7 @@ export class Frame {
       token: "no token",
       connecting: "connecting",
     }[state.name];
+    this.line.title = state.name === "slow" ? SLOW : "";
     this.banner.hidden = !["lost", "token"].includes(state.name);
     if (state.name === "token")
       this.banner.replaceChildren(

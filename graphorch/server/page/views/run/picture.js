@@ -33,9 +33,16 @@ const COLOUR = /^[\w\s:;,.()#%!-]*$/; // declarations without an address
 const ATTRIBUTES = /^(on|style$|href$|xlink:|src$)/i;
 
 export class PicturePane {
-  // `onSelect(box)` is called with the path of a box, `onHeat()` after another choice of colours.
-  constructor({ onSelect, onHeat }) {
-    this.onSelect = onSelect;
+  // `onSelect(box)` is called with the path of a box, `onHeat()` after another choice of colours, and
+  // `onFold(closed)` with the paths of maps and sub-flows that are to be closed.
+  constructor({ onSelect, onHeat, onFold }) {
+    Object.assign(this, { onSelect, onFold });
+    this.closed = new Set();
+    this.foldButton = h(
+      "button",
+      { type: "button", class: "button small", hidden: "", onclick: () => this.foldAll() },
+      "Close",
+    );
     this.heat = "";
     const choose = (event) => {
       this.heat = event.target.value;
@@ -58,7 +65,7 @@ export class PicturePane {
     this.viewport = new Viewport(this.stage);
     this.message = h("div", { class: "picture-message" }, loading("Drawing the flow", 4));
     this.heading = h("div", { class: "pane-head" }, h("h2", {}, "Flow"));
-    this.heading.append(heats, this.viewport.bar);
+    this.heading.append(heats, this.foldButton, this.viewport.bar);
     this.heading.addEventListener("keydown", (event) => this.viewport.typed(event));
     this.el = h(
       "section",
@@ -70,6 +77,9 @@ export class PicturePane {
     this.viewport.el.hidden = true;
     document.adoptedStyleSheets.push(this.sheet);
     this.stage.addEventListener("click", (event) => this.clicked(event));
+    this.stage.addEventListener("dblclick", (event) =>
+      this.fold(event.target.closest("[data-box]")),
+    );
     this.stage.addEventListener("keydown", (event) => this.typed(event), { capture: true });
   }
 
@@ -131,6 +141,41 @@ export class PicturePane {
       if (!name.includes("//")) box.setAttribute("tabindex", name === stop ? "0" : "-1");
   }
 
+  // ---- maps and sub-flows -------------------------------------------------------------------------
+  // The opened ones: boxes lie inside of them.
+  listGroups() {
+    const paths = [...this.boxes.keys()].filter((path) => !path.includes("//"));
+    return new Set(
+      paths.flatMap((path) => listAround(path)).filter((path) => !this.boxes.has(path)),
+    );
+  }
+
+  // Opens a closed box, or closes what is around an open one.
+  fold(box) {
+    const path = box?.dataset.box;
+    if (path === undefined || path.includes("//")) return;
+    const around = listAround(path).at(-1);
+    if (this.closed.has(path)) this.closed.delete(path);
+    else if (around) this.closed.add(around);
+    else return;
+    this.onFold([...this.closed]);
+  }
+
+  // Closes all of them, or opens all that are closed.
+  foldAll() {
+    const outermost = [...this.listGroups()].filter((path) => !path.includes("/"));
+    this.onFold(this.closed.size ? [] : outermost);
+  }
+
+  showFolding(closed, isPossible) {
+    this.closed = new Set(closed);
+    this.foldButton.hidden = !isPossible || !(this.closed.size || this.listGroups().size);
+    this.foldButton.textContent = this.closed.size ? "Open all" : "Close all";
+    this.foldButton.title = this.closed.size
+      ? "Draw what is inside of all maps and sub-flows (o at a box opens it)"
+      : "Draw each map and sub-flow as one box (o at a box closes what is around it)";
+  }
+
   find(path) {
     for (let at = path; at; at = at.slice(0, Math.max(0, at.lastIndexOf("/"))))
       if (this.boxes.has(at)) return at;
@@ -146,6 +191,7 @@ export class PicturePane {
     const box = event.target.closest?.("[data-box]");
     if (!box || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Enter" || event.key === " ") this.onSelect(box.dataset.box);
+    else if (event.key === "o") this.fold(box);
     else if (event.key.startsWith("Arrow")) this.move(box, event.key.slice(5));
     else return;
     event.preventDefault();
@@ -175,6 +221,12 @@ export class PicturePane {
     nearest.focus({ preventScroll: true });
     nearest.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
+}
+
+// The paths of what is around a box, from the outside in.
+function listAround(path) {
+  const parts = path.split("/");
+  return parts.slice(1).map((_, at) => parts.slice(0, at + 1).join("/"));
 }
 
 function equip(box, path) {

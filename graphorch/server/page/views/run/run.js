@@ -35,6 +35,10 @@ export class RunView {
     this.el = h("div", { class: "run-page" });
     this.selection = { seq: null, path: "" };
     this.keys = [
+      { key: "Arrows", words: "from box to box in the picture, from bar to bar in the timeline" },
+      { key: "o", words: "open or close the sub-flow or map of a box" },
+      { key: "+ - 0", words: "zoom in the picture and in the timeline" },
+      { key: "/", words: "find a box", act: () => this.picture.viewport.search.focus() },
       { key: "]", words: "next moment", act: () => this.step(1) },
       { key: "[", words: "previous moment", act: () => this.step(-1) },
       {
@@ -88,6 +92,7 @@ export class RunView {
   // The head and the picture come first, then the timeline, and the moments, which may be many, last.
   async begin(data) {
     this.selection = readSelection(this.address.query, data);
+    this.closed = this.address.query.closed ?? "";
     const picture = this.readPicture();
     try {
       await data.readPage();
@@ -112,6 +117,7 @@ export class RunView {
     this.picture = new PicturePane({
       onSelect: (box) => this.selectBox(box),
       onHeat: () => this.readPicture(),
+      onFold: (closed) => this.change({ closed: closed.join("\n") }),
     });
     this.timeline = new Timeline({
       onSelect: (bar) => this.selectBar(bar),
@@ -142,6 +148,7 @@ export class RunView {
     this.title = `${page.row.flow} ${page.row.run_id.slice(0, 8)}`;
     document.title = `${this.title} · graphorch`;
     this.head.show(page);
+    this.showFolding();
     this.colour();
   }
 
@@ -157,15 +164,23 @@ export class RunView {
     const at = heat ? null : this.selection.seq;
     const turn = (this.pictureTurn = (this.pictureTurn ?? 0) + 1);
     try {
-      const query = { overlay: heat ? "" : "run", heat, theme: "auto", at };
-      const source = this.drawn.get(at) ?? (await this.data.read("/picture.svg", query));
-      if (at !== null) this.drawn.set(at, source); // what was does not change any more
+      const query = { overlay: heat ? "" : "run", heat, theme: "auto", at, closed: this.closed };
+      const key = `${at} ${this.closed}`;
+      const source = this.drawn.get(key) ?? (await this.data.read("/picture.svg", query));
+      if (at !== null) this.drawn.set(key, source); // what was does not change any more
       if (this.isClosed || turn !== this.pictureTurn) return;
       this.picture.show(source);
+      this.showFolding();
       this.colour();
     } catch (problem) {
       if (turn === this.pictureTurn) this.picture.fail(problem, () => this.readPicture());
     }
+  }
+
+  // Only the code of the flow says what is inside of a map or sub-flow.
+  showFolding() {
+    const isPossible = this.data.page?.flow.is_loaded && this.data.page.flow.fits;
+    this.picture.showFolding(this.closed.split("\n").filter(Boolean), isPossible);
   }
 
   async readTimeline() {
@@ -221,10 +236,11 @@ export class RunView {
 
   // ---- selection --------------------------------------------------------------------------------
   select(selection) {
-    const address = {
-      path: this.address.path,
-      query: { ...this.address.query, ...writeSelection(selection, this.data) },
-    };
+    this.change(writeSelection(selection, this.data));
+  }
+
+  change(query) {
+    const address = { path: this.address.path, query: { ...this.address.query, ...query } };
     this.context.go(address, { replace: true });
   }
 
@@ -245,15 +261,16 @@ export class RunView {
   }
 
   chooseTab(name) {
-    this.context.go(
-      { path: this.address.path, query: { ...this.address.query, tab: name } },
-      { replace: true },
-    );
+    this.change({ tab: name });
   }
 
   // Brings all parts to what the address says.
   follow({ isAnew = false } = {}) {
     const { query } = this.address;
+    if ((query.closed ?? "") !== this.closed) {
+      this.closed = query.closed ?? "";
+      this.readPicture();
+    }
     const before = this.selection;
     const tab = TABS.some(({ name }) => name === query.tab) ? query.tab : "state";
     this.selection = readSelection(query, this.data);

@@ -56,6 +56,7 @@ export class RunsView {
     );
     this.body.addEventListener("keydown", (event) => this.typed(event));
     this.keys = [
+      { key: "↑ ↓", words: "from run to run" },
       { key: "/", words: "narrow by flow", act: () => this.filters.flow.focus() },
       { key: "j", words: "next run", act: () => this.step(1) },
       { key: "k", words: "previous run", act: () => this.step(-1) },
