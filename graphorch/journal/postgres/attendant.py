@@ -192,7 +192,7 @@ class Attendant:
     def _begin_listening(self, connection: Connection) -> None:
         for channel, hint in list(self._hints.items()):
             if channel not in self._listening:
-                connection.execute(f"LISTEN {channel}")
+                connection.execute(statements.LISTEN[channel])
                 self._listening.add(channel)
                 if channel not in _OWN:
                     hint("")

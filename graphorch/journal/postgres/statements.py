@@ -7,6 +7,7 @@ now, but all other tables as they were before.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, LiteralString, TypeAlias
 
 Statement: TypeAlias = LiteralString
@@ -177,6 +178,13 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text, ARRAY(
     SELECT DISTINCT r.run_id::text FROM graphorch.letters l JOIN graphorch.runs r ON r.id = l.run
     WHERE l.error IS NULL AND l.posted_in >= %s::xid8)
 """
+# By channel: its name cannot be bound to a statement.
+LISTEN: Final[Mapping[str, Statement]] = {
+    "graphorch_mail": "LISTEN graphorch_mail",
+    "graphorch_follows": "LISTEN graphorch_follows",
+    "graphorch_records": "LISTEN graphorch_records",
+    "graphorch_notes": "LISTEN graphorch_notes",
+}
 NOTIFY: Final = "SELECT pg_notify('graphorch_mail', %b)"
 NOTIFY_ALL: Final = "SELECT pg_notify(%s, name) FROM unnest(%s::text[]) AS name"
 GET_NEWEST_LETTER: Final = "SELECT coalesce(max(number), 0) FROM graphorch.letters"

@@ -23,6 +23,8 @@ def is_named(node: ast.expr) -> bool:
     match node:
         case ast.Attribute(value=ast.Name(id="statements" | "schema"), attr=name):
             return name.isupper()
+        case ast.Subscript(value=ast.Attribute(value=ast.Name(id="statements"), attr=name)):
+            return name.isupper()  # a mapping of statements
         case ast.IfExp(body=body, orelse=other):
             return is_named(body) and is_named(other)
         case _:
