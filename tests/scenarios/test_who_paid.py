@@ -34,6 +34,7 @@ from graphorch.trace.spans.redaction import Redaction
 from graphorch.views.runs.steps import build_step_rows
 from tests.models.servers import Asked, completion, serve
 from tests.scenarios.till import outcome_of, report_of
+from tests.views.agreement import check_sums
 
 assert transport
 TOKEN = 1e-6
@@ -282,6 +283,8 @@ async def check_law(seed: int, runs: int, folder: Path, actions: Sequence[str] =
         assert total(rows, "booked_usd") == pytest.approx(report.booked_usd)
         assert total(rows, "usd") == pytest.approx(report.usd)
         assert sum(row.unpriced for row in rows) == report.unpriced
+    # 5. So do a list of runs and the nodes of each.
+    assert await check_sums(world.store) >= len(world.reports)
     return ledger
 
 

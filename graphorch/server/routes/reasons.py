@@ -12,8 +12,9 @@ from graphorch.server.context import ServerContext
 from graphorch.server.endpoint import Call, Endpoint, NoQuery, RequestModel
 from graphorch.server.fitting_run import open_fitting
 from graphorch.views.reasons.critical_path import RunCriticalPath, read_critical_path
-from graphorch.views.reasons.state import StateView, read_state
+from graphorch.views.reasons.state import StateView, read_output, read_state
 from graphorch.views.reasons.why import Explanation, explain
+from graphorch.views.runs.run_page import RunOutput
 
 _LARGEST = 2**53
 
@@ -39,6 +40,11 @@ def build_endpoints(context: ServerContext) -> list[Endpoint]:
             seq = run.seq if call.query.at is None else call.query.at
             return await asyncio.to_thread(read_state, run, plan, seq)
 
+    async def describe_output(call: Call[NoQuery, None]) -> RunOutput:
+        """Read the output of a run, however long the run is."""
+        async with open_fitting(context, call.names["id"], "The output") as (run, plan):
+            return await asyncio.to_thread(read_output, run, plan)
+
     async def explain_node(call: Call[WhyQuery, None]) -> Explanation:
         """Explain why a node ran or did not, or how the run ended."""
         async with open_fitting(context, call.names["id"], "An explanation") as (run, plan):
@@ -56,6 +62,7 @@ def build_endpoints(context: ServerContext) -> list[Endpoint]:
         Endpoint(
             "GET", f"{run}/state", describe_state, StateView, query=StateQuery, refuses=refuses
         ),
+        Endpoint("GET", f"{run}/output", describe_output, RunOutput, refuses=refuses),
         Endpoint("GET", f"{run}/why", explain_node, Explanation, query=WhyQuery, refuses=refuses),
         Endpoint("GET", f"{run}/critical", find_critical_path, RunCriticalPath, refuses=refuses),
     ]

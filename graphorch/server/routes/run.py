@@ -14,16 +14,16 @@ from graphorch.server.endpoint import Call, Endpoint, NoQuery, RequestModel
 from graphorch.views.reading.call_pages import MOST_CALLS, list_calls
 from graphorch.views.reading.conversations import WantedTurns
 from graphorch.views.reading.journal_pages import MOST_RECORDS, list_records, read_text
-from graphorch.views.reading.open_run import OpenRun
+from graphorch.views.reading.open_run import MANY_RECORDS, OpenRun
 from graphorch.views.reading.run_lists import read_row
-from graphorch.views.reading.run_pages import RunOutput, build_page
+from graphorch.views.reading.run_pages import build_page
 from graphorch.views.reasons.flow_fit import describe_fit
 from graphorch.views.reasons.state import read_output
 from graphorch.views.runs.calls import CallPage
 from graphorch.views.runs.conversation import TurnPage
 from graphorch.views.runs.moments import MomentPage
 from graphorch.views.runs.records import RecordPage, TextPage
-from graphorch.views.runs.run_page import FlowFit, RunPage
+from graphorch.views.runs.run_page import FlowFit, RunOutput, RunPage
 from graphorch.views.runs.run_row import RunRow
 from graphorch.views.runs.timeline import Timeline, build_timeline
 
@@ -163,7 +163,8 @@ def _describe(
     fit, output = describe_fit(run, plan), RunOutput()
     if plan is not None and fit.fits:
         try:
-            output = read_output(run, plan)
+            is_long = run.seq > MANY_RECORDS and not run.is_rebuilt
+            output = RunOutput(is_left_out=True) if is_long else read_output(run, plan)
         except GraphorchError as error:
             fit = FlowFit(fit.name, is_loaded=True, fits=False, problem=str(error))
     return build_page(run, row, fit, letters, output)

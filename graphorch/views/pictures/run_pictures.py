@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
 from graphorch.errors import InputError
 from graphorch.graph.plan import Plan
@@ -23,9 +22,7 @@ from graphorch.text import shorten_run_id
 from graphorch.trace.spans.builder import SpanBuilder, is_crashed
 from graphorch.views.pictures.described_picture import draw_description
 from graphorch.views.pictures.record_overlay import build_record_overlay
-from graphorch.views.reading.open_run import OpenRun
-
-_MANY: Final = 5_000  # records; to rebuild a longer run takes long, and its records tell most of it
+from graphorch.views.reading.open_run import MANY_RECORDS, OpenRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,8 @@ def draw_run(run: OpenRun, plan: Plan | None, request: PictureRequest) -> str:
         )
     if plan is None:
         return _draw_described(run, request, at)
-    if run.seq > _MANY and request.shows_run:
+    if run.seq > MANY_RECORDS and request.shows_run:
+        # The records tell most of it, without rebuilding the run.
         picture = draw_plan(
             plan,
             closed=request.closed,

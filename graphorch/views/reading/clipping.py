@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from graphorch.models.guardrails.detector import Match, merge_matches
+from graphorch.models.guardrails.detector import Match, merge_matches, replace_matches
 from graphorch.state.marks import HIDDEN
 from graphorch.trace.spans.redaction import Redaction, rank_match
 
@@ -134,12 +134,14 @@ def read_window(redaction: Redaction, text: str, begin: int, end: int) -> str:
     reach = max((_MARGIN, *map(len, redaction.values)))
     first = max(0, begin - reach)
     around = text[first : end + reach]
-    matches = [match for detector in redaction.checks for match in detector.find(around)]
-    matches += _find_values(redaction, around)
+    values = _find_values(redaction, around)
+    # As where values are replaced first: a secret may begin right after one.
+    rest = replace_matches(around, values, lambda match: " " * (match.end - match.start))
+    matches = [match for detector in redaction.checks for match in detector.find(rest)]
     parts: list[str] = []
     place = begin - first
     last = min(end, len(text)) - first
-    for match in merge_matches(matches, rank_match):
+    for match in merge_matches([*values, *matches], rank_match):
         if match.end <= place or match.start >= last:
             continue
         parts += [around[place : max(place, match.start)], _name(match)]
@@ -151,14 +153,14 @@ _VALUE: Final = "value"
 
 
 def _find_values(redaction: Redaction, text: str) -> list[Match]:
-    """Return where the known secrets are in a text."""
+    """Return where the known secrets are in a text, in order and without overlaps."""
     matches: list[Match] = []
     for value in redaction.values:
         start = text.find(value)
         while start >= 0:
             matches.append(Match(_VALUE, start, start + len(value)))
             start = text.find(value, start + 1)
-    return matches
+    return merge_matches(matches, rank_match)
 
 
 def _name(match: Match) -> str:

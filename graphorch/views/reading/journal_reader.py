@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from graphorch.journal.errors import StoreNotOpened, StoreUnavailable
-from graphorch.journal.records import Record
+from graphorch.journal.errors import JournalDamaged, StoreNotOpened, StoreUnavailable
+from graphorch.journal.records import Record, RunLog
 from graphorch.journal.store import Store
 from graphorch.trace.spans.index import SpanIndex
 from graphorch.views.reading.open_run import OpenRun
@@ -71,22 +71,28 @@ class JournalReader:
         slot.users += 1
         try:
             async with slot.lock:
-                slot.run = await self._read_on(run_id, slot.run)
+                kept, slot.run = slot.run, None  # what cannot be read on is forgotten
+                slot.run = await self._read_on(run_id, kept)
                 yield slot.run
         finally:
             slot.users -= 1
             self._make_room()
 
     async def _read_on(self, run_id: str, run: OpenRun | None) -> OpenRun:
-        after = 0 if run is None else run.seq
-        log = await self.store.load(run_id, after_seq=after)
-        if run is None or not run.continues(log.head):
-            if after:
-                # Another run of this id, or one that was erased meanwhile.
-                log = await self.store.load(run_id)
+        log = None if run is None else await self._load_rest(run)
+        if run is None or log is None:
+            log = await self.store.load(run_id)
             run = OpenRun(log.head)
         await _take(run, log.records, lambda: run.take(log.head, log.records))
         return run
+
+    async def _load_rest(self, run: OpenRun) -> RunLog | None:
+        """Return what comes after the records of a run; None if it has to be read anew."""
+        try:
+            log = await self.store.load(run.head.run_id, after_seq=run.seq)
+        except JournalDamaged:
+            return None  # another run of this id may have fewer records
+        return log if run.continues(log.head) else None
 
     def _make_room(self) -> None:
         """Forget the runs that were used longest ago, and those that could not be read."""

@@ -26,6 +26,9 @@ from graphorch.views.runs.moments import MomentReader
 from graphorch.views.runs.questions import QuestionReader
 from graphorch.views.runs.steps import StepReader
 
+MANY_RECORDS: Final = 5_000
+"""Records of a run that its flow takes long to rebuild; what needs that is not done by the way."""
+
 _OVERHEAD: Final = 200  # characters that a record and its spans weigh beside its texts
 
 
@@ -113,6 +116,11 @@ class OpenRun:
         """Return the body of the first record of a kind; an empty one if it cannot be read."""
         found = next((record for record in self.records if record.kind == kind), None)
         return found.body if found is not None and self.is_whole(found) else {}
+
+    @property
+    def is_rebuilt(self) -> bool:
+        """Whether its flow has rebuilt it up to some record, and only needs to go on."""
+        return self._rebuilt is not None
 
     def rebuild(self, plan: Plan) -> ReplayedRun:
         """Return the run as its records left it. See `Rebuilder.move_to` for what it raises."""

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from graphorch.journal.records import Letter
 from graphorch.views.reading.open_run import OpenRun
 from graphorch.views.runs.letters import build_letter_rows
 from graphorch.views.runs.nodes import measure_nodes
 from graphorch.views.runs.questions import QuestionRow
-from graphorch.views.runs.run_page import FlowFit, RunPage
+from graphorch.views.runs.run_page import FlowFit, RunOutput, RunPage
 from graphorch.views.runs.run_row import RunRow
 from graphorch.views.runs.steps import StepRow
 from graphorch.views.runs.waits import WaitRow
-
-
-@dataclass(frozen=True, slots=True)
-class RunOutput:
-    """The output of a run with secrets hidden and long texts cut; None without one."""
-
-    value: Any = None
-    cut: int = 0
 
 
 def build_page(
@@ -53,6 +43,7 @@ def build_page(
         input_cut=left_out,
         output=output.value,
         output_cut=output.cut,
+        output_left_out=output.is_left_out,
         error=_find_error(run),
         fingerprint=head.fingerprint,
         format=head.format,

@@ -16,7 +16,7 @@ from graphorch.statuses import SUCCESS_STATUSES
 from graphorch.views.plain_json import to_plain
 from graphorch.views.reading.clipping import ClippedRedaction
 from graphorch.views.reading.open_run import OpenRun
-from graphorch.views.reading.run_pages import RunOutput
+from graphorch.views.runs.run_page import RunOutput
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,9 +50,10 @@ class NodeRow:
     `path` is without the numbers of map items: `crawl/read`, and `write/search` for a tool.
     `box` is the id of its box in a picture, which holds the tools of its agent. `kind` is that in
     the description of the flow (`node`, `agent`, `map`, `sub`, `ask`, `signal`, `timer`, `first`,
-    `tool`), "" if that does not say. `visits` count activations, of which `errors` failed.
-    `seconds` is the sum over them, `last_seq` the record of the latest outcome, 0 without one, and
-    `error` the latest error. `usage` is that of its own model calls.
+    `tool`), "" if that does not say. `visits` count activations, also those that were taken over
+    from another run; of the others `errors` failed. `seconds` is the sum over them, `last_seq` the
+    record of the latest outcome, 0 without one, and `error` the latest error. `usage` is that of
+    its own model calls.
     """
 
     path: str
@@ -97,7 +98,7 @@ def measure_nodes(trace: Trace, last_seqs: Mapping[str, int]) -> list[NodeRow]:
                 row.usage.add(span)
             continue
         if row is None:
-            row = rows[span.step] = NodeRow(span.step, _find_box(span), span.role)
+            row = rows[span.step] = NodeRow(span.step, _find_box(span), _find_kind(span))
             row.last_seq = last_seqs.get(span.step, 0)
         _add_activation(row, span)
     return list(rows.values())
@@ -111,16 +112,17 @@ def is_open_question(span: Span) -> bool:
 def _add_activation(row: NodeRow, span: Span) -> None:
     """Add an activation, or the question at its gate, to the row of its node."""
     row.questions += is_open_question(span)
-    if not span.is_activation:
+    # A call of a tool that was not made, or is of an older journal, is no activation.
+    if not span.is_activation and span.kind != "tool":
         if is_open_question(span):
             row.status = _choose(row.status, "waiting")
         return
-    row.kind = row.kind or span.role
+    row.kind = row.kind or _find_kind(span)
     row.seconds += span.seconds or 0.0
     if span.is_continued:
         return
     row.visits += span.status != "skipped"
-    row.errors += _is_error(span)
+    row.errors += _is_error(span) and not span.is_copy
     row.status = _choose(row.status, STATUS_OF_SPAN[span.status])
     if span.loop.endswith(", exhausted"):
         row.status = _choose(row.status, "at_bound")
@@ -132,8 +134,12 @@ def _choose(status: NodeStatus, other: NodeStatus) -> NodeStatus:
     return max(status, other, key=lambda item: _RANK[item])
 
 
+def _find_kind(span: Span) -> str:
+    return "tool" if span.kind == "tool" else span.role
+
+
 def _find_box(span: Span) -> str:
-    return span.step.removesuffix(f"/{span.node}") if span.role == "tool" else span.step
+    return span.step.removesuffix(f"/{span.node}") if span.kind == "tool" else span.step
 
 
 def _is_counted(span: Span) -> bool:

@@ -36,7 +36,8 @@ class RunPage:
     are in the order in which the run came to them. `faults` name the records that are not what
     their kind declares, and were left out. `input` is that of the run, with secrets hidden and long
     texts cut (`input_cut`: characters left out). `output` is the result of a run that has one and
-    whose flow is loaded and fits, else None; it is cut likewise. `copied` is the number of records
+    whose flow is loaded and fits, else None; it is cut likewise. With `output_left_out` the run is
+    so long that its output is read by itself (`RunOutput`). `copied` is the number of records
     that were taken over from run `row.parent`, of which the activation at `forked_at` runs anew.
     `after` is the run that this one follows in a conversation, `model` what replaces the model of
     every agent. `format` is that of the journal in which it is written.
@@ -55,6 +56,7 @@ class RunPage:
     input_cut: int
     output: Any
     output_cut: int
+    output_left_out: bool
     error: str
     fingerprint: str
     format: int
@@ -62,3 +64,15 @@ class RunPage:
     forked_at: str
     after: str
     model: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutput:
+    """The output of a run with secrets hidden, and long texts cut by `cut` characters.
+
+    None of a run without one. `is_left_out`: it was not read, since that takes long.
+    """
+
+    value: Any = None
+    cut: int = 0
+    is_left_out: bool = False
