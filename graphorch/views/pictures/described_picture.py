@@ -121,10 +121,11 @@ class _Sheet:
             ends = self.draw(inner, id_, id_, level + 1)
         else:
             self._add(Box(id_, name, _KINDS.get(kind, "node"), kind, group=group))
-        need = node.get("need", "arriving")
-        if need != "arriving":
-            words = "all" if need == "all" else f"first {need}"
-            self._add(Box(f"{id_}//join", words[:_LONGEST], "join", group=group))
+        if node.get("undo"):
+            self._add(Box(f"{id_}/undo", "undo", "node", "undo", group=group))
+            self.lines.append(Line(f"{id_}/undo/", id_, f"{id_}/undo", "undo", "undo"))
+        if need := node.get("need"):
+            self._add(Box(f"{id_}//join", f"first {need}"[:_LONGEST], "join", group=group))
             self.lines.append(Line(f"{id_}//join/", f"{id_}//join", ends.entry, "always"))
             ends = _Ends(f"{id_}//join", ends.exit)
         if kind != "first" and any(edge[1] == name and edge[3] == "routed" for edge in edges):

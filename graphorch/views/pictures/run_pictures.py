@@ -44,7 +44,7 @@ def draw_run(run: OpenRun, plan: Plan | None, request: PictureRequest) -> str:
     Raises `InputError` for a record that the run does not have, `JournalError`, `ReplayDiverged`.
     """
     at = run.seq if request.at is None else request.at
-    if not 1 <= at <= max(1, run.seq):
+    if request.at is not None and not 1 <= at <= run.seq:
         raise InputError(
             f"at={at}: run {run.head.run_id} has the records 1 to {run.seq}. Ask for one of them."
         )
@@ -59,7 +59,7 @@ def draw_run(run: OpenRun, plan: Plan | None, request: PictureRequest) -> str:
         )
         return _draw(picture, _build_overlay(run, at), request.theme)
     style = PictureStyle(theme=request.theme, closed=request.closed)
-    if not request.shows_run:
+    if not request.shows_run or not run.seq:
         return draw_topology_svg(plan, style)
     is_last = at >= run.seq
     replayed = run.rebuild(plan) if is_last else run.step_to(plan, at)
