@@ -188,7 +188,7 @@ def test_sub_flows_are_closed_and_opened(browser: Any, site: str) -> None:
         page = opened.go(f"/runs/{SHOP}", ".run-head")
         settle(opened)
         inner = page.locator('[data-box="fulfilment/check"]')
-        page.click("button:has-text('Close all')")
+        page.click("button:has-text('Fold')")
         inner.wait_for(state="detached")
         page.focus('[data-box="fulfilment"]')
         page.keyboard.press("o")

@@ -41,7 +41,7 @@ export class PicturePane {
     this.foldButton = h(
       "button",
       { type: "button", class: "button small", hidden: "", onclick: () => this.foldAll() },
-      "Close",
+      "Fold",
     );
     this.heat = "";
     const choose = (event) => {
@@ -170,7 +170,7 @@ export class PicturePane {
   showFolding(closed, isPossible) {
     this.closed = new Set(closed);
     this.foldButton.hidden = !isPossible || !(this.closed.size || this.listGroups().size);
-    this.foldButton.textContent = this.closed.size ? "Open all" : "Close all";
+    this.foldButton.textContent = this.closed.size ? "Unfold" : "Fold";
     this.foldButton.title = this.closed.size
       ? "Draw what is inside of all maps and sub-flows (o at a box opens it)"
       : "Draw each map and sub-flow as one box (o at a box closes what is around it)";

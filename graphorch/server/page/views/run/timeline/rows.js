@@ -147,5 +147,7 @@ export function findRow(rows, activation, path) {
     ),
   );
   if (own >= 0) return own;
-  return rows.findLastIndex((row) => row.inner.length && path.startsWith(row.path));
+  const around = rows.findLastIndex((row) => row.inner.length && path.startsWith(row.path));
+  if (around >= 0) return around;
+  return rows.findIndex((row) => row.inner.length && path.startsWith(boxOf(row.path)));
 }

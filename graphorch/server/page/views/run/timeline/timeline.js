@@ -124,6 +124,8 @@ export class Timeline {
   arrange() {
     this.rows = buildRows(this.timeline.bars, this.choices);
     this.current.row = Math.min(this.current.row, Math.max(0, this.rows.length - 1));
+    const { activation, path } = this.selected;
+    this.selectedRow = path ? findRow(this.rows, activation, path) : -1;
     this.sheet.style.setProperty("--rows", this.rows.length);
   }
 
@@ -131,6 +133,7 @@ export class Timeline {
   select({ activation, path }, isMoving = true) {
     this.selected = { activation, path };
     const at = path ? findRow(this.rows, activation, path) : -1;
+    this.selectedRow = at;
     if (at >= 0) {
       this.current.row = at;
       const bar = this.rows[at].bars.findIndex((candidate) => candidate.activation === activation);
@@ -231,7 +234,7 @@ export class Timeline {
       id: `tl-row-${at}`,
       "data-row": at,
       "aria-level": row.level + 1,
-      "aria-selected": String(isCurrent && this.selected.path !== ""),
+      "aria-selected": String(at === this.selectedRow),
       "aria-label": describe(row),
       style: `top:${at * ROW}px`,
     };
