@@ -8,9 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+from graphorch import Approval, Worker
+from graphorch.distributed.placed_runs import PlacedRun
+from graphorch.distributed.postgres.placed_runs import PostgresPlacedRuns
 from graphorch.distributed.postgres.preparation import initialize_database
-from tests.golden.flows import FLOWS, Answering, State, to_the_end
+from graphorch.graph.fingerprint import compute_fingerprint
+from graphorch.journal.postgres.store import PostgresStore
+from tests.golden.flows import FLOWS, Answering, State, Verdict, World, to_the_end
 from tests.golden.pattern_flows import PATTERNS as PATTERN_FLOWS
 from tests.golden.pattern_flows import Model, to_the_end_of
 from tests.golden.test_golden import FORMATS, PATTERN_RUNS, expected
@@ -70,3 +76,33 @@ def test_golden_pattern_resumes_in_database(folder: Path, name: str, copy: Copy)
     url, flow = copy(folder, f"{name}.crashed"), PATTERN_FLOWS[name]()
     state = asyncio.run(to_the_end_of(flow, name, durable=url, client=Model()))
     assert state.model_dump(mode="json") == expected(folder, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["waiting", "crashed"])
+@pytest.mark.parametrize("folder", FORMATS, ids=lambda folder: folder.name)
+def test_golden_run_goes_on_with_worker(folder: Path, name: str, copy: Copy) -> None:
+    """A golden run that is left to workers is taken, answered by people, and ends like others."""
+    flow, url, client = FLOWS[name](), copy(folder, name), Answering()
+
+    async def main() -> State:
+        store = await PostgresStore.open(url)
+        run = PlacedRun(name, flow.name, compute_fingerprint(flow.plan))
+        await PostgresPlacedRuns(store).add(run)
+        await store.close()
+        resources = World(is_repaired=True)
+        async with Worker(flow, url=url, client=client, resources=resources, grace=1.0):
+            result = await flow.wait(name, durable=url)
+            while result.status == "waiting":
+                question = result.questions[0]
+                answer: BaseModel = Approval(approved=True)
+                if question.answer_type is Verdict:
+                    answer = Verdict(approved=True, remarks={"clear": 3, "short": 1})
+                await flow.send_answer(name, question, answer, durable=url)
+                result = await flow.wait(name, durable=url)
+        return result.state
+
+    state = asyncio.run(asyncio.wait_for(main(), 60))
+    assert state.model_dump(mode="json") == expected(folder, name)
+    assert client.calls == (1 if name == "crashed" else 0)
+    assert asyncio.run(flow.replay(name, durable=url)).state == state
