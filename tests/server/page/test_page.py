@@ -103,6 +103,16 @@ def test_page_can_be_used_by_everybody(browser: Any, site: str, theme: str, plac
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("place", ["/runs", f"/runs/{HOSTILE}"])
+def test_phone_can_be_used_by_everybody(browser: Any, site: str, place: str) -> None:
+    """axe-core finds nothing to complain about on a narrow page either."""
+    with open_page(browser, site, viewport={"width": 360, "height": 740}) as opened:
+        opened.go(place, ".runs tbody tr, .picture-stage svg")
+        opened.page.wait_for_timeout(800)
+        assert opened.find_axe_violations() == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 768, 1280, 2560])
 def test_pages_fit_every_width(browser: Any, site: str, width: int) -> None:
     """No page is wider than its window."""

@@ -36,7 +36,8 @@ export function textOf(text, attributes = {}) {
   more.addEventListener("click", () => {
     pre.textContent = visible(text);
     more.remove();
-    pre.setAttribute("tabindex", "-1");
+    pre.classList.add("is-whole");
+    pre.setAttribute("tabindex", "0"); // it scrolls, and the keyboard has to reach it
     pre.focus();
   });
   return el;

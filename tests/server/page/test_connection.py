@@ -1,0 +1,98 @@
+"""What the page reads from the server or from a file, in the browser that reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server.page.browser import needs_browser, open_page, serve
+
+pytestmark = [needs_browser, pytest.mark.slow]
+
+STREAM = 'id: 7\r\nevent: run\r\ndata: {"a":\r\ndata: 1}\r\n\r\n: alive\n\ndata:é\n\ndata: cut'
+EXPORTED = """async (given) => {
+  const element = document.createElementNS("http://www.w3.org/1999/xhtml", "div");
+  element.id = "exported";
+  element.textContent = JSON.stringify(given);
+  document.documentElement.append(element);
+  const { Api } = await import("/api.js");
+  const api = await Api.connect();
+  const refused = async (act) => { try { await act(); } catch (problem) { return problem.kind; } };
+  return [
+    await api.get("/runs/one/state", { at: 3, path: "" }),
+    await refused(() => api.get("/runs/two")),
+    await refused(() => api.post("/runs/one/stop")),
+    api.openStream(() => {}, () => {}),
+  ];
+}"""
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A page of the server without anything on it, that can import its modules."""
+    folder: Path = tmp_path_factory.mktemp("journal")
+    with serve(folder) as server, open_page(browser, server.url) as opened:
+        opened.page.goto(f"{server.url}icon.svg")
+        yield opened.page
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_events_survive_every_cut(page: Any, size: int) -> None:
+    """Events are the same in however many pieces they come; half of one is none."""
+    events = page.evaluate(
+        """async ([text, size]) => {
+          const { EventParser } = await import("/connection/event_reader.js");
+          const events = [];
+          const parser = new EventParser((event) => events.push(event));
+          for (let at = 0; at < text.length; at += size) parser.take(text.slice(at, at + size));
+          return events;
+        }""",
+        [STREAM, size],
+    )
+    assert events == [
+        {"id": "7", "event": "run", "data": '{"a":\n1}'},
+        {"id": "7", "event": "message", "data": "é"},
+    ]
+
+
+def test_file_is_read_in_place_of_a_server(page: Any) -> None:
+    """An exported page reads the same paths out of itself, and changes nothing."""
+    answers = {"/api/runs/one/state?at=3": {"seq": 3}}
+    found = page.evaluate(EXPORTED, {"place": "/runs/one", "answers": answers})
+    assert found == [{"seq": 3}, "missing", "refused", None]
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (0.0004, "0 ms"),
+        (1.25, "1.3 s"),
+        (99.96, "1 min 40 s"),
+        (7_500, "2 h 05 min"),
+        (273_600, "3 d 4 h"),
+    ],
+)
+def test_durations_are_written_as_elsewhere(page: Any, value: float, text: str) -> None:
+    """Seconds are written as pictures and the command line write them."""
+    body = "async (value) => (await import('/parts/elements.js')).seconds(value)"
+    assert page.evaluate(body, value) == text
+
+
+@pytest.mark.parametrize(
+    "usd, unpriced, text",
+    [
+        (0.0, 0, "$0"),
+        (0.00001, 0, "<$0.0001"),
+        (0.0123, 0, "$0.012"),
+        (1234.5, 0, "$1,234.50"),
+        (0.0, 2, "unknown"),
+        (0.5, 1, "$0.500 + unknown"),
+    ],
+)
+def test_unknown_price_is_never_zero(page: Any, usd: float, unpriced: int, text: str) -> None:
+    """A cost with requests of unknown price says so."""
+    body = "async (entry) => (await import('/parts/figures.js')).price(entry)"
+    assert page.evaluate(body, {"usd": usd, "unpriced": unpriced}) == text
