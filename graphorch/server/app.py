@@ -13,7 +13,17 @@ from graphorch.server.dispatch import serve_path
 from graphorch.server.endpoint import Endpoint
 from graphorch.server.gate.gate import Gate, not_found, send_problem
 from graphorch.server.page import PageFile
-from graphorch.server.routes import about, answers, flows, openapi, pictures, reasons, run, runs
+from graphorch.server.routes import (
+    about,
+    answers,
+    events,
+    flows,
+    openapi,
+    pictures,
+    reasons,
+    run,
+    runs,
+)
 from graphorch.server.static_files import read_static_files, serve_file
 from graphorch.server.tool_calls import refuse_tools
 
@@ -24,6 +34,7 @@ def list_endpoints(context: ServerContext) -> list[Endpoint]:
         *about.build_endpoints(context),
         *runs.build_endpoints(context),
         *run.build_endpoints(context),
+        *events.build_endpoints(context),
         *reasons.build_endpoints(context),
         *pictures.build_endpoints(context),
         *answers.build_endpoints(context),

@@ -18,6 +18,7 @@ from graphorch.server.gate.limits import Places
 from graphorch.server.problems import Problem
 from graphorch.server.served_flow import ServedFlow, index_flows
 from graphorch.server.settings import ServerSettings
+from graphorch.views.reading.journal_changes import JournalChanges
 from graphorch.views.reading.journal_reader import JournalReader
 
 SERVER_ENDED = "the server ended"
@@ -29,8 +30,8 @@ class ServerContext:
     """What the endpoints of a server share; made by `open_context`.
 
     - `store` is the journal, open for as long as the server runs; `reader` reads its runs for
-      views, and keeps what it read. `journal` is its place: show `str(journal)`, which holds no
-      password. `durable` names it as an option of a run, and is
+      views, and keeps what it read; `changes` tells which runs change. `journal` is its place: show
+      `str(journal)`, which holds no password. `durable` names it as an option of a run, and is
       never shown.
     - `flows` are the served flows by their names in paths.
     - `options` are those of every run that a request begins or continues; `runs` drives these runs,
@@ -42,6 +43,7 @@ class ServerContext:
 
     store: Store
     reader: JournalReader
+    changes: JournalChanges
     journal: JournalAddress
     durable: str = field(repr=False)
     settings: ServerSettings
@@ -92,10 +94,12 @@ async def open_context(
     runs = ServedRuns(journal.text, given)
     async with open_store(journal.text) as store:
         reader = JournalReader(store)
+        changes = JournalChanges(reader)
         try:
             yield ServerContext(
                 store=store,
                 reader=reader,
+                changes=changes,
                 journal=journal,
                 durable=journal.text,
                 settings=settings,
@@ -109,6 +113,7 @@ async def open_context(
             )
         finally:
             await stop_runs(runs)
+            await changes.close()
             reader.close()
 
 

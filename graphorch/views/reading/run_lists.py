@@ -96,6 +96,12 @@ async def list_runs(reader: JournalReader, query: RunQuery) -> RunList:
     )
 
 
+async def read_rows(reader: JournalReader, heads: Sequence[RunHead]) -> list[RunRow]:
+    """Return the rows of runs whose heads were read; the figures are those of their records now."""
+    read = await _read_runs(reader, heads, await _find_placed(reader, heads))
+    return [_build_row(head, read) for head in heads]
+
+
 async def read_row(reader: JournalReader, head: RunHead, trace: Trace) -> RunRow:
     """Return the row of a run that has been read."""
     due = await _find_due(reader, head)

@@ -171,6 +171,7 @@ def test_gate_lets_good_requests_in(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with opened(tmp_path, shop()) as context:
+            context.ending.set()  # streams end at once
             ask = Client(build_app(context))
             for path in list_paths(context):
                 for method in ("GET", "POST", "DELETE"):
