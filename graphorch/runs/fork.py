@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, Literal, TypeAlias
 
@@ -34,7 +34,7 @@ from graphorch.errors import InputError, InternalError
 from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.graph.plan import Plan
 from graphorch.journal.record_kinds import FORMAT
-from graphorch.journal.records import NewRun, Record, RunHead
+from graphorch.journal.records import NewRun, Record, RunHead, RunLog
 from graphorch.journal.store import Store
 from graphorch.runs.durable import (
     check_log,
@@ -102,12 +102,9 @@ async def fork(
     """
     # 1. Read the old run, and find what the change makes invalid.
     log = await store.load(run_id)
-    migrated = check_log(log, plan)
-    old = rebuild(plan, run_id, migrated.records, adopted=migrated.adopted)
-    check_outcome(log.head, old)
-    change = find_activation(old.run, start)
-    gone, around = find_affected(old.run, change)
-    pins = _choose_pins(old, gone, effects)
+    selected = select_change(plan, log, start)
+    old, change = selected.old, selected.change
+    pins = _choose_pins(old, selected.gone, effects)
     # The tags say what kind of work it is, and which budgets count it; the caller is another one.
     inherited = {name: value for name, value in log.head.tags.items() if name not in _OF_CALLER}
     settings = replace(settings, tags={**inherited, **settings.tags})
@@ -118,16 +115,7 @@ async def fork(
     check(settings)
 
     # 2. Store the new run: a record that names its origin, those that stay true, and the pins.
-    survived = find_survived(old.run, around)
-    budget = describe_budget(settings)
-    copies = select_records(
-        migrated.records,
-        gone,
-        around,
-        budget,
-        survived=survived,
-        open_reviews=find_open_reviews(old.run, gone, around),
-    )
+    copies = selected.copy_records(describe_budget(settings))
     origin: dict[str, Any] = {"from": run_id, "at": change.path, "copied": len(copies)}
     if models:
         origin["models"] = models
@@ -153,6 +141,60 @@ async def fork(
     return ForkedRun(scheduler, opened, old.build_report(settings.clock()), copied)
 
 
+# ---- what would be done, and nothing happens -----------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class SelectedChange:
+    """A run, an activation of it that is to run again, and what that makes untrue.
+
+    `gone` are the ids of the activations that depend on the change, with the change itself, and
+    `around` those of which only the outcome does. `records` are those of the run.
+    """
+
+    old: ReplayedRun
+    records: Sequence[Record]
+    change: Activation
+    gone: set[str]
+    around: set[str]
+
+    @property
+    def effects(self) -> list[Activation]:
+        """Activations whose effect on the world would happen again."""
+        return find_effects(self.old.run, self.gone)
+
+    def copy_records(self, budget: dict[str, float] | None) -> list[Record]:
+        """Return the records that stay true, for a run with this budget of its own."""
+        run = self.old.run
+        return select_records(
+            self.records,
+            self.gone,
+            self.around,
+            budget,
+            survived=find_survived(run, self.around),
+            open_reviews=find_open_reviews(run, self.gone, self.around),
+        )
+
+    def rebuild_fork(self) -> ReplayedRun:
+        """Return the fork as it would begin; nothing is stored."""
+        run = self.old.run
+        copies = self.copy_records(self.old.budget)
+        origin = {"from": run.run_id, "at": self.change.path, "copied": len(copies)}
+        return rebuild(run.plan, f"{run.run_id}-fork", [Record(1, "forked", origin), *copies])
+
+
+def select_change(plan: Plan, log: RunLog, start: str) -> SelectedChange:
+    """Return what changes if a run is run again from `start` on.
+
+    Raises `InputError` for a start that does not exist, `JournalError` and `ReplayDiverged`.
+    """
+    migrated = check_log(log, plan)
+    old = rebuild(plan, log.head.run_id, migrated.records, adopted=migrated.adopted)
+    check_outcome(log.head, old)
+    change = find_activation(old.run, start)
+    gone, around = find_affected(old.run, change)
+    return SelectedChange(old, migrated.records, change, gone, around)
+
+
+# ---- the new run ---------------------------------------------------------------------------------
 async def _create_run(
     store: Store, plan: Plan, settings: RunSettings, parent: RunHead, records: list[Record]
 ) -> RunJournal:

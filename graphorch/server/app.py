@@ -15,6 +15,7 @@ from graphorch.server.gate.gate import Gate, not_found, send_problem
 from graphorch.server.page import PageFile
 from graphorch.server.routes import (
     about,
+    actions,
     answers,
     events,
     flows,
@@ -39,6 +40,7 @@ def list_endpoints(context: ServerContext) -> list[Endpoint]:
         *pictures.build_endpoints(context),
         *answers.build_endpoints(context),
         *flows.build_endpoints(context),
+        *actions.build_endpoints(context),
     ]
     return [*endpoints, *openapi.build_endpoints(context, endpoints)]
 

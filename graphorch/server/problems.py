@@ -138,7 +138,7 @@ def describe_mistakes(error: ValidationError, where: str) -> Problem:
 def list_mistakes(error: ValidationError, above: str = "") -> list[Mistake]:
     """Return what does not fit, each with its place below the JSON pointer `above`."""
     return [
-        {"where": f"{above}{_write_pointer(fault['loc'])}", "what": fault["msg"]}
+        {"where": f"{above}{write_pointer(fault['loc'])}", "what": fault["msg"]}
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     ]
 
@@ -152,7 +152,7 @@ def refuse_mistakes(mistakes: Sequence[Mistake], where: str) -> Problem:
     return Problem(422, "input", detail, extra={"mistakes": list(mistakes)})
 
 
-def _write_pointer(place: Sequence[int | str]) -> str:
+def write_pointer(place: Sequence[int | str]) -> str:
     """Return a place in a JSON value as a JSON pointer (RFC 6901)."""
     parts = [str(part).replace("~", "~0").replace("/", "~1") for part in place]
     return "".join(f"/{part}" for part in parts)

@@ -68,11 +68,11 @@ async def deliver(
         is_elsewhere = head.is_under_way and not context.runs.is_at_work(letter.run_id)
         driver = "owner" if is_elsewhere else "server"
         context.runs.settle(flow, letter, own)
-    taken = await _wait_for_moment(context, letter)
+    taken = await await_taken(context, letter)
     return LetterReceipt(letter.run_id, letter.letter_id, letter.sent_at, taken, driver)
 
 
-async def _wait_for_moment(context: ServerContext, letter: Letter) -> bool:
+async def await_taken(context: ServerContext, letter: Letter) -> bool:
     """Return whether a letter is taken in within a moment. Raises as `deliver` does."""
     loop = asyncio.get_running_loop()
     deadline, pause = loop.time() + _PATIENCE, _FIRST_PAUSE

@@ -65,7 +65,7 @@ def choose_budget(context: ServerContext, asked: BudgetBody | None, place: str) 
 def keep_limits(context: ServerContext, stored: ReplayedRun) -> RunOptions:
     """Return the options of a run that goes on: its own, where the server allows no less."""
     limits = context.options.get("limits") or Limits()
-    own = RunOptions(limits=limits, budget=_keep_budget(context, stored.budget))
+    own = RunOptions(limits=limits, budget=keep_budget(context, stored.budget))
     run = stored.run
     is_limited = run.activations_left < UNLIMITED // 2
     if is_limited and (limits.activations or UNLIMITED) > run.activations_left + run.started:
@@ -106,7 +106,7 @@ def change_limits(context: ServerContext, stored: ReplayedRun, asked: LimitsBody
     return own
 
 
-def _keep_budget(context: ServerContext, stored: Mapping[str, float] | None) -> Budget | None:
+def keep_budget(context: ServerContext, stored: Mapping[str, float] | None) -> Budget | None:
     """Return the lower of two budgets, by unit; None keeps that of the run."""
     allowed = dict(_list_amounts(context.options.get("budget")))
     kept = stored or {}

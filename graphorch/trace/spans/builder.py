@@ -253,6 +253,10 @@ class SpanBuilder:
     def on_started(self, body: Body) -> None:
         """Read the flow, the beginning and the budget of the run."""
         self.flow = FlowMap(body.get("flow"))
+        self.on_rules(body)
+
+    def on_rules(self, body: Body) -> None:
+        """Read the budget that the run has from here on."""
         budget = body.get("budget")
         if isinstance(budget, dict):
             usd = cast("Body", budget).get("usd")
@@ -925,6 +929,7 @@ def _number_attempt(activation: _OpenActivation) -> int:
 
 HANDLERS: Final[Mapping[RecordKind, Callable[[SpanBuilder, Body], None]]] = {
     "started": SpanBuilder.on_started,
+    "rules": SpanBuilder.on_rules,
     "forked": SpanBuilder.on_forked,
     "commit": SpanBuilder.on_commit,
     "routed": SpanBuilder.on_routed,
@@ -951,7 +956,6 @@ IGNORED_KINDS: Final[frozenset[RecordKind]] = frozenset(
         "grace",
         "continued",
         "resumed",
-        "rules",
         "listed",
         "migrated",
         "pinned",

@@ -33,7 +33,7 @@ from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace.spans.sampling import Sampling
 
-VERSION = 5  # of how spans are made: rows of another version are made again
+VERSION = 6  # of how spans are made: rows of another version are made again
 _ROWS_PER_TRANSACTION = 5_000  # few enough that appending runs get in between
 _PAGE = 500  # runs per page
 _MANY_RECORDS = 500  # of a run; the spans of more are made on another thread

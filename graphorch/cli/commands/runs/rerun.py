@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, TypeAlias
 
 import typer
-from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from graphorch.cli.commands.runs.stored_run import StoredRun, open_stored_run
@@ -39,12 +38,12 @@ from graphorch.cli.shared_options import (
 from graphorch.cli.terminal import print_status
 from graphorch.core.tree import Activation
 from graphorch.engine import fork_selection as forks
+from graphorch.engine.invocation.changed_output import Slices, change_output, list_written_fields
 from graphorch.errors import InputError, did_you_mean
 from graphorch.journal.store import Store
 from graphorch.runs.durable import rebuild_run
 from graphorch.runs.fork import Effects, RerunResult
 from graphorch.runs.result import Result
-from graphorch.state.defaults import compile_maker
 
 
 def rerun(
@@ -100,7 +99,6 @@ def rerun(
 
 
 Json: TypeAlias = dict[str, Any]
-Slices: TypeAlias = BaseModel | tuple[BaseModel, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,49 +163,8 @@ def _build_output(stored: StoredRun, change: Change) -> Slices:
         return forks.find_activation(rebuilt.run, change.start)
 
     activation = query_store(stored.journal, find)
-    written_slices = activation.step.node.signature.writes
-    if not written_slices:
-        raise InputError(
-            f"'{activation.path}' writes nothing, so there is nothing to set. "
-            "Rerun from a node that does."
-        )
-    known = {name: info for model in written_slices for name, info in model.model_fields.items()}
-    changed = _parse_values(change.values, known)
-    state_fields = activation.scope.plan.schema.fields
-    update = {state_fields[index].name: value for index, value in (activation.update or {}).items()}
-    slices: list[BaseModel] = []
-    for model in written_slices:
-        names = [name for name in model.model_fields if name in known]
-        written = {name: update[name] for name in names if name in update}
-        given = {name: changed[name] for name in names if name in changed}
-        slices.append(_change_slice(activation, model, written, given))
-        for name in names:
-            del known[name]  # a field of two slices is set in the first
-    return tuple(slices) if len(slices) > 1 else slices[0]
-
-
-def _change_slice(
-    activation: Activation, model: type[BaseModel], written: Json, changed: Json
-) -> BaseModel:
-    """Return a slice with what was written and what is changed. Raises `InputError`.
-
-    What was written is valid: if it were validated again, it would be converted again.
-    """
-    faults: list[str] = []
-    for name, value in changed.items():
-        try:
-            written[name] = compile_maker(model, name)(written, value)
-        except ValidationError as error:
-            faults += [
-                f"\n  - {'.'.join(map(str, details['loc']))}: {details['msg']}"
-                for details in error.errors(include_url=False)
-            ]
-    if faults:
-        raise InputError(
-            f"--set: the output of '{activation.path}' ({model.__name__}) would not fit:"
-            + "".join(faults)
-        )
-    return model.model_construct(set(written), **written)
+    changed = _parse_values(change.values, list_written_fields(activation))
+    return change_output(activation, changed)
 
 
 def _parse_values(values: Sequence[str], known: Mapping[str, FieldInfo]) -> Json:

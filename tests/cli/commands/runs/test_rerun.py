@@ -144,7 +144,7 @@ flow = Graph("acts", Essay, input=Topic, output=Draft).chain(write, act).build()
         (["--from", "end", "--set", "draft"], "--set draft: write FIELD=VALUE"),
         (
             ["--from", "approve", "--set", "approved=maybe"],
-            "--set: the output of 'approve' (Ok) would not fit:\n  - approved: Input "
+            "The output of 'approve' (Ok) would not fit:\n  - approved: Input "
             "should be a valid boolean",
         ),
         (["--from", "end", "--set", "draft=x", "--model", "m"], "Give only one of them."),
