@@ -99,11 +99,18 @@ class ServedRuns:
     """The runs of one journal that this process works on or looks at.
 
     `durable` is the path of the journal, and `options` are those of every run, of `RunOptions`.
+    `watch` is called with the id of a run and each of its events.
     """
 
-    def __init__(self, durable: str, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        durable: str,
+        options: Mapping[str, Any],
+        watch: Callable[[str, RunEvent], None] | None = None,
+    ) -> None:
         self._durable = durable
         self._options = options
+        self._watch = watch
         self._works: dict[str, _Work] = {}
         self._managers: dict[AnyFlow, RunManager] = {}
 
@@ -132,7 +139,7 @@ class ServedRuns:
         if run_id in self._works:
             return None
         work = self._works[run_id] = _Work(self._find_manager(flow), tags)
-        options: RunOptions = {**self._build_options(work), "tags": tags, "run_id": run_id}
+        options: RunOptions = {**self._build_options(run_id, work), "tags": tags, "run_id": run_id}
         return self._employ(run_id, work, _drive(work.manager.run(value, options)))
 
     def is_at_work(self, run_id: str) -> bool:
@@ -146,7 +153,7 @@ class ServedRuns:
         """
         work = self._works.get(run_id) or _Work(self._find_manager(flow))
         self._works[run_id] = work
-        coroutine = _await_rest(start(work.manager, self._build_options(work)))
+        coroutine = _await_rest(start(work.manager, self._build_options(run_id, work)))
         return self._employ(run_id, work, coroutine)
 
     def settle(self, flow: AnyFlow, letter: Letter, own: RunOptions) -> _Task:
@@ -192,7 +199,7 @@ class ServedRuns:
     ) -> bool:
         """Return whether an answer counts."""
         try:
-            await work.manager.answer(run_id, question, answer, self._build_options(work))
+            await work.manager.answer(run_id, question, answer, self._build_options(run_id, work))
         except RunFailed:
             return True
         except (QuestionClosed, Expired):
@@ -218,8 +225,11 @@ class ServedRuns:
         """Return the manager of the runs of a flow here, which stops them too."""
         return self._managers.setdefault(flow, RunManager(flow.plan))
 
-    def _build_options(self, work: _Work) -> RunOptions:
-        options = {**self._options, "durable": self._durable, "watch": [work.watch]}
+    def _build_options(self, run_id: str, work: _Work) -> RunOptions:
+        watch: list[Callable[[RunEvent], None]] = [work.watch]
+        if self._watch is not None:
+            watch.append(partial(self._watch, run_id))
+        options = {**self._options, "durable": self._durable, "watch": watch}
         return cast("RunOptions", options)
 
     def _employ(self, run_id: str, work: _Work, coroutine: Coroutine[Any, Any, bool]) -> _Task:
@@ -268,7 +278,9 @@ class ServedRuns:
                     return view
                 if (view.is_adrift or is_due) and work is None:
                     work = self._works[run_id] = _Work(self._find_manager(flow))
-                    resuming = work.manager.resume(run_id, "stop", self._build_options(work))
+                    resuming = work.manager.resume(
+                        run_id, "stop", self._build_options(run_id, work)
+                    )
                     self._employ(run_id, work, _drive(resuming))
             left = deadline - loop.time()
             if left <= 0:

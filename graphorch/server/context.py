@@ -18,6 +18,7 @@ from graphorch.server.gate.limits import Places
 from graphorch.server.problems import Problem
 from graphorch.server.served_flow import ServedFlow, index_flows
 from graphorch.server.settings import ServerSettings
+from graphorch.server.text_previews import TextPreviews
 from graphorch.views.reading.journal_changes import JournalChanges
 from graphorch.views.reading.journal_reader import JournalReader
 
@@ -91,10 +92,10 @@ async def open_context(
     given = options or RunOptions()
     limits = settings.limits
     indexed = index_flows(flows)
-    runs = ServedRuns(journal.text, given)
     async with open_store(journal.text) as store:
         reader = JournalReader(store)
         changes = JournalChanges(reader)
+        runs = ServedRuns(journal.text, given, TextPreviews(changes).watch)
         try:
             yield ServerContext(
                 store=store,

@@ -10,9 +10,10 @@ from graphorch.server.endpoint import Call, Endpoint, NoQuery, RequestModel, Str
 from graphorch.server.problems import Problem
 from graphorch.server.routes.run import Seq
 from graphorch.views.reading.run_events import follow_run
-from graphorch.views.runs.run_events import RecordAdded, RunChanged, RunGone
+from graphorch.views.runs.run_events import RecordAdded, RunChanged, RunGone, TextPiece
 
 _LAST_ID = "last-event-id"
+_NAMES = {RunChanged: "run", RunGone: "gone", TextPiece: "text"}
 
 
 class EventQuery(RequestModel):
@@ -38,6 +39,7 @@ def build_endpoints(context: ServerContext) -> list[Endpoint]:
     async def follow_all(call: Call[NoQuery, None]) -> AsyncIterator[StreamEvent]:
         """Stream which runs change: `run` with the row of the list, `gone` for a deleted run.
 
+        `text` is a piece of the answer that a model is writing in a run of this server.
         What was before the stream began is to be read from the list. A slow reader gets the last
         row of a run, and not all between.
         """
@@ -56,7 +58,12 @@ def build_endpoints(context: ServerContext) -> list[Endpoint]:
             streams=True,
         ),
         Endpoint(
-            "GET", "/api/events", follow_all, RunChanged | RunGone, refuses=(429,), streams=True
+            "GET",
+            "/api/events",
+            follow_all,
+            RunChanged | RunGone | TextPiece,
+            refuses=(429,),
+            streams=True,
         ),
     ]
 
@@ -75,7 +82,7 @@ async def _stream_run(
 async def _stream_changes(context: ServerContext) -> AsyncIterator[StreamEvent]:
     async with aclosing(context.changes.listen()) as changes:
         async for change in changes:
-            yield StreamEvent(change, "run" if isinstance(change, RunChanged) else "gone")
+            yield StreamEvent(change, _NAMES[type(change)])
 
 
 def _read_after(call: Call[EventQuery, None]) -> int:

@@ -4,7 +4,8 @@ Rule 1: it looks at heads only, and only while there are listeners; then at the 
 changed.
 Rule 2: it watches the newest runs, those under way and the newest that wait: others are at rest,
 and come back into sight when they go on.
-Rule 3: a listener that is slow gets a run's last row, never all that it had in between.
+Rule 3: a listener that is slow gets a run's last row, never all that it had in between, and of a
+text that a model writes the last part.
 Rule 4: looks are apart by a multiple of the time that they take, so that looking stays cheap.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 from graphorch.errors import JournalError
@@ -22,7 +23,7 @@ from graphorch.journal.records import RunHead, RunQuery
 from graphorch.statuses import FINAL_STATUSES
 from graphorch.views.reading.journal_reader import JournalReader
 from graphorch.views.reading.run_lists import read_rows
-from graphorch.views.runs.run_events import RunChanged, RunGone
+from graphorch.views.runs.run_events import RunChanged, RunGone, TextPiece
 
 _WATCHED: Final = (
     RunQuery(limit=100),
@@ -34,18 +35,28 @@ _LONGEST_PAUSE: Final = 1.0  # while nothing changes
 _GROWTH: Final = 1.5
 _SHARE: Final = 4  # of a look's time is between two looks at least
 
+_LONGEST_TEXT: Final = 4_000  # characters of a model's answer that wait for a listener
+
+Change: TypeAlias = "RunChanged | RunGone | TextPiece"
 _Key: TypeAlias = "tuple[str, int, bool, bool, float]"
 
 
 @dataclass(slots=True)
 class _Listener:
-    """What a listener has not got yet, by run, and the error that ends it."""
+    """What a listener has not got yet, by run and path, and the error that ends it."""
 
-    changes: dict[str, RunChanged | RunGone] = field(
-        default_factory=dict[str, RunChanged | RunGone]
-    )
+    changes: dict[tuple[str, str], Change] = field(default_factory=dict[tuple[str, str], Change])
     error: Exception | None = None
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self, change: Change) -> None:
+        """Keep a change until the listener gets it, in place of what it had not got before."""
+        key = (change.run_id, change.path if isinstance(change, TextPiece) else "")
+        before = self.changes.pop(key, None)
+        if isinstance(change, TextPiece) and isinstance(before, TextPiece):
+            change = _join(before, change)
+        self.changes[key] = change
+        self.woken.set()
 
 
 class JournalChanges:
@@ -69,7 +80,7 @@ class JournalChanges:
             self._known = {head.run_id: _describe(head) for head in heads}
             self._looking = asyncio.create_task(self._watch())
 
-    async def listen(self) -> AsyncGenerator[RunChanged | RunGone]:
+    async def listen(self) -> AsyncGenerator[Change]:
         """Yield the changes from now on; `begin` comes before. Raises `JournalError`."""
         listener = _Listener()
         self._listeners.append(listener)
@@ -78,12 +89,16 @@ class JournalChanges:
                 await listener.woken.wait()
                 listener.woken.clear()
                 while listener.changes:
-                    run_id = next(iter(listener.changes))
-                    yield listener.changes.pop(run_id)
+                    yield listener.changes.pop(next(iter(listener.changes)))
                 if listener.error is not None:
                     raise listener.error
         finally:
             self._listeners.remove(listener)
+
+    def announce(self, change: Change) -> None:
+        """Pass on a change to all who listen."""
+        for listener in self._listeners:
+            listener.take(change)
 
     async def close(self) -> None:
         """Look no more."""
@@ -102,19 +117,13 @@ class JournalChanges:
                 begun = time.perf_counter()
                 changes = await self._find_changes()
                 for change in changes:
-                    self._announce(change)
+                    self.announce(change)
                 pause = _SHORTEST_PAUSE if changes else min(pause * _GROWTH, _LONGEST_PAUSE)
                 pause = max(pause, _SHARE * (time.perf_counter() - begun))
         except JournalError as error:
             for listener in self._listeners:
                 listener.error = error
                 listener.woken.set()
-
-    def _announce(self, change: RunChanged | RunGone) -> None:
-        for listener in self._listeners:
-            listener.changes.pop(change.run_id, None)
-            listener.changes[change.run_id] = change
-            listener.woken.set()
 
     async def _find_changes(self) -> list[RunChanged | RunGone]:
         heads = await self._find_heads()
@@ -142,6 +151,16 @@ class JournalChanges:
             page = await self._reader.store.list_runs(query)
             heads.update({head.run_id: head for head in page.runs})
         return heads.values()
+
+
+def _join(before: TextPiece, piece: TextPiece) -> TextPiece:
+    """Return two pieces as a single one, or its last part if it is long."""
+    if piece.is_new:
+        return piece
+    text = before.text + piece.text
+    if len(text) <= _LONGEST_TEXT:
+        return replace(before, text=text)
+    return replace(before, text="…" + text[-_LONGEST_TEXT:], is_new=True)
 
 
 def _describe(head: RunHead) -> _Key:

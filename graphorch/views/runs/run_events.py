@@ -35,3 +35,17 @@ class RunGone:
     """A run that was deleted with its records."""
 
     run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    """A piece of the answer that a model is writing, at the path of the node that asked it.
+
+    It is a preview, in no record, and pieces of a run that another process drives do not come.
+    `is_new`: it replaces what was shown at this path; otherwise it follows it.
+    """
+
+    run_id: str
+    path: str
+    text: str
+    is_new: bool
