@@ -92,9 +92,9 @@ class _Chat(BaseHTTPRequestHandler):
 class Proxy:
     """A link to a port of this machine, which can be cut, closed for a while, or slow."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._target = port
-        self._listener = create_server(("127.0.0.1", 0))
+        self._listener = create_server((host, 0))
         self.port = int(self._listener.getsockname()[1])
         self._open: set[socket] = set()
         self.is_passable = True

@@ -2,12 +2,14 @@
 
 A fresh interpreter takes seconds of a busy machine, and most tests need several workers.
 `python -m tests.workers.launcher` reads a line of JSON for each process: its arguments, its
-environment, and the file that its output goes to. It prints `started PID` for it, and later
-`ended PID CODE`. When its input ends, it kills what still runs.
+environment, the file that its output goes to, and the network namespace that it runs in, if any.
+It prints `started PID` for it, and later `ended PID CODE`. When its input ends, it kills what still
+runs.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
@@ -28,6 +30,8 @@ import graphorch.journal.postgres.store
 import graphorch.models.config.loader
 import graphorch.runs.durable  # noqa: F401
 from graphorch.cli.app import main as run_command
+
+CLONE_NEWNET = 0x40000000  # of sched.h
 
 
 def main() -> None:
@@ -80,6 +84,8 @@ def become(order: dict[str, Any], own: list[int]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in own:
         os.close(number)
+    if order["namespace"]:
+        enter_namespace(order["namespace"])
     output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
@@ -96,6 +102,14 @@ def become(order: dict[str, Any], own: list[int]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def enter_namespace(name: str) -> None:
+    """Move this process into a network namespace, as `ip netns exec` does."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(f"/run/netns/{name}") as file:
+        if libc.setns(file.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"namespace {name} cannot be entered")
 
 
 if __name__ == "__main__":

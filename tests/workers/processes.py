@@ -51,12 +51,19 @@ class Launcher:
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str], output: Path) -> int:
+    def start(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        output: Path,
+        namespace: str = "",
+    ) -> int:
         """Start a process, whose output goes to a file, and return its id."""
         order = {
             "arguments": list(arguments),
             "environment": dict(environment),
             "output": str(output),
+            "namespace": namespace,
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
@@ -152,14 +159,24 @@ class Site:
         self.log = self.folder / "log"
         self.log.touch()
 
-    def start(self, *options: str, flow: str = FLOW, version: str = "") -> Process:
-        """Start a worker; it may not take runs yet."""
+    def start(
+        self,
+        *options: str,
+        flow: str = FLOW,
+        version: str = "",
+        url: str = "",
+        namespace: str = "",
+    ) -> Process:
+        """Start a worker; it may not take runs yet.
+
+        In a network `namespace` it reaches the database by a `url` of its own.
+        """
         output = self.folder / f"worker {len(self.processes)}"
         output.touch()
         environment = {**os.environ, "WORKER_TEST_LOG": str(self.log)}
         environment["WORKER_TEST_VERSION"] = version
-        arguments = ["worker", flow, "--db", self.url, *options]
-        pid = self.launcher.start(arguments, environment, output)
+        arguments = ["worker", flow, "--db", url or self.url, *options]
+        pid = self.launcher.start(arguments, environment, output, namespace)
         self.processes.append(Process(self.launcher, pid, output))
         return self.processes[-1]
 
