@@ -8,6 +8,7 @@ Rules of this file:
    stopped, and another one would do it again.
 4. What is not wanted any more is withdrawn: a job that waits is deleted, and a worker that has it
    is asked to end it.
+5. While another worker may have taken over the runs, nothing is put: it would be done twice.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from graphorch.distributed.certainty import Certainty, always_certain, wait_until
 from graphorch.distributed.engine import Engine, Job
 from graphorch.distributed.errors import EngineUnavailable
 from graphorch.distributed.node_messages import CANCEL, CallKey
@@ -47,7 +49,10 @@ class _Out:
 class Outbox:
     """Puts the jobs of nodes, watches over them, and withdraws them."""
 
-    def __init__(self, engine: Engine, results: Results) -> None:
+    def __init__(
+        self, engine: Engine, results: Results, may_begin: Certainty = always_certain
+    ) -> None:
+        self._may_begin = may_begin
         self.engine = engine
         self.results = results
         self._out: dict[str, _Out] = {}
@@ -137,6 +142,7 @@ class Outbox:
             await self._send_all()
 
     async def _send_all(self) -> None:
+        await wait_until(self._may_begin)
         jobs, self._to_put = self._to_put, []
         jobs = [job for job in jobs if job.key in self._out]  # others were withdrawn meanwhile
         if jobs:
@@ -181,7 +187,7 @@ class Outbox:
                 out.missed = True
             else:
                 lost.append(out.job)
-        if lost:
+        if lost and self._may_begin():
             _LOG.warning("%d jobs of nodes were lost, and are put again", len(lost))
             await self.engine.put(lost)
 

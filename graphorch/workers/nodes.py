@@ -99,7 +99,7 @@ async def open_nodes(
         handler = NodeHandler(flows, opened.results, may_begin=lambda: lease.is_certain)
         stack.push_async_callback(handler.close)
         schedulers = await _open_clusters(stack, opened, clusters.values())
-        outbox = Outbox(opened.places.engine, opened.results)
+        outbox = Outbox(opened.places.engine, opened.results, lambda: lease.is_certain)
         for each in (outbox, *schedulers.values()):
             await stack.enter_async_context(each.work())
         by_pool = {pool: schedulers[url] for pool, url in clusters.items()}
@@ -111,10 +111,11 @@ async def _open_clusters(
 ) -> dict[str, Outbox]:
     """Return an outbox for each scheduler. Raises `EngineError`."""
     outboxes: dict[str, Outbox] = {}
+    lease = opened.lease
     for url in dict.fromkeys(urls):
         from graphorch.distributed.dask.adapter import DaskEngine
 
         engine = await DaskEngine.open(url)
         stack.push_async_callback(engine.close)
-        outboxes[url] = Outbox(engine, opened.results)
+        outboxes[url] = Outbox(engine, opened.results, lambda: lease.is_certain)
     return outboxes

@@ -82,7 +82,7 @@ class Machine:
         self.engine = self.team.queue.connect(self.name)
         self.results = self.team.notes.connect()
         self.store = MortalStore(self.team.store)
-        self.outbox = Outbox(self.engine, self.results)
+        self.outbox = Outbox(self.engine, self.results, lambda: self.may_begin())
         self.cluster = self.team.cluster.connect(self.name)
         self.by_pool = dict.fromkeys(self.clusters, Outbox(self.cluster, self.results))
         self.room = LocalSlots(self.slots)

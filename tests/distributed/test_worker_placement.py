@@ -307,6 +307,26 @@ def test_uncertain_owner_begins_nothing() -> None:
     assert 10 <= began[1] < 10.2
 
 
+def test_uncertain_owner_sends_nothing() -> None:
+    """While another worker may have taken its run, an owner puts no job for a function of it."""
+    ledger = Ledger()
+    flow = build(make_worker("a", ledger, 3.0), make_worker("b", ledger, 3.0))
+
+    async def main() -> list[float]:
+        team = Team()
+        owner = team.add(flow, served=0)
+        owner.may_begin = lambda: not 2 < asyncio.get_running_loop().time() < 10
+        team.add(flow)
+        await team.submit(flow, "run", Topic())
+        await owner.drive(flow, "run")
+        await team.close()
+        return [at for at, _, _ in team.queue.story]
+
+    first, second = run_virtual(main())
+    assert first < 1
+    assert 10 <= second < 10.5
+
+
 def test_uncertain_machine_begins_nothing() -> None:
     """A machine that was stopped for long does not do what another one has done meanwhile."""
     ledger = Ledger()

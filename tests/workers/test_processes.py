@@ -62,6 +62,7 @@ def test_runs_need_no_worker_to_wait(site: Site) -> None:
     assert site.read("asks")[0].status == "waiting"
     site.start_many(1)
     assert wait(site, "asks") == CHAIN
+    site.wait_for("timed", "succeeded")
     assert wait(site, "timed") == CHAIN
 
 
