@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
 
 from graphorch.journal.errors import JournalDamaged
 from graphorch.journal.record_kinds import BODIES, RecordKind
@@ -86,8 +87,15 @@ def _read_part(type_: type, stored: object) -> object:
     """Return a stored value as JSON with all of its fields. Raises `ValidationError`."""
     adapter = _part_adapter(type_)
     # As JSON text, so that a list counts as a tuple, and nothing else as something else.
-    value = adapter.validate_json(json.dumps(stored), strict=True)
+    value = adapter.validate_json(_dump(stored), strict=True)
     return adapter.dump_python(value, mode="json")
+
+
+def _dump(stored: object) -> str | bytes:
+    try:
+        return to_json(stored)
+    except PydanticSerializationError:  # half a surrogate pair, which only the slower way writes
+        return json.dumps(stored)
 
 
 @cache

@@ -18,9 +18,11 @@ from graphorch.views.reading.open_run import OpenRun
 from graphorch.views.reading.run_lists import list_runs, read_row
 from graphorch.views.runs.nodes import measure_nodes
 from graphorch.views.runs.run_row import RunFigures
+from graphorch.views.runs.timeline import build_timeline
 from graphorch.views.runs.usage import Usage
 
 MICRODOLLAR = 1e-6
+NOW = 2e9
 
 
 def near(figures: RunFigures | Usage) -> Any:
@@ -85,11 +87,18 @@ async def check_reading_on(store: Store, run_id: str) -> None:
     fresh = OpenRun(log.head)
     fresh.take(log.head, log.records)
     growing = OpenRun(begin(log.head, log.records[0]))
+    bars: dict[str, Any] = {}
+    seen = 0
     for record in log.records:
         is_last = record.seq == log.records[-1].seq
         growing.take(log.head if is_last else begin(log.head, record), [record])
         assert growing.trace.seq == record.seq
         growing.read_conversation()
+        timeline = build_timeline(growing.trace, NOW, seen, growing.last_seqs)
+        bars |= {bar.id: bar for bar in timeline.bars}
+        seen = timeline.seq
+    # Bars that came or changed after the last look are all bars.
+    assert bars == {bar.id: bar for bar in build_timeline(fresh.trace, NOW).bars}
     assert {span.id: span for span in growing.trace.spans} == {
         span.id: span for span in fresh.trace.spans
     }

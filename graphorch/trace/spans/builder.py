@@ -203,6 +203,11 @@ class SpanBuilder:
         activation = self._by_id.get(shorten_activation_id(id))
         return None if activation is None else activation.span
 
+    def list_open(self) -> list[str]:
+        """Return the beginnings of the ids of the activations that are open, or ask something."""
+        asking = [span.activation for span in self._questions.values() if span.seconds is None]
+        return [*(each.span.activation for each in self._open.values()), *asking]
+
     def name_step(self, path: str) -> str:
         """Return the path without the indices of map items and of tool calls."""
         call = self._tool_calls.get(path)

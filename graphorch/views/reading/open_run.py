@@ -29,6 +29,10 @@ from graphorch.views.runs.steps import StepReader
 MANY_RECORDS: Final = 5_000
 """Records of a run that its flow takes long to rebuild; what needs that is not done by the way."""
 
+_BEGINNING: Final = frozenset({"continued", "stopping"})
+"""Kinds of records with which an engagement may begin: only then it is known when the last one
+ended, and with it the time of the run at which anything happened."""
+
 _OVERHEAD: Final = 200  # characters that a record and its spans weigh beside its texts
 
 
@@ -48,7 +52,8 @@ class OpenRun:
         self.weight = 0
         self.faults: dict[int, str] = {}
         self.calls: dict[int, Span] = {}  # model calls that ended, by record
-        self.last_seqs: dict[str, int] = {}  # the last record of each activation, by its short id
+        # The last record that changed an activation, by the beginning of its id.
+        self.last_seqs: dict[str, int] = {}
         self.sent: dict[str, int] = {}  # records that announced a call, by the id of its span
         self._conversation: ConversationReader | None = None
         self._rebuilt: Rebuilder | None = None  # at the end of the run
@@ -74,6 +79,10 @@ class OpenRun:
 
     def _take(self, record: Record) -> None:
         faults = len(self.spans.trace.faults)
+        if record.kind == "ended":
+            self.last_seqs.update(dict.fromkeys(self.spans.list_open(), record.seq))
+        elif record.kind in _BEGINNING:
+            self.last_seqs = dict.fromkeys(self.last_seqs, record.seq)
         body = self.spans.take(record)
         self.records.append(record)
         self.weight += _OVERHEAD + weigh(record.body)
