@@ -69,7 +69,7 @@ export class Api {
   }
 }
 
-export function writeQuery(query) {
+function writeQuery(query) {
   const given = Object.entries(query).filter(
     ([, value]) => value !== "" && value !== null && value !== undefined,
   );

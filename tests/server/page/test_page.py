@@ -232,6 +232,8 @@ def test_keyboard_reaches_everything(browser: Any, site: str) -> None:
         page.keyboard.press("g")
         page.keyboard.press("ArrowDown")
         page.wait_for_selector('.tl-row[aria-selected="true"]')
+        page.wait_for_selector(".details-words :has-text(' of ')")  # a moment, by its record
+        assert "at=" in page.url
         page.keyboard.press("Escape")
         page.wait_for_function("!location.hash.includes('at=')")
         opened.check()

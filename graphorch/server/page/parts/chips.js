@@ -37,8 +37,6 @@ const LOOKS = {
   erased: ["calm", "erased"],
 };
 
-export const toneOf = (status) => (LOOKS[status] ?? ["calm"])[0];
-
 export function chip(status, words = status) {
   const [tone, sign] = LOOKS[status] ?? ["calm", "more"];
   return h("span", { class: `chip tone-${tone}`, "data-status": status }, icon(sign), words);

@@ -1,6 +1,6 @@
 // Light, dark, or as the system has it. Pictures look at `data-theme`, so it is always set.
 const KEY = "graphorch.theme";
-export const THEMES = ["system", "light", "dark"];
+const THEMES = ["system", "light", "dark"];
 
 export class Theme {
   constructor() {

@@ -45,8 +45,6 @@ export class Details {
     );
   }
 
-  close() {}
-
   show({ seq, path }) {
     const { data } = this.run;
     const moment = seq === null ? null : data.momentAt(seq);

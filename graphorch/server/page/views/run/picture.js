@@ -238,7 +238,7 @@ function equip(box, path) {
 // Takes rules and style attributes out of the text, so that no policy against inline styles is
 // touched, and reads the rest as a picture of known elements. The colours of boxes in a heat map are
 // set through the object model. Anything else is no picture of ours, and is not shown.
-export function parsePicture(source) {
+function parsePicture(source) {
   const rules = [...source.matchAll(STYLES)].map(([, text]) => unescape(text)).join("\n");
   const bare = source
     .replace(STYLES, "")

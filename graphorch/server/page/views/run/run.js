@@ -10,7 +10,7 @@ import { Details } from "./details.js";
 import { Head } from "./head.js";
 import { PicturePane } from "./picture.js";
 import { RunData } from "./run_data.js";
-import { boxOf, isSame, readSelection, writeSelection } from "./selection.js";
+import { boxOf, isSame, readSelection, shortActivation, writeSelection } from "./selection.js";
 import { CallsTab } from "./tabs/calls.js";
 import { ConversationTab } from "./tabs/conversation.js";
 import { JournalTab } from "./tabs/journal.js";
@@ -62,8 +62,7 @@ export class RunView {
 
   close() {
     this.isClosed = true;
-    for (const part of [this.pulse, this.slow, this.timeline, this.picture, this.details])
-      part?.close();
+    for (const part of [this.pulse, this.slow, this.timeline, this.picture]) part?.close();
     Object.values(this.tabs ?? {}).forEach((tab) => tab.close());
     clearInterval(this.ticking);
   }
@@ -179,8 +178,7 @@ export class RunView {
 
   // Only the code of the flow says what is inside of a map or sub-flow.
   showFolding() {
-    const isPossible = this.data.page?.flow.is_loaded && this.data.page.flow.fits;
-    this.picture.showFolding(this.closed.split("\n").filter(Boolean), isPossible);
+    this.picture.showFolding(this.closed.split("\n").filter(Boolean), this.data.hasCode);
   }
 
   async readTimeline() {
@@ -272,7 +270,8 @@ export class RunView {
       this.readPicture();
     }
     const before = this.selection;
-    const tab = TABS.some(({ name }) => name === query.tab) ? query.tab : "state";
+    const first = this.data.hasCode ? "state" : "conversation";
+    const tab = TABS.some(({ name }) => name === query.tab) ? query.tab : first;
     this.selection = readSelection(query, this.data);
     const isSameTab = tab === this.tab;
     this.tab = tab;
@@ -280,7 +279,7 @@ export class RunView {
     const { seq, path } = this.selection;
     const moment = seq === null ? null : this.data.momentAt(seq);
     this.picture.mark(boxOf(path));
-    this.timeline.select({ activation: moment?.activation ?? "", path });
+    this.timeline.select({ activation: shortActivation(moment?.activation ?? ""), path });
     this.details.show(this.selection);
     this.tabList.show(tab);
     if (!isSameTab) this.tabList.panel.replaceChildren(this.tabs[tab].el);

@@ -2,6 +2,8 @@
 //
 // Moments are the outcomes of activations in their order. The last moment of an activation is what
 // selects it: by its record's number, `seq`, and its `path`.
+import { shortActivation } from "./selection.js";
+
 const PAGE = 1000; // moments that are asked for at once
 
 export class RunData {
@@ -20,6 +22,11 @@ export class RunData {
 
   read(path, query, options) {
     return this.api.get(`${this.base}${path}`, query, options);
+  }
+
+  // Whether the code of the flow is at hand: without it no state is known, and no reason.
+  get hasCode() {
+    return this.page?.flow.is_loaded && this.page.flow.fits;
   }
 
   async readPage() {
@@ -58,7 +65,7 @@ export class RunData {
     this.bySeq.set(moment.seq, this.moments.length);
     this.moments.push(moment);
     if (!moment.path) return;
-    this.lastOf.set(moment.activation, moment);
+    this.lastOf.set(shortActivation(moment.activation), moment);
     this.lastAt.set(moment.path, moment);
     this.lastAt.set(moment.step, moment);
   }

@@ -11,6 +11,9 @@ export function writeSelection({ seq, path }, data) {
   return { at: seq ?? "", path: moment && moment.path === path ? "" : path };
 }
 
+// Bars name an activation by the beginning of its id.
+export const shortActivation = (id) => id.slice(0, 16);
+
 export const isSame = (one, other) => one.seq === other.seq && one.path === other.path;
 
 // The path of a box in the picture: without the numbers of map items.

@@ -146,19 +146,25 @@ export class RunsView {
   showFoot(next) {
     this.observer?.disconnect();
     this.hasMore = next !== null;
-    const total = plural(this.rows.size, "run");
-    if (!next) return this.foot.replaceChildren(h("p", { class: "muted small" }, total));
+    this.total = h("p", { class: "muted small" });
+    this.count();
+    if (!next) return this.foot.replaceChildren(this.total);
     const button = h(
       "button",
       { type: "button", class: "button", onclick: () => this.more(next, button) },
       "More runs",
     );
-    this.foot.replaceChildren(h("p", { class: "muted small" }, `the newest ${total}`), button);
+    this.foot.replaceChildren(this.total, button);
     this.observer = new IntersectionObserver(
       ([seen]) => seen.isIntersecting && this.more(next, button),
       { rootMargin: "300px" },
     );
     this.observer.observe(button);
+  }
+
+  count() {
+    const total = plural(this.rows.size, "run");
+    this.total.textContent = this.hasMore ? `the newest ${total}` : total;
   }
 
   async more(next, button) {
@@ -246,6 +252,7 @@ export class RunsView {
     });
     this.fresh.clear();
     this.showFresh();
+    this.count();
     const first = all.find(([id]) => made.some(([other]) => other === id));
     this.focusRow(first[1]);
     scrollTo({ top: 0 });
@@ -266,11 +273,6 @@ export class RunsView {
   selectCurrent() {
     const id = document.activeElement.closest("[data-run]")?.dataset.run;
     if (id) this.select(id, !this.selection.ids.has(id), false);
-  }
-
-  remove(id) {
-    this.rows.get(id)?.el.remove();
-    this.rows.delete(id);
   }
 
   // ---- keyboard ---------------------------------------------------------------------------------

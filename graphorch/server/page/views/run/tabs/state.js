@@ -17,7 +17,7 @@ export class StateTab extends Panel {
 
   // What is looked at as it is now follows the run.
   refresh(selection) {
-    if (selection.seq === null) this.show(selection);
+    if (selection.seq === null && this.run.data.hasCode) this.show(selection);
   }
 
   build({ state, path, inside, changes, running, cut }, isNow) {

@@ -24,7 +24,7 @@ export class WhyTab extends Panel {
   }
 
   refresh(selection) {
-    if (!this.run.data.page?.row.is_under_way) this.show(selection);
+    if (this.run.data.hasCode && !this.run.data.page.row.is_under_way) this.show(selection);
   }
 
   build({ reasons }, activation) {

@@ -2,7 +2,7 @@
 // rounds of a loop, are bars of that row.
 import { boxOf } from "../selection.js";
 
-export const FOLDED_FROM = 20; // items of a map; with more of them it begins closed
+const FOLDED_FROM = 20; // items of a map; with more of them it begins closed
 const LOUDEST = { failed: 4, waiting: 3, running: 2, done: 1 };
 const NAMES = { ask: "waits for a person", wait: "waits" };
 

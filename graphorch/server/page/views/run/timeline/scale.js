@@ -43,7 +43,7 @@ export function buildScale(bars, total) {
   };
 }
 
-export const isWait = (bar) => WAITS.has(bar.kind) || bar.status === "waiting";
+const isWait = (bar) => WAITS.has(bar.kind) || bar.status === "waiting";
 
 // Periods in which something ran: bars with nothing inside them, and requests to models.
 function listWork(bars) {
@@ -57,7 +57,7 @@ function listWork(bars) {
 }
 
 // Periods as few that do not overlap, in order.
-export function merge(periods) {
+function merge(periods) {
   const sorted = periods.filter(([from, to]) => to >= from).sort((one, other) => one[0] - other[0]);
   const merged = [];
   for (const [from, to] of sorted) {
