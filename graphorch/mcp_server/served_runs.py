@@ -372,16 +372,21 @@ class ServedRuns:
         return RunView(outcome, is_left and not is_held, questions)
 
     # ---- stop ------------------------------------------------------------------------------------
-    def stop(self, run_id: str, reason: str, *, now: bool = False) -> None:
-        """Stop a run that this process works on: nothing new starts. It can be resumed."""
+    def stop(self, run_id: str, reason: str, *, now: bool = False) -> bool:
+        """Stop a run that this process works on: nothing new starts. It can be resumed.
+
+        Return whether this process drives it.
+        """
         work = self._works.get(run_id)
         if work is None:
-            return
+            return False
         try:
             work.manager.stop(run_id, now=now, reason=reason)
         except InputError:  # it has not begun yet, or is over already, or another process drives it
             for task in work.tasks:
                 task.cancel()
+            return False
+        return True
 
     async def wait_for_all(self, seconds: float) -> bool:
         """Return whether every run that this process works on comes to rest within some seconds."""
@@ -393,10 +398,9 @@ class ServedRuns:
         while tasks := [task for work in self._works.values() for task in work.tasks]:
             await asyncio.wait(tasks)
 
-    def stop_all(self, reason: str, *, now: bool = False) -> None:
-        """Stop every run that this process works on."""
-        for run_id in list(self._works):
-            self.stop(run_id, reason, now=now)
+    def stop_all(self, reason: str, *, now: bool = False) -> list[str]:
+        """Stop every run that this process works on; return those that it drives."""
+        return [run_id for run_id in list(self._works) if self.stop(run_id, reason, now=now)]
 
 
 def _reopen_if_failed(work: _Work, question: str, task: _Task) -> None:

@@ -118,12 +118,17 @@ async def open_context(
             reader.close()
 
 
-async def stop_runs(runs: ServedRuns) -> None:
-    """Stop the runs that this process drives: nodes may finish for a moment, then they may not."""
+async def stop_runs(runs: ServedRuns) -> list[str]:
+    """Stop the runs that this process drives, and return their ids.
+
+    Nodes may finish for a moment, then they may not.
+    """
+    stopped = list[str]()
     for now in (False, True):
-        runs.stop_all(SERVER_ENDED, now=now)
+        stopped += runs.stop_all(SERVER_ENDED, now=now)
         if await runs.wait_for_all(_GRACE_SECONDS):
-            return
+            break
+    return list(dict.fromkeys(stopped))
 
 
 def require_served(context: ServerContext, flow: str, what: str) -> ServedFlow:

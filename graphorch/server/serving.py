@@ -38,18 +38,19 @@ class Server(uvicorn.Server):
         self._idle = _IdleConnections(context.settings.limits.head_seconds)
         self.is_listening = asyncio.Event()
 
-    async def serve_until_signal(self, listener: Listener) -> None:
-        """Serve until a signal, or `end`; the runs that requests began are stopped meanwhile."""
+    async def serve_until_signal(self, listener: Listener) -> list[str]:
+        """Serve until a signal, or `end`; return the runs that were stopped because of it."""
         stopping = asyncio.ensure_future(self._stop_runs_at_end())
         try:
             await self.serve(sockets=[listener.socket])
         finally:
             self.end()
-            await stopping
+            stopped = await stopping
+        return stopped
 
-    async def _stop_runs_at_end(self) -> None:
+    async def _stop_runs_at_end(self) -> list[str]:
         await self._context.ending.wait()
-        await stop_runs(self._context.runs)
+        return await stop_runs(self._context.runs)
 
     def end(self) -> None:
         """Let the server end: streams end, and requests have a second."""

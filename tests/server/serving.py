@@ -79,10 +79,12 @@ async def opened(
     *flows: AnyFlow,
     settings: ServerSettings | None = None,
     options: RunOptions | None = None,
+    database: str = "",
 ) -> AsyncGenerator[ServerContext]:
-    """Open the context of a server over the journal of a folder."""
+    """Open the context of a server over the journal of a folder, or in a database."""
     served = serve_flows(*flows)
-    async with open_context(settings or make_settings(), journal_in(folder), served, options) as it:
+    journal = parse_address(database) if database else journal_in(folder)
+    async with open_context(settings or make_settings(), journal, served, options) as it:
         yield it
 
 

@@ -24,10 +24,12 @@ from graphorch.cli.terminal import print_output, print_status, sanitize_line
 from graphorch.errors import InputError
 from graphorch.journal.records import RunQuery
 from graphorch.runs.options import RunOptions
+from graphorch.text import plural, shorten_run_id
 
 if TYPE_CHECKING:
     from graphorch.server.listening import Reachability
 
+_MOST_NAMED = 10  # runs that are named at the end
 _DEFAULT_PORT = 8460  # as in graphorch.server.listening, which takes long to import
 
 
@@ -191,7 +193,18 @@ async def _serve(start: _Start, *, opens: bool) -> None:
             if opens and (page := open_page(link)) is not None:
                 stack.callback(page.unlink, missing_ok=True)
             with contextlib.redirect_stdout(sys.stderr):  # what nodes print
-                await server.serve_until_signal(listener)
+                stopped = await server.serve_until_signal(listener)
+        _tell_stopped(stopped, start.journal.option)
+
+
+def _tell_stopped(run_ids: Sequence[str], journal: str) -> None:
+    """Say which runs were under way when the server ended, for people."""
+    if run_ids:
+        print_status(f"stopped {plural(len(run_ids), 'run')} under way; resume with:")
+    for run_id in run_ids[:_MOST_NAMED]:
+        print_status(f"  graphorch resume FLOW {shorten_run_id(run_id)}{journal}")
+    if len(run_ids) > _MOST_NAMED:
+        print_status(f"  and {len(run_ids) - _MOST_NAMED} more: graphorch runs --status stopped")
 
 
 def _describe(start: _Start) -> None:

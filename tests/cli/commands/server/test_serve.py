@@ -41,13 +41,24 @@ async def started(
 
 async def ask(url: str, path: str, token: str) -> Answer:
     """Send a GET to a server and return the answer."""
+    return await _send(url, f"GET {path}", token, b"")
+
+
+async def post(url: str, path: str, token: str, body: bytes) -> Answer:
+    """Send a POST to a server and return the answer."""
+    return await _send(url, f"POST {path}", token, body)
+
+
+async def _send(url: str, line: str, token: str, body: bytes) -> Answer:
     host = url.removeprefix("http://").removesuffix("/")
     reader, writer = await asyncio.open_connection("127.0.0.1", int(host.rpartition(":")[2]))
-    request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
-    writer.write(f"{request}Connection: close\r\n\r\n".encode())
-    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    request = f"{line} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
+    if body:
+        request += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    writer.write(f"{request}Connection: close\r\n\r\n".encode() + body)
+    head, _, content = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
-    return Answer(int(head.split(b" ", 2)[1]), {}, body)
+    return Answer(int(head.split(b" ", 2)[1]), {}, content)
 
 
 async def end(process: asyncio.subprocess.Process, number: signal.Signals) -> tuple[float, str]:
@@ -112,6 +123,38 @@ def test_serve_keeps_token_on_request(shop_shell: Shell) -> None:
         assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
 
     asyncio.run(main())
+
+
+SLOW = """
+import asyncio
+
+@node
+async def hang(topic: Topic) -> Draft:
+    await asyncio.sleep(3600)
+    return Draft(draft="late")
+
+flow = Graph("slow", Essay, input=Topic, output=Draft).chain(hang).build()
+"""
+
+
+def test_serve_stops_runs_under_way(shell: Shell) -> None:
+    """Ctrl-C stops the runs that requests began within seconds, and says how to resume them."""
+    shell.write("slow.py", SLOW)
+
+    async def main() -> str:
+        async with started(shell, "slow.py") as (process, url, token):
+            begun = await post(url, "/api/flows/slow/runs", token, b'{"input": {"topic": "tides"}}')
+            assert begun.status == 201
+            run_id = begun.value["run_id"]
+            seconds, said = await end(process, signal.SIGINT)
+            assert process.returncode == 0
+            assert "stopped 1 run under way; resume with:" in said
+            assert f"graphorch resume FLOW {run_id[:8]}" in said
+            assert seconds < 8  # one or two where nothing else runs
+        return run_id
+
+    shown = shell("runs", "show", asyncio.run(main()), "--json")
+    assert '"stopped"' in shown.out
 
 
 def test_serve_needs_journal_to_read(shell: Shell) -> None:
