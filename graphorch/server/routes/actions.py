@@ -99,6 +99,10 @@ def _build_changes(context: ServerContext, run: str, refuses: tuple[int, ...]) -
         await context.store.erase(call.names["id"])
         return await read_change(context, call.names["id"])
 
+    async def delete(call: Call[NoQuery, None]) -> RunChange:
+        """Delete all that a run read and wrote, for good, as `erase` does."""
+        return await erase(call)
+
     return [
         Endpoint(
             "POST", f"{run}/resume", resume, RunChange, body=ResumeBody, status=202, refuses=refuses
@@ -110,7 +114,7 @@ def _build_changes(context: ServerContext, run: str, refuses: tuple[int, ...]) -
             "POST", f"{run}/cancel", cancel, RunChange, body=CancelBody, status=202, refuses=refuses
         ),
         Endpoint("POST", f"{run}/erase", erase, RunChange, refuses=(403, 404, 409)),
-        Endpoint("DELETE", run, erase, RunChange, refuses=(403, 404, 409)),
+        Endpoint("DELETE", run, delete, RunChange, refuses=(403, 404, 409)),
     ]
 
 
