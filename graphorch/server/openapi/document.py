@@ -23,6 +23,8 @@ from graphorch.server.openapi.schemas import (
     Schemas,
     collect_schemas,
     find_flow_type,
+    keep_referred,
+    list_references,
 )
 from graphorch.server.served_flow import ServedFlow
 from graphorch.text import LONGEST_NAME
@@ -68,6 +70,7 @@ def build_document(endpoints: Sequence[Endpoint], flows: Flows) -> dict[str, Any
         for flow in _list_flows(endpoint, flows):
             path = endpoint.path if flow is None else endpoint.path.replace(_FLOW, flow.name)
             paths[path][endpoint.method.lower()] = _describe(endpoint, flow, schemas)
+    definitions = keep_referred(schemas.definitions, list_references(dict(paths)))
     return {
         "openapi": "3.1.0",
         "info": {"title": "graphorch", "version": __version__, "description": _ABOUT},
@@ -75,7 +78,7 @@ def build_document(endpoints: Sequence[Endpoint], flows: Flows) -> dict[str, Any
         "paths": dict(paths),
         "components": {
             "securitySchemes": {_TOKEN: {"type": "http", "scheme": "bearer"}},
-            "schemas": {**schemas.definitions, "Problem": _PROBLEM},
+            "schemas": {**definitions, "Problem": _PROBLEM},
         },
     }
 
@@ -212,6 +215,6 @@ def _describe_success(
         return {"description": "A stream of server-sent events.", "content": content}
     content = {endpoint.media_type: {"schema": schema}}
     success: dict[str, Any] = {"description": "Done.", "content": content}
-    if flow is not None and endpoint.method == "POST":
+    if flow is not None and endpoint.status == 201:
         success["x-flow-output"] = schemas.by_key[_output_key(flow)]
     return success

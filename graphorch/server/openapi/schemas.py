@@ -6,9 +6,10 @@ both get the name of their module as well.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from pydantic import TypeAdapter
 
@@ -46,7 +47,44 @@ def collect_schemas(types: Mapping[Key, Any]) -> Schemas:
         (name, mode, build_adapter(type_)) for (name, mode), type_ in types.items()
     ]
     by_key, rest = TypeAdapter.json_schemas(inputs, ref_template=_TEMPLATE)
-    return Schemas(dict(by_key), rest.get("$defs", {}))
+    return Schemas(dict(by_key), _separate_titles(rest.get("$defs", {})))
+
+
+def _separate_titles(definitions: Mapping[str, Schema]) -> dict[str, Schema]:
+    """Return definitions of which no two have one title: generators name classes by it."""
+    counts = Counter(schema.get("title", name) for name, schema in definitions.items())
+    return {
+        name: {**schema, "title": name} if counts[schema.get("title", name)] > 1 else schema
+        for name, schema in definitions.items()
+    }
+
+
+def list_references(value: Any) -> set[str]:
+    """Return the names of the definitions that a part of a document refers to."""
+    names: set[str] = set()
+    left = [value]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            reference = cast("dict[str, Any]", part).get("$ref")
+            if isinstance(reference, str):
+                names.add(reference.rpartition("/")[2])
+            left += cast("dict[str, Any]", part).values()
+        elif isinstance(part, list):
+            left += cast("list[Any]", part)
+    return names
+
+
+def keep_referred(definitions: Mapping[str, Schema], names: set[str]) -> dict[str, Schema]:
+    """Return the definitions that some names lead to."""
+    kept: dict[str, Schema] = {}
+    left = set(names)
+    while left:
+        name = left.pop()
+        if name in definitions and name not in kept:
+            kept[name] = definitions[name]
+            left |= list_references(definitions[name])
+    return {name: kept[name] for name in definitions if name in kept}
 
 
 def find_flow_type(model: Any, mode: Mode) -> Any:
