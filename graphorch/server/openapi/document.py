@@ -70,7 +70,13 @@ def build_document(endpoints: Sequence[Endpoint], flows: Flows) -> dict[str, Any
         for flow in _list_flows(endpoint, flows):
             path = endpoint.path if flow is None else endpoint.path.replace(_FLOW, flow.name)
             paths[path][endpoint.method.lower()] = _describe(endpoint, flow, schemas)
-    definitions = keep_referred(schemas.definitions, list_references(dict(paths)))
+    of_flows = [
+        schemas.by_key[key]
+        for flow in flows.values()
+        for key in (_input_key(flow), _output_key(flow))
+    ]
+    named = list_references([dict(paths), of_flows])
+    definitions = keep_referred(schemas.definitions, named)
     return {
         "openapi": "3.1.0",
         "info": {"title": "graphorch", "version": __version__, "description": _ABOUT},
