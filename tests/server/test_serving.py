@@ -89,6 +89,25 @@ def test_raw_tricks_are_refused(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_refusal_reaches_client_that_still_sends(tmp_path: Path) -> None:
+    """A client that sends its body after the head reads why it is refused, each time."""
+
+    async def main() -> None:
+        async with running(tmp_path) as server:
+            body = b'{"a": "%s"}' % (b"x" * 10_000)
+            request = server.write_request("POST", "/api/about", body, authorization=None)
+            head, _, rest = request.partition(b"\r\n\r\n")
+            for _ in range(20):
+                reader, writer = await server.connect()
+                writer.write(head + b"\r\n\r\n")
+                await asyncio.sleep(0.005)
+                writer.write(rest)
+                assert status_of(await reader.read()) == 401
+                writer.close()
+
+    asyncio.run(main())
+
+
 def test_second_request_passes_gate_too(tmp_path: Path) -> None:
     """A connection that was let in once is not let in for good."""
 

@@ -11,14 +11,16 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, NoReturn, cast
 
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope
 
 from graphorch.server.problems import Problem
 from graphorch.server.settings import ServerLimits
 
 _UNKEPT: Final = re.compile("[\0\ud800-\udfff]")
+_DISCARD_SECONDS: Final = 1.0
 _LONGEST_NUMBER: Final = 400  # digits; a float has 309 at most
 
 
@@ -48,6 +50,19 @@ async def read_body(receive: Receive, limits: ServerLimits) -> bytes:
             f"The body did not come within {limits.body_seconds:g} s. Send it at once.",
         ) from None
     return b"".join(parts)
+
+
+async def discard_body(scope: Scope, receive: Receive, limits: ServerLimits) -> None:
+    """Read the body of a refused request, as far as it is short and comes at once."""
+    if any(name == b"expect" for name, _ in scope["headers"]):
+        return  # the client waits for leave to send it
+    size, has_more = 0, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            while has_more and size <= limits.body_bytes:
+                message = await receive()
+                size += len(message.get("body", b""))
+                has_more = message.get("more_body", False)
 
 
 def too_long(limits: ServerLimits) -> Problem:
@@ -145,7 +160,11 @@ def _list_inside(value: Any) -> Sequence[Any]:
     if isinstance(value, str):
         found = _UNKEPT.search(value)
         if found is not None:
-            raise _wrong(f"a text holds {found.group()!a}, which cannot be kept; leave it out")
+            raise Problem(
+                422,
+                "unkept-text",
+                f"A text in the body holds {found.group()!a}, which cannot be kept. Leave it out.",
+            )
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value)
         return [*pairs, *pairs.values()]

@@ -6,8 +6,8 @@ Rules of this file:
 2. A decision about a path uses `scope["path"]`, which the server took from the request line. The
    raw path has to be the same text: there is nothing to decode in ours.
 3. The gate reads no cookie and sends none, and there is no header that lets another origin in.
-4. A refused request changes nothing, and its connection is closed: what is left of its body is not
-   read.
+4. A refused request changes nothing, and its connection is closed. What has come of its body is
+   thrown away first: a connection that is closed over unread bytes loses the response as well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from graphorch.server.gate.bodies import check_json, read_body, replay_body, too_long
+from graphorch.server.gate.bodies import (
+    check_json,
+    discard_body,
+    read_body,
+    replay_body,
+    too_long,
+)
 from graphorch.server.gate.headers import add_headers
 from graphorch.server.gate.limits import Places
 from graphorch.server.gate.token import is_token
@@ -31,7 +37,7 @@ _BEARER: Final = re.compile(rb"bearer +([\x21-\x7e]+) *", re.IGNORECASE)
 _JSON: Final = re.compile(rb"application/json(?: *; *charset=(\"?)utf-8\1)? *", re.IGNORECASE)
 _OVERRIDES: Final = (b"x-http-method", b"x-http-method-override", b"x-method-override")
 _OWN_SITES: Final = (b"same-origin", b"none")  # of Sec-Fetch-Site: our page, or the address bar
-_BODILESS: Final = ("GET", "HEAD")
+_READING: Final = ("GET", "HEAD")
 _SINGLE: Final = (
     b"authorization",
     b"content-length",
@@ -64,22 +70,33 @@ class Gate:
             return
         send = add_headers(_limit_waiting(send, self._settings.limits.send_seconds))
         try:
-            headers = _check_headers(scope)
-            self._check(scope, headers)
+            if (problem := self._find_problem(scope)) is not None:
+                await discard_body(scope, receive, self._settings.limits)
+                await _refuse(problem, scope, send)
+                return
             with self._requests.hold():
-                body = await self._take_body(scope, headers, receive)
+                body = await self._take_body(_index_headers(scope), receive)
                 await self._app(scope, replay_body(body, receive), send)
         except Problem as problem:
-            problem.headers["connection"] = "close"
-            await send_problem(problem, scope, send)
+            await _refuse(problem, scope, send)
         except ConnectionError:
             return  # the client is gone, and nothing has begun
+
+    def _find_problem(self, scope: Scope) -> Problem | None:
+        """Return why a request is not let in, as far as its head says; None if it is."""
+        try:
+            _check_head(scope)
+            self._check(scope, _index_headers(scope))
+        except Problem as problem:
+            return problem
+        return None
 
     def _check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Raise `Problem` unless a request comes from our page or a program with the token."""
         self._check_host(headers)
         _check_path(scope)
-        is_public = scope["path"] in self._public and scope["method"] in _BODILESS
+        is_read = scope["method"] in _READING and not _has_body(headers)
+        is_public = is_read and scope["path"] in self._public
         self._check_origin(scope, headers, is_public=is_public)
         if not is_public:
             self._check_token(headers)
@@ -140,17 +157,12 @@ class Gate:
                 headers={"www-authenticate": "Bearer"},
             )
 
-    async def _take_body(
-        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
-    ) -> bytes:
+    async def _take_body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """Return the body of a request. Raises `Problem` unless it may have it, and it is JSON."""
-        length = headers.get(b"content-length", b"0")
-        has_body = length != b"0" or b"transfer-encoding" in headers
-        if has_body and scope["method"] in _BODILESS:
-            raise Problem(400, "body", f"A request with {scope['method']} has no body.")
-        if not has_body:
+        if not _has_body(headers):
             return b""
         check_media_type(headers)
+        length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._settings.limits.body_bytes:
             raise too_long(self._settings.limits)
         body = await read_body(receive, self._settings.limits)
@@ -159,8 +171,16 @@ class Gate:
         return body
 
 
-def _check_headers(scope: Scope) -> Mapping[bytes, bytes]:
-    """Return the headers of a request. Raises `Problem` for those that would mean two things."""
+def _index_headers(scope: Scope) -> Mapping[bytes, bytes]:
+    return dict(scope["headers"])
+
+
+def _has_body(headers: Mapping[bytes, bytes]) -> bool:
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+
+
+def _check_head(scope: Scope) -> None:
+    """Raise `Problem` for a head that would mean two things, or another version of HTTP."""
     if scope["http_version"] != "1.1":
         raise Problem(
             505,
@@ -182,7 +202,6 @@ def _check_headers(scope: Scope) -> Mapping[bytes, bytes]:
     if b"content-length" in headers and b"transfer-encoding" in headers:
         # A proxy that believed the other one would take the rest of the body for a request.
         raise Problem(400, "two-lengths", "The body has a length and comes in chunks. Choose one.")
-    return headers
 
 
 def _check_path(scope: Scope) -> None:
@@ -214,6 +233,12 @@ def check_media_type(headers: Mapping[bytes, bytes]) -> None:
             "Send the body as JSON, with the header `Content-Type: application/json`, and not "
             "compressed.",
         )
+
+
+async def _refuse(problem: Problem, scope: Scope, send: Send) -> None:
+    """Send a problem, and close the connection."""
+    problem.headers["connection"] = "close"
+    await send_problem(problem, scope, send)
 
 
 async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:

@@ -188,7 +188,8 @@ def _describe_body(endpoint: Endpoint, flow: ServedFlow | None, schemas: Schemas
     key: Key = (_name(endpoint), "validation")
     schema = schemas.by_key[key]
     whole = schemas.resolve(key)
-    if flow is None or "input" not in whole.get("properties", {}):
+    is_typed = endpoint.is_change and "input" in whole.get("properties", {})
+    if flow is None or not is_typed:  # a check takes any input, and says what is wrong with it
         return schema
     input_schema = {**whole["properties"]["input"], **schemas.by_key[_input_key(flow)]}
     input_schema.pop("default", None)
