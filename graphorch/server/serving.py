@@ -20,9 +20,9 @@ from starlette.types import ASGIApp
 
 from graphorch.errors import InputError
 from graphorch.server.context import ServerContext, stop_runs
+from graphorch.server.http_protocol import LONGEST_HEAD, HttpProtocol
 from graphorch.server.listening import Listener, Reachability
 
-_LONGEST_HEAD: Final = 32 * 1024  # bytes of a request line with its headers
 _TICKS: Final = 10  # calls of `on_tick` in a second
 _SECONDS_TO_END: Final = 1  # for requests under way, once the server is to end
 
@@ -79,7 +79,7 @@ def _build_config(context: ServerContext, app: ASGIApp, reach: Reachability) -> 
     """Return the settings of uvicorn. Raises `InputError` for a certificate."""
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=HttpProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -89,7 +89,7 @@ def _build_config(context: ServerContext, app: ASGIApp, reach: Reachability) -> 
         server_header=False,
         limit_concurrency=context.settings.limits.connections,
         timeout_graceful_shutdown=_SECONDS_TO_END,
-        h11_max_incomplete_event_size=_LONGEST_HEAD,
+        h11_max_incomplete_event_size=LONGEST_HEAD,
         ssl_certfile=reach.certificate or None,
         ssl_keyfile=reach.key or None,
     )

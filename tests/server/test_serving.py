@@ -82,6 +82,8 @@ def test_raw_tricks_are_refused(tmp_path: Path) -> None:
                 response = await server.send(request.replace(b"HERE", here) + b"\r\n")
                 assert status_of(response) == status, (name, response)
                 assert b"runs.sqlite" not in response, name
+                assert b"application/problem+json" in response, name
+                assert b"content-security-policy: default-src 'none'" in response, name
             good = await server.send(server.write_request("GET", "/api/about"))
             assert status_of(good) == 200
             assert b"runs.sqlite" in good

@@ -21,9 +21,9 @@ _ALWAYS: Final = {
 }
 _UNLESS_GIVEN: Final = {"cache-control": "no-store"}
 
-_FIXED: Final = [(name.encode(), value.encode()) for name, value in _ALWAYS.items()]
+FIXED: Final = [(name.encode(), value.encode()) for name, value in _ALWAYS.items()]
 _DEFAULTS: Final = [(name.encode(), value.encode()) for name, value in _UNLESS_GIVEN.items()]
-_FIXED_NAMES: Final = frozenset(name for name, _ in _FIXED)
+_FIXED_NAMES: Final = frozenset(name for name, _ in FIXED)
 
 
 def add_headers(send: Send) -> Send:
@@ -34,7 +34,7 @@ def add_headers(send: Send) -> Send:
             given = [pair for pair in message.get("headers", []) if pair[0] not in _FIXED_NAMES]
             names = {name for name, _ in given}
             defaults = [pair for pair in _DEFAULTS if pair[0] not in names]
-            message = {**message, "headers": [*given, *defaults, *_FIXED]}
+            message = {**message, "headers": [*given, *defaults, *FIXED]}
         await send(message)
 
     return send_with_headers

@@ -134,6 +134,10 @@ def build_endpoints(context: ServerContext) -> list[Endpoint]:
             BegunRun,
             body=BeginBody,
             status=201,
+            headers={
+                "Idempotency-Key": "A text of your own, such as a UUID: the same request with the "
+                "same key begins one run."
+            },
             refuses=(400, 403, 404, 409, 422, 429, 503),
         ),
     ]
