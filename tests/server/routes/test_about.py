@@ -5,8 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.server.serving import application, make_settings
+from graphorch.journal.address import parse_address
+from graphorch.journal.postgres import setup
+from graphorch.server.app import build_app
+from graphorch.server.context import open_context
+from tests.postgres.fixtures import cluster, database
+from tests.server.serving import Client, application, make_settings
 from tests.trace.flows import shop
+
+__all__ = ["cluster", "database"]
 
 
 def test_about_names_journal_and_flows(tmp_path: Path) -> None:
@@ -25,6 +32,23 @@ def test_about_names_journal_and_flows(tmp_path: Path) -> None:
             "read_only": False,
             "model": "",
         }
+
+    asyncio.run(main())
+
+
+def test_about_hides_password_of_database(database: str) -> None:
+    """A journal in a database is named without its password."""
+    setup.initialize(database)
+    address = parse_address(database.replace("@", ":secret@", 1))
+    assert address.has_password
+
+    async def main() -> None:
+        settings = make_settings(is_read_only=True)
+        async with open_context(settings, address) as context:
+            about = (await Client(build_app(context))("GET", "/api/about")).value
+        assert about["journal_bytes"] is None
+        assert about["journal"] == address.shown
+        assert "secret" not in str(about)
 
     asyncio.run(main())
 

@@ -108,6 +108,37 @@ def test_serve_without_flow_only_reads(shop_shell: Shell) -> None:
 
 
 @pytest.mark.slow
+def test_serve_ends_at_once_with_open_streams(shop_shell: Shell) -> None:
+    """Ctrl-C ends a server within a second while five pages hold a stream of events."""
+
+    async def main() -> None:
+        async with started(shop_shell) as (process, url, token):
+            streams = [await open_stream(url, "/api/events", token) for _ in range(5)]
+            seconds, said = await end(process, signal.SIGINT)
+            assert process.returncode == 0
+            assert seconds < 1.0
+            assert "Traceback" not in said
+            for reader, writer in streams:
+                await reader.read()
+                writer.close()
+
+    asyncio.run(main())
+
+
+async def open_stream(
+    url: str, path: str, token: str
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a stream of events, and read its head."""
+    host = url.removeprefix("http://").removesuffix("/")
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(host.rpartition(":")[2]))
+    writer.write(
+        f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    )
+    assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+@pytest.mark.slow
 def test_serve_keeps_token_on_request(shop_shell: Shell) -> None:
     """With a file of its own the token is the same after each start."""
     folder = shop_shell.here / "mine"
