@@ -66,17 +66,21 @@ def build_document(endpoints: Sequence[Endpoint], flows: Flows) -> dict[str, Any
     """Return the OpenAPI document of some endpoints and flows, as plain JSON."""
     schemas = collect_schemas(_list_types(endpoints, flows))
     paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    named: set[str] = set()
     for endpoint in endpoints:
         for flow in _list_flows(endpoint, flows):
             path = endpoint.path if flow is None else endpoint.path.replace(_FLOW, flow.name)
-            paths[path][endpoint.method.lower()] = _describe(endpoint, flow, schemas)
+            operation = _describe(endpoint, flow, schemas)
+            if operation["operationId"] in named:  # a handler of two methods
+                operation["operationId"] += f"_{endpoint.method.lower()}"
+            named.add(operation["operationId"])
+            paths[path][endpoint.method.lower()] = operation
     of_flows = [
         schemas.by_key[key]
         for flow in flows.values()
         for key in (_input_key(flow), _output_key(flow))
     ]
-    named = list_references([dict(paths), of_flows])
-    definitions = keep_referred(schemas.definitions, named)
+    definitions = keep_referred(schemas.definitions, list_references([dict(paths), of_flows]))
     return {
         "openapi": "3.1.0",
         "info": {"title": "graphorch", "version": __version__, "description": _ABOUT},
