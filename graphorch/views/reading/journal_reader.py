@@ -1,7 +1,8 @@
 """Reads the runs of a journal for views, and keeps what it read, within a bound.
 
 Rule 1: a run that is asked for again is read on from where it was left.
-Rule 2: what is kept weighs at most `most_weight`; what was used longest ago goes first.
+Rule 2: what is kept weighs at most `most_weight`; what was used longest ago goes first. The run
+    that was used last may weigh four times that: somebody watches it.
 Rule 3: one view of a run is made at a time; those of different runs do not wait for each other.
 Rule 4: what takes long is done on another thread, so that other requests go on.
 """
@@ -23,8 +24,8 @@ from graphorch.views.reading.open_run import OpenRun
 
 T = TypeVar("T")
 
-MOST_WEIGHT: Final = 64_000_000
-"""Characters of records that are kept."""
+MOST_WEIGHT: Final = 24_000_000
+"""Characters of records that are kept; each takes about 10 bytes, with all that is made of it."""
 
 _MANY: Final = 200  # records that are read on another thread
 
@@ -73,7 +74,11 @@ class JournalReader:
             async with slot.lock:
                 kept, slot.run = slot.run, None  # what cannot be read on is forgotten
                 slot.run = await self._read_on(run_id, kept)
-                yield slot.run
+                try:
+                    yield slot.run
+                except asyncio.CancelledError:
+                    slot.run = None  # another thread may still be making a view of it
+                    raise
         finally:
             slot.users -= 1
             self._make_room()
@@ -97,8 +102,10 @@ class JournalReader:
     def _make_room(self) -> None:
         """Forget the runs that were used longest ago, and those that could not be read."""
         weight = self.weight
+        last = next(reversed(self._slots), "")
         for run_id, slot in list(self._slots.items()):
-            if slot.users or (slot.run is not None and weight <= self._most_weight):
+            most = self._most_weight * (4 if run_id == last else 1)
+            if slot.users or (slot.run is not None and weight <= most):
                 continue
             weight -= slot.run.weight if slot.run is not None else 0
             del self._slots[run_id]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -66,6 +67,24 @@ def test_kept_runs_have_a_bound() -> None:
             async with reader.open_run(run_id):
                 pass
         assert [count > 0 for count in store.read] == [False, False, True]
+
+    asyncio.run(main())
+
+
+def test_run_that_is_watched_is_kept() -> None:
+    """A run that weighs somewhat more than all that is kept is read on while it is used."""
+
+    async def main() -> None:
+        store = CountingStore(await fill("one", "two"))
+        reader = JournalReader(store)
+        async with reader.open_run("one") as run:
+            weight = run.weight
+        reader = JournalReader(store, most_weight=weight // 2)
+        store.read.clear()
+        for run_id in ("one", "one", "two", "one"):
+            async with reader.open_run(run_id):
+                pass
+        assert [count > 0 for count in store.read] == [True, False, True, True]
 
     asyncio.run(main())
 
@@ -139,5 +158,30 @@ def test_views_of_one_run_take_turns() -> None:
         await asyncio.gather(view("one", "a"), view("one", "b"), view("two", "c"))
         assert order.index("a ends") < order.index("b begins")
         assert order.index("c begins") < order.index("b begins")
+
+    asyncio.run(main())
+
+
+def test_run_of_cancelled_view_is_read_anew() -> None:
+    """A view that is cancelled may go on in its thread, so that nobody else uses its run."""
+
+    async def main() -> None:
+        reader = JournalReader(await fill("one"))
+        seen: list[object] = []
+        has_begun = asyncio.Event()
+
+        async def view() -> None:
+            async with reader.open_run("one") as run:
+                seen.append(run)
+                has_begun.set()
+                await asyncio.to_thread(time.sleep, 0.05)
+
+        task = asyncio.create_task(view())
+        await has_begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with reader.open_run("one") as run:
+            assert run is not seen[0]
 
     asyncio.run(main())
