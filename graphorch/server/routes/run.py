@@ -14,6 +14,7 @@ from graphorch.server.endpoint import Call, Endpoint, NoQuery, RequestModel
 from graphorch.views.reading.call_pages import MOST_CALLS, list_calls
 from graphorch.views.reading.conversations import WantedTurns
 from graphorch.views.reading.journal_pages import MOST_RECORDS, list_records, read_text
+from graphorch.views.reading.known_paths import require_path
 from graphorch.views.reading.open_run import MANY_RECORDS, OpenRun
 from graphorch.views.reading.run_lists import read_row
 from graphorch.views.reading.run_pages import build_page
@@ -102,6 +103,8 @@ def build_endpoints(context: ServerContext) -> list[Endpoint]:
         """List what was said, in causal order."""
         query = call.query
         async with context.reader.open_run(call.names["id"]) as run:
+            if query.node:
+                require_path(run, query.node)
             conversation = await asyncio.to_thread(run.read_conversation)
             is_at_rest = not run.head.is_under_way
             wanted = WantedTurns(query.after, query.limit, query.node, is_at_rest)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from graphorch.errors import InputError, did_you_mean
 from graphorch.journal.record_reader import read_body
 from graphorch.journal.records import Record
 from graphorch.statuses import TOOL_OUTCOMES
 from graphorch.trace.spans.model import Span
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.views.reading.clipping import ClippedRedaction
+from graphorch.views.reading.known_paths import require_path
 from graphorch.views.reading.open_run import OpenRun
 from graphorch.views.runs.calls import (
     AskedTool,
@@ -46,10 +46,10 @@ def list_calls(run: OpenRun, path: str, after: int, limit: int) -> CallPage:
     """Return the calls that records after a number tell of, in the order of these records.
 
     Of the activation or node at `path` and what is inside it; of the whole run without one. Raises
-    `InputError` for a path that the run did not come to.
+    `InputError` for a path that is not in the flow.
     """
     if path:
-        _require_path(run, path)
+        require_path(run, path)
     found = sorted(
         (each for each in _find_calls(run, path) if each.seq > after), key=lambda each: each.seq
     )
@@ -63,17 +63,6 @@ def list_calls(run: OpenRun, path: str, after: int, limit: int) -> CallPage:
         shown[-1].seq if len(shown) < len(found) else None,
         run.seq,
     )
-
-
-def _require_path(run: OpenRun, path: str) -> None:
-    known = dict.fromkeys(
-        name for span in run.trace.spans for name in (span.path, span.step) if name
-    )
-    if not any(is_inside(name, path) for name in known):
-        raise InputError(
-            f"path={path!r:.200}: run {run.head.run_id} did not come there. "
-            f"{did_you_mean(path, list(known)[:1000])}"
-        )
 
 
 def _find_calls(run: OpenRun, path: str) -> Iterator[_Found]:
