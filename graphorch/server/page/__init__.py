@@ -7,6 +7,7 @@ its own, so that the content policy can refuse both. Modules lie in folders by n
 - `api.js` is the only module that talks to the server. `connection/` holds what it needs for that.
 - `shell/` is the frame around a view: navigation, keys, notices, theme, address.
 - `parts/` are elements that views share: chips, facts, values, dialogs, empty and error states.
+- `forms/` edit a JSON value by its schema.
 - `views/` has a folder for each view, and `views.js` lists them.
 
 Two modules come from the pictures and the notebook, which use them too: `parts/elements.js` and

@@ -4,6 +4,7 @@
 import { findExported } from "./connection/exported.js";
 import { Problem } from "./connection/problem.js";
 import { SharedStream } from "./connection/shared_stream.js";
+import { readJson } from "./parts/json.js";
 import { borrowToken, dropToken, lendToken, takeToken } from "./connection/token.js";
 
 export class Api {
@@ -20,20 +21,23 @@ export class Api {
     this.token = token;
   }
 
-  // Reads what is at a path below `/api`; values of `query` that are empty are left out.
-  async get(path, query = {}, { signal } = {}) {
+  // Reads what is at a path below `/api`; values of `query` that are empty are left out. `isExact`:
+  // numbers that JavaScript cannot hold stay as they are written (see `parts/json.js`).
+  async get(path, query = {}, { signal, isExact = false } = {}) {
     const asked = `/api${path}${writeQuery(query)}`;
     if (this.exported) return this.exported.read(asked);
     const answer = await this.send(asked, { signal });
-    return answer.headers.get("content-type")?.includes("json") ? answer.json() : answer.text();
+    if (!answer.headers.get("content-type")?.includes("json")) return answer.text();
+    return isExact ? readJson(await answer.text()) : answer.json();
   }
 
-  // Sends JSON to a path; gives what the server answers, or null for no content.
+  // Sends JSON to a path, or a text that is JSON already; gives what the server answers, or null for
+  // no content.
   async post(path, body = {}, { headers = {}, method = "POST" } = {}) {
     if (this.exported) throw new Problem("refused", "An exported run can only be read.");
     const options = {
       method,
-      body: JSON.stringify(body),
+      body: typeof body === "string" ? body : JSON.stringify(body),
       headers: { ...headers, "content-type": "application/json" },
     };
     const answer = await this.send(`/api${path}`, options);

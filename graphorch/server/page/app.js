@@ -4,6 +4,7 @@ import { failure } from "./parts/states.js";
 import { Announcer } from "./shell/announcer.js";
 import { readAddress, writeAddress } from "./shell/address.js";
 import { Frame } from "./shell/frame.js";
+import { InboxFeed } from "./shell/inbox_feed.js";
 import { Keys } from "./shell/keys.js";
 import { Theme } from "./shell/theme.js";
 import { HOME, VIEWS } from "./views.js";
@@ -15,6 +16,7 @@ class App {
     this.announcer = new Announcer();
     this.keys = new Keys([
       { key: "r", words: "go to the runs", act: () => this.go({ path: ["runs"] }) },
+      { key: "i", words: "go to the inbox", act: () => this.go({ path: ["inbox"] }) },
       { key: "t", words: "next colours", act: () => this.frame.turnTheme() },
     ]);
     const entries = VIEWS.filter((entry) => entry.menu);
@@ -24,8 +26,11 @@ class App {
       announcer: this.announcer,
       again: () => this.stream?.again(),
     });
+    this.inbox = new InboxFeed(api);
+    this.inbox.listen(({ questions }) => this.frame.count("inbox", questions));
     this.context = {
       api,
+      inbox: this.inbox,
       about: null,
       live: false,
       go: (address, options) => this.go(address, options),
@@ -44,6 +49,7 @@ class App {
     if (!location.hash && this.api.exported) location.replace(`#${this.api.exported.place}`);
     addEventListener("hashchange", () => this.follow());
     this.follow();
+    if (this.context.about) this.inbox.ask();
     this.stream = this.api.openStream(
       (event) => this.hear(event),
       (state, before) => this.changeLine(state, before),
@@ -94,14 +100,15 @@ class App {
 
   // ---- what the server says ---------------------------------------------------------------------
   hear({ event, data }) {
-    this.view?.hear?.({ event, data: JSON.parse(data) });
+    const heard = { event, data: JSON.parse(data) };
+    this.inbox.hear(heard);
+    this.view?.hear?.(heard);
   }
 
   changeLine(state, before) {
     this.context.live = state.name === "live";
     this.frame.showLine(state);
-    if (state.name === "live" && before !== "live")
-      this.view?.hear?.({ event: "again", data: null });
+    if (state.name === "live" && before !== "live") this.hear({ event: "again", data: "null" });
     if (state.name === "live" && before === "lost") this.announcer.say("The server answers again.");
   }
 }

@@ -2,7 +2,8 @@
 //
 //   constructor(context)  builds `el`; asks for nothing yet. The context has
 //                         `api` (get, post), `go(address, {replace})`, `say(words)` for those who
-//                         do not see, `about` (what the server is, null in a file), `live`.
+//                         do not see, `about` (what the server is, null in a file), `live`,
+//                         `inbox` (open questions of all runs, kept up to date).
 //   el                    the element that stands in the frame.
 //   title                 what the window is called; may change.
 //   keys                  single keys, `{ key, words, act }`, that `?` lists.
@@ -14,6 +15,7 @@
 //
 // `takes(path)` says which addresses a view shows; the first that does is taken. A `menu` is its
 // word in the navigation.
+import { InboxView } from "./views/inbox/inbox.js";
 import { RunView } from "./views/run/run.js";
 import { RunsView } from "./views/runs/runs.js";
 
@@ -25,6 +27,7 @@ export const VIEWS = [
     menu: null,
   },
   { name: "runs", takes: ([first]) => first === "runs", View: RunsView, menu: "Runs" },
+  { name: "inbox", takes: ([first]) => first === "inbox", View: InboxView, menu: "Inbox" },
 ];
 
 export const HOME = { path: ["runs"] };

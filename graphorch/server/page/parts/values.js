@@ -2,6 +2,7 @@
 // opens.
 import { h, plural } from "./elements.js";
 import { bytes } from "./figures.js";
+import { Numeral, writeJson } from "./json.js";
 import { visible } from "./text.js";
 
 const CUT = 4000; // characters of a text that are shown at first
@@ -11,6 +12,7 @@ const OPEN_LEVELS = 2;
 
 export function valueOf(value, level = 0) {
   if (typeof value === "string") return textOf(value);
+  if (value instanceof Numeral) return h("code", { class: "value-number break" }, value.text);
   if (value === null || typeof value !== "object")
     return h("code", { class: `value-${value === null ? "null" : typeof value}` }, String(value));
   const short = shortJson(value);
@@ -46,7 +48,7 @@ export function textOf(text, attributes = {}) {
 // JSON on a line if it fits there, else null.
 function shortJson(value) {
   if (Object.keys(value).length > 12) return null;
-  const text = JSON.stringify(value);
+  const text = writeJson(value);
   return text.length <= INLINE ? text : null;
 }
 

@@ -93,6 +93,22 @@ export class Frame {
     }
   }
 
+  // A number beside a word of the navigation; a question that can be answered counts.
+  count(name, questions) {
+    const open = questions.filter((row) => row.answered_at === null).length;
+    const link = this.links.get(name);
+    link.querySelector(".count")?.remove();
+    if (open)
+      link.append(
+        h(
+          "span",
+          { class: "count" },
+          String(open),
+          h("span", { class: "visually-hidden" }, " open"),
+        ),
+      );
+  }
+
   showView(view) {
     this.main.replaceChildren(view.el);
   }

@@ -7,6 +7,7 @@ import { failure, loading } from "../../parts/states.js";
 import { Pulse } from "../../parts/pulse.js";
 import { Tabs } from "../../parts/tabs.js";
 import { Details } from "./details.js";
+import { Questions } from "../inbox/questions.js";
 import { Head } from "./head.js";
 import { PicturePane } from "./picture.js";
 import { RunData } from "./run_data.js";
@@ -62,7 +63,8 @@ export class RunView {
 
   close() {
     this.isClosed = true;
-    for (const part of [this.pulse, this.slow, this.timeline, this.picture]) part?.close();
+    for (const part of [this.questions, this.pulse, this.slow, this.timeline, this.picture])
+      part?.close();
     Object.values(this.tabs ?? {}).forEach((tab) => tab.close());
     clearInterval(this.ticking);
   }
@@ -113,6 +115,8 @@ export class RunView {
   build() {
     const isReadOnly = this.context.about?.read_only ?? true;
     this.head = new Head({ isReadOnly, onAct: (name) => this.act(name) });
+    this.questions = new Questions(this.context, this.data.id);
+    this.head.questions.append(this.questions.el);
     this.picture = new PicturePane({
       onSelect: (box) => this.selectBox(box),
       onHeat: () => this.readPicture(),
