@@ -86,7 +86,9 @@ class Gate:
         """Return why a request is not let in, as far as its head says; None if it is."""
         try:
             _check_head(scope)
-            self._check(scope, _index_headers(scope))
+            headers = _index_headers(scope)
+            self._check(scope, headers)
+            self._check_body(headers)
         except Problem as problem:
             return problem
         return None
@@ -157,14 +159,19 @@ class Gate:
                 headers={"www-authenticate": "Bearer"},
             )
 
-    async def _take_body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        """Return the body of a request. Raises `Problem` unless it may have it, and it is JSON."""
+    def _check_body(self, headers: Mapping[bytes, bytes]) -> None:
+        """Raise `Problem` for a body that is not sent as JSON, or is too long as it says itself."""
         if not _has_body(headers):
-            return b""
+            return
         check_media_type(headers)
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._settings.limits.body_bytes:
             raise too_long(self._settings.limits)
+
+    async def _take_body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        """Return the body of a request. Raises `Problem` unless it is JSON, whole and in time."""
+        if not _has_body(headers):
+            return b""
         body = await read_body(receive, self._settings.limits)
         if body:
             check_json(body, self._settings.limits)

@@ -54,6 +54,8 @@ _PROBLEM: Final[Schema] = {
         },
     },
 }
+_EMPTY: Final[Schema] = {"type": "object", "additionalProperties": False, "maxProperties": 0}
+"""The body of a POST that takes none: its type keeps pages of others from sending it."""
 _ABOUT: Final = (
     "Runs of typed graphs, read from a journal. Every path below /api needs the token that "
     "`graphorch serve` prints, as `Authorization: Bearer TOKEN`. The status of a run is never an "
@@ -145,7 +147,7 @@ def _describe(endpoint: Endpoint, flow: ServedFlow | None, schemas: Schemas) -> 
     }
     if more.strip():
         operation["description"] = more.strip()
-    if endpoint.body is not None:
+    if endpoint.body is not None or endpoint.method == "POST":
         body = _describe_body(endpoint, flow, schemas)
         content = {JSON: {"schema": body}}
         operation["requestBody"] = {"required": True, "content": content}
@@ -189,6 +191,8 @@ def _without_null(schema: Schema) -> Schema:
 
 def _describe_body(endpoint: Endpoint, flow: ServedFlow | None, schemas: Schemas) -> Schema:
     """Return the schema of a body; one with an `input` has that of the flow in its place."""
+    if endpoint.body is None:
+        return _EMPTY
     key: Key = (_name(endpoint), "validation")
     schema = schemas.by_key[key]
     whole = schemas.resolve(key)
