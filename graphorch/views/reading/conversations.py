@@ -99,9 +99,9 @@ def _build_row(turn: Turn, cut: int, calls: Mapping[int, Span]) -> TurnRow:
         text=turn.text,
         path=turn.path,
         attempt=turn.attempt,
-        messages=[build_message(utterance) for utterance in turn.prompt],
+        messages=[_build_message(utterance) for utterance in turn.prompt],
         shared=turn.shared,
-        tools=[build_asked_tool(call) for call in turn.calls],
+        tools=[_build_asked_tool(call) for call in turn.calls],
         model=turn.model,
         usage=usage,
         usd_source=turn.usd_source,
@@ -114,12 +114,12 @@ def _build_row(turn: Turn, cut: int, calls: Mapping[int, Span]) -> TurnRow:
     )
 
 
-def build_message(utterance: Utterance) -> Message:
+def _build_message(utterance: Utterance) -> Message:
     """Return a message of a prompt as a view shows it."""
-    calls = [build_asked_tool(call) for call in utterance.calls]
+    calls = [_build_asked_tool(call) for call in utterance.calls]
     return Message(utterance.role, utterance.text, calls, utterance.answers)
 
 
-def build_asked_tool(call: ToolUse) -> AskedTool:
+def _build_asked_tool(call: ToolUse) -> AskedTool:
     """Return a call that a model asked for as a view shows it."""
     return AskedTool(call.id, call.name, call.arguments)

@@ -6,7 +6,7 @@ the run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -149,11 +149,3 @@ def _is_counted(span: Span) -> bool:
 
 def _is_error(span: Span) -> bool:
     return span.kind in ("node", "tool") and span.status in ("failed", "handled")
-
-
-def list_boxes(rows: Iterable[NodeRow]) -> dict[str, NodeStatus]:
-    """Return the status of each box of a picture that the run came to."""
-    boxes: dict[str, NodeStatus] = {}
-    for row in rows:
-        boxes[row.box] = _choose(boxes.get(row.box, "not_reached"), row.status)
-    return boxes
