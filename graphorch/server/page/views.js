@@ -18,6 +18,7 @@
 import { InboxView } from "./views/inbox/inbox.js";
 import { RunView } from "./views/run/run.js";
 import { RunsView } from "./views/runs/runs.js";
+import { StartView } from "./views/start/start.js";
 
 export const VIEWS = [
   {
@@ -28,6 +29,7 @@ export const VIEWS = [
   },
   { name: "runs", takes: ([first]) => first === "runs", View: RunsView, menu: "Runs" },
   { name: "inbox", takes: ([first]) => first === "inbox", View: InboxView, menu: "Inbox" },
+  { name: "start", takes: ([first]) => first === "start", View: StartView, menu: "Start" },
 ];
 
 export const HOME = { path: ["runs"] };

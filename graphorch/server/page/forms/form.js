@@ -139,14 +139,15 @@ export class Form {
   }
 
   // `mistakes` are `{ where, what }` with JSON pointers that begin with `above`. Gives the first
-  // field that shows any.
-  showProblems(mistakes, above = "") {
+  // field that shows any. Unless `isEager`, nothing is said of fields that are not set.
+  showProblems(mistakes, above = "", { isEager = true } = {}) {
     this.clearProblems();
     const lost = [];
     let first = null;
     for (const { where, what } of mistakes) {
       const tokens = where.startsWith(above) ? splitPointer(where.slice(above.length)) : null;
       const field = tokens && this.root?.find(tokens);
+      if (!isEager && field?.value === undefined) continue;
       if (!field || field === this.root) lost.push({ tokens, where, what });
       else {
         field.showProblem(what);
