@@ -258,6 +258,7 @@ export class MapControl {
   }
 
   rename(entry, key) {
+    if (key.readOnly) return;
     const isTaken = this.entries.some((other) => other !== entry && other.key === key.value);
     if (isTaken) {
       key.dataset.broken = `The name ${JSON.stringify(key.value)} comes twice.`;
