@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from graphorch.engine.lease_heartbeat import LEASE_SECONDS
 from graphorch.errors import InputError
-from graphorch.journal.errors import JournalError
+from graphorch.journal.errors import JournalError, LeaseHeld
 from graphorch.mcp_server.served_runs import Start
 from graphorch.runs.work_queues import find_placed
 from graphorch.server.actions.request_ids import RequestId, find_begun
@@ -20,6 +21,7 @@ from graphorch.server.served_flow import AnyFlow
 from graphorch.views.runs.run_row import RunState, find_state
 
 _PAUSE: Final = 0.01  # seconds between two looks whether a run is stored
+_MOST_LOOKS: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +59,33 @@ async def begin_run(
         # Another server may have been faster with the same request.
         if not isinstance(error, InputError | JournalError):
             raise error
-        if await find_begun(context, request) is None:
-            raise error
+        await _wait_for_other(context, request, error)
         is_new = False
     elif wait:
         await _wait(context, task, wait)
     return await _reply(context, request, is_new=is_new)
+
+
+async def _wait_for_other(
+    context: ServerContext, request: RequestId, error: InputError | JournalError
+) -> None:
+    """Return once another server has begun the run of a request.
+
+    Raises `error` if none does, and `Problem` if one has the run and does not begin it.
+    """
+    for _ in range(_MOST_LOOKS):
+        if await find_begun(context, request) is not None:
+            return
+        if not isinstance(error, LeaseHeld):
+            raise error
+        await asyncio.sleep(_PAUSE)
+    raise Problem(
+        503,
+        "run-held",
+        "Another process began to store this run and may have died. Repeat the request: the claim "
+        f"of a dead process ends within {LEASE_SECONDS:g} s.",
+        headers={"retry-after": "5"},
+    )
 
 
 async def _wait(context: ServerContext, task: asyncio.Task[bool], seconds: float) -> None:

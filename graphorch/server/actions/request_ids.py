@@ -79,5 +79,4 @@ async def find_begun(context: ServerContext, request: RequestId) -> RunHead | No
             "for each request, and the same one only to repeat it.",
             extra={"run_id": request.run_id},
         )
-    has_begun = head.last_seq > 0 or head.is_under_way or head.is_erased
-    return head if has_begun else None
+    return head if head.last_seq or head.is_erased else None

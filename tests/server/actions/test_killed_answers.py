@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,9 @@ from tests.scenarios.test_crashes import Killing
 from tests.server.asking import begin, build_letters, give, read_question, wait_for
 from tests.server.serving import AnyFlow, Client, application, opened
 
+RUNS = "/api/flows/letters/runs"
+BODY = {"input": {"topic": "tides"}}
+KEY = {"idempotency-key": "order-7"}
 _WRITES = 5  # the letter; what it becomes; the start and the commit of the effect; the end
 
 
@@ -79,14 +82,22 @@ async def answer_and_die(folder: Path, run_id: str, at: int, *, after: bool) -> 
         await wait_for(ask, run_id, "succeeded")
 
 
-def run_killed(folder: Path, run_id: str, at: int, *, after: bool) -> bool:
-    """Answer in a child that is killed at a write; return whether it was."""
+async def begin_and_die(folder: Path, *, after: bool) -> None:
+    """Begin the run of a key, and be killed at its first record."""
+    store = await SqliteStore.open(folder / "runs.sqlite")
+    async with serving_with(folder, KillingAtPost(store, 1, after=after)) as ask:
+        await ask("POST", RUNS, BODY, headers=KEY)
+
+
+def run_killed(work: Coroutine[Any, Any, None]) -> bool:
+    """Do something in a child that is to be killed by it; return whether it was."""
     child = os.fork()
     if child == 0:
         try:
-            asyncio.run(answer_and_die(folder, run_id, at, after=after))
+            asyncio.run(work)
         finally:
             os._exit(0)
+    work.close()
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
@@ -131,8 +142,36 @@ def test_killed_server_acts_once(after: bool, tmp_path: Path) -> None:
     for at in range(1, _WRITES + 1):
         folder = tmp_path / f"{at}"
         shutil.copytree(first, folder)
-        assert run_killed(folder, run_id, at, after=after), at
+        assert run_killed(answer_and_die(folder, run_id, at, after=after)), at
         stories.append(asyncio.run(go_on(folder, run_id)))
         assert len(read_effects(folder)) == 1, at
     # Only an answer that was not stored can be given again, and every other one counts.
     assert [story[:1] == ["answer 202"] for story in stories] == [not after] + [False] * 4, stories
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_server_begins_one_run(after: bool, tmp_path: Path) -> None:
+    """A request that is repeated after a crash finds its run, or begins it: there is one."""
+
+    async def main() -> None:
+        database = tmp_path / "runs.sqlite"
+        store = await SqliteStore.open(database)
+        async with serving_with(tmp_path, store) as ask:
+            held = await ask("POST", RUNS, BODY, headers=KEY)
+            assert (held.status, held.value.get("is_new")) == (
+                (200, False) if after else (503, None)
+            )
+        store = await SqliteStore.open(database, clock=lambda: time.time() + 60)
+        async with serving_with(tmp_path, store) as ask:
+            again = await ask("POST", RUNS, BODY, headers=KEY)
+            assert again.status == (200 if after else 201), again
+            run_id = again.value["run_id"]
+            if after:
+                assert again.value["status"] == "crashed"
+                resumed = await ask("POST", f"/api/runs/{run_id}/resume", {})
+                assert resumed.status == 202, resumed
+            await wait_for(ask, run_id, "waiting")
+            assert len((await ask("GET", "/api/runs")).value["runs"]) == 1
+
+    assert run_killed(begin_and_die(tmp_path, after=after))
+    asyncio.run(main())

@@ -167,7 +167,7 @@ def test_any_body_gets_a_clear_answer(tmp_path: Path, path: str) -> None:
     fields = st.sampled_from(["input", "budget", "model", "tags", "wait", "question", "answer"])
     bodies = st.lists(JSON | st.dictionaries(fields, JSON), max_size=8)
 
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=5, deadline=None)
     @given(bodies)
     def run(bodies: list[Any]) -> None:
         asyncio.run(send(bodies))
