@@ -81,12 +81,14 @@ class _Work:
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     tasks: set[_Task] = field(default_factory=set[_Task])
     answering: set[str] = field(default_factory=set[str])
+    has_begun: bool = False  # something of the run has happened in this process
     has_asked: bool = False  # since a leg last looked
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     steps: int = 0
     last_path: str = ""
 
     def watch(self, event: RunEvent) -> None:
+        self.has_begun = True
         if isinstance(event, Committed):
             self.steps += 1
             self.last_path = event.path
@@ -145,6 +147,11 @@ class ServedRuns:
     def is_at_work(self, run_id: str) -> bool:
         """Return whether this process does something for a run."""
         return run_id in self._works
+
+    def has_begun(self, run_id: str) -> bool:
+        """Return whether something of a run has happened in this process since it works on it."""
+        work = self._works.get(run_id)
+        return work is not None and work.has_begun
 
     def employ(self, flow: AnyFlow, run_id: str, start: Start) -> _Task:
         """Have something done for a run of a flow, until the run is at rest.

@@ -54,6 +54,7 @@ async def begin_run(
     task = context.runs.employ(flow, request.run_id, start)
     task.add_done_callback(lambda _: context.begun_runs.give_back())
     await context.runs.wait_until_stored(request.run_id, task)
+    await _wait_for_first_event(context, request, task)
     is_new = True
     if task.done() and not task.cancelled() and (error := task.exception()) is not None:
         # Another server may have been faster with the same request.
@@ -64,6 +65,16 @@ async def begin_run(
     elif wait:
         await _wait(context, task, wait)
     return await _reply(context, request, is_new=is_new)
+
+
+async def _wait_for_first_event(
+    context: ServerContext, request: RequestId, task: asyncio.Task[bool]
+) -> None:
+    """Return once a stored run goes on here, or it is known that another server has begun it."""
+    for _ in range(_MOST_LOOKS):
+        if task.done() or not request.digest or context.runs.has_begun(request.run_id):
+            return
+        await asyncio.sleep(_PAUSE)
 
 
 async def _wait_for_other(

@@ -51,7 +51,7 @@ class PictureQuery(RequestModel):
 
 
 class CheckBody(RequestModel):
-    """An input to check; `model` is the one that every agent would ask."""
+    """An input to check, which may be any object; `model` is the one that every agent would ask."""
 
     input: dict[str, Any]
     model: Annotated[str, Field(max_length=200)] = ""

@@ -52,8 +52,8 @@ def build_estimate(estimate: Estimate) -> FlowEstimate:
     """Return an estimate for programs."""
     return FlowEstimate(
         flow=estimate.flow,
-        worst=_build_use(estimate.worst),
-        expected=_build_use(estimate.expected),
+        worst=build_use(estimate.worst),
+        expected=build_use(estimate.expected),
         nodes=[_build_node(node) for node in estimate.nodes],
         unbounded=list(estimate.gaps),
         assumed=estimate.assumed,
@@ -61,9 +61,10 @@ def build_estimate(estimate: Estimate) -> FlowEstimate:
 
 
 def _build_node(node: NodeEstimate) -> EstimatedNode:
-    worst, expected = _build_use(node.worst), _build_use(node.expected)
+    worst, expected = build_use(node.worst), build_use(node.expected)
     return EstimatedNode(node.path, node.kind, node.model, worst, expected)
 
 
-def _build_use(amounts: Amounts) -> EstimatedUse:
+def build_use(amounts: Amounts) -> EstimatedUse:
+    """Return amounts for programs, in whose numbers there is no infinity."""
     return EstimatedUse(*(value if math.isfinite(value) else None for value in amounts.values()))

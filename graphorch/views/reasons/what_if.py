@@ -16,6 +16,7 @@ from graphorch.graph.estimate.amounts import Amounts, Gap
 from graphorch.graph.estimate.estimator import Estimate
 from graphorch.graph.plan import Plan
 from graphorch.runs.fork import SelectedChange
+from graphorch.views.flows.flow_estimate import EstimatedUse, build_use
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,10 @@ class WhatIf:
 
     `anew` are the paths of activations that were done and would be done again, `served` those that
     are taken from the record. `begins` are the paths at which it would begin. `may_run` are the
-    nodes that may run, with what is inside each. `worst` is what they use at most, infinite (null
-    in JSON) where nothing bounds it, and `unbounded` says why; `budget` is in US dollars what the
-    new run may spend, None without one. `effects` would be repeated, unless they are served.
+    nodes that may run, with what is inside each. `worst` is what they use at most, and `unbounded`
+    says why something is not bounded; its seconds are those of one after the other. `budget` is in
+    US dollars what the new run may spend, None without one. `effects` would be repeated, unless
+    they are served.
     """
 
     start: str
@@ -47,7 +49,7 @@ class WhatIf:
     begins: list[str]
     may_run: list[str]
     effects: list[RepeatedEffect]
-    worst: Amounts
+    worst: EstimatedUse
     unbounded: list[Gap]
     budget: float | None
 
@@ -91,7 +93,9 @@ def describe_what_if(
             )
             for each in selected.effects
         ],
-        worst=sum((each for path, each in costs.items() if _is_in(path, may_run)), Amounts()),
+        worst=build_use(
+            sum((each for path, each in costs.items() if _is_in(path, may_run)), Amounts())
+        ),
         unbounded=_list_gaps(estimates.of_run.gaps, may_run),
         budget=budget,
     )

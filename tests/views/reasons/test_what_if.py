@@ -58,6 +58,7 @@ def test_what_if_bounds_what_rerun_does(name: str, tmp_path: Path) -> None:
                 ran,
                 told,
             )
+            assert told.worst.activations is not None
             assert len(ran) <= told.worst.activations, (start, ran, told)
             assert (await store.load("old")).head == log.head
         await store.close()
