@@ -54,6 +54,7 @@ def build_endpoints(context: ServerContext) -> list[Endpoint]:
             follow,
             RecordAdded | RunChanged,
             query=EventQuery,
+            headers={"Last-Event-ID": "The id of the last event that came; `after` without one."},
             refuses=unknown,
             streams=True,
         ),
