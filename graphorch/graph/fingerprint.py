@@ -26,7 +26,7 @@ from graphorch.state.reducers import find_reducer, name_reducer
 
 _LARGE = 1_000  # nodes, those of sub-flows as often as they occur
 
-FORMAT = 6
+FORMAT = 7
 """The format of the records that runs are written in, and of the description of their graph."""
 
 

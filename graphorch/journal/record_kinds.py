@@ -1,9 +1,9 @@
 """The kinds of records that a run consists of, and the fields of each: the schema of the journal.
 
-A record is stored as plain JSON. A newer graphorch may add a kind or an optional field; it never
-renames or removes one without raising the format. Writers build a body of the declared type;
-readers get it from `record_reader.py`, which checks it, and map each kind to a handler. A test
-holds all of them to this file.
+A record is stored as plain JSON. A newer graphorch may add a kind or an optional field; what an
+older one would misread raises the format, as a field that is renamed or removed does. Writers build
+a body of the declared type; readers get it from `record_reader.py`, which checks it, and map each
+kind to a handler. A test holds all of them to this file.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ RecordKind: TypeAlias = Literal[
     "ended",
 ]
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 """Number of the format that new runs are written in. Runs of an older format are still read."""
 
 RECORD_KINDS: Final[frozenset[str]] = frozenset(get_args(RecordKind))
@@ -227,8 +227,8 @@ class EnteredBody(ActivationBody, InputsBody):
     """A sub-flow (one item) or a map (one per item) was entered with these inputs.
 
     `signal` and `key` are there if a signal ends it, and `due` if its deadline does: when that is
-    over. `at_once` is how many items may be under way at once, and is there if the place of the run
-    decided that (all from format 6 on).
+    over (all from format 6 on). `at_once` is how many items may be under way at once, and is there
+    if the place of the run decided that (from format 7 on).
     """
 
     at: Seconds

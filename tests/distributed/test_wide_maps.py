@@ -10,7 +10,9 @@ import pytest
 
 from graphorch import Budget, Context, Graph, Limits, agent, node
 from graphorch.engine.scheduler import Scheduler
+from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.memory import MemoryStore
+from graphorch.journal.records import NewRun
 from graphorch.testing import ScriptedModel, run_virtual
 from tests.distributed.cases import (
     Case,
@@ -76,6 +78,27 @@ def test_width_is_recorded() -> None:
 def read_entry(store: MemoryStore) -> dict[str, Any]:
     records = asyncio.run(store.load("run")).records
     return next(record.body for record in records if record.kind == "entered")
+
+
+def test_run_of_older_format_keeps_usual_number() -> None:
+    """Readers of an older format do not know a recorded width, so its runs keep the usual one."""
+    flow = build_wide(Ledger())
+
+    async def main() -> MemoryStore:
+        newer, team = Team(), Team()
+        await newer.submit(flow, "run", Items(items=list(range(30))))
+        first = (await newer.store.load("run")).records
+        print_6 = compute_fingerprint(flow.plan, 6)
+        await team.store.create(NewRun("run", flow.plan.name, print_6, 6))
+        lease = await team.store.claim("run", "submitter", ttl=1.0)
+        await team.store.append(lease, first, expected_last_seq=0)
+        owner = team.add(flow, slots=10, served=10)
+        await owner.drive(flow, "run")
+        await check_journal(flow, team.store)
+        await team.close()
+        return team.store
+
+    assert "at_once" not in read_entry(run_virtual(main()))
 
 
 def test_map_of_agents_keeps_usual_number() -> None:

@@ -28,6 +28,7 @@ from tests.golden.flows import FLOWS, TOPIC, Answering, to_the_end
 from tests.golden.flows import World as FlowWorld
 from tests.golden.pattern_flows import PATTERNS, SUBJECT, Model, sorted_requests, to_the_end_of
 from tests.golden.tool_flows import ORDER, TOOL_RUNS, Caller, World, tool_flow
+from tests.golden.wide_flows import WIDE_RUNS, Desk, drive_wide
 
 FOUR = Quantity(order=4)
 FOLDER = Path(__file__).parent / f"format_{FORMAT}"
@@ -103,6 +104,14 @@ async def write_events(name: str, path: Path) -> None:
     await store.close()
 
 
+async def write_wide(name: str, path: Path) -> None:
+    """Record a run whose map has more items at once than a plain process would, or dies in it."""
+    dies = (lambda: os.kill(os.getpid(), signal.SIGKILL)) if name == "wide.crashed" else None
+    store = await SqliteStore.open(path, clock=lambda: time.time() - 3_600)
+    await drive_wide(store, name, Desk(dies))
+    await store.close()
+
+
 async def settle(path: Path) -> None:
     """Move what is in the log of a journal into its file."""
     await (await SqliteStore.open(path)).close()
@@ -147,6 +156,9 @@ def main() -> None:
         for name in EVENT_RUNS:
             path = Path(folder) / f"{name}.sqlite"
             in_a_process(path, FOLDER / f"{name}.golden", write_events(name, path))
+        for name in WIDE_RUNS:
+            path = Path(folder) / f"{name}.sqlite"
+            in_a_process(path, FOLDER / f"{name}.golden", write_wide(name, path))
     (FOLDER / "expected.json").write_text(json.dumps(states, indent=1) + "\n")
     (FOLDER / "requests.json").write_text(json.dumps(requests, indent=1) + "\n")
     print(f"wrote {', '.join(sorted(entry.name for entry in FOLDER.iterdir()))} in {FOLDER}")

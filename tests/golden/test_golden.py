@@ -16,6 +16,7 @@ from graphorch.engine.events import Committed, Ended
 from graphorch.engine.recorded_events import EventReader
 from graphorch.engine.replay import rebuild
 from graphorch.graph.fingerprint import compute_fingerprint
+from graphorch.graph.plan import USUAL_CONCURRENCY
 from graphorch.journal.records import RunLog
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.render.picture_style import PictureStyle
@@ -35,6 +36,7 @@ from tests.golden.flows import (
 )
 from tests.golden.pattern_flows import PATTERNS, Model, sorted_requests, to_the_end_of
 from tests.golden.tool_flows import TOOL_RUNS, Caller, World, tool_flow
+from tests.golden.wide_flows import AT_ONCE, WIDE_RUNS, Desk, wide_flow
 
 FORMATS = sorted(
     Path(__file__).parent.glob("format_*"), key=lambda folder: int(folder.name.partition("_")[2])
@@ -50,6 +52,7 @@ PATTERN_RUNS = [
 # Calls of tools have records from format 5 on.
 WITH_TOOLS = [folder for folder in FORMATS if int(folder.name.partition("_")[2]) >= 5]
 WITH_EVENTS = [folder for folder in FORMATS if int(folder.name.partition("_")[2]) >= 6]
+WITH_WIDTH = [folder for folder in FORMATS if int(folder.name.partition("_")[2]) >= 7]
 STATUS = {"finished": "succeeded", "waiting": "waiting", "failed": "failed", "crashed": "running"}
 
 
@@ -81,7 +84,8 @@ def test_every_format_has_golden_journals() -> None:
         patterns = {f"{name}{suffix}.golden" for name in PATTERNS for suffix in ("", ".crashed")}
         tools = {f"{name}.golden" for name in TOOL_RUNS} if folder in WITH_TOOLS else set[str]()
         events = {f"{name}.golden" for name in EVENT_RUNS} if folder in WITH_EVENTS else set[str]()
-        assert set(files) == {f"{name}.golden" for name in FLOWS} | patterns | tools | events
+        wide = {f"{name}.golden" for name in WIDE_RUNS} if folder in WITH_WIDTH else set[str]()
+        assert set(files) == {f"{name}.golden" for name in FLOWS} | patterns | tools | events | wide
         assert max(files.values()) < 200_000
 
 
@@ -311,3 +315,33 @@ def test_killed_golden_run_undoes_the_rest(folder: Path, copy: Any) -> None:
 
     assert "was cancelled (compensated after 'pay' failed" in asyncio.run(main())
     assert acts.done == ["cancelled after hotel"]
+
+
+# ---- maps that were wider than in a plain process ------------------------------------------------
+@pytest.mark.parametrize("folder", WITH_WIDTH, ids=lambda folder: folder.name)
+def test_wide_golden_run_replays(folder: Path, copy: Any) -> None:
+    """A golden run whose place offered more items at once is replayed to its result."""
+    path = copy(folder, "wide.finished")
+    records = asyncio.run(loaded(path, "wide.finished")).records
+    widths = [record.body["at_once"] for record in records if record.kind == "entered"]
+    assert widths == [AT_ONCE]
+    result = asyncio.run(wide_flow().replay("wide.finished", durable=path))
+    assert result.output.squares == [0, 1, 4, 9, 16]
+    done = sum(record.kind == "commit" for record in records)
+    assert done > 5 + USUAL_CONCURRENCY  # those that had begun have finished
+
+
+@pytest.mark.parametrize("folder", WITH_WIDTH, ids=lambda folder: folder.name)
+def test_killed_wide_golden_run_resumes(folder: Path, copy: Any) -> None:
+    """A golden run that died in a wide map goes on in a plain process, as wide as it began."""
+    path, desk = copy(folder, "wide.crashed"), Desk()
+
+    async def main() -> list[int]:
+        done = await wide_flow().resume("wide.crashed", durable=path, resources=desk)
+        again = await wide_flow().replay("wide.crashed", durable=path)
+        assert again.output == done.output
+        return done.output.squares
+
+    squares = asyncio.run(main())
+    assert len(squares) == 5
+    assert len(desk.squared) > USUAL_CONCURRENCY

@@ -112,7 +112,7 @@ def test_fingerprint_depends_on_field_types() -> None:
 
 def test_description_has_latest_format() -> None:
     """A new description has the latest format."""
-    assert FORMAT == 6
+    assert FORMAT == 7
     assert describe(make_flow().plan)["format"] == FORMAT
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 # looked up for every attempt
 _RETRYING, _RUNNING = Status.RETRYING, Status.RUNNING
+_AT_ONCE_SINCE: Final = 7  # the first format whose readers know how wide a placement made a map
 _ENDING_PAUSE: Final = 0.005  # seconds between two looks at attempts that are about to end
 
 Gate: TypeAlias = Callable[[Activation], Awaitable[None]]
@@ -321,6 +322,19 @@ class AttemptRunner:
             )
         return self.long_pauses
 
+    def _count_at_once(self, activation: Activation) -> int | None:
+        """Return how many items of a map may be under way at once, if a placement decides that.
+
+        A reader of a run's format has to know the field that records it.
+        """
+        spec, placement = activation.step.map, self._services.settings.placement
+        if spec is None or spec.concurrency is not None or placement is None:
+            return None
+        format = self._services.format
+        if format is not None and format < _AT_ONCE_SINCE:
+            return None
+        return placement.count_at_once(activation)
+
     async def _run_node(self, activation: Activation) -> Event:
         """Return the event of an attempt: what stands in for the node, else what it returns."""
         step, now = activation.step, self._services.now
@@ -338,9 +352,8 @@ class AttemptRunner:
             updates = binding.build_items(activation)
             keys = binding.find_keys(activation, updates)
             entered = ScopeEntered(activation, updates, now(), keys)
-            placement = self._services.settings.placement
-            if placement is not None and step.map is not None and step.map.concurrency is None:
-                entered.at_once = placement.count_at_once(activation)
+            if self._services.settings.placement is not None:
+                entered.at_once = self._count_at_once(activation)
             if step.may_end_early:
                 from graphorch.engine.waits.event_waits import build_early_end
 
