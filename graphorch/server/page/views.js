@@ -3,7 +3,8 @@
 //   constructor(context)  builds `el`; asks for nothing yet. The context has
 //                         `api` (get, post), `go(address, {replace})`, `say(words)` for those who
 //                         do not see, `about` (what the server is, null in a file), `live`,
-//                         `inbox` (open questions of all runs, kept up to date).
+//                         `shows(path)` (whether a view does), `inbox` (open
+//                         questions of all runs, kept up to date).
 //   el                    the element that stands in the frame.
 //   title                 what the window is called; may change.
 //   keys                  single keys, `{ key, words, act }`, that `?` lists.
@@ -19,6 +20,7 @@ import { InboxView } from "./views/inbox/inbox.js";
 import { RunView } from "./views/run/run.js";
 import { RunsView } from "./views/runs/runs.js";
 import { StartView } from "./views/start/start.js";
+import { WhatIfView } from "./views/what_if/what_if.js";
 
 export const VIEWS = [
   {
@@ -30,6 +32,7 @@ export const VIEWS = [
   { name: "runs", takes: ([first]) => first === "runs", View: RunsView, menu: "Runs" },
   { name: "inbox", takes: ([first]) => first === "inbox", View: InboxView, menu: "Inbox" },
   { name: "start", takes: ([first]) => first === "start", View: StartView, menu: "Start" },
+  { name: "what-if", takes: ([first]) => first === "what-if", View: WhatIfView, menu: null },
 ];
 
 export const HOME = { path: ["runs"] };

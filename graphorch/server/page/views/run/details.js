@@ -4,6 +4,7 @@ import { chip } from "../../parts/chips.js";
 import { costOf, duration, when } from "../../parts/figures.js";
 import { icon } from "../../parts/icons.js";
 import { inline } from "../../parts/text.js";
+import { writeAddress } from "../../shell/address.js";
 
 export class Details {
   constructor(run) {
@@ -31,6 +32,7 @@ export class Details {
       },
       "Now",
     );
+    this.whatIf = h("a", { class: "button small", hidden: "" }, "What if …");
     this.el = h(
       "div",
       { class: "details-head" },
@@ -38,11 +40,18 @@ export class Details {
       h(
         "div",
         { class: "pane-tools" },
+        this.whatIf,
         this.now,
         button("left", "Previous moment ([)", () => run.step(-1)),
         button("right", "Next moment (])", () => run.step(1)),
       ),
     );
+  }
+
+  // Something else can only be tried where the code of the flow is at hand.
+  get canChange() {
+    const { context, data } = this.run;
+    return context.about !== null && !context.about.read_only && Boolean(data.hasCode);
   }
 
   show({ seq, path }) {
@@ -51,6 +60,8 @@ export class Details {
     const node = path
       ? data.page.nodes.find((each) => each.path === path || each.box === path)
       : null;
+    this.whatIf.hidden = !moment?.path || !this.canChange;
+    this.whatIf.href = writeAddress({ path: ["what-if", data.id], query: { at: seq } });
     this.now.hidden = seq === null && !path;
     if (moment) this.words.replaceChildren(...momentWords(moment, data.moments.length));
     else if (seq !== null)
