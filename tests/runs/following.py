@@ -48,13 +48,22 @@ async def follow_all(flow: AnyFlow, run_id: str, durable: Durable, after: int = 
 
 
 async def lead_to_end(flow: AnyFlow, value: BaseModel, **options: Any) -> str:
-    """Run a flow as run `r`, answer every question with yes, and return how the run ended."""
+    """Run a flow as run `r`, and return how it ended.
+
+    Every question is answered with yes. Where nobody is asked, the first signal that the run waits
+    for is sent, with the defaults of its value.
+    """
     try:
         result = await flow.run(value, run_id="r", **options)
         while result.status == "waiting":
-            question = result.questions[0]
-            yes = question.answer_type(approved=True)
-            result = await flow.answer("r", question, yes, **options)
+            if result.questions:
+                question = result.questions[0]
+                yes = question.answer_type(approved=True)
+                result = await flow.answer("r", question, yes, **options)
+            else:
+                name = next(wait.signal for wait in result.waits if wait.signal)
+                value = flow.plan.signals[name].value()
+                result = await flow.send("r", name, value, **options)
     except RunFailed:
         return "failed"
     return result.status

@@ -90,6 +90,7 @@ def test_follower_has_events_of_example(
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SHOP_DATABASE", str(tmp_path / "shop.sqlite"))
+    monkeypatch.setenv("BOX_OFFICE", str(tmp_path / "box_office.txt"))
     loaded = load_flow(str(example))
     assert loaded.sample is not None
     asyncio.run(check_followed(loaded.flow, loaded.sample))
