@@ -148,7 +148,8 @@ class Flow(Generic[In, Out, State]):
         """Wait until a run of a journal that others drive is at rest, and return its result.
 
         Like `run`, it returns the result of a run that waits for people, signals or timers, and
-        raises `RunFailed` for a run that failed or was stopped.
+        raises `RunFailed` for a run that failed or was stopped. If its process is gone and it is
+        not left to workers, it raises `RunAbandoned` after some seconds: resume the run.
         """
         return await self._runs.wait(run_id, durable)
 

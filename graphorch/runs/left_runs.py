@@ -75,13 +75,21 @@ async def find_left_run(durable: Durable, run_id: str) -> AsyncGenerator[LeftRun
         yield None if placed is None else LeftRun(store, queue, placed)
 
 
-async def wait_for_rest(store: Store, run_id: str) -> RunHead:
-    """Return the head of a run once it is over, or waits, or was stopped, with all mail read."""
+async def wait_for_rest(store: Store, run_id: str, *, is_left: bool = True) -> RunHead:
+    """Return the head of a run once it is over, or waits, or was stopped, with all mail read.
+
+    Raises `RunAbandoned` if its process ended and none will continue it: that is so for a run that
+    is not one that `is_left` to workers. Its mail is read by whoever resumes it.
+    """
+    abandonment = Abandonment(is_left=is_left)
     with closing(NewsOfRun(store, run_id, shortest=_SHORTEST_PAUSE)) as news:
         while True:
             news.take()
             head = await store.read_head(run_id)
+            abandonment.check(head)
             if head.status != "running" and not head.is_under_way:
+                if not is_left:
+                    return head
                 letters = await store.list_letters(run_id)
                 if all(letter.outcome is not None for letter in letters):
                     return head
@@ -148,7 +156,8 @@ class Abandonment:
             raise RunAbandoned(
                 f"No process drives run '{head.run_id}' any more: the one that did has ended after "
                 f"record {head.last_seq}, and the run is not left to workers. Continue it, for "
-                f"example with `graphorch resume FLOW {head.run_id}`, and follow it again."
+                f"example with `graphorch resume FLOW {head.run_id}`, and follow it or wait for it "
+                "again."
             )
 
 

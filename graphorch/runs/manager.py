@@ -167,12 +167,13 @@ class RunManager:
 
     async def wait(self, run_id: str, durable: Durable) -> Result[Any, Any]:
         """Return the result of a run of a journal once it is at rest, whatever drives it."""
-        check_run_id("run_id", run_id)
         from graphorch.runs.left_runs import wait_for_rest
         from graphorch.runs.mailbox import read_run
 
+        async with self._find_left_run(run_id, durable) as left:
+            is_left = left is not None
         async with open_store(durable) as store:
-            await wait_for_rest(store, run_id)
+            await wait_for_rest(store, run_id, is_left=is_left)
             return build_result(await read_run(store, self._plan, run_id))
 
     @asynccontextmanager

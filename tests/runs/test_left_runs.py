@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from graphorch.graph.fingerprint import compute_fingerprint
 from graphorch.journal.errors import RunAbandoned
 from graphorch.journal.memory import MemoryStore
+from graphorch.journal.record_kinds import FORMAT
 from graphorch.journal.records import Lease, NewRun, Record, RunHead
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.journal.store import Store
-from graphorch.runs.left_runs import Abandonment, NewsOfRun
+from graphorch.runs.left_runs import Abandonment, NewsOfRun, wait_for_rest
+from graphorch.runs.mailbox import build_letter
 from graphorch.testing import run_virtual, virtual_now
+from tests.runs.followed_steps import build_steps
+from tests.scenarios.flows import FLOWS, Ledger, State
 
 
 async def begin(store: Store) -> Lease:
@@ -104,3 +109,48 @@ def test_run_of_workers_is_never_abandoned() -> None:
             await asyncio.sleep(1)
 
     run_virtual(main())
+
+
+def test_wait_ends_with_abandoned_run() -> None:
+    """A flow waits for a run whose process is gone for some seconds, and then says who resumes it.
+
+    It is the rule of `flow.follow`.
+    """
+    flow, store = build_steps(), MemoryStore(clock=virtual_now)
+
+    async def main() -> float:
+        await store.create(NewRun("run", flow.name, compute_fingerprint(flow.plan), FORMAT))
+        await store.claim("run", "owner", ttl=60)
+        with pytest.raises(RunAbandoned, match="graphorch resume FLOW run"):
+            await flow.wait("run", durable=store)
+        return asyncio.get_running_loop().time()
+
+    assert 65 <= run_virtual(main()) < 70
+
+
+def test_wait_for_left_run_goes_on() -> None:
+    """Who waits for a run that is left to workers waits for as long as it takes."""
+    store = MemoryStore(clock=virtual_now)
+
+    async def main() -> None:
+        await begin(store)
+        async with asyncio.timeout(600):
+            await wait_for_rest(store, "run", is_left=True)
+
+    with pytest.raises(TimeoutError):
+        run_virtual(main())
+
+
+def test_wait_leaves_mail_to_who_resumes() -> None:
+    """A run at rest that no worker continues is waited for no longer because of unread mail."""
+    flow, store = FLOWS["asked"](), MemoryStore()
+
+    async def main() -> str:
+        waiting = await flow.run(State(), run_id="r", durable=store, resources=Ledger(print))
+        await store.post(build_letter("r", "stop", {}))
+        async with asyncio.timeout(5):
+            result = await flow.wait("r", durable=store)
+        assert result.questions == waiting.questions
+        return result.status
+
+    assert asyncio.run(main()) == "waiting"
