@@ -111,7 +111,7 @@ export class Form {
       "aria-label": `${this.label} as JSON`,
       spellcheck: "false",
       autocomplete: "off",
-      rows: "12",
+      rows: "6",
       oninput: () => this.readText(text),
     });
     text.value = writeJson(this.value, 2);

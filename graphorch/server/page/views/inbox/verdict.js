@@ -74,6 +74,11 @@ export class Verdict {
       "details",
       { class: "will-run-editor" },
       h("summary", {}, "Change the arguments first"),
+      h(
+        "p",
+        { class: "field-help" },
+        "All arguments are sent as they stand here: put in what is hidden or cut as well.",
+      ),
       form.el,
     );
     return form;
