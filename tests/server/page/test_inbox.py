@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from graphorch.models.offline.client import OfflineClient
+from tests.server.asking import Topic, build_letters
 from tests.server.page.asking import Order, build_orders
 from tests.server.page.browser import needs_browser, open_page, serve
-from tests.trace.acting import Topic, desk
+from tests.server.page.flows import MARKUP
+from tests.trace.acting import Topic as DeskTopic
+from tests.trace.acting import desk
 
 pytestmark = needs_browser
 PLACE = "/inbox"
@@ -24,7 +27,7 @@ def keep_order(folder: Path, run_id: str = "order") -> None:
 
 def keep_desk(folder: Path) -> None:
     desk().run_sync(
-        Topic(), durable=str(folder / "runs.sqlite"), run_id="desk", client=OfflineClient()
+        DeskTopic(), durable=str(folder / "runs.sqlite"), run_id="desk", client=OfflineClient()
     )
 
 
@@ -106,3 +109,20 @@ def test_inbox_can_be_used_by_everybody(
         page = opened.go(PLACE, ".question")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert opened.find_axe_violations() == []
+
+
+@pytest.mark.slow
+def test_values_of_a_question_are_never_markup(browser: Any, tmp_path: Path) -> None:
+    """What is asked is shown as text; a question whose time is over cannot be answered any more."""
+    flow = build_letters(expires=3.0)
+    flow.run_sync(Topic(topic=MARKUP), durable=str(tmp_path / "runs.sqlite"))
+    with serve(tmp_path, flow) as server, open_page(browser, server.url) as opened:
+        page = opened.go(PLACE, ".question")
+        assert MARKUP in page.inner_text(".question-text")
+        page.select_option('[data-place="/approved"] select', label="true")
+        page.wait_for_selector("text=expired")
+        if page.locator("text=Send this answer").count():
+            page.click("text=Send this answer")
+        page.wait_for_selector(".question-over")
+        assert page.evaluate("window.hit") is None
+        opened.check()
