@@ -151,6 +151,21 @@ class WorkerPlacement:
         """Let what runs elsewhere go on: the next owner of the run takes it over."""
         self._is_leaving = True
 
+    async def close(self, *, is_at_rest: bool = True) -> None:
+        """Take no more notes. Those of a run at rest are dropped: they are recorded, or not wanted.
+
+        So are the calls of the owner before that nobody waited for. A run that goes on elsewhere
+        needs them all.
+        """
+        if self._is_watching:
+            self._outbox.results.unwatch(self._run_id)
+            self._is_watching = False
+            if is_at_rest:
+                for left in self._taken_over.values():
+                    self._outbox.withdraw(left.key)
+                await self._outbox.drop(self._run_id)
+
+    # ---- what the owner before left --------------------------------------------------------------
     async def _list_alive(
         self, possible: Mapping[Activation, Sequence[CallKey]]
     ) -> Collection[str]:
@@ -173,20 +188,6 @@ class WorkerPlacement:
             else:
                 alive.update(job for job, activation in asked.items() if not _acts_once(activation))
         return alive
-
-    async def close(self, *, is_at_rest: bool = True) -> None:
-        """Take no more notes. Those of a run at rest are dropped: they are recorded, or not wanted.
-
-        So are the calls of the owner before that nobody waited for. A run that goes on elsewhere
-        needs them all.
-        """
-        if self._is_watching:
-            self._outbox.results.unwatch(self._run_id)
-            self._is_watching = False
-            if is_at_rest:
-                for left in self._taken_over.values():
-                    self._outbox.withdraw(left.key)
-                await self._outbox.drop(self._run_id)
 
     # ---- in this process -------------------------------------------------------------------------
     def _can_go_out(self, activation: Activation, node: Node) -> bool:
