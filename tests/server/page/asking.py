@@ -15,7 +15,7 @@ AnyFlow = Flow[Any, Any, Any]
 
 class Cat(BaseModel):
     kind: Literal["cat"] = "cat"
-    lives: int = Field(9, ge=1, le=9)
+    lives: int = Field(default=9, ge=1, le=9)
 
 
 class Dog(BaseModel):
@@ -30,7 +30,7 @@ class Leaf(BaseModel):
 
 class Order(BaseModel):
     title: str = Field(min_length=1, max_length=80, description="What the letter is about")
-    copies: int = Field(1, ge=1, le=20)
+    copies: int = Field(default=1, ge=1, le=20)
     price: Decimal = Decimal("1.10")
     number: int = 2**63 + 1
     due: date | None = None
@@ -47,7 +47,7 @@ class Letter(BaseModel):
 
 class Verdict(BaseModel):
     approved: bool = Field(description="Whether the letter goes out")
-    note: str = Field("", max_length=20)
+    note: str = Field(default="", max_length=20)
 
 
 class State(Order, Letter, Verdict): ...
