@@ -182,7 +182,10 @@ def check_case(forms: Opened, case: Case) -> None:
 
 
 _SETTINGS = settings(
-    deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize=True,
+    database=None,
 )
 
 
