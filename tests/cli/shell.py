@@ -55,6 +55,11 @@ class Shell:
     here: Path
     capsys: pytest.CaptureFixture[str]
 
+    def list_files(self) -> list[str]:
+        """Return the names of the files, in order, without what Python compiled."""
+        names = [path.name for path in self.here.iterdir()]
+        return sorted(name for name in names if name != "__pycache__")
+
     def write(self, name: str, body: str = FLOW, preamble: str = PREAMBLE) -> None:
         """Write a file with a flow."""
         self.here.joinpath(name).write_text(preamble + dedent(body), "utf-8")

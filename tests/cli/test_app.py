@@ -47,6 +47,13 @@ def test_command_table_entries_load(words: str) -> None:
     assert load_command(words).callback is not None
 
 
+@pytest.mark.parametrize("words", COMMANDS)
+def test_options_are_lower_case(words: str) -> None:
+    """Options are named where they are declared: typer 0.27 makes `--STATUS` of a metavar."""
+    names = [name for parameter in load_command(words).params for name in parameter.opts]
+    assert [name for name in names if name.startswith("--") and name != name.lower()] == []
+
+
 def test_help_lists_every_command(shell: Shell) -> None:
     """Each command is listed, and its own help explains its exit codes."""
     ended = shell("--help")

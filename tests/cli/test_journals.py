@@ -123,7 +123,7 @@ def test_other_url_is_refused(shell: Shell, db: str, message: str) -> None:
         ended = shell(*command.replace("RUN", "last").split(), "--db", db)
         refused(ended, message)
         assert "sec" not in ended.err
-    assert [path.name for path in shell.here.iterdir()] == ["ask.py"]
+    assert shell.list_files() == ["ask.py"]
 
 
 def test_password_of_command_is_noted(shell: Shell) -> None:

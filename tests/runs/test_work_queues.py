@@ -12,11 +12,8 @@ from graphorch.journal.memory import MemoryStore
 from graphorch.journal.postgres.store import PostgresStore
 from graphorch.runs.stores import open_store
 from graphorch.runs.work_queues import open_queue, require_database
-from tests.postgres.fixtures import cluster, database
 from tests.workers.flow_file import Task, flow
 from tests.workers.processes import prepare_database
-
-__all__ = ["cluster", "database"]
 
 _COUNT = """
 SELECT count(*) FROM pg_stat_activity

@@ -17,11 +17,8 @@ import pytest
 from graphorch.workers.overview import read_overview
 from tests.distributed.dask.scheduler import Scheduler
 from tests.postgres.cluster import Cluster
-from tests.postgres.fixtures import cluster
 from tests.workers.pool_flow_file import Job, flow
 from tests.workers.processes import ROOT, Launcher, Site, open_site, prepare_database
-
-__all__ = ["cluster"]
 
 AWAY = "postgresql://me:secret@127.0.0.1:1/x"
 FILE = str(ROOT / "tests/workers/pool_flow_file.py")

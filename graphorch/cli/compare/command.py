@@ -34,6 +34,7 @@ def compare(
     inputs: Annotated[
         str,
         typer.Option(
+            "--inputs",
             metavar="FILE",
             help="Cases: an input as JSON on each line; - is standard input.",
             show_default=False,
@@ -42,27 +43,30 @@ def compare(
     score: Annotated[
         str,
         typer.Option(
+            "--score",
             metavar="FUNCTION",
             help="path.py:function or module:function that rates an output.",
         ),
     ] = "",
     model_a: Annotated[
-        str, typer.Option(metavar="NAME", help="Use this model for every agent of A.")
+        str, typer.Option("--model-a", metavar="NAME", help="Use this model for every agent of A.")
     ] = "",
     model_b: Annotated[
-        str, typer.Option(metavar="NAME", help="Use this model for every agent of B.")
+        str, typer.Option("--model-b", metavar="NAME", help="Use this model for every agent of B.")
     ] = "",
     usd: Annotated[
-        float | None, typer.Option(help="Spend at most this many US dollars on each run.")
+        float | None, typer.Option("--usd", help="Spend at most this many US dollars on each run.")
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Stop each run after this many seconds.")
+        float | None, typer.Option("--seconds", help="Stop each run after this many seconds.")
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Seed of the resampling: equal runs give equal intervals.")
+        int, typer.Option("--seed", help="Seed of the resampling: equal runs give equal intervals.")
     ] = 0,
     config: ConfigFile = "",
-    svg: Annotated[str, typer.Option(metavar="FILE", help="Draw the figures into this file.")] = "",
+    svg: Annotated[
+        str, typer.Option("--svg", metavar="FILE", help="Draw the figures into this file.")
+    ] = "",
     as_json: Annotated[
         bool,
         typer.Option(

@@ -10,9 +10,6 @@ from dataclasses import replace
 from graphorch.distributed.postgres.worker_list import WorkerList
 from graphorch.distributed.worker_row import WorkerRow
 from graphorch.journal.postgres.store import PostgresStore
-from tests.postgres.fixtures import cluster, tables, url
-
-__all__ = ["cluster", "tables", "url"]
 
 ROW = WorkerRow("one", socket.gethostname(), os.getpid(), 0.0, ("run:a@1",), (), 50, 0, 0, 200)
 

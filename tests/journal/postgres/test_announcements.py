@@ -10,9 +10,6 @@ import psycopg
 from graphorch.journal.postgres.announcements import Announcements
 from graphorch.journal.postgres.store import PostgresStore
 from graphorch.journal.records import Lease, NewRun, Record
-from tests.postgres.fixtures import cluster, tables, url
-
-__all__ = ["cluster", "tables", "url"]
 
 
 async def begin(store: PostgresStore, run_id: str) -> Lease:

@@ -9,7 +9,6 @@ import pytest
 
 from graphorch.server.app import build_app
 from graphorch.workers.worker import Worker
-from tests.postgres.fixtures import cluster, database  # noqa: F401  fixtures
 from tests.server.asking import Topic, begin, build_letters, give, read_question, wait_for
 from tests.server.serving import Client, opened
 from tests.workers.processes import prepare_database
@@ -17,7 +16,7 @@ from tests.workers.processes import prepare_database
 BODY = {"input": {"topic": "tides"}}
 
 
-def test_two_servers_share_database(database: str, tmp_path: Path) -> None:  # noqa: F811
+def test_two_servers_share_database(database: str, tmp_path: Path) -> None:
     """One of two servers begins the run of a key, and one answer of two counts."""
     prepare_database(database)
     sent: list[str] = []
@@ -50,7 +49,7 @@ def test_two_servers_share_database(database: str, tmp_path: Path) -> None:  # n
 
 
 @pytest.mark.slow
-def test_answer_waits_for_worker(database: str, tmp_path: Path) -> None:  # noqa: F811
+def test_answer_waits_for_worker(database: str, tmp_path: Path) -> None:
     """An answer to a run that is left to workers is kept, and the next worker takes it in."""
     prepare_database(database)
     sent: list[str] = []

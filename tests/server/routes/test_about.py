@@ -9,11 +9,8 @@ from graphorch.journal.address import parse_address
 from graphorch.journal.postgres import setup
 from graphorch.server.app import build_app
 from graphorch.server.context import open_context
-from tests.postgres.fixtures import cluster, database
 from tests.server.serving import Client, application, make_settings
 from tests.trace.flows import shop
-
-__all__ = ["cluster", "database"]
 
 
 def test_about_names_journal_and_flows(tmp_path: Path) -> None:

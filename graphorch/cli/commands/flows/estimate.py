@@ -26,19 +26,28 @@ _HEADINGS = ("", "activations", "calls", "input tokens", "output tokens", "dolla
 def estimate(
     flow: FlowName,
     model: Annotated[
-        str, typer.Option(metavar="NAME", help="Estimate with this model for every agent.")
+        str,
+        typer.Option("--model", metavar="NAME", help="Estimate with this model for every agent."),
     ] = "",
     longest_prompt: Annotated[
         int | None,
-        typer.Option(metavar="TOKENS", help="Length of the longest prompt. Default: 8,000."),
+        typer.Option(
+            "--longest-prompt",
+            metavar="TOKENS",
+            help="Length of the longest prompt. Default: 8,000.",
+        ),
     ] = None,
     usual_prompt: Annotated[
         int | None,
-        typer.Option(metavar="TOKENS", help="Length of a usual prompt. Default: 2,000."),
+        typer.Option(
+            "--usual-prompt", metavar="TOKENS", help="Length of a usual prompt. Default: 2,000."
+        ),
     ] = None,
     usual_answer: Annotated[
         int | None,
-        typer.Option(metavar="TOKENS", help="Length of a usual answer. Default: 500."),
+        typer.Option(
+            "--usual-answer", metavar="TOKENS", help="Length of a usual answer. Default: 500."
+        ),
     ] = None,
     config: ConfigFile = "",
     as_json: Annotated[

@@ -53,15 +53,19 @@ def render(
     theme: ThemeName = "auto",
     engine: Annotated[
         Literal["auto", "dot", "builtin"],
-        typer.Option(help="Layout by Graphviz's dot, or the builtin one, equal on every machine."),
+        typer.Option(
+            "--engine", help="Layout by Graphviz's dot, or the builtin one, equal on every machine."
+        ),
     ] = "auto",
     direction: Annotated[
         Literal["TB", "LR"],
-        typer.Option(help="Lines lead from top to bottom, or from left to right."),
+        typer.Option("--direction", help="Lines lead from top to bottom, or from left to right."),
     ] = "TB",
     depth: Annotated[
         int | None,
-        typer.Option(min=0, help="Open this many levels of sub-flows and maps. Default: all."),
+        typer.Option(
+            "--depth", min=0, help="Open this many levels of sub-flows and maps. Default: all."
+        ),
     ] = None,
     run: Annotated[
         str,

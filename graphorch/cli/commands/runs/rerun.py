@@ -64,6 +64,7 @@ def rerun(
     effects: Annotated[
         str,
         typer.Option(
+            "--effects",
             metavar="refuse|repeat|serve",
             help="For nodes that would act again: refuse, repeat, or use what they returned.",
         ),

@@ -49,6 +49,7 @@ def resume(
     ambiguous: Annotated[
         str,
         typer.Option(
+            "--ambiguous",
             metavar="stop|repeat|fail",
             help="What to do about a node that must not act twice, and may have acted.",
         ),

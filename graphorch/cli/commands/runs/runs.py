@@ -48,6 +48,7 @@ def list_runs(
     status: Annotated[
         str,
         typer.Option(
+            "--status",
             metavar="STATUS",
             help="running, waiting, stopped, failed, succeeded, partial or cancelled.",
         ),

@@ -22,7 +22,10 @@ def stop(
         bool, typer.Option("--now", help="Cancel running nodes, instead of letting them finish.")
     ] = False,
     reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Why; it becomes the reason of the run's end.")
+        str,
+        typer.Option(
+            "--reason", metavar="TEXT", help="Why; it becomes the reason of the run's end."
+        ),
     ] = "interrupted",
     no_wait: NoWait = False,
     db: Db = "",

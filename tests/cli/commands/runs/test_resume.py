@@ -94,7 +94,7 @@ def test_wrong_usage_is_explained(shell: Shell, arguments: list[str], message: s
     ended = shell(*arguments)
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.err
-    assert sorted(path.name for path in shell.here.iterdir()) == ["ask.py"]
+    assert shell.list_files() == ["ask.py"]
 
 
 GATED = """

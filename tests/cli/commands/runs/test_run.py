@@ -248,7 +248,7 @@ def test_failed_run_leaves_old_file(shell: Shell) -> None:
     shell.write("broken.py", BROKEN)
     (shell.here / "out.txt").write_text("old")
     assert shell("run", "broken.py", "--topic", "x", "-o", "out.txt").code == 1
-    assert sorted(path.name for path in shell.here.iterdir()) == ["broken.py", "out.txt"]
+    assert shell.list_files() == ["broken.py", "out.txt"]
     assert (shell.here / "out.txt").read_text() == "old"
 
 

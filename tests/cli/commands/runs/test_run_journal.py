@@ -42,7 +42,7 @@ def test_memory_run_leaves_no_file(shell: Shell) -> None:
     assert (
         "this run was in memory and ends here. With --durable or --db PATH it is kept" in ended.err
     )
-    assert sorted(path.name for path in shell.here.iterdir()) == ["ask.py"]
+    assert shell.list_files() == ["ask.py"]
 
 
 def test_failed_memory_run_has_no_resume_hint(shell: Shell) -> None:

@@ -17,11 +17,10 @@ import pytest
 from tests.cli.shell import Shell
 from tests.postgres.certificates import make_certificate
 from tests.postgres.cluster import Cluster
-from tests.postgres.fixtures import cluster
 from tests.postgres.pgbouncer import find_pgbouncer, running_pgbouncer
 from tests.workers.processes import FLOW, Launcher, launcher, open_site, prepare_database
 
-__all__ = ["cluster", "launcher"]
+__all__ = ["launcher"]
 
 SECRET = "s3cret-word"
 NEEDS_OPENSSL = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
