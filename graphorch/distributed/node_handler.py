@@ -10,6 +10,8 @@ Rules of this file:
    begun reports that this call vanished.
 4. A worker that is asked to cancel a call ends it, and says so: an owner that has taken over the
    run meanwhile may wait for it.
+5. A process can be stopped at any moment, so rule 1 is looked at once more in the thread of a plain
+   function, just before its first line. The note of rule 3 does that for functions that act once.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from graphorch.engine.invocation.process_protocol import encode_error
 from graphorch.engine.invocation.processes import ProcessPool
 from graphorch.errors import as_failure
 from graphorch.graph.fingerprint import compute_fingerprint
+from graphorch.graph.node import Node
 from graphorch.graph.plan import Plan, Step
 from graphorch.journal.errors import StoreUnavailable
 from graphorch.threads import ThreadPool
@@ -55,6 +58,10 @@ _COROUTINE: Final[Any] = CoroutineType
 _LATE: Final = encode_message({"late": True})  # the result of a call whose time was over
 _CANCELLED: Final = encode_message({"cancelled": True})  # that of a call that was given up
 _PAUSES: Final = (0.1, 0.3, 1.0)  # seconds before a result is posted again; the last repeats
+
+
+class _Stopped(BaseException):
+    """The process was stopped for long while a function was on its way to its thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +106,11 @@ class NodeHandler:
         except Exception:  # bytes that no version wrote
             _LOG.exception("job %s cannot be read, and is dropped", job.key)
             return
-        if await self._is_done(call):
-            return
-        body = await self._run_cancellable(call)
-        await self._post_patiently(call, RESULT, body)
+        while not await self._is_done(call):
+            with contextlib.suppress(_Stopped):
+                body = await self._run_cancellable(call)
+                await self._post_patiently(call, RESULT, body)
+                return
 
     async def _is_done(self, call: NodeCall) -> bool:
         """Return whether a call has its result, and is not to be made again."""
@@ -197,9 +205,15 @@ class NodeHandler:
             if self._processes is None:
                 self._processes = ProcessPool()
             return await self._processes.call(node, given, list_declared(step))
-        output = await self._threads.call(node.fn, *arguments)
+        output = await self._threads.call(self._enter, node, arguments)
         # A plain wrapper around an async function, such as a tracer's, returns a coroutine.
         return await output if type(output) is _COROUTINE else output
+
+    def _enter(self, node: Node[Any], arguments: Sequence[Any]) -> Any:
+        """Call a function in its thread, unless others may have called it meanwhile."""
+        if node.options.effect != "once" and not self._may_begin():
+            raise _Stopped
+        return node.fn(*arguments)
 
     async def _begin(self, call: NodeCall) -> bool:
         """Record that an attempt begins; return whether it has not begun before."""

@@ -361,6 +361,31 @@ def test_lost_job_is_put_again() -> None:
     assert seconds < 15
 
 
+def test_stop_before_first_line_is_noticed() -> None:
+    """A machine that was stopped while a function went to its thread looks at the job again."""
+    answers = iter([True, False, True, True])  # on the loop and in the thread, twice
+    began: list[str] = []
+
+    @node(isolation="worker")
+    def work(topic: Topic) -> Done:
+        began.append(topic.topic)
+        return Done(done=["work"])
+
+    flow = build(work)
+
+    async def main() -> Scheduler:
+        team = Team()
+        owner = team.add(flow, served=0)
+        team.add(flow, may_begin=lambda: next(answers))
+        await team.submit(flow, "run", Topic())
+        scheduler = await owner.drive(flow, "run")
+        await team.close()
+        return scheduler
+
+    assert read(run_virtual(main())) == ["work"]
+    assert (len(began), list(answers)) == (1, [])
+
+
 def test_doubled_job_commits_once() -> None:
     """A job that two machines do has one result."""
     ledger = Ledger()

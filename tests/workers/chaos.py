@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import random
 import signal
@@ -194,6 +195,8 @@ class Stage:
     crew: Crew
     log: Path
     url: str
+    continued: dict[int, float] = field(default_factory=dict[int, float])
+    """When a worker went on after it was stopped, by the id of its process."""
 
 
 @contextmanager
@@ -255,6 +258,7 @@ def strike(stage: Stage, fault: str, chance: random.Random) -> None:
             # Whoever took over dies as well, while the first one comes back.
             other = chance.choice([item for item in stage.crew.processes if item is not victim])
             other.kill()
+        stage.continued[victim.pid] = time.time()
         victim.send_signal(signal.SIGCONT)
 
 
@@ -331,8 +335,10 @@ async def _inspect(stage: Stage, store: Store, order: chaotic.Order) -> list[str
     for begin in begins:
         if begin["name"] == order.name and begin["at"] > commits.get(begin["id"], begin["at"]):
             late = begin["at"] - commits[begin["id"]]
+            awake = begin["at"] - stage.continued.get(begin["pid"], math.nan)
             problems.append(
-                f"{order.name}: {begin['path']} ran again {late:.3f} s after its commit"
+                f"{order.name}: {begin['path']} ran again {late:.3f} s after its commit, "
+                f"{awake:.3f} s after its process went on"
             )
     for name, at in stage.model.asked:
         if name == order.name and answered is not None and at > answered:
