@@ -8,6 +8,7 @@ What an engine promises is little, so that many can do it:
    job may be handled twice, also at the same time, and jobs come in any order.
 4. A job is over when its handler returns. It may be alive for some milliseconds longer, in which
    another one with its key is left out.
+5. A worker that was stopped for long can ask whether a job that it was handed is still its own.
 
 Nothing more: an engine may lose jobs. The journal says what has to be done, and who may commit it;
 a job is only a hint to do it now.
@@ -103,8 +104,39 @@ def check_service(kinds: Collection[str], slots: int) -> None:
         )
 
 
-class Engine(Protocol):
-    """Hands jobs to workers. Every method may raise an `EngineError`."""
+class Holds(Protocol):
+    """Says whether a worker still has the jobs that it was handed."""
+
+    def is_held(self, key: str) -> bool:
+        """Return whether the job is certainly that of this worker; any thread may ask.
+
+        It is not when this worker may be taken for dead, which was stopped or cannot reach the
+        server.
+        """
+        ...
+
+    async def keep(self, key: str) -> bool:
+        """Return whether the job is still that of this worker; ask the server if need be.
+
+        It is not if another worker was handed it, or if it was withdrawn.
+        """
+        ...
+
+
+class AlwaysHeld:
+    """Jobs of an engine that takes none away from a worker which it hears of no more."""
+
+    def is_held(self, key: str) -> bool:
+        """Return True."""
+        return True
+
+    async def keep(self, key: str) -> bool:
+        """Return True."""
+        return True
+
+
+class Engine(Holds, Protocol):
+    """Hands jobs to workers. Every method but `is_held` may raise an `EngineError`."""
 
     async def put(self, jobs: Sequence[Job]) -> None:
         """Add jobs; one whose key is alive already is left out.

@@ -3,15 +3,17 @@
 Rules of this file:
 
 1. A job is over when its result is stored. What cannot be run has a result as well, which says why.
-   A job that has a result already is not done again: an engine may hand out what is over, and a
-   worker that was stopped for long goes on with jobs that others have done meanwhile.
+   A job that has a result already is not done again: an engine may hand out what is over. Nor is a
+   job that was given to another worker while this one was stopped. It may have no result any more:
+   those of a run that is over are dropped.
 2. The node is found in the worker's own graph; nothing in a job chooses what code runs.
 3. A function with effect `once` begins once for each attempt: a worker that finds that it has
    begun reports that this call vanished.
 4. A worker that is asked to cancel a call ends it, and says so: an owner that has taken over the
    run meanwhile may wait for it.
-5. A process can be stopped at any moment, so rule 1 is looked at once more in the thread of a plain
-   function, just before its first line. The note of rule 3 does that for functions that act once.
+5. A process can be stopped at any moment. So whether the job is still held is looked at last, and
+   once more in the thread of a plain function, just before its first line. The note of rule 3 does
+   that for functions that act once.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ from typing import Any, Final, TypeVar
 
 from graphorch import trace_context
 from graphorch.clock import Clock, system_clock
-from graphorch.distributed.certainty import Certainty, always_certain, wait_until
-from graphorch.distributed.engine import Job
+from graphorch.distributed.engine import Holds, Job
+from graphorch.distributed.errors import EngineUnavailable
 from graphorch.distributed.node_messages import (
     BEGAN,
     CANCEL,
@@ -79,11 +81,11 @@ class NodeHandler:
         self,
         flows: Sequence[WorkerFlow],
         results: Results,
+        holds: Holds,
         *,
         clock: Clock = system_clock,
-        may_begin: Certainty = always_certain,
     ) -> None:
-        self._may_begin = may_begin
+        self._holds = holds
         self._flows: Mapping[tuple[str, str], WorkerFlow] = {
             (flow.plan.name, compute_fingerprint(flow.plan)): flow for flow in flows
         }
@@ -106,22 +108,15 @@ class NodeHandler:
         except Exception:  # bytes that no version wrote
             _LOG.exception("job %s cannot be read, and is dropped", job.key)
             return
-        while not await self._is_done(call):
+        run, result = call.key.run, call.key.name_note(RESULT)
+        if await _repeat(lambda: self._results.has(run, result)):
+            return
+        # Nothing is awaited from here to the function, unless the worker was stopped.
+        while await _repeat(lambda: self._holds.keep(job.key)):
             with contextlib.suppress(_Stopped):
                 body = await self._run_cancellable(call)
                 await self._post_patiently(call, RESULT, body)
                 return
-
-    async def _is_done(self, call: NodeCall) -> bool:
-        """Return whether a call has its result, and is not to be made again."""
-        run, result = call.key.run, call.key.name_note(RESULT)
-        while True:
-            if await _repeat(lambda: self._results.has(run, result)):
-                return True
-            if self._may_begin():
-                return False
-            # The job may be that of another worker by now, which may end it before this is certain.
-            await wait_until(self._may_begin)
 
     async def _run_cancellable(self, call: NodeCall) -> bytes:
         """Return the result of a call, which its owner may cancel."""
@@ -175,7 +170,7 @@ class NodeHandler:
             given = self._codec.decode_arguments(signature, call.lines)
             arguments = [context, *given] if signature.has_context else given
             async with scope:
-                output = await self._call(step, arguments, given)
+                output = await self._call(call, step, arguments, given)
             if is_late(scope):
                 return _LATE
             lines, same = self._codec.encode_output(signature, output, given)
@@ -197,7 +192,9 @@ class NodeHandler:
         seconds = asyncio.get_running_loop().time() - began
         return encode_message({"same": same, "notes": context.notes, "seconds": seconds}, lines)
 
-    async def _call(self, step: Step, arguments: Sequence[Any], given: Sequence[Any]) -> Any:
+    async def _call(
+        self, call: NodeCall, step: Step, arguments: Sequence[Any], given: Sequence[Any]
+    ) -> Any:
         node = step.node
         if node.signature.is_async:
             return await node.fn(*arguments)
@@ -205,13 +202,13 @@ class NodeHandler:
             if self._processes is None:
                 self._processes = ProcessPool()
             return await self._processes.call(node, given, list_declared(step))
-        output = await self._threads.call(self._enter, node, arguments)
+        output = await self._threads.call(self._enter, call.key.job, node, arguments)
         # A plain wrapper around an async function, such as a tracer's, returns a coroutine.
         return await output if type(output) is _COROUTINE else output
 
-    def _enter(self, node: Node[Any], arguments: Sequence[Any]) -> Any:
+    def _enter(self, job: str, node: Node[Any], arguments: Sequence[Any]) -> Any:
         """Call a function in its thread, unless others may have called it meanwhile."""
-        if node.options.effect != "once" and not self._may_begin():
+        if node.options.effect != "once" and not self._holds.is_held(job):
             raise _Stopped
         return node.fn(*arguments)
 
@@ -229,7 +226,7 @@ async def _repeat(work: Callable[[], Awaitable[T]]) -> T:
     """Do something at the database, also if that is away for a while, and return what it said."""
     failures = 0
     while True:
-        with contextlib.suppress(StoreUnavailable):
+        with contextlib.suppress(StoreUnavailable, EngineUnavailable):
             return await work()
         pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
         failures += 1

@@ -96,7 +96,7 @@ async def open_nodes(
     ]
     async with AsyncExitStack() as stack:
         lease = opened.lease
-        handler = NodeHandler(flows, opened.results, may_begin=lambda: lease.is_certain)
+        handler = NodeHandler(flows, opened.results, opened.places.engine)
         stack.push_async_callback(handler.close)
         schedulers = await _open_clusters(stack, opened, clusters.values())
         outbox = Outbox(opened.places.engine, opened.results, lambda: lease.is_certain)

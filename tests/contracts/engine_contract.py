@@ -25,14 +25,15 @@ class Bench:
 
     `timeout` is that of the engines; `moment` is longer than an engine takes to hand out a job. One
     that is not `is_exact` hands out jobs of one priority in any order, and may take a key of two
-    processes twice if they put it at the same moment. `many` is a number of jobs that it hands out
-    within seconds.
+    processes twice if they put it at the same moment. One that `withdraws` takes back what a worker
+    has. `many` is a number of jobs that it hands out within seconds.
     """
 
     connect: Callable[[], Awaitable[Engine]]
     timeout: float
     moment: float
     is_exact: bool = True
+    withdraws: bool = True
     many: int = 2_500
     engines: list[Engine] = field(default_factory=list[Engine])
 
@@ -320,6 +321,22 @@ async def racing_puts_add_key_once(bench: Bench) -> None:
         await asyncio.sleep(bench.moment)
     assert len(set(work.keys)) == 200
     assert len(work.keys) == 200 or not bench.is_exact
+
+
+@scenario
+async def job_is_held_until_it_is_withdrawn(bench: Bench) -> None:
+    """A worker still has a job that it handles, and no longer once that is withdrawn."""
+    engine, other, work = await bench.open(), await bench.open(), Work(is_open=False)
+    await engine.put([job("k")])
+    async with serving(engine, work):
+        await work.until_begun(1)
+        await asyncio.sleep(2 * bench.timeout)
+        assert engine.is_held("k")
+        assert await engine.keep("k")
+        await other.forget(["k"])
+        await asyncio.sleep(2 * bench.timeout)
+        assert (engine.is_held("k"), await engine.keep("k")) == (not bench.withdraws,) * 2
+        work.gate.set()
 
 
 @scenario

@@ -84,6 +84,7 @@ class MemoryQueue:
         self._timeout = timeout
         self._alive: dict[str, _Entry] = {}
         self._again: list[_Entry] = []  # further deliveries, beside those that are alive
+        self._handled: list[_Entry] = []  # of both kinds
         self._services: list[_Service] = []
         self._number = 0
         self._is_awake = False
@@ -159,10 +160,10 @@ class MemoryQueue:
         elif self._happens(self._faults.lose / 2):
             del self._alive[entry.job.key]
             return
-        else:
-            entry.holder = service.engine
-            if self._happens(self._faults.double):
-                self._hand_again(entry.job)
+        elif self._happens(self._faults.double):
+            self._hand_again(entry.job)
+        entry.holder = service.engine
+        self._handled.append(entry)
         loop = asyncio.get_running_loop()
         self.story.append((loop.time(), service.engine.name, entry.job.key))
         task = loop.create_task(_handle(entry.job, service), name=f"job {entry.job.key}")
@@ -171,6 +172,7 @@ class MemoryQueue:
 
     def _end(self, entry: _Entry, service: _Service, task: asyncio.Task[None]) -> None:
         service.tasks.discard(task)
+        self._handled.remove(entry)
         engine = service.engine
         is_current = self._alive.get(entry.job.key) is entry and entry.holder is engine
         if is_current and engine.closed is None:
@@ -229,7 +231,9 @@ class MemoryEngine:
     def __init__(self, queue: MemoryQueue, name: str) -> None:
         self.name = name
         self.closed: EngineClosed | None = None
+        self.stopped_until = 0.0  # the loop's time, as if the process was stopped
         self._queue = queue
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def put(self, jobs: Sequence[Job]) -> None:
         """Add jobs; one whose key is alive already is left out."""
@@ -245,7 +249,8 @@ class MemoryEngine:
         """Handle jobs of these kinds, at most `slots` at once, until this is cancelled."""
         await asyncio.sleep(0)
         self._check_open()
-        failed = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        failed = self._loop.create_future()
         service = _Service(self, frozenset(kinds), slots, handler, failed)
         self._queue._services.append(service)
         self._queue._wake()
@@ -269,12 +274,30 @@ class MemoryEngine:
         """Withdraw jobs that are done, also those that a worker has."""
         await self._begin()
         for key in keys:
-            self._queue._alive.pop(key, None)
+            if (entry := self._queue._alive.pop(key, None)) is not None:
+                entry.holder = None
 
     async def list_alive(self, keys: Collection[str]) -> frozenset[str]:
         """Return those of some keys that have a job which waits or is handled."""
         await self._begin()
         return frozenset(key for key in keys if key in self._queue._alive)
+
+    def is_held(self, key: str) -> bool:
+        """Return whether the job is certainly that of this worker."""
+        is_stopped = self._loop is not None and self._loop.time() < self.stopped_until
+        return not is_stopped and self._has(key)
+
+    async def keep(self, key: str) -> bool:
+        """Return whether the job is still that of this worker."""
+        await self._begin()
+        entry = self._queue._alive.get(key)
+        if entry is not None and entry.holder is None:
+            entry.holder = self
+        return self._has(key)
+
+    def _has(self, key: str) -> bool:
+        handled = self._queue._handled
+        return any(entry.job.key == key and entry.holder is self for entry in handled)
 
     async def read_health(self) -> Sequence[QueueHealth]:
         """Return how many jobs of each kind there are, in the order of the kinds' names."""
@@ -297,7 +320,7 @@ class MemoryEngine:
         self._queue.expire(self)
 
     async def _begin(self) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(max(0.0, self.stopped_until - asyncio.get_running_loop().time()))
         self._check_open()
         if self._queue.is_away or self._queue._happens(self._queue._faults.unavailable):
             raise EngineUnavailable("The job queue cannot be reached. Repeat the call.")

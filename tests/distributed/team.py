@@ -87,9 +87,8 @@ class Machine:
         self.by_pool = dict.fromkeys(self.clusters, Outbox(self.cluster, self.results))
         self.room = LocalSlots(self.slots)
         flows = [WorkerFlow(flow.plan, self.resources) for flow in self.flows]
-        self.handler = NodeHandler(
-            flows, self.results, clock=virtual_now, may_begin=lambda: self.may_begin()
-        )
+        holds = self.cluster if self.is_on_cluster else self.engine
+        self.handler = NodeHandler(flows, self.results, holds, clock=virtual_now)
 
     def start(self) -> None:
         """Serve nodes, and send own ones."""

@@ -327,7 +327,7 @@ def test_uncertain_owner_sends_nothing() -> None:
     assert 10 <= second < 10.5
 
 
-def test_uncertain_machine_begins_nothing() -> None:
+def test_stopped_machine_begins_nothing() -> None:
     """A machine that was stopped for long does not do what another one has done meanwhile."""
     ledger = Ledger()
     flow = build(make_worker("a", ledger, 5.0), make_worker("b", ledger, 5.0))
@@ -335,7 +335,8 @@ def test_uncertain_machine_begins_nothing() -> None:
     async def main() -> Scheduler:
         team = Team()
         owner = team.add(flow, served=0)
-        stopped = team.add(flow, may_begin=lambda: asyncio.get_running_loop().time() > 20)
+        stopped = team.add(flow)
+        stopped.engine.stopped_until = 20.0
         await team.submit(flow, "run", Topic())
         run = asyncio.create_task(owner.drive(flow, "run"))
         await asyncio.sleep(2)
@@ -361,9 +362,9 @@ def test_lost_job_is_put_again() -> None:
     assert seconds < 15
 
 
-def test_stop_before_first_line_is_noticed() -> None:
+def test_stop_before_first_line_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that was stopped while a function went to its thread looks at the job again."""
-    answers = iter([True, False, True, True])  # on the loop and in the thread, twice
+    answers = iter([False, True])  # in the thread, twice
     began: list[str] = []
 
     @node(isolation="worker")
@@ -376,7 +377,7 @@ def test_stop_before_first_line_is_noticed() -> None:
     async def main() -> Scheduler:
         team = Team()
         owner = team.add(flow, served=0)
-        team.add(flow, may_begin=lambda: next(answers))
+        monkeypatch.setattr(team.add(flow).engine, "is_held", lambda key: next(answers))
         await team.submit(flow, "run", Topic())
         scheduler = await owner.drive(flow, "run")
         await team.close()

@@ -27,7 +27,7 @@ from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from graphorch.distributed.engine import Handler, Job, QueueHealth, check_service
+from graphorch.distributed.engine import AlwaysHeld, Handler, Job, QueueHealth, check_service
 from graphorch.distributed.errors import EngineClosed, EngineError, EngineUnavailable
 from graphorch.distributed.loop_thread import LoopThread
 from graphorch.errors import InputError
@@ -61,7 +61,7 @@ _FAREWELL: Final = 10.0  # seconds in which handlers have to end that are cancel
 _BREATH: Final = 0.05  # seconds in which a message arrives
 
 
-class DaskEngine:
+class DaskEngine(AlwaysHeld):
     """Hands jobs to workers by way of a scheduler of Dask."""
 
     def __init__(self, url: str) -> None:

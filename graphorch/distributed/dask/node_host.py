@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from graphorch.distributed.dask.tasks import ATTRIBUTE, Service
+from graphorch.distributed.engine import AlwaysHeld
 from graphorch.distributed.loop_thread import LoopThread
 from graphorch.distributed.node_handler import NodeHandler, WorkerFlow
 from graphorch.distributed.node_messages import name_node_kind
@@ -72,7 +73,7 @@ class NodeHost:
                 _LOG.warning("%s Trying again in %g s.", error, _PAUSE)
                 await asyncio.sleep(_PAUSE)
                 continue
-            self._handler = NodeHandler(self._flows, self._results)
+            self._handler = NodeHandler(self._flows, self._results, AlwaysHeld())
             self._service = Service(self.kinds, self._worker.state.nthreads, self._handler.handle)
             return
 

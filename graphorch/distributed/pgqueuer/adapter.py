@@ -111,6 +111,14 @@ class PgQueuerEngine:
         call = self._connection.fetch(statements.LIST_ALIVE, list(by_short))
         return frozenset(by_short[row["dedupe_key"]] for row in await self._thread.call(call))
 
+    def is_held(self, key: str) -> bool:
+        """Return whether the job is certainly that of this worker; any thread may ask."""
+        return self._dispatcher.is_held(key)
+
+    async def keep(self, key: str) -> bool:
+        """Return whether the job is still that of this worker; ask the server if need be."""
+        return self.is_held(key) or await self._thread.call(self._dispatcher.keep(key))
+
     async def read_health(self) -> Sequence[QueueHealth]:
         """Return how many jobs of each kind there are, in the order of the kinds' names."""
         rows = await self._thread.call(self._connection.fetch(statements.READ_HEALTH))

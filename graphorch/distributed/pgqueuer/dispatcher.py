@@ -25,6 +25,8 @@ Rules:
    process that was taken for dead cannot delete the job of its successor. It goes on with its own
    work, however: the epoch of the run and the table of results decide which of both counts, and a
    process that they refuse exits. What the queue lost is put again by the workers' reconciler.
+4. A job is certainly held for almost `timeout` after its last heartbeat was sent. A process that
+   was stopped for longer asks before it begins a job.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -54,6 +57,7 @@ _BATCH = 100  # jobs that one statement claims
 _FAREWELL = 5.0  # seconds in which the ends of the last jobs have to arrive
 _PRUNED = 60.0  # seconds between two prunings of the log
 _NEVER = timedelta(days=36_500)
+_CERTAIN = 0.9  # the part of `timeout` for which a job is held: clocks differ in their speed
 
 
 class Dispatcher:
@@ -109,11 +113,25 @@ class Dispatcher:
 
     def settle(self, service: Service, ended: Sequence[tuple[int, str]]) -> None:
         """Take the numbers of jobs that ended and how, which frees their slots."""
-        service.running.difference_update(number for number, _ in ended)
+        for number, _ in ended:
+            service.renewed.pop(service.running.pop(number, ""), None)
         service.ended.extend(ended)
         self._ended.set()
         if service.is_backlogged:
             self._hint()
+
+    def is_held(self, key: str) -> bool:
+        """Return whether a job is certainly that of this process; any thread may ask."""
+        seconds = self._timeout * _CERTAIN
+        return any(service.is_held(key, seconds) for service in tuple(self._services))
+
+    async def keep(self, key: str) -> bool:
+        """Send the heartbeat of a job, and return whether it is still of this process."""
+        for service in self._services:
+            numbers = [number for number, other in service.running.items() if other == key]
+            if numbers and await self._beat_for(service, numbers):
+                return True
+        return False
 
     async def close(self) -> None:
         """End all tasks."""
@@ -213,13 +231,14 @@ class Dispatcher:
             if size <= 0:
                 return
             query = self._queries.claim(service.kinds, size, service.manager, self._patience())
+            sent = time.monotonic()
             # Once only: on a new connection, heartbeats are renewed before.
             rows = await self._connection.fetch_once(query[0], *query[1])
             # Late heartbeats let a process take its own jobs once more.
             claims = [read_claim(row) for row in rows if row["id"] not in service.claimed]
-            numbers = [claim.id for claim in claims]
-            service.claimed.update(numbers)
-            service.running.update(numbers)
+            service.claimed.update(claim.id for claim in claims)
+            service.running |= {claim.id: claim.job.key for claim in claims}
+            service.renewed |= {claim.job.key: sent for claim in claims}
             if not service.post(service.start, claims):  # its loop was closed: others may do them
                 service.is_claiming = False
                 self.settle(service, [(number, GIVEN_BACK) for number in service.running])
@@ -267,8 +286,8 @@ class Dispatcher:
             claimed = set(service.claimed)
             if not claimed or service.loop.is_closed():
                 continue
-            rows = await self._connection.fetch(statements.BEAT, list(claimed), service.manager)
-            lost = (claimed & service.running) - {row["id"] for row in rows}
+            kept = await self._beat_for(service, claimed)
+            lost = (claimed & service.running.keys()) - kept
             if lost - service.lost:
                 _LOG.warning(
                     "%d jobs of this process were given to another one, since their heartbeats "
@@ -276,6 +295,14 @@ class Dispatcher:
                     len(lost - service.lost),
                 )
             service.lost = lost
+
+    async def _beat_for(self, service: Service, numbers: Collection[int]) -> set[int]:
+        """Send the heartbeats of some jobs, and return those that are still of this process."""
+        sent = time.monotonic()
+        rows = await self._connection.fetch(statements.BEAT, list(numbers), service.manager)
+        kept = {row["id"] for row in rows}
+        service.renewed |= {service.running[id]: sent for id in kept if id in service.running}
+        return kept
 
     async def _settle_all(self) -> None:
         while True:

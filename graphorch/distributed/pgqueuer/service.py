@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
@@ -35,10 +37,12 @@ class Service:
     """Runs the handlers of claimed jobs.
 
     `manager` is the owner of its claims, and `over` is done when the call has ended. All methods
-    but `post` belong to the loop of the caller, and these attributes to the engine's thread:
-    whether it is `is_claiming` jobs; `is_backlogged`, whether more may wait than it had slots; the
-    numbers of the jobs that it has `claimed` and that have not ended in the queue, of those that
-    are `running`, of those `lost` to another process, and of those that have `ended` and how.
+    but `post` and `is_held` belong to the loop of the caller, and these attributes to the engine's
+    thread: whether it is `is_claiming` jobs; `is_backlogged`, whether more may wait than it had
+    slots; the numbers of the jobs that it has `claimed` and that have not ended in the queue, of
+    those `running` by their keys, of those `lost` to another process, and of those that have
+    `ended` and how. `renewed` says when the last heartbeat of each job was sent, in monotonic
+    seconds.
     """
 
     def __init__(
@@ -49,7 +53,8 @@ class Service:
         self.manager = uuid.uuid4()
         self.is_claiming = self.is_backlogged = False
         self.claimed: set[int] = set()
-        self.running: set[int] = set()
+        self.running: dict[int, str] = {}
+        self.renewed: dict[str, float] = {}
         self.lost: set[int] = set()
         self.ended: list[tuple[int, str]] = []
         self.loop = asyncio.get_running_loop()
@@ -68,6 +73,10 @@ class Service:
         except RuntimeError:
             return False
         return True
+
+    def is_held(self, key: str, seconds: float) -> bool:
+        """Return whether the last heartbeat of a job was sent within so many seconds."""
+        return time.monotonic() < self.renewed.get(key, -math.inf) + seconds
 
     def start(self, claims: Sequence[Claim]) -> None:
         """Begin to handle claimed jobs; once this service ends, give them back instead."""

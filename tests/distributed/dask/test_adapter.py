@@ -45,7 +45,7 @@ def test_contract(check: Scenario, scheduler: Scheduler) -> None:
     async def connect() -> Engine:
         return await DaskEngine.open(scheduler.url)
 
-    bench = Bench(connect, timeout=1.0, moment=0.4, is_exact=False, many=500)
+    bench = Bench(connect, timeout=1.0, moment=0.4, is_exact=False, withdraws=False, many=500)
     asyncio.run(run(check, bench))
 
 

@@ -73,7 +73,7 @@ def test_killed_worker_loses_jobs(queue: str, start_worker: Starting) -> None:
 
 
 def test_stopped_worker_cannot_end_job(queue: str, start_worker: Starting) -> None:
-    """A worker that was taken for dead ends its work, and leaves the job to its successor."""
+    """A worker that was taken for dead knows it, and leaves the job to its successor."""
     worker = start_worker(queue, TIMEOUT, 0.5)
 
     async def main() -> None:
@@ -85,6 +85,7 @@ def test_stopped_worker_cannot_end_job(queue: str, start_worker: Starting) -> No
             async with serving(engine, work):
                 await work.until_begun(1)
                 worker.process.send_signal(signal.SIGCONT)
+                await asyncio.to_thread(worker.wait_for, "lost k")
                 await asyncio.to_thread(worker.wait_for, "ended k")
                 await asyncio.sleep(0.3)
                 assert await engine.list_alive(["k"]) == {"k"}

@@ -16,6 +16,7 @@ async def main(url: str, timeout: float, seconds: float) -> None:
     async def handle(job: Job) -> None:
         print("begun", job.key, flush=True)
         await asyncio.sleep(seconds)
+        print("held" if await engine.keep(job.key) else "lost", job.key, flush=True)
         print("ended", job.key, flush=True)
 
     engine = await PgQueuerEngine.open(url, timeout=timeout)
