@@ -184,8 +184,13 @@ class Attendant:
             due.append(watch.next_look if watch.next_look > now else now + LOOK_SECONDS)
         if (announcement := self._announcements.send(self._connection)) is not None:
             due.append(announcement)
+        # What came with the answers of the statements above does not make the socket readable.
+        self._pass_on_notifications(self._connection)
         self._wait(min(due) - time.monotonic(), self._connection.fileno())
-        for notification in self._connection.notifies(timeout=0):
+        self._pass_on_notifications(self._connection)
+
+    def _pass_on_notifications(self, connection: Connection) -> None:
+        for notification in connection.notifies(timeout=0):
             if (hint := self._hints.get(notification.channel)) is not None:  # pyright: ignore
                 hint(notification.payload)
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 
 import psycopg
 import pytest
 
 from graphorch.journal.errors import LeaseHeld, LeaseLost
+from graphorch.journal.postgres.announcements import Announcements
+from graphorch.journal.postgres.attendant import Attendant
+from graphorch.journal.postgres.connection import Address, Connection
+from graphorch.journal.postgres.process_lease import ProcessLease
 from graphorch.journal.postgres.store import PostgresStore
 from graphorch.journal.records import NewLetter
 from tests.contracts.store_contract import NEW, entries
 from tests.postgres.proxies import CuttingProxy, running
+
+_SLEEPING = "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(0.5)'"
 
 
 def execute(url: str, statement: str) -> list[tuple[object, ...]]:
@@ -50,6 +57,28 @@ def test_blocked_loop_keeps_its_runs(url: str) -> None:
         await other.close()
 
     asyncio.run(main())
+
+
+def test_notification_during_statement_is_passed_on(url: str) -> None:
+    """A notification that comes while a statement is answered does not wait for the next one."""
+
+    class Slow(Announcements):
+        def send(self, connection: Connection) -> float | None:
+            if began.is_set():  # not at the first time, after which the call below wakes the thread
+                connection.execute("SELECT pg_sleep(0.5)")
+                sent.set()
+            began.set()
+            return None
+
+    began, sent, heard = threading.Event(), threading.Event(), threading.Event()
+    attendant = Attendant(Address(url), ProcessLease(), Slow())
+    attendant.listen("graphorch_records", lambda payload: heard.set() if payload == "run" else None)
+    while not execute(url, _SLEEPING):
+        time.sleep(0.01)
+    execute(url, "NOTIFY graphorch_records, 'run'")
+    assert sent.wait(5)
+    assert heard.wait(0.4)
+    attendant.close()
 
 
 def test_bereft_process_is_reported(url: str) -> None:
