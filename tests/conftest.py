@@ -42,14 +42,34 @@ PYTHON_INDEPENDENT = (
 )  # fmt: skip
 
 
+# Files and folders of the marker `broad`: half of the time of all tests that are not slow.
+BROAD = (
+    "scenarios/", "agents/mcp/", "cli/follow/", "cli/test_completion.py", "cli/test_databases.py",
+    "cli/commands/models/test_trust.py", "cli/commands/runs/test_answer.py",
+    "cli/commands/runs/test_rerun.py", "cli/commands/runs/test_resume.py",
+    "cli/commands/runs/test_run_endpoints.py", "cli/commands/server/test_serve.py",
+    "core/test_transitions.py", "distributed/limits/", "distributed/pgqueuer/",
+    "engine/test_garbage.py", "graphs/test_sandboxed.py", "journal/postgres/",
+    "journal/test_hash_chain.py", "journal/test_processes.py", "mcp_server/test_stdio.py",
+    "models/guardrails/test_stream.py", "models/openai/test_answer.py",
+    "models/openai/test_overhead.py", "models/policies/test_fastest.py",
+    "models/policies/test_orderings.py", "models/policies/test_over_http.py", "render/layout/",
+    "runs/test_cold_start.py", "simulation/test_checks.py", "simulation/test_events.py",
+    "simulation/test_planted.py", "testing/test_strategies.py", "workers/test_followed_runs.py",
+    "workers/test_worker_limits.py",
+)  # fmt: skip
+
+
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark the tests whose result does not depend on the version of Python."""
+    """Mark the tests that a run may leave out, by their files."""
     for item in items:
         if item.path.is_relative_to(TESTS):
             path = item.path.relative_to(TESTS).as_posix()
             if path.startswith(PYTHON_INDEPENDENT):
                 item.add_marker("python_independent")
+            if path.startswith(BROAD):
+                item.add_marker("broad")
 
 
 @pytest.hookimpl(trylast=True)
