@@ -12,7 +12,8 @@ Rules of this file:
 4. The first result of a call counts. What comes later, or for a call that was given up, is
    dropped.
 5. A call that is cancelled is withdrawn, unless its run is handed over: then it is taken over.
-6. While another worker may have taken the run, nothing begins here: it would be done twice.
+6. While another worker may have taken the run, nothing begins here, and no model is asked: it would
+   be done twice.
 7. Model calls of a function are made here, by the context of its own attempt.
 """
 
@@ -114,7 +115,7 @@ class WorkerPlacement:
         if activation.step.node.options.goes_out or activation.id in self._taken_over:
             return await self._call_elsewhere(activation, arguments, here)
         if not _needs_room(activation):
-            await self._wait_until_certain()
+            await self.wait_until_certain()
             return await here()
         if await self._take_room(activation):
             return await self._call_here(activation, here)
@@ -130,6 +131,11 @@ class WorkerPlacement:
         if plan is None or _has_agents(plan, set()):
             return None
         return max(USUAL_CONCURRENCY, min(MOST_AT_ONCE, self._slots.count + self._count_served()))
+
+    async def wait_until_certain(self) -> None:
+        """Return once the run is certainly that of this worker: else its process ends meanwhile."""
+        if not self._may_begin():
+            await wait_until(self._may_begin)
 
     async def take_over(self, vanished: Sequence[Activation]) -> Collection[Activation]:
         """Find the calls of the process before that have ended, or are under way."""
@@ -221,18 +227,13 @@ class WorkerPlacement:
         """Run a function in room that was taken for it, and make room again."""
         time = asyncio.get_running_loop().time
         try:
-            await self._wait_until_certain()
+            await self.wait_until_certain()
             began = time()
             output = await here()
             self._slots.note(_identify(activation), time() - began)
             return output
         finally:
             self._slots.give_back()
-
-    async def _wait_until_certain(self) -> None:
-        """Return once the run is certainly that of this worker: else its process ends meanwhile."""
-        if not self._may_begin():
-            await wait_until(self._may_begin)
 
     # ---- elsewhere -------------------------------------------------------------------------------
     async def _call_elsewhere(

@@ -13,6 +13,8 @@ from graphorch.distributed.node_messages import LONGEST, name_node_kind
 from graphorch.engine.scheduler import Scheduler
 from graphorch.errors import Ambiguous
 from graphorch.graph.fingerprint import compute_fingerprint
+from graphorch.models.client import OnText
+from graphorch.models.messages import Request, Response
 from graphorch.testing import ScriptedModel, call, run_virtual
 from tests.distributed.cases import (
     Case,
@@ -305,6 +307,36 @@ def test_uncertain_owner_begins_nothing() -> None:
     assert run_virtual(main()).run.status == "succeeded"
     assert began[0] == 0
     assert 10 <= began[1] < 10.2
+
+
+def test_uncertain_owner_asks_no_model() -> None:
+    """While another worker may have taken its run, an owner sends no request to a model."""
+    asked: list[float] = []
+
+    class Noting(ScriptedModel):
+        async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
+            asked.append(asyncio.get_running_loop().time())
+            return await super().complete(request, on_text)
+
+    @node
+    async def draw(ctx: Context[None], topic: Topic) -> Done:
+        await asyncio.sleep(3)
+        return await ctx.complete(topic.topic, output=Done)
+
+    flow = build(draw)
+
+    async def main() -> Scheduler:
+        team = Team()
+        owner = team.add(flow, served=0)
+        owner.may_begin = lambda: not 2 < asyncio.get_running_loop().time() < 10
+        await team.submit(flow, "run", Topic())
+        scheduler = await owner.drive(flow, "run", client=Noting('{"done": ["a"]}'))
+        await team.close()
+        return scheduler
+
+    assert run_virtual(main()).run.status == "succeeded"
+    [at] = asked
+    assert 10 <= at < 10.2
 
 
 def test_uncertain_owner_sends_nothing() -> None:

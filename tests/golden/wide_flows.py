@@ -59,6 +59,9 @@ class WidePlacement:
         """Run a function here."""
         return await here()
 
+    async def wait_until_certain(self) -> None:
+        """Return at once."""
+
     def count_at_once(self, activation: Activation) -> int | None:
         """Offer more than a plain process."""
         return AT_ONCE

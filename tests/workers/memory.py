@@ -8,13 +8,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from graphorch.clock import Clock
-from graphorch.distributed.engine import Handler, Job, QueueHealth
+from graphorch.distributed.engine import AlwaysHeld, Handler, Job, QueueHealth
 from graphorch.distributed.placed_runs import PlacedRun, PlacedVersion
 from graphorch.journal.store import Store
 from graphorch.statuses import FINAL_STATUSES
 
 
-class MemoryEngine:
+class MemoryEngine(AlwaysHeld):
     """Hands each job to a server of its kind; `lose_all` forgets what waits."""
 
     def __init__(self) -> None:

@@ -106,6 +106,9 @@ class _OpenCall:
             number, began, requests = self._number, self._began, report_requests(sent)
             journal.buffer_sending(self._activation, number, began, model, requests)
             await services.log.make_durable()
+            # The process may have been stopped since: its successor may have asked, and paid.
+            if (placement := services.settings.placement) is not None:
+                await placement.wait_until_certain()
 
     async def end(self, key: str, response: Response, describe: Describe) -> Charge:
         """Report an answer and write it to the journal, before the node sees it."""

@@ -31,6 +31,13 @@ class Placement(Protocol):
         """
         ...
 
+    async def wait_until_certain(self) -> None:
+        """Return once no other process can have taken the run; if one has, this process ends.
+
+        It is asked before what must not be done twice: a function, and a request to a model.
+        """
+        ...
+
     async def take_over(self, vanished: Sequence[Activation]) -> Collection[Activation]:
         """Learn which attempts were under way when the process that drove the run before ended.
 

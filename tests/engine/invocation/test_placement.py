@@ -36,6 +36,9 @@ class Elsewhere:
         self.called: list[str] = []
         self.withdrawn: list[str] = []
 
+    async def wait_until_certain(self) -> None:
+        """Return at once."""
+
     def count_at_once(self, activation: Activation) -> int | None:
         return 3
 
@@ -54,6 +57,9 @@ class Elsewhere:
 
     async def take_over(self, vanished: Sequence[Activation]) -> Collection[Activation]:
         return ()
+
+    def leave(self) -> None:
+        """Do nothing: no test here hands its run over."""
 
 
 def drive(placement: Elsewhere, *steps: Node[Any], **limits: Any) -> tuple[str, float, Scheduler]:
