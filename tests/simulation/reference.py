@@ -22,6 +22,7 @@ REDUCERS: dict[str, Callable[[Any, Any], Any]] = {
     "latest": lambda old, new: new,
 }
 DEFAULTS = {name: field.default for name, field in State.model_fields.items()}
+USUAL_CONCURRENCY = 8  # of a map that states none
 Pick = Callable[[list[str]], str]
 
 
@@ -503,7 +504,7 @@ class Scope:
 
     def _start_items(self, activation: Activation) -> None:
         spec = self.sample.blueprint.maps.get(activation.node)
-        room = spec.concurrency if spec is not None else 1
+        room = 1 if spec is None else spec.concurrency or USUAL_CONCURRENCY
         while (
             activation.is_inside
             and len(activation.items) < len(activation.inputs)
