@@ -24,6 +24,7 @@ from graphorch.server.routes import (
     reasons,
     run,
     runs,
+    statistics,
 )
 from graphorch.server.static_files import read_static_files, serve_file
 from graphorch.server.tool_calls import refuse_tools
@@ -35,6 +36,7 @@ def list_endpoints(context: ServerContext) -> list[Endpoint]:
         *about.build_endpoints(context),
         *runs.build_endpoints(context),
         *run.build_endpoints(context),
+        *statistics.build_endpoints(context),
         *events.build_endpoints(context),
         *reasons.build_endpoints(context),
         *pictures.build_endpoints(context),

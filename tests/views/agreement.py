@@ -20,9 +20,12 @@ from graphorch.views.runs.nodes import measure_nodes
 from graphorch.views.runs.run_row import RunFigures
 from graphorch.views.runs.timeline import build_timeline
 from graphorch.views.runs.usage import Usage
+from graphorch.views.statistics.figures import FigureRow, Grouping
+from graphorch.views.statistics.statistics import FigureQuery, read_figures, read_heat
 
 MICRODOLLAR = 1e-6
 NOW = 2e9
+GROUPINGS: tuple[Grouping, ...] = ("agent", "model", "tag", "node", "flow")
 
 
 def near(figures: RunFigures | Usage) -> Any:
@@ -58,6 +61,7 @@ async def check_sums(store: Store) -> int:
         assert sum(node.errors for node in nodes) == row.figures.errors
         assert sum(node.questions for node in nodes) == row.figures.questions
     await check_statistics(store, [(row.run_id, row.figures) for row in listed.runs])
+    await check_figures(reader, [row.figures for row in listed.runs if row.figures is not None])
     reader.close()
     return len(listed.runs)
 
@@ -79,6 +83,37 @@ async def check_statistics(store: Store, runs: list[tuple[str, RunFigures | None
             errors = sum(row.failed + row.handled for row in steps)
             errors += sum(row.failed + row.errors_read for row in tools)
             assert (sum(row.visits for row in steps), errors) == (figures.visits, figures.errors)
+
+
+async def check_figures(reader: JournalReader, runs: list[RunFigures]) -> None:
+    """Check that the figures of groups, of times and of the heat map are those of the runs."""
+    usd, unpriced = sum(run.usage.usd for run in runs), sum(run.usage.unpriced for run in runs)
+    counts = (sum(run.visits for run in runs), sum(run.errors for run in runs))
+    counts += (sum(run.usage.calls for run in runs),)
+    for by in GROUPINGS:
+        figures = await read_figures(reader, by, FigureQuery())
+        assert count(figures.total) == counts
+        parts = [figures.rows, [time.figures for time in figures.times]]
+        for rows in [[figures.total], *(parts if by != "tag" or figures.tag else parts[1:])]:
+            assert sum(row.usd or 0.0 for row in rows) == pytest.approx(usd, abs=MICRODOLLAR / 100)
+            assert sum(row.unpriced for row in rows) == unpriced
+            assert by in ("agent", "model", "tag") or sum_counts(rows) == counts
+        assert figures.total.of_runs is None or figures.total.of_runs.runs == len(runs)
+    heat = await read_heat(reader, FigureQuery())
+    cells = [cell for row in heat.rows for cell in row.cells]
+    assert sum(cell.usd or 0.0 for cell in cells) == pytest.approx(usd, abs=MICRODOLLAR / 100)
+    assert sum(cell.errors for cell in cells) == counts[1]
+
+
+def count(row: FigureRow) -> tuple[int, int, int]:
+    """Return activations, errors and calls of a group."""
+    visits = row.steps.visits if row.steps else 0
+    return visits, row.errors, row.calls.calls if row.calls else 0
+
+
+def sum_counts(rows: list[FigureRow]) -> tuple[int, ...]:
+    """Return activations, errors and calls of groups."""
+    return tuple(sum(column) for column in zip(*map(count, rows), strict=True))
 
 
 async def check_reading_on(store: Store, run_id: str) -> None:

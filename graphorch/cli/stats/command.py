@@ -68,7 +68,7 @@ def stats(
             "--by",
             metavar="A,B",
             help="Group by agent, step, tool, level, model, endpoint, policy, error, day, hour, "
-            "flow, run, status or a tag. Days and hours are those of the zone of --since.",
+            "month, flow, run, status or a tag. Days and hours are those of the zone of --since.",
         ),
     ] = "",
     where: Annotated[

@@ -9,11 +9,10 @@ from typing import Any, TypeAlias
 
 from graphorch.cli.tables import align_columns, format_amount
 from graphorch.cli.terminal import print_output, print_status, sanitize, sanitize_line
-from graphorch.trace.analysis.statistics import Table
+from graphorch.trace.analysis.statistics import MIN_FOR_P99, Table
 
 Row: TypeAlias = dict[str, Any]
 
-_MIN_FOR_P99 = 100  # with fewer values a 99th percentile says nothing
 _MOST_ROWS = 40  # of a table for people
 
 # topic → (heading, name of the value) of each column for people
@@ -206,7 +205,7 @@ def _format_table(
 
 def _format_cell(row: Row, name: str) -> str:
     value = row.get(name)
-    if value is None or (name.endswith("_p99") and _count_values(row, name) < _MIN_FOR_P99):
+    if value is None or (name.endswith("_p99") and _count_values(row, name) < MIN_FOR_P99):
         return "–"
     if name.startswith("usd"):
         return format_amount(value, row.get(f"unpriced{name[3:]}") or 0)

@@ -10,12 +10,10 @@ from graphorch.errors import did_you_mean
 from graphorch.journal.records import Cursor, RunQuery
 from graphorch.server.context import ServerContext
 from graphorch.server.endpoint import Call, Endpoint, RequestModel
-from graphorch.server.problems import Problem
+from graphorch.server.routes.parameters import Seconds, parse_tag, refuse_parameter
 from graphorch.text import is_name, is_run_id
 from graphorch.views.reading.run_lists import MOST_RUNS, list_runs, parse_cursor
 from graphorch.views.runs.run_row import RUN_STATES, RunList
-
-Seconds = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 
 
 class ListQuery(RequestModel):
@@ -52,13 +50,13 @@ def _build_query(query: ListQuery) -> RunQuery:
     """Return what a query asks of the store. Raises `Problem`."""
     if query.status and query.status not in RUN_STATES:
         hint = did_you_mean(query.status, RUN_STATES)
-        raise _refuse("status", f"No run has the status '{query.status[:80]}'. {hint}")
+        raise refuse_parameter("status", f"No run has the status '{query.status[:80]}'. {hint}")
     if query.flow and not is_name(query.flow):
-        raise _refuse("flow", "This is not the name of a flow.")
+        raise refuse_parameter("flow", "This is not the name of a flow.")
     return RunQuery(
         status=query.status or None,
         flow=query.flow or None,
-        tag=_parse_tag(query.tag) if query.tag else None,
+        tag=parse_tag(query.tag) if query.tag else None,
         created_from=query.since,
         created_until=query.until,
         after=_parse_place(query.cursor) if query.cursor else None,
@@ -66,20 +64,10 @@ def _build_query(query: ListQuery) -> RunQuery:
     )
 
 
-def _parse_tag(tag: str) -> tuple[str, str]:
-    name, separator, value = tag.partition("=")
-    if not separator or not is_name(name) or not is_name(value):
-        raise _refuse("tag", f"'{tag[:80]}' is not a tag. Write name=value.")
-    return name, value
-
-
 def _parse_place(cursor: str) -> Cursor:
     place = parse_cursor(cursor)
     if place is None or not is_run_id(place[1]):
-        raise _refuse("cursor", "This is not a place in the list. Send the `next` of a page.")
+        raise refuse_parameter(
+            "cursor", "This is not a place in the list. Send the `next` of a page."
+        )
     return place
-
-
-def _refuse(name: str, detail: str) -> Problem:
-    mistake = {"where": f"/{name}", "what": detail}
-    return Problem(422, "input", f"{name}: {detail}", extra={"mistakes": [mistake]})

@@ -31,6 +31,7 @@ _OF_SPANS = {
     "attempt": "s.attempt",
     "day": "strftime('%Y-%m-%d', s.began, 'unixepoch', {zone})",
     "hour": "strftime('%Y-%m-%dT%H:00', s.began, 'unixepoch', {zone})",
+    "month": "strftime('%Y-%m', s.began, 'unixepoch', {zone})",
 }
 _OF_RUNS = {
     "flow": "t.flow",
@@ -41,6 +42,7 @@ _OF_RUNS = {
 _RUN_TIMES = {
     "day": "strftime('%Y-%m-%d', t.began, 'unixepoch', {zone})",
     "hour": "strftime('%Y-%m-%dT%H:00', t.began, 'unixepoch', {zone})",
+    "month": "strftime('%Y-%m', t.began, 'unixepoch', {zone})",
 }
 _OF_REQUESTS = frozenset({"model", "endpoint"})
 # A JSON path of SQLite has no way to write these.

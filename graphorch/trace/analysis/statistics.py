@@ -30,6 +30,9 @@ EVERYTHING = Selection()
 
 Key: TypeAlias = tuple[str, ...]
 
+MIN_FOR_P99 = 100
+"""Values of which a 99th percentile says something; with fewer it is their maximum."""
+
 _COUNTED = "s.copied = 0"
 
 

@@ -155,7 +155,7 @@ class SpanIndex:
         self._put(pending, progress)
         # A run that is left out now may have been read when it was still whole.
         seen -= progress.damaged.keys()
-        self._drop([run_id for run_id in known if run_id not in seen])
+        self.drop([run_id for run_id in known if run_id not in seen])
         progress.seconds = time.perf_counter() - start
         return progress
 
@@ -177,6 +177,10 @@ class SpanIndex:
             await asyncio.to_thread(self._put, pending, progress)
         progress.seconds = time.perf_counter() - start
         return progress
+
+    def list_run_ids(self) -> set[str]:
+        """Return the ids of the runs that have rows."""
+        return {run_id for (run_id,) in self._rows("SELECT run_id FROM traces")}
 
     def _find_known(self, run_ids: Sequence[str]) -> dict[str, tuple[int, str, int]]:
         """Return how far some runs were read: last record, status, and version of the rows."""
@@ -260,7 +264,8 @@ class SpanIndex:
             progress.spans += len(rows)
         progress.runs += 1
 
-    def _drop(self, run_ids: Sequence[str]) -> None:
+    def drop(self, run_ids: Sequence[str]) -> None:
+        """Forget the rows of some runs."""
         if run_ids:
             with self._transaction():
                 self._db.executemany(_DROP_SPANS, [(run_id,) for run_id in run_ids])
