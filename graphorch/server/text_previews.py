@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 
 from graphorch.engine.events import Ended, ModelCalled, RunEvent, TextDelta
 from graphorch.views.reading.journal_changes import JournalChanges
@@ -10,7 +11,7 @@ from graphorch.views.runs.run_events import TextPiece
 
 
 class TextPreviews:
-    """Passes on the pieces of answers; a call that begins anew replaces what was shown of it."""
+    """Passes on the pieces of answers, and an empty one when a call is over or begins anew."""
 
     def __init__(self, changes: JournalChanges) -> None:
         self._changes = changes
@@ -24,6 +25,12 @@ class TextPreviews:
             paths.add(event.path)
             self._changes.announce(TextPiece(run_id, event.path, event.text, is_new))
         elif isinstance(event, ModelCalled):
-            self._written[run_id].discard(event.path)
+            self._end(run_id, {event.path})
         elif isinstance(event, Ended):
-            self._written.pop(run_id, None)
+            self._end(run_id, self._written[run_id])
+            del self._written[run_id]
+
+    def _end(self, run_id: str, paths: Collection[str]) -> None:
+        for path in sorted(self._written[run_id].intersection(paths)):
+            self._written[run_id].discard(path)
+            self._changes.announce(TextPiece(run_id, path, "", is_new=True))

@@ -41,7 +41,7 @@ def test_pieces_join_for_slow_listener(tmp_path: Path) -> None:
 
 
 def test_call_that_begins_anew_replaces(tmp_path: Path) -> None:
-    """After the end of a call, or of its run, the next piece at the path is a new text."""
+    """After the end of a call, or of its run, nothing is left, and the next piece is a new text."""
 
     async def main() -> None:
         async with opened(tmp_path) as context:
@@ -55,6 +55,7 @@ def test_call_that_begins_anew_replaces(tmp_path: Path) -> None:
             previews.watch("r", TextDelta("a", "a", "The moon"))
             assert await following == TextPiece("r", "a", "The moon", is_new=True)
             previews.watch("r", Ended("succeeded", "", "r", 0.0))
+            assert await anext(listener) == TextPiece("r", "a", "", is_new=True)
             previews.watch("r", TextDelta("a", "a", "Again"))
             assert await anext(listener) == TextPiece("r", "a", "Again", is_new=True)
             await listener.aclose()

@@ -42,7 +42,8 @@ class TextPiece:
     """A piece of the answer that a model is writing, at the path of the node that asked it.
 
     It is a preview, in no record, and pieces of a run that another process drives do not come.
-    `is_new`: it replaces what was shown at this path; otherwise it follows it.
+    `is_new`: it replaces what was shown at this path; otherwise it follows it. A new piece without
+    text: nothing is written there any more.
     """
 
     run_id: str

@@ -55,6 +55,11 @@ def fail(words: Words) -> Draft:
     raise ValueError(f"{MARKUP}\u202e javascript:window.hit=1")
 
 
+def letter() -> AnyFlow:
+    """Return a flow with one agent."""
+    return Graph("letter", State, input=Text, output=Draft).chain(write).build()
+
+
 def hostile() -> AnyFlow:
     """Names and values that would be markup, were they ever read as such; it fails at the end."""
     graph = Graph(MARKUP, State)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from graphorch.models.client import OnText
+from graphorch.models.messages import Request, Response
 from graphorch.server.listening import Reachability
+from graphorch.testing import ScriptedModel
 from tests.server.page.browser import Opened, needs_browser, open_page, serve
-from tests.server.page.flows import State, waiting_flow
+from tests.server.page.flows import MARKUP, State, letter, waiting_flow
 from tests.server.page.test_page import keep_shop
+from tests.server.serving import TOKEN, Running
 from tests.trace.flows import shop
 
 pytestmark = [needs_browser, pytest.mark.slow]
@@ -122,3 +129,56 @@ def test_seven_tabs_share_one_stream(browser: Any, tmp_path: Path) -> None:
         for tab in tabs[1:]:
             tab.page.wait_for_selector(".fresh:has-text('2 new runs')")
         assert count_streams(tabs) == 2
+
+
+class Hesitant(ScriptedModel):
+    """A model that writes a piece whenever a test lets it."""
+
+    def __init__(self, answer: str, pieces: Sequence[str]) -> None:
+        super().__init__(answer)
+        self.pieces = pieces
+        self.allowed = [threading.Event() for _ in [*pieces, "the end"]]
+
+    async def complete(self, request: Request, on_text: OnText | None = None) -> Response:
+        for piece, is_allowed in zip([*self.pieces, ""], self.allowed, strict=True):
+            await asyncio.to_thread(is_allowed.wait)
+            if on_text is not None and piece:
+                on_text(piece)
+        return await super().complete(request, on_text)
+
+
+def begin(server: Running, flow: str, input: object) -> str:
+    """Have the server begin a run; return its id."""
+    request = urllib.request.Request(
+        f"{server.url}api/flows/{flow}/runs",
+        json.dumps({"input": input}).encode(),
+        {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)["run_id"]
+
+
+def test_answer_is_seen_while_it_is_written(browser: Any, tmp_path: Path) -> None:
+    """Pieces of an answer are shown as text, and go when the record of the call has come."""
+    pieces = ["The moon ", MARKUP, " pulls."]
+    model = Hesitant('{"draft": "done"}', pieces)
+    flow = letter()
+    options = {"client": model}
+    with serve(tmp_path, flow, options=options) as server, open_page(browser, server.url) as opened:
+        run_id = begin(server, "letter", {"text": "tides"})
+        page = opened.go(f"/runs/{run_id}", ".run-line h1")
+        page.wait_for_selector(LINE)
+        writing = page.locator(".writing")
+        assert writing.is_hidden()
+        for shown, is_allowed in zip(["The moon ", MARKUP, "pulls."], model.allowed, strict=False):
+            is_allowed.set()
+            page.wait_for_function(
+                "text => document.querySelector('.writing pre')?.textContent.includes(text)",
+                arg=shown,
+            )
+        assert page.locator(".writing pre").text_content() == "".join(pieces)
+        assert opened.find_axe_violations() == []
+        model.allowed[-1].set()
+        page.wait_for_selector(".run-line .chip:has-text('succeeded')")
+        assert writing.is_hidden()
+        opened.check()

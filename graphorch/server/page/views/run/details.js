@@ -1,5 +1,5 @@
 // What is selected, in a line: an activation, a node that has not run, or the run as it is now.
-import { h } from "../../parts/elements.js";
+import { h, plural } from "../../parts/elements.js";
 import { chip } from "../../parts/chips.js";
 import { costOf, duration, when } from "../../parts/figures.js";
 import { icon } from "../../parts/icons.js";
@@ -82,7 +82,7 @@ export class Details {
     else
       this.words.replaceChildren(
         h("h2", {}, "Now"),
-        h("span", { class: "muted" }, `after ${data.moments.length.toLocaleString("en")} moments`),
+        h("span", { class: "muted" }, `after ${plural(data.moments.length, "moment")}`),
       );
   }
 }

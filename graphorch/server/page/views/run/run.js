@@ -17,6 +17,7 @@ import { ConversationTab } from "./tabs/conversation.js";
 import { JournalTab } from "./tabs/journal.js";
 import { StateTab } from "./tabs/state.js";
 import { WhyTab } from "./tabs/why.js";
+import { Writing } from "./writing.js";
 import { Timeline } from "./timeline/timeline.js";
 
 const TABS = [
@@ -128,6 +129,7 @@ export class RunView {
     });
     this.tabs = Object.fromEntries(TABS.map(({ name, Tab }) => [name, new Tab(this)]));
     this.details = new Details(this);
+    this.writing = new Writing(this);
     this.tabList = new Tabs("About the selection", TABS, (name) => this.chooseTab(name));
     this.tab = "";
     this.drawn = new Map(); // pictures of the run as it was, by record
@@ -135,6 +137,7 @@ export class RunView {
       "section",
       { class: "pane details", "aria-label": "What is selected" },
       this.details.el,
+      this.writing.el,
       this.tabList.list,
       this.tabList.panel,
     );
@@ -206,6 +209,7 @@ export class RunView {
   hear({ event, data }) {
     if (!this.isReady) return;
     if (event === "again" || (event === "run" && data.run_id === this.data.id)) this.pulse.ask();
+    if (event === "text" && data.run_id === this.data.id) this.writing.hear(data);
     if (event === "gone" && data.run_id === this.data.id) this.head.fail("This run was deleted.");
   }
 
@@ -219,6 +223,7 @@ export class RunView {
     if (this.isClosed) return;
     this.showPage();
     this.slow.ask();
+    this.writing.follow();
     this.details.show(this.selection);
     this.tabs[this.tab]?.refresh(this.selection);
     const { status } = this.data.page.row;

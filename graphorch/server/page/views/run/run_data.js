@@ -61,9 +61,9 @@ export class RunData {
   }
 
   take(moment) {
-    if (this.bySeq.has(moment.seq)) return;
-    this.bySeq.set(moment.seq, this.moments.length);
-    this.moments.push(moment);
+    const at = this.bySeq.get(moment.seq) ?? this.moments.length;
+    this.bySeq.set(moment.seq, at);
+    this.moments[at] = moment; // a later reading knows more of it
     if (!moment.path) return;
     this.lastOf.set(shortActivation(moment.activation), moment);
     this.lastAt.set(moment.path, moment);
