@@ -7,6 +7,7 @@ import json
 import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from graphorch.models.client import OnText
 from graphorch.models.messages import Request, Response
+from graphorch.runs.stores import open_store
 from graphorch.server.listening import Reachability
 from graphorch.testing import ScriptedModel
 from tests.server.page.browser import Opened, needs_browser, open_page, serve
@@ -181,4 +183,73 @@ def test_answer_is_seen_while_it_is_written(browser: Any, tmp_path: Path) -> Non
         model.allowed[-1].set()
         page.wait_for_selector(".run-line .chip:has-text('succeeded')")
         assert writing.is_hidden()
+        opened.check()
+
+
+STATUS = ".run-line .chip:has-text('{}')"
+
+
+def read_status(folder: Path, run_id: str) -> str:
+    """Return the status of a run in the journal, without the server."""
+
+    async def main() -> str:
+        async with open_store(folder / "runs.sqlite") as store:
+            return (await store.read_head(run_id)).status
+
+    with ThreadPoolExecutor(1) as threads:  # the browser's driver has a loop in this one
+        return threads.submit(asyncio.run, main()).result()
+
+
+def test_run_is_stopped_and_resumed(browser: Any, tmp_path: Path) -> None:
+    """Stop lets what runs finish and begins nothing new; Resume goes on with the next node."""
+    steps = [threading.Event() for _ in range(3)]
+    flow = waiting_flow(steps)
+    with serve(tmp_path, flow) as server, open_page(browser, server.url) as opened:
+        run_id = begin(server, "waiting", {"text": "tides"})
+        page = opened.go(f"/runs/{run_id}", STATUS.format("running"))
+        page.click("button:has-text('Stop')")
+        steps[0].set()
+        page.wait_for_selector(STATUS.format("stopped"))
+        assert read_status(tmp_path, run_id) == "stopped"
+        page.click("button:has-text('Resume')")
+        page.wait_for_selector(STATUS.format("running"))
+        for step in steps:
+            step.set()
+        page.wait_for_selector(STATUS.format("succeeded"))
+        assert page.locator(".run-actions button").count() == 0
+        opened.check()
+    assert read_status(tmp_path, run_id) == "succeeded"
+
+
+def test_cancelling_is_asked_about(browser: Any, tmp_path: Path) -> None:
+    """Cancel ends a run for good, once the reader has agreed."""
+    steps = [threading.Event() for _ in range(3)]
+    with (
+        serve(tmp_path, waiting_flow(steps)) as server,
+        open_page(browser, server.url) as opened,
+    ):
+        run_id = begin(server, "waiting", {"text": "tides"})
+        page = opened.go(f"/runs/{run_id}", STATUS.format("running"))
+        page.click("button:has-text('Cancel')")
+        page.click(".dialog .button:text-is('Cancel')")
+        assert read_status(tmp_path, run_id) == "running"
+        page.click(".run-actions button:has-text('Cancel')")
+        page.click(".dialog .danger")
+        steps[0].set()
+        page.wait_for_selector(STATUS.format("cancelled"))
+        opened.check()
+    assert read_status(tmp_path, run_id) == "cancelled"
+
+
+def test_erased_run_keeps_its_row(browser: Any, tmp_path: Path) -> None:
+    """Erase takes what a run holds out of the journal, once the reader has agreed."""
+    keep_shop(tmp_path, "first")
+    keep_shop(tmp_path, "second")
+    with serve(tmp_path, shop()) as server, open_page(browser, server.url) as opened:
+        page = opened.go("/runs", ".runs tbody tr")
+        page.check("[data-run=first] input[type=checkbox]")
+        page.click("button:has-text('Erase')")
+        page.click(".dialog .danger")
+        page.wait_for_selector("[data-run=first]:has-text('erased')")
+        assert page.locator("[data-run=second]:has-text('erased')").count() == 0
         opened.check()

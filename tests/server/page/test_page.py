@@ -19,7 +19,7 @@ from tests.trace.flows import Model, Order, shop
 
 pytestmark = needs_browser
 
-TABS = ("state", "calls", "conversation", "why", "journal")
+TABS = ("state", "calls", "conversation", "why", "journal", "result")
 SHOP = "shop-run"
 HOSTILE = "hostile-run"
 
@@ -291,4 +291,27 @@ def test_large_run_is_shown_in_time(browser: Any, tmp_path: Path, record_propert
         record_property("first_picture_seconds", seconds)
         print(f"\n10,000 activations: the picture came after {seconds:.2f} s")
         assert seconds < 5  # the machine may have other things to do
+        opened.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_long", [False, True])
+def test_result_is_input_and_output(browser: Any, tmp_path: Path, is_long: bool) -> None:
+    """A tab shows what went in and what came out, also of a run whose output comes by itself."""
+
+    def leave_out(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"output_left_out": is_long})
+
+    keep_shop(tmp_path)
+    keep_shop(tmp_path, "failed-run", amount=50)
+    with serve(tmp_path, shop()) as server, open_page(browser, server.url) as opened:
+        opened.page.route(f"**/api/runs/{SHOP}", leave_out)
+        page = opened.go(f"/runs/{SHOP}?tab=result", ".panel-section")
+        output, given = page.locator(".panel-section").all_inner_texts()
+        assert "reply" in output
+        assert "tides" in given
+        assert any(url.endswith("/output") for url in opened.requests) == is_long
+        page = opened.go("/runs/failed-run?tab=result", ".panel-section")
+        assert page.inner_text(".run-reason") in page.inner_text(".panel-section")
         opened.check()

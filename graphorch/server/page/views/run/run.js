@@ -15,6 +15,7 @@ import { boxOf, isSame, readSelection, shortActivation, writeSelection } from ".
 import { CallsTab } from "./tabs/calls.js";
 import { ConversationTab } from "./tabs/conversation.js";
 import { JournalTab } from "./tabs/journal.js";
+import { ResultTab } from "./tabs/result.js";
 import { StateTab } from "./tabs/state.js";
 import { WhyTab } from "./tabs/why.js";
 import { Writing } from "./writing.js";
@@ -26,6 +27,7 @@ const TABS = [
   { name: "conversation", title: "Conversation", Tab: ConversationTab },
   { name: "why", title: "Why", Tab: WhyTab },
   { name: "journal", title: "Journal", Tab: JournalTab },
+  { name: "result", title: "Result", Tab: ResultTab },
 ];
 const SETTLE = 90; // milliseconds after the last key before the tabs follow
 
