@@ -7,6 +7,9 @@ from pathlib import Path
 
 from graphorch.journal.address import parse_address
 from graphorch.journal.postgres import setup
+from graphorch.models.config.loader import read_config
+from graphorch.models.config.router import Router
+from graphorch.runs.clients import share_router
 from graphorch.server.app import build_app
 from graphorch.server.context import open_context
 from tests.server.serving import Client, application, make_settings
@@ -28,6 +31,8 @@ def test_about_names_journal_and_flows(tmp_path: Path) -> None:
             "flows": ["order"],
             "read_only": False,
             "model": "",
+            "endpoints": [],
+            "policies": [],
         }
 
     asyncio.run(main())
@@ -46,6 +51,32 @@ def test_about_hides_password_of_database(database: str) -> None:
         assert about["journal_bytes"] is None
         assert about["journal"] == address.shown
         assert "secret" not in str(about)
+
+    asyncio.run(main())
+
+
+def test_about_names_endpoints_without_keys(tmp_path: Path) -> None:
+    """Endpoints and policies are named, and neither an address nor a key is."""
+    text = """
+        [endpoints.desk]
+        base_url = "https://desk.example/v1"
+        key_env = "DESK_KEY"
+
+        [policies.careful]
+        kind = "fallback"
+        targets = ["desk/small", "desk/large"]
+    """
+    config = tmp_path / "graphorch.toml"
+    config.write_text(text)
+    client = share_router(Router(read_config(config), environment={"DESK_KEY": "s3cret"}))
+
+    async def main() -> None:
+        async with application(tmp_path, shop(), options={"client": client}) as ask:
+            answer = await ask("GET", "/api/about")
+        assert answer.value["endpoints"] == ["desk"]
+        assert answer.value["policies"] == ["careful"]
+        assert b"s3cret" not in answer.body
+        assert b"desk.example" not in answer.body
 
     asyncio.run(main())
 

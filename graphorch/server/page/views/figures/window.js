@@ -1,0 +1,90 @@
+// What the figures are narrowed to: time, flow, tag. The address holds it.
+import { h } from "../../parts/elements.js";
+import { toQuery } from "../runs/filters.js";
+
+const PERIODS = [
+  ["24h", "last 24 hours"],
+  ["7d", "last 7 days"],
+  ["30d", "last 30 days"],
+  ["90d", "last 90 days"],
+  ["all", "any time"],
+];
+export const USUAL = "7d";
+const PAUSE = 400; // milliseconds after the last letter
+
+export class Window {
+  // `onChange(query)` is called with what the reader chose.
+  constructor(flows, onChange) {
+    this.onChange = onChange;
+    this.since = h(
+      "select",
+      { class: "field", "aria-label": "Window", onchange: () => this.changed() },
+      ...PERIODS.map(([value, words]) => h("option", { value }, words)),
+    );
+    this.flow = this.field("flow", "flow", "Flow", "figure-flows");
+    this.tag = this.field("tag", "tag=value", "Tag, as name=value");
+    this.el = h(
+      "form",
+      {
+        class: "filters",
+        role: "search",
+        "aria-label": "Figures",
+        onsubmit: (event) => {
+          event.preventDefault();
+          this.changed();
+        },
+      },
+      this.since,
+      this.flow,
+      h("datalist", { id: "figure-flows" }, ...flows.map((name) => h("option", { value: name }))),
+      this.tag,
+    );
+  }
+
+  field(name, placeholder, label, list = null) {
+    return h("input", {
+      class: "field",
+      type: "search",
+      name,
+      placeholder,
+      "aria-label": label,
+      list,
+      autocomplete: "off",
+      spellcheck: "false",
+      oninput: () => {
+        clearTimeout(this.later);
+        this.later = setTimeout(() => this.changed(), PAUSE);
+      },
+    });
+  }
+
+  show({ since, flow, tag }) {
+    const set = (field, value) => {
+      if (field !== document.activeElement || field.tagName === "SELECT") field.value = value ?? "";
+    };
+    set(this.since, since || USUAL);
+    set(this.flow, flow);
+    set(this.tag, tag);
+  }
+
+  changed() {
+    clearTimeout(this.later);
+    this.onChange({
+      since: this.since.value === USUAL ? "" : this.since.value,
+      until: "",
+      flow: this.flow.value.trim(),
+      tag: this.tag.value.trim(),
+    });
+  }
+}
+
+// The window of an address, with what the server takes: `utc_offset` is that of the reader.
+export function readWindow({ since, until, flow, tag }) {
+  return { since: since || USUAL, until, flow, tag };
+}
+
+export function toWindowQuery(window) {
+  const { since, until, flow, tag } = toQuery(window);
+  const offset = -new Date().getTimezoneOffset() * 60;
+  return { since: since === "all" ? "" : since, until, flow, tag, utc_offset: offset };
+}
