@@ -207,14 +207,15 @@ def test_run_is_stopped_and_resumed(browser: Any, tmp_path: Path) -> None:
     with serve(tmp_path, flow) as server, open_page(browser, server.url) as opened:
         run_id = begin(server, "waiting", {"text": "tides"})
         page = opened.go(f"/runs/{run_id}", STATUS.format("running"))
-        page.click("button:has-text('Stop')")
-        steps[0].set()
+        with page.expect_response("**/stop"):
+            page.click("button:has-text('Stop')")
+        steps[0].set()  # and the second one, which may have begun before the run heard of it
+        steps[1].set()
         page.wait_for_selector(STATUS.format("stopped"))
         assert read_status(tmp_path, run_id) == "stopped"
         page.click("button:has-text('Resume')")
         page.wait_for_selector(STATUS.format("running"))
-        for step in steps:
-            step.set()
+        steps[2].set()
         page.wait_for_selector(STATUS.format("succeeded"))
         assert page.locator(".run-actions button").count() == 0
         opened.check()
@@ -234,7 +235,8 @@ def test_cancelling_is_asked_about(browser: Any, tmp_path: Path) -> None:
         page.click(".dialog .button:text-is('Cancel')")
         assert read_status(tmp_path, run_id) == "running"
         page.click(".run-actions button:has-text('Cancel')")
-        page.click(".dialog .danger")
+        with page.expect_response("**/cancel"):
+            page.click(".dialog .danger")
         steps[0].set()
         page.wait_for_selector(STATUS.format("cancelled"))
         opened.check()
