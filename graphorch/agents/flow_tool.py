@@ -13,7 +13,15 @@ from typing import Any, Never, TypedDict, cast
 
 from pydantic import BaseModel
 
-from graphorch.agents.tool import Approve, Tool, ToolOptions, add_marks, read_options, require_name
+from graphorch.agents.tool import (
+    Approve,
+    Tool,
+    ToolOptions,
+    add_marks,
+    check_expires,
+    read_options,
+    require_name,
+)
 from graphorch.agents.tool_arguments import FunctionArguments, build_tool_error
 from graphorch.agents.tool_results import write_result
 from graphorch.callables import get_doc
@@ -34,6 +42,7 @@ class FlowToolOptions(TypedDict, total=False):
     """Keyword arguments of `flow.as_tool(...)`: those of `@tool` that its nodes do not decide."""
 
     approve: Approve
+    expires: float
     tells: type[Exception] | tuple[type[Exception], ...]
     max_calls: int
     concurrent: bool
@@ -85,6 +94,7 @@ def make_flow_tool(plan: Plan, name: str, description: str, options: FlowToolOpt
     schema = plan.input.model_json_schema()
     arguments = InputArguments(plan.input, schema)
     given: ToolOptions = {"max_calls": MOST_CALLS, **options, "effect": find_effect(plan)}
+    check_expires(name, given)
     given = add_marks(name, find_marks(plan.output), given)
     settings, node_settings = read_options(name, given, arguments)
     signature = Signature(

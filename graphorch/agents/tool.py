@@ -66,6 +66,7 @@ class ToolOptions(TypedDict, total=False):
     name: str
     effect: Effect
     approve: Approve
+    expires: float
     tells: type[Exception] | tuple[type[Exception], ...]
     max_calls: int
     concurrent: bool
@@ -225,12 +226,13 @@ def tool(fn: Any = None, /, **options: Unpack[ToolOptions]) -> Any:
 
     Options: `effect` says what calling it twice would do ("once", unless you say that it is "pure"
     or "idempotent"); `approve`, whether a person approves each call, or a function of its arguments
-    that says so; `tells`, exceptions that the model reads, while any other fails the agent;
-    `max_calls` in one loop; `concurrent`, whether a tool with effect "once" may run beside others;
-    `untrusted`, whether what it returns comes from outside, as a return type with a mark says too
-    (`-> Untrusted[str]`); `undo`, a function that takes back what a call did, by the arguments of
-    the tool that it names, and `result`, the text that the model read; `retry`, `timeout` in
-    seconds, `isolation` and `pool` as for nodes; `name`, if not that of the function.
+    that says so, and `expires`, the seconds after which an unanswered call is refused; `tells`,
+    exceptions that the model reads, while any other fails the agent; `max_calls` in one loop;
+    `concurrent`, whether a tool with effect "once" may run beside others; `untrusted`, whether what
+    it returns comes from outside, as a return type with a mark says too (`-> Untrusted[str]`);
+    `undo`, a function that takes back what a call did, by the arguments of the tool that it names,
+    and `result`, the text that the model read; `retry`, `timeout` in seconds, `isolation` and
+    `pool` as for nodes; `name`, if not that of the function.
 
     Raises `GraphError` with code `TOOL` if the function or an option is wrong.
     """
@@ -321,6 +323,7 @@ def _build_tool(fn: Any, local: Mapping[str, Any], options: ToolOptions) -> Tool
         raise build_tool_error(name, what, fix)
     name = options.get("name", _find_tool_name(fn))
     require_name(name)
+    check_expires(name, options)
     arguments = read_parameters(fn, name, local)
     spec = ToolSpec(name=name, description=get_doc(fn), parameters=arguments.schema)
     made = make_tool(
@@ -396,6 +399,13 @@ def add_marks(name: str, marks: Marks, options: ToolOptions) -> ToolOptions:
 
 
 # ---- options -------------------------------------------------------------------------------------
+def check_expires(name: str, options: ToolOptions) -> None:
+    """Raise `GraphError` for a time to approve of a tool that asks no person."""
+    if "expires" in options and options.get("approve", False) is False:
+        what = f"expires={options['expires']!r:.80} means nothing: no person approves its calls"
+        raise build_tool_error(name, what, "add approve=True, or leave expires out")
+
+
 def read_options(
     name: str, options: ToolOptions, arguments: ArgumentReader
 ) -> tuple[ToolSettings, NodeSettings]:
@@ -405,7 +415,7 @@ def read_options(
     of_node = {option: value for option, value in values.items() if option not in _OWN_OPTIONS}
     problems = list(_check_own_options(name, values))
     node_settings = NodeSettings()
-    known = {"effect", "retry", "timeout", "isolation", "pool", "name"}
+    known = {"effect", "retry", "timeout", "isolation", "pool", "name", "expires"}
     unknown = [option for option in of_node if option not in known]
     for option in unknown:
         what, fix = f"there is no option '{option}'", did_you_mean(option, _list_options())

@@ -17,6 +17,7 @@ from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status, ToolScope
 from graphorch.engine.invocation.binding import bind_arguments
 from graphorch.engine.questions.pending_question import PendingQuestion
+from graphorch.engine.questions.unanswered_call import is_unanswered_call
 from graphorch.errors import (
     Expired,
     InputError,
@@ -40,8 +41,8 @@ def build_question(activation: Activation, now: float) -> PendingQuestion:
 
     step = activation.step
     if step.ask is None:
-        is_call = _is_call(activation)
-        text = _build_call_text(activation) if is_call else _build_gate_text(activation)
+        build_text = _build_call_text if is_call(activation) else _build_gate_text
+        text = build_text(activation)
         text = hide_secrets(activation, text)
         return PendingQuestion(clean(text), choose_approval(activation), find_expiry(step, now))
     assert step.over is not None
@@ -79,7 +80,7 @@ def ask_for_consent(activation: Activation, error: NeedsConsent, now: float) -> 
     return PendingQuestion(clean(text), choose_approval(activation), expires, error.consent)
 
 
-def _is_call(activation: Activation) -> bool:
+def is_call(activation: Activation) -> bool:
     """Return whether an activation is a call of a tool."""
     return isinstance(activation.scope, ToolScope)
 
@@ -88,7 +89,7 @@ def choose_approval(activation: Activation) -> type[Approval]:
     """Return the type of the answer to a gate, or to a tool call."""
     from graphorch.graph.approval import Approval, ToolApproval  # only gates need it
 
-    return ToolApproval if _is_call(activation) else Approval
+    return ToolApproval if is_call(activation) else Approval
 
 
 def build_answer(
@@ -115,7 +116,7 @@ def build_answer(
         from graphorch.graph.approval import Approval
 
         assert isinstance(value, Approval)
-        if _is_call(activation):
+        if is_call(activation):
             from graphorch.engine.tool_calls.approval import build_decision
 
             return build_decision(activation, value, now)
@@ -143,12 +144,12 @@ def _has_asked(activation: Activation) -> bool:
     """Return whether a person was asked, as far as the activation still shows it."""
     if activation.step.ask is not None or activation.approved or activation.question is not None:
         return True
-    return is_kind(activation.failure, (Expired, Rejected))
+    return is_kind(activation.failure, (Expired, Rejected)) or is_unanswered_call(activation)
 
 
 def _build_closed(activation: Activation) -> QuestionClosed | Expired:
     """Return the error of a question that is not open, with what became of it."""
-    if is_kind(activation.failure, (Expired,)):
+    if is_kind(activation.failure, (Expired,)) or is_unanswered_call(activation):
         return Expired(f"The question of '{activation.path}' is not open: its time is over.")
     if activation.status is Status.CANCELLED:
         story = activation.story or [""]

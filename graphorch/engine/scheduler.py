@@ -352,7 +352,7 @@ class Scheduler:
             self._services.enter_loop()
         event = human_input.build_answer(activation, value, self.settings.clock())
         if isinstance(event, Expired):
-            event = self._attempts.build_failure(activation, event)
+            event = self._attempts.end_unanswered(activation, event)
         elif self.journal is not None:
             try:
                 self.journal.require_storable(event)
@@ -606,7 +606,7 @@ class Scheduler:
         error = build_expiry(activation)
         event: Event = NodeSucceeded(activation, {}, self._services.now())
         if error is not None:
-            event = self._attempts.build_failure(activation, error)
+            event = self._attempts.end_unanswered(activation, error)
         return event
 
     def _start_deadline(self) -> float | None:
@@ -693,7 +693,7 @@ class Scheduler:
             from graphorch.engine.mailbox.letter_reader import LetterReader
 
             self._letters = LetterReader(
-                self.run, self._attempts.build_failure, journal.require_storable
+                self.run, self._attempts.end_unanswered, journal.require_storable
             )
         # An answer may let a call of a tool start, which waits for its attempt then.
         self._open_tool_rounds()

@@ -403,8 +403,9 @@ class Flow(Generic[In, Out, State]):
         The model reads the `description` (that of the input, unless you give one) and the fields of
         the input; what it gets is the output as JSON. The flow runs inside the agent: in its
         journal, on its budget, with its questions, and is resumed with it. In one loop it is called
-        at most `max_calls` times (4, unless you say otherwise). `approve`, `tells`, `concurrent`
-        and `untrusted` are those of `@tool`; its effect class is the strongest of its nodes.
+        at most `max_calls` times (4, unless you say otherwise). `approve`, `expires`, `tells`,
+        `concurrent` and `untrusted` are those of `@tool`; its effect class is the strongest of its
+        nodes.
 
             @agent(output=Answer, tools=[research_flow.as_tool("research")])
 

@@ -34,7 +34,7 @@ from graphorch.errors import GraphError, Problem, WrongCall
 from graphorch.graph.context import Context
 from graphorch.graph.options import NodeOptions, NodeSettings, options_from
 from graphorch.graph.signature import Signature, read_signature
-from graphorch.text import LONGEST_NAME, is_name, plural
+from graphorch.text import LONGEST_NAME, format_duration, is_name, plural
 
 # `Verdict | None` is a slice that may be read before it is assigned
 A = TypeVar("A", bound=BaseModel | None)
@@ -425,6 +425,8 @@ def _summarize_tool(tool: Any) -> ToolSummary:
     approval = "" if approve is False else "a person"
     if callable(approve):
         approval = f"a person if {get_name(approve)} says so"
+    if approval and options.expires is not None:
+        approval += f" within {format_duration(options.expires)}"
     bounds = [
         f"at most {plural(tool.max_calls, 'call')}" if tool.max_calls is not None else "",
         f"{options.timeout:g} s" if options.timeout is not None else "",

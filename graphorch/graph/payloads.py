@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,12 +37,16 @@ class ToolArguments(BaseModel):
     arguments: dict[str, Any]
 
 
+UNANSWERED: Final = "Refused: no person decided about this call of"
+"""Beginning of what a model reads of a refused call that was not answered in time."""
+
+
 class ToolOutcome(BaseModel):
     """What a model reads after it called a tool.
 
     `outcome` is "ok" for what the tool returned, "failed" for an error that the model is told,
-    "refused" for a call that a person did not approve, and "answered" for a text that a person gave
-    instead of calling the tool.
+    "refused" for a call that a person did not approve, or not in time, and "answered" for
+    a text that a person gave instead of calling the tool.
     """
 
     outcome: Literal["ok", "failed", "refused", "answered"] = "ok"

@@ -271,6 +271,16 @@ class AttemptRunner:
             limit = error.limit
         return NodeFailed(activation, activation.attempt, shown, pause, handler, limit, now)
 
+    def end_unanswered(
+        self, activation: Activation, error: Exception
+    ) -> NodeFailed | NodeSucceeded:
+        """Return what a wait ends with whose time is over: a failure, or the refusal of a call."""
+        if human_input.is_call(activation):
+            from graphorch.engine.tool_calls.approval import build_unanswered
+
+            return build_unanswered(activation, self._services.now())
+        return self.build_failure(activation, error)
+
     @property
     def is_gated(self) -> bool:
         """Return whether a person lets attempts through, one at a time."""

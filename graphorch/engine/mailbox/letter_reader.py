@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from graphorch.core.events import Event, NodeFailed, SignalReceived, StopRequested
+from graphorch.core.events import Event, NodeFailed, NodeSucceeded, SignalReceived, StopRequested
 from graphorch.core.run import Run
 from graphorch.core.tree import Activation
 from graphorch.engine import human_input
@@ -54,18 +54,18 @@ class Reading:
 class LetterReader:
     """Reads the letters of one run.
 
-    `build_failure` makes the failure of an activation, and `require_storable` raises `Unstorable`
-    for an event that the journal could not give back.
+    `end_unanswered` makes what becomes of an activation whose question has expired, and
+    `require_storable` raises `Unstorable` for an event that the journal could not give back.
     """
 
     def __init__(
         self,
         run: Run,
-        build_failure: Callable[[Activation, Exception], NodeFailed],
+        end_unanswered: Callable[[Activation, Exception], NodeFailed | NodeSucceeded],
         require_storable: Callable[[Event], None],
     ) -> None:
         self._run = run
-        self._build_failure = build_failure
+        self._end_unanswered = end_unanswered
         self._require_storable = require_storable
 
     def read(self, letter: Letter, now: float) -> Reading:
@@ -117,7 +117,7 @@ class LetterReader:
                 f"The answer to '{activation.path}' does not fit: {format_error(failure)}"
             ) from error
         if isinstance(event, Expired):
-            return Reading(self._build_failure(activation, event), refuse(event))
+            return Reading(self._end_unanswered(activation, event), refuse(event))
         try:
             self._require_storable(event)
         except Unstorable as error:

@@ -16,6 +16,7 @@ from graphorch.core.run import Run
 from graphorch.core.tree import Activation, Status
 from graphorch.engine.questions.hook_calls import CALL_SECONDS, INTERRUPTED_SECONDS, HookCalls
 from graphorch.engine.questions.question_event import OnQuestion, QuestionChange, QuestionEvent
+from graphorch.engine.questions.unanswered_call import is_unanswered_call
 from graphorch.errors import Expired
 from graphorch.statuses import FINAL_STATUSES
 
@@ -53,8 +54,7 @@ class QuestionHook:
                 found.append(self._build("opened", activation, question, at))
             case NodeSucceeded(activation) | Approved(activation) | NodeFailed(activation):
                 if activation in self._open and activation.status is not Status.AWAITING_ANSWER:
-                    is_expiry = type(event) is NodeFailed and isinstance(event.failure, Expired)
-                    kind = "expired" if is_expiry else "answered"
+                    kind = "expired" if _is_expiry(event) else "answered"
                     question = self._open.pop(activation)
                     found.append(self._build(kind, activation, question, event.at))
             case _:
@@ -111,6 +111,13 @@ class QuestionHook:
             at=at,
             reason=reason,
         )
+
+
+def _is_expiry(event: Event) -> bool:
+    """Return whether an event closes a question because its time is over."""
+    if type(event) is NodeFailed:
+        return isinstance(event.failure, Expired)
+    return type(event) is NodeSucceeded and is_unanswered_call(event.activation)
 
 
 def _find_reason(activation: Activation) -> str:

@@ -15,7 +15,7 @@ from graphorch.core.tree import Activation, ToolScope
 from graphorch.engine.tool_calls.call_plans import UnboundTool, encode_arguments, read_arguments
 from graphorch.errors import InputError
 from graphorch.graph.approval import Approval, ToolApproval
-from graphorch.graph.payloads import ToolOutcome
+from graphorch.graph.payloads import UNANSWERED, ToolOutcome
 from graphorch.text import truncate
 
 _LONGEST = 4_000  # characters of the arguments in a question
@@ -51,6 +51,18 @@ def build_decision(
         return Approved(activation, now)
     arguments = _check_arguments(activation, decision.arguments)
     return Approved(activation, now, encode_arguments(activation.scope.plan, arguments))
+
+
+def build_unanswered(activation: Activation, now: float) -> NodeSucceeded:
+    """Return what becomes of a call about which no person decided in time: it is refused."""
+    scope, patience = activation.scope, activation.step.node.options.expires
+    assert isinstance(scope, ToolScope)
+    # A question keeps its time when its tool gives no time to further ones.
+    within = "in time" if patience is None else f"within {patience:g} s"
+    text = f"{UNANSWERED} '{scope.call.tool}' {within}."
+    outcome = ToolOutcome(outcome="refused", text=text)
+    update = activation.step.writes[0].update(outcome)
+    return NodeSucceeded(activation, update, now, served=True)
 
 
 def _build_outcome(activation: Activation, decision: ToolApproval) -> ToolOutcome:
