@@ -81,6 +81,7 @@ def render_static_html(session: Session[Any, Any]) -> str:
     about = "".join(f" · {html.escape(fact)}" for fact in facts if fact)
     asked = [
         f"{question['path']} {'waits for' if question['waits'] else 'asks:'} {question['text']}"
+        f"{' (until ' + question['until'] + ')' if question['until'] else ''}"
         for question in view["questions"]
     ]
     questions = "".join(f"<p>{html.escape(text)}</p>" for text in asked)

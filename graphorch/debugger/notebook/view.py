@@ -24,6 +24,7 @@ from graphorch.graph.plan import Plan, Step
 from graphorch.render.plan_picture import box_id, line_id
 from graphorch.runs.result import Question, build_question
 from graphorch.state.marks import HIDDEN
+from graphorch.text import format_moment
 
 _MAX_READY = 50  # activations listed as ready
 _MOST_NODES = 2_000  # nodes that are described
@@ -257,6 +258,7 @@ def _describe_wait(session: Session[Any, Any], activation: Activation) -> Json:
         "signal": wait.signal,
         "key": wait.key,
         "is_timed": wait.due is not None,
+        "until": "",  # its text says so
         "fields": [] if signal is None else _describe_form(signal.value),
     }
 
@@ -270,6 +272,8 @@ def _describe_question(question: Question) -> Json:
         "text": cut_text(question.text),
         "tool": "",
         "waits": False,
+        "is_timed": question.expires is not None,
+        "until": "" if question.expires is None else format_moment(question.expires),
         "fields": _describe_form(question.answer_type),
     }
 

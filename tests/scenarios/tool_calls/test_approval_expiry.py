@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from graphorch import (
     node,
     tool,
 )
+from graphorch.debugger.notebook.export import render_static_html
+from graphorch.debugger.notebook.view import build_view
 from graphorch.engine.replay import rebuild
 from graphorch.graph.node import summarize_tools
 from graphorch.journal.memory import MemoryStore
@@ -261,6 +264,10 @@ def test_session_lets_approval_expire() -> None:
     shop = Shop(1)
     with shop.flow.debug(Topic(), client=shop.model) as session:
         session.run_until()
+        (question,) = build_view(session)["questions"]
+        assert question["is_timed"]
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", question["until"])
+        assert f"(until {question['until']})" in render_static_html(session)
         session.skip_wait()
         session.run_until()
         assert session.result.output.draft == "done"

@@ -222,7 +222,15 @@ class Panel {
   }
 
   asks(question) {
-    return h("p", {}, h("b", {}, question.path), question.waits ? " waits for " : " asks: ", h("span", { class: "gs-text" }, question.text));
+    return h("p", {}, h("b", {}, question.path), question.waits ? " waits for " : " asks: ", h("span", { class: "gs-text" }, question.text), this.until(question));
+  }
+
+  until(question) {
+    return question.until ? ` (until ${question.until})` : "";
+  }
+
+  skip(question) {
+    return h("button", { type: "button", "data-skip": question.path, onclick: () => this.send("skip", { question: question.id }) }, "Let its time come");
   }
 
   form(question) {
@@ -238,7 +246,7 @@ class Panel {
     };
     const buttons = [];
     if (!question.waits || question.signal) buttons.push(h("button", { type: "submit" }, question.waits ? "Send" : "Answer"));
-    if (question.waits && question.is_timed) buttons.push(h("button", { type: "button", "data-skip": question.path, onclick: () => this.send("skip", { question: question.id }) }, "Let its time come"));
+    if (question.is_timed) buttons.push(this.skip(question));
     return h(
       "form",
       { class: "gs-question", "data-question": question.path, onsubmit: (event) => { event.preventDefault(); give(); } },
@@ -260,12 +268,13 @@ class Panel {
     return h(
       "form",
       { class: "gs-question gs-decision", "data-question": question.path, onsubmit: (event) => { event.preventDefault(); give("approve"); } },
-      h("p", {}, h("b", {}, question.path), ` asks: may it call ${question.tool} with`),
+      h("p", {}, h("b", {}, question.path), ` asks: may it call ${question.tool}${this.until(question)} with`),
       area,
       h("button", { type: "submit" }, "Approve"),
       words,
       h("button", { type: "button", "data-decision": "refuse", onclick: () => give("refuse") }, "Refuse"),
       h("button", { type: "button", "data-decision": "answer", onclick: () => give("answer") }, "Answer instead"),
+      ...(question.is_timed ? [this.skip(question)] : []),
     );
   }
 

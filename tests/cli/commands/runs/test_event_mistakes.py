@@ -86,7 +86,7 @@ flow = g.chain(g.map("each", inner, over=list_topics, gather=gather, grow=add, m
     ],
 )
 def test_wrong_event_does_not_build(shell: Shell, line: str, message: str) -> None:
-    """A wrong time or region ends every command with the problem, and the exit code of a graph that does not build."""
+    """A wrong time or region is told as a graph that does not build, before a journal is made."""
     shell.write("wrong.py", f"{WRONG}\n{line}\nflow = g.build()\n")
     ended = shell("run", "wrong.py", "--topic", "tea", "--db", "r.sqlite")
     assert (ended.code, ended.out) == (3, "")
