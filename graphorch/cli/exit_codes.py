@@ -21,6 +21,7 @@ import typer
 from graphorch.cli.json_output import to_json_line
 from graphorch.cli.terminal import print_output, print_status, sanitize
 from graphorch.errors import (
+    Expired,
     GraphError,
     GraphorchError,
     InputError,
@@ -36,6 +37,7 @@ DONE, FAILED, WRONG_USE, NOT_BUILT, WAITING, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (GraphError, NOT_BUILT),
     (InputError, WRONG_USE),
+    (Expired, WRONG_USE),  # an answer that came too late
     (JournalError, WRONG_USE),
     (KeyboardInterrupt, INTERRUPTED),
 )

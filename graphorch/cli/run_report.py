@@ -117,15 +117,15 @@ def _print_notes(result: Result[Any, Any], request: RunRequest) -> None:
 def _format_question(question: Question) -> str:
     """Return an open question; what a tool would be called with is on lines of its own."""
     path = sanitize_line(question.path)
-    until = "" if question.expires is None else f", until {format_moment(question.expires)}"
+    end = [] if question.expires is None else [f"until {format_moment(question.expires)}"]
     if not is_tool_approval(question.answer_type):
-        kind, text = question.answer_type.__name__, sanitize_line(question.text, 400)
-        return f"waiting: {path} asks ({kind}){until}: {text}"
+        about = ", ".join([question.answer_type.__name__, *end])
+        return f"waiting: {path} asks ({about}): {sanitize_line(question.text, 400)}"
     first, *lines = question.text.splitlines()
     shown = [truncate(sanitize(line), 200) for line in lines[:_MOST_LINES]]
     hidden = len(lines) - len(shown)
     more = [f"… ({hidden:,} more lines)"] if hidden > 0 else []
-    return "\n  ".join([f"waiting: {sanitize_line(first, 400)}{until}", *shown, *more])
+    return "\n  ".join([f"waiting: {sanitize_line(first, 400)}", *shown, *more, *end])
 
 
 def _format_wait(wait: Wait, result: Result[Any, Any]) -> str:

@@ -230,6 +230,25 @@ def test_changed_tool_is_a_question(tmp_path: Path) -> None:
     assert asyncio.run(off.replay("r", durable=store)).output == result.output
 
 
+def test_unanswered_call_of_server_is_refused(tmp_path: Path) -> None:
+    """A call of a server's tool about which no person decides in time is not sent."""
+    note, now, store = tmp_path / "calls", [1_000.0], MemoryStore()
+    server = start_hostile("--note", str(note))
+    flow = build(*server.tools("echo", approve=True, expires=60.0))
+    client = Caller("files__echo")
+
+    async def check() -> None:
+        options: Any = {"durable": store, "client": client, "clock": lambda: now[0]}
+        waiting = await flow.run(Topic(topic="tides"), run_id="r", **options)
+        assert waiting.due == waiting.questions[0].expires == pytest.approx(1_060.0, abs=5.0)
+        now[0] += 65.0
+        done = await flow.resume("r", **options)
+        assert done.output.draft.startswith("Refused: no person decided about this call")
+
+    asyncio.run(check())
+    assert not note.exists()
+
+
 def test_changed_tool_may_be_refused(tmp_path: Path) -> None:
     """A person may refuse a tool that changed: the model reads why, and nothing is called."""
     waiting, flow, store, note = change(tmp_path)

@@ -12,11 +12,13 @@ import pytest
 
 from graphorch import (
     START,
+    Context,
     Expired,
     Graph,
     GraphError,
     QuestionEvent,
     Retry,
+    RunFailed,
     ToolApproval,
     node,
     tool,
@@ -356,3 +358,100 @@ def test_flow_as_tool_is_refused_in_time() -> None:
 
     run_virtual(check())
     assert "a person within 1 day" in str(summarize_tools(flow.plan.steps[0].node)[0])
+
+
+def test_tool_that_only_a_node_knows_expires() -> None:
+    """A call of a tool that a node gives to its model expires for the process that finds it."""
+    shop = Shop(1)
+
+    @tool(approve=True, expires=DAY)
+    def pay(number: int) -> str:
+        return f"paid {number}"
+
+    def build() -> Any:
+        @node
+        async def write(ctx: Context, t: Topic) -> Draft:
+            answer = await ctx.complete(t.topic, tools=[pay])
+            return Draft(draft=str(answer))
+
+        return Graph("harbour", State, input=Topic, output=Draft).chain(write).build()
+
+    async def check() -> None:
+        waiting = await build().run(Topic(), run_id="r", **shop.options)
+        assert waiting.due == shop.now + DAY
+        shop.now += DAY
+        done = await build().resume("r", **shop.options)
+        assert shop.model.results == [
+            "Refused: no person decided about this call of 'pay' in time."
+        ]
+        assert (await build().replay("r", durable=shop.store)).output == done.output
+
+    run_virtual(check())
+
+
+# ---- races ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("after", [0.0, 0.29, 0.3, 0.4])
+def test_answer_races_with_time(after: float, tmp_path: Path) -> None:
+    """An answer by the mailbox about when the time ends acts or is refused, and never both."""
+    shop, journal = Shop(1, expires=0.3), str(tmp_path / "j.sqlite")
+    other = Shop(1, expires=0.3)
+
+    @node
+    async def look(t: Topic) -> Found:
+        await asyncio.sleep(0.6)
+        return Found()
+
+    def build(shop: Shop) -> Any:
+        graph = Graph("busy", State, input=Topic, output=State)
+        return graph.chain(START, [shop.flow.plan.steps[0].node, look]).build()
+
+    async def answer(opened: asyncio.Event) -> str:
+        await opened.wait()
+        await asyncio.sleep(after)
+        try:
+            await build(other).send_answer("r", "write/r1/pay#0", YES, durable=journal)
+        except Expired as error:
+            return str(error)
+        return ""
+
+    async def check() -> None:
+        opened = asyncio.Event()
+        options: Any = {"client": shop.model, "on_question": lambda event: opened.set()}
+        run = build(shop).run(Topic(), run_id="r", durable=journal, **options)
+        done, refusal = await asyncio.gather(run, answer(opened))
+        assert (done.status, other.paid) == ("succeeded", [])
+        if refusal:
+            assert "not answered within 0.3 s" in refusal or "its time is over" in refusal
+        assert (shop.paid, len(shop.model.results)) == ([] if refusal else [1], 1)
+        assert shop.model.results[0].startswith("Refused" if refusal else "paid 1")
+        assert (await build(shop).replay("r", durable=journal)).output == done.output
+
+    asyncio.run(check())
+
+
+def test_stopped_run_expires_on_resume() -> None:
+    """A run that was stopped beside an open approval refuses the call when it is resumed."""
+    shop = Shop(1, expires=5.0)
+    stops = [True]
+
+    @node
+    async def look(ctx: Context, t: Topic) -> Found:
+        if stops:
+            stops.clear()
+            await shop_flow.stop("r")
+            await asyncio.sleep(60.0)
+        return Found(place="there")
+
+    graph = Graph("busy", State, input=Topic, output=State)
+    shop_flow: Any = graph.chain(START, [shop.flow.plan.steps[0].node, look]).build()
+
+    async def check() -> None:
+        options = {"durable": shop.store, "client": shop.model, "clock": lambda: shop.now}
+        with pytest.raises(RunFailed):
+            await shop_flow.run(Topic(), run_id="r", **options)
+        shop.now += 5.0
+        done = await shop_flow.resume("r", **options)
+        assert (done.output.place, shop.paid) == ("there", [])
+        assert [text[:7] for text in shop.model.results] == ["Refused"]
+
+    run_virtual(check())

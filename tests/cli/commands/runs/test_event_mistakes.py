@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.cli.commands.runs.signal_flows import start_old_run, start_signal_run
@@ -53,6 +55,23 @@ def add(draft: Draft) -> list[Topic]:
 inner = Graph("one", One, input=Topic, output=Draft).chain(look).build()
 g = Graph("many", State, input=Many, output=Found)
 flow = g.chain(g.map("each", inner, over=list_topics, gather=gather, grow=add, max_items=3)).build()
+"""
+
+
+LETTERS = """
+from graphorch import agent, tool
+
+@tool(approve=True, expires=0.2)
+def send(to: str) -> str:
+    return f"sent to {to}"
+
+@agent(output=Draft, tools=[send])
+def write(topic: Topic) -> str:
+    return topic.topic + chr(10) + "Steps:" + chr(10) + 'send {"to": "ann"}'
+
+class State(Topic, Draft): ...
+
+flow = Graph("letters", State, input=Topic, output=Draft).chain(write).build()
 """
 
 
@@ -134,3 +153,25 @@ def test_timer_of_clock_that_jumped_is_due(shell: Shell) -> None:
     assert (resumed.code, resumed.out) == (0, "run old succeeded\n")
     early = shell("resume", "paid.py:later", new, "--db", "r.sqlite", "-q")
     assert (early.code, "Traceback" in early.err) == (4, False)
+
+
+@pytest.mark.parametrize("by", ["resume", "answer"])
+def test_late_approval_sends_nothing(shell: Shell, by: str) -> None:
+    """A call that was not approved in time is refused, by what is due and by a late approval."""
+    shell.write("letters.py", LETTERS)
+    waiting = shell("run", "letters.py", "--topic", "tea", "--db", "r.sqlite")
+    assert (waiting.code, "\n  until 20" in waiting.err) == (4, True)
+    time.sleep(0.25)
+    words = {
+        "resume": ("resume", "letters.py", "--due"),
+        "answer": ("answer", "letters.py", "last", "write/r1/send#0", "yes"),
+    }
+    ended = shell(*words[by], "--db", "r.sqlite")
+    assert (ended.code, "Traceback" in ended.err) == (0, False)
+    shown = run_json(shell, "runs", "show", "last", "--db", "r.sqlite")
+    (call,) = [step for step in shown["steps"] if step["tool"] == "send"]
+    assert call["status"] == "refused"
+    assert "no person decided about this call of 'send' within 0.2 s" in call["result"]
+    again = shell("answer", "letters.py", "last", "write/r1/send#0", "yes", "--db", "r.sqlite")
+    assert (again.code, "its time is over" in again.err) == (2, True)
+    assert "Traceback" not in again.err
