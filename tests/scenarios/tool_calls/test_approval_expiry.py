@@ -30,6 +30,9 @@ from graphorch.graph.node import summarize_tools
 from graphorch.journal.memory import MemoryStore
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.testing import run_virtual
+from graphorch.trace import build_conversation
+from graphorch.views.asking.closed_questions import find_closed_question
+from graphorch.views.reading.open_run import OpenRun
 from tests.engine.tool_calls.test_loop import Draft, Found, Model, State, Topic, flow_of
 from tests.scenarios.crashed_copies import copy_run
 from tests.scenarios.events.test_event_runs import clock
@@ -287,6 +290,28 @@ def test_wrong_expiry_is_refused() -> None:
 
 def show(number: int) -> str:
     return str(number)
+
+
+def test_readers_name_no_person_who_refused() -> None:
+    """A conversation shows that the call was refused and by nobody; its question has expired."""
+    shop = Shop(1)
+
+    async def check() -> None:
+        await shop.flow.run(Topic(), run_id="r", **shop.options)
+        shop.now += DAY
+        await shop.flow.resume("r", **shop.options)
+        log = await shop.store.load("r")
+        run = OpenRun(log.head)
+        run.take(log.head, log.records)
+        asked = next(record for record in log.records if record.kind == "asked")
+        closed = find_closed_question(run, asked.body["id"])
+        assert closed is not None
+        assert closed.outcome == "expired"
+        turns = build_conversation(log.head, log.records).turns
+        (turn,) = [turn for turn in turns if turn.text == REFUSED]
+        assert (turn.kind, turn.note) == ("returns", "refused")
+
+    run_virtual(check())
 
 
 # ---- inside of other things ----------------------------------------------------------------------
