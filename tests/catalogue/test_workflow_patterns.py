@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
+import itertools
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +18,9 @@ from typing import Literal
 import pytest
 
 from graphorch import END, START, InputError, Withdrawn, node
+from graphorch.engine.replay import rebuild
 from graphorch.journal.memory import MemoryStore
+from graphorch.journal.records import RunLog
 from tests.catalogue.running import (
     Answer,
     CatalogueFlow,
@@ -32,8 +36,10 @@ from tests.catalogue.running import (
     overlaps,
     step,
 )
+from tests.scenarios.crashed_copies import copy_run
 
 TABLE = Path(__file__).parent / "patterns.md"
+PREFIX = "test_wcp_"
 
 
 # ---- basic control flow --------------------------------------------------------------------------
@@ -150,6 +156,7 @@ def test_wcp_28_blocking_discriminator() -> None:
     graph.loop(again, back_to=a, while_=is_one, max_iterations=2)
     order = ["a", "c", "d", "again", "b", "a", "c", "d", "again", "b"]
     assert ended(graph.build()) == order
+    check_flow(graph.build(), *two_rounds(["a", "c", "d"], ["a", "b", "d"]))
 
 
 def test_wcp_30_structured_partial_join() -> None:
@@ -170,6 +177,8 @@ def test_wcp_31_blocking_partial_join() -> None:
     graph.loop(again, back_to=a, while_=is_one, max_iterations=2)
     round = ["a", "c", "e", "d", "again", "b"]
     assert ended(graph.build()) == [*round, *round]
+    rounds = ["a", "c", "e", "d"], ["a", "b", "c", "d"], ["a", "b", "e", "d"]
+    check_flow(graph.build(), *two_rounds(*rounds))
 
 
 # ---- several instances ---------------------------------------------------------------------------
@@ -247,7 +256,7 @@ def test_wcp_12_instances_without_synchronization() -> None:
     check_flow(graph.build(), ["a", "b", "c"])
 
 
-def test_wcp_26_cancel_instances() -> None:
+def test_wcp_26_cancel_several_instances() -> None:
     """All instances are withdrawn from outside, and the run goes on without their results."""
     graph, inner = new_graph(), new_graph("inner")
     each = inner.map("each", asking_flow(), over=three_numbers, gather=join_logs, max_items=3)
@@ -267,7 +276,7 @@ def test_wcp_26_cancel_instances() -> None:
     check_flow(graph.build(), ["a", "c"], script=script)
 
 
-def test_wcp_27_complete_instances() -> None:
+def test_wcp_27_complete_several_instances() -> None:
     """The instances that are done count, and the others are withdrawn from outside."""
     graph = new_graph()
     stop = graph.signal("stop", Word)
@@ -303,6 +312,19 @@ def test_wcp_23_transient_trigger() -> None:
     go = graph.signal("go", Word, keep=0)
     flow = graph.chain(step("a"), go, step("b")).build()
     check_flow(flow, ["a", "b"], script=[Send("go", Word(word="x"))])
+
+    async def send_early() -> None:
+        graph, store = new_graph(), MemoryStore()
+        ask = graph.ask("ask", question=how_many, answer=Word)
+        go = graph.signal("go", Word, keep=0)
+        flow = graph.chain(ask, go, step("b")).build()
+        await flow.run(Number(), run_id="r", durable=store)
+        with pytest.raises(InputError, match="none is kept before"):
+            await flow.send("r", "go", Word(), durable=store)
+        waiting = await flow.answer("r", "ask", Word(), durable=store)
+        assert [wait.signal for wait in waiting.waits] == ["go"]
+
+    asyncio.run(send_early())
 
 
 def test_wcp_24_persistent_trigger() -> None:
@@ -430,8 +452,24 @@ def test_wcp_20_cancel_case() -> None:
         assert (await store.load("r")).head.status == "cancelled"
         with pytest.raises(InputError, match="cancelled"):
             await flow.answer("r", "ask", Word(), durable=store)
+        stored = await store.load("r")
+        for count in range(1, len(stored.records)):
+            assert rebuild(flow.plan, "r", stored.records, until=count).last_seq == count
+            await check_cancelled(flow, stored, count)
 
     asyncio.run(check())
+
+
+async def check_cancelled(flow: CatalogueFlow, stored: RunLog, count: int) -> None:
+    """Cancel a run that has its first records, unless they end it: it is over, without a step."""
+    copy = MemoryStore()
+    await copy_run(stored.head, stored.records[:count], copy)
+    with contextlib.suppress(InputError):  # cancelled by these records
+        await flow.cancel("r", durable=copy)
+    with pytest.raises(InputError, match="cancelled"):
+        await flow.resume("r", durable=copy)
+    records = (await copy.load("r")).records
+    assert "b" not in [item.body["path"] for item in records if item.kind == "commit"]
 
 
 def test_wcp_41_thread_merge() -> None:
@@ -451,8 +489,10 @@ def test_wcp_42_thread_split() -> None:
 
 def test_wcp_43_explicit_termination() -> None:
     """A node ends the run though other work is under way, which is cancelled."""
-    graph = new_graph().chain(step("a"), [step("b", 9), step("c", 1)], last := step("d"))
-    check_flow(graph.chain(last, END).join(last, need=1).build(), ["a", "c", "d"])
+    graph = new_graph().chain(step("a"), [step("b", 9), step("c", 1)], END)
+    flow = graph.join(END, need=1).build()
+    assert ended(flow) == ["a", "c"]
+    check_flow(flow, ["a", "c"])
 
 
 def test_wcp_22_recursion() -> None:
@@ -466,6 +506,11 @@ def test_wcp_22_recursion() -> None:
 
 
 # ---- functions of the state ----------------------------------------------------------------------
+def two_rounds(*rounds: list[str]) -> list[list[str]]:
+    """Return all logs of two rounds, the usual one first."""
+    return [[*first, *second] for first, second in itertools.product(rounds, repeat=2)]
+
+
 def ten() -> Number:
     return Number(number=10)
 
@@ -583,6 +628,11 @@ def read_rows() -> dict[int, list[str]]:
     return {int(first): rest for first, *rest in cells}
 
 
+def list_names() -> list[str]:
+    """Return number and name of each pattern that has a test, by number."""
+    return sorted(name.removeprefix(PREFIX) for name in globals() if name.startswith(PREFIX))
+
+
 def list_constructs() -> dict[int, set[str]]:
     """Return the constructs that the test of each pattern uses, by the number of the pattern."""
     used: dict[int, set[str]] = {}
@@ -598,6 +648,9 @@ def test_table_lists_every_pattern() -> None:
     """Each pattern has a test, and a row with what expresses it here and in two other systems."""
     rows = read_rows()
     assert [*rows] == sorted(list_constructs()) == list(range(1, 44))
+    titles = [name.replace("_", " ") for name in list_names()]
+    words = [f"{number:02} {cells[0].lower()}" for number, cells in rows.items()]
+    assert titles == [each.replace("-", " ") for each in words]
     assert {len(cells) for cells in rows.values()} == {5}
     judged = {cells[index] for cells in rows.values() for index in (1, 3, 4)}
     assert judged == {"●", "◐", "○"}

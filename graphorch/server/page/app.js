@@ -34,7 +34,6 @@ class App {
       about: null,
       live: false,
       go: (address, options) => this.go(address, options),
-      shows: (path) => VIEWS.some((entry) => entry.takes(path)),
       say: (words) => this.announcer.say(words),
     };
     document.body.replaceChildren(...this.frame.el);

@@ -3,8 +3,7 @@
 //   constructor(context)  builds `el`; asks for nothing yet. The context has
 //                         `api` (get, post), `go(address, {replace})`, `say(words)` for those who
 //                         do not see, `about` (what the server is, null in a file), `live`,
-//                         `shows(path)` (whether a view does), `inbox` (open
-//                         questions of all runs, kept up to date).
+//                         `inbox` (open questions of all runs, kept up to date).
 //   el                    the element that stands in the frame.
 //   title                 what the window is called; may change.
 //   keys                  single keys, `{ key, words, act }`, that `?` lists.

@@ -16,6 +16,7 @@ from graphorch import (
     Expired,
     Graph,
     GraphError,
+    InputError,
     QuestionEvent,
     Retry,
     RunFailed,
@@ -216,6 +217,24 @@ def test_rerun_asks_with_new_time() -> None:
     run_virtual(check())
 
 
+def test_fork_asks_with_new_time() -> None:
+    """A fork at the agent asks again, with a time of its own, and ends as the run did."""
+    shop = Shop(1)
+
+    async def check() -> None:
+        await shop.flow.run(Topic(), run_id="r", **shop.options)
+        shop.now += DAY
+        done = await shop.flow.resume("r", **shop.options)
+        forked = await shop.flow.fork("r", start="write", durable=shop.store)
+        waiting = await shop.flow.resume(forked, **shop.options)
+        assert waiting.due == shop.now + DAY
+        shop.now += DAY
+        assert (await shop.flow.resume(forked, **shop.options)).output == done.output
+        assert shop.paid == []
+
+    run_virtual(check())
+
+
 def test_cancelled_run_refuses_nothing() -> None:
     """A cancelled run stays cancelled after the time of its approval."""
     shop = Shop(1)
@@ -224,6 +243,10 @@ def test_cancelled_run_refuses_nothing() -> None:
         await shop.flow.run(Topic(), run_id="r", **shop.options)
         await shop.flow.cancel("r", durable=shop.store)
         shop.now += DAY
+        with pytest.raises(InputError, match="cancelled"):
+            await shop.flow.resume("r", **shop.options)
+        with pytest.raises(InputError, match="cancelled"):
+            await shop.flow.answer("r", "write/r1/pay#0", YES, **shop.options)
         kinds = [record.kind for record in (await shop.store.load("r")).records]
         assert "commit" not in kinds
         assert (await shop.store.read_head("r")).status == "cancelled"

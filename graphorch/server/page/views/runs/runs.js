@@ -62,7 +62,6 @@ export class RunsView {
       { key: "k", words: "previous run", act: () => this.step(-1) },
       { key: "x", words: "select the run", act: () => this.selectCurrent() },
       { key: "n", words: "show new runs", act: () => this.takeFresh() },
-      { key: "c", words: "compare two selected runs", act: () => this.selection.compare() },
     ];
   }
 

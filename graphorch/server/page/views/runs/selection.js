@@ -1,4 +1,4 @@
-// Runs that the reader selected, and what can be done with them: compare two, erase.
+// Runs that the reader selected, and what can be done with them: erase.
 import { h, enable, isEnabled } from "../../parts/elements.js";
 import { confirm } from "../../parts/dialogs.js";
 import { inline, shortId } from "../../parts/text.js";
@@ -11,11 +11,6 @@ export class Selection {
     this.view = view;
     this.ids = new Set();
     this.words = h("span", { class: "selection-words" });
-    this.compareButton = h(
-      "button",
-      { type: "button", class: "button", onclick: () => this.compare() },
-      "Compare",
-    );
     this.eraseButton = h(
       "button",
       { type: "button", class: "button danger", onclick: () => this.erase() },
@@ -31,7 +26,6 @@ export class Selection {
       "div",
       { class: "selection", role: "region", "aria-label": "Selected runs", hidden: "" },
       this.words,
-      this.compareButton,
       this.eraseButton,
       clear,
       this.result,
@@ -65,20 +59,10 @@ export class Selection {
     const count = this.ids.size;
     this.el.hidden = !count;
     this.words.textContent = `${count} selected`;
-    enable(this.compareButton, count === 2);
-    this.compareButton.title =
-      count === 2 ? "What differs between these two (c)" : "Select two runs to compare them";
     const isReadOnly = this.context.about?.read_only ?? true;
     enable(this.eraseButton, !isReadOnly);
     this.eraseButton.title = isReadOnly ? "The server was started to read only" : "";
     for (const [id, row] of this.view.rows) row.setSelected(this.ids.has(id));
-  }
-
-  compare() {
-    if (this.ids.size !== 2) return;
-    // The older one is the first of the two: what came of it is the second.
-    const [b, a] = [...this.view.rows.keys()].filter((id) => this.ids.has(id));
-    this.context.go({ path: ["compare"], query: { a, b } });
   }
 
   async erase() {

@@ -121,5 +121,5 @@ export function runWords(found, isFork, effects) {
   const most =
     found.worst.usd === null ? "cost without a bound" : `at most ${dollars(found.worst.usd)}`;
   const acts = found.effects.length && effects === "repeat" ? ", and act again" : "";
-  return `Run it and compare${acts} — ${most}`;
+  return `Run it${acts} — ${most}`;
 }

@@ -318,9 +318,7 @@ export class WhatIfView {
         body,
         { headers },
       );
-      if (isFork || !this.context.shows(["compare"]))
-        this.context.go({ path: ["runs", begun.run_id] });
-      else this.context.go({ path: ["compare"], query: { a: this.data.id, b: begun.run_id } });
+      this.context.go({ path: ["runs", begun.run_id] });
     } catch (problem) {
       this.words.replaceChildren(note("bad", inline(problem.message)));
       this.enableButton();
