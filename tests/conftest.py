@@ -33,8 +33,9 @@ PYTHON_INDEPENDENT = (
     "core/test_semantics.py", "core/test_transitions.py",  # pages and tables against the code
     "benchmarks/",  # measured, and compared with measurements
     "render/", "debugger/notebook/test_page.py",  # texts of pictures and pages
-    "simulation/test_checks.py", "simulation/test_planted.py",  # what the simulation itself detects
     "graph/estimate/", "graph/information_flow/",  # sets and sums
+    "attacks/", "catalogue/", "mistakes/", "server/openapi/", "server/page/",  # texts, JavaScript
+    "distributed/test_conformance.py", "simulation/",  # graphs drawn at random
     "cli/test_databases.py", "golden/test_database.py", "trace/spans/test_user_index.py",  # SQL of
     "journal/postgres/test_rows.py", "journal/postgres/test_store.py",  # a server
     "distributed/limits/test_rate_book.py", "distributed/limits/test_spend_book.py",
