@@ -110,21 +110,21 @@ class Holds(Protocol):
     def is_held(self, key: str) -> bool:
         """Return whether the job is certainly that of this worker; any thread may ask.
 
-        It is not when this worker may be taken for dead, which was stopped or cannot reach the
-        server.
+        False once other workers may take this one for dead: it was stopped for long, or cannot
+        reach the server.
         """
         ...
 
     async def keep(self, key: str) -> bool:
         """Return whether the job is still that of this worker; ask the server if need be.
 
-        It is not if another worker was handed it, or if it was withdrawn.
+        False if another worker was handed it, or if it was withdrawn.
         """
         ...
 
 
 class AlwaysHeld:
-    """Jobs of an engine that takes none away from a worker which it hears of no more."""
+    """The holds of an engine that never takes a job from a worker that falls silent."""
 
     def is_held(self, key: str) -> bool:
         """Return True."""

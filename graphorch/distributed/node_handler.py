@@ -11,9 +11,9 @@ Rules of this file:
    begun reports that this call vanished.
 4. A worker that is asked to cancel a call ends it, and says so: an owner that has taken over the
    run meanwhile may wait for it.
-5. A process can be stopped at any moment. So whether the job is still held is looked at last, and
-   once more in the thread of a plain function, just before its first line. The note of rule 3 does
-   that for functions that act once.
+5. A process can be stopped at any moment. So the last thing before a function is the look whether
+   its job is still held; a plain function repeats it in its thread, just before its first line. For
+   a function with effect `once` the note of rule 3 does that.
 """
 
 from __future__ import annotations

@@ -38,19 +38,28 @@ class ToolArguments(BaseModel):
 
 
 UNANSWERED: Final = "Refused: no person decided about this call of"
-"""Beginning of what a model reads of a refused call that was not answered in time."""
+"""Beginning of what a model reads about a call that no person answered in time."""
 
 
 class ToolOutcome(BaseModel):
     """What a model reads after it called a tool.
 
     `outcome` is "ok" for what the tool returned, "failed" for an error that the model is told,
-    "refused" for a call that a person did not approve, or not in time, and "answered" for
-    a text that a person gave instead of calling the tool.
+    "refused" for a call that a person did not approve, or not in time, and "answered" for a text
+    that a person gave instead of calling the tool.
     """
 
     outcome: Literal["ok", "failed", "refused", "answered"] = "ok"
     text: str
+
+
+def is_unanswered(update: object) -> bool:
+    """Return whether the update in a record is that of a tool call not answered in time."""
+    match update:
+        case {"outcome": "refused", "text": str(text)}:
+            return text.startswith(UNANSWERED)
+        case _:
+            return False
 
 
 class ToolState(ToolArguments, ToolOutcome):

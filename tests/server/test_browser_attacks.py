@@ -174,7 +174,7 @@ def test_own_page_gets_in(tmp_path: Path) -> None:
         async with running(tmp_path, shop(), build=passed.build) as server:
             async with browser_page() as page:
                 await page.goto(f"{server.url}#token={TOKEN}")
-                await page.wait_for_function("!location.hash.includes('token')")
+                await page.wait_for_function("() => !location.hash.includes('token')")
                 assert TOKEN not in page.url
                 got = await page.evaluate(
                     "(token) => fetch('/api/about', {headers: {authorization: `Bearer ${token}`}})"

@@ -126,10 +126,10 @@ class Dispatcher:
         return any(service.is_held(key, seconds) for service in tuple(self._services))
 
     async def keep(self, key: str) -> bool:
-        """Send the heartbeat of a job, and return whether it is still of this process."""
+        """Renew the heartbeat of a job, and return whether this process still holds it."""
         for service in self._services:
             numbers = [number for number, other in service.running.items() if other == key]
-            if numbers and await self._beat_for(service, numbers):
+            if numbers and await self._renew_jobs(service, numbers):
                 return True
         return False
 
@@ -286,7 +286,7 @@ class Dispatcher:
             claimed = set(service.claimed)
             if not claimed or service.loop.is_closed():
                 continue
-            kept = await self._beat_for(service, claimed)
+            kept = await self._renew_jobs(service, claimed)
             lost = (claimed & service.running.keys()) - kept
             if lost - service.lost:
                 _LOG.warning(
@@ -296,8 +296,8 @@ class Dispatcher:
                 )
             service.lost = lost
 
-    async def _beat_for(self, service: Service, numbers: Collection[int]) -> set[int]:
-        """Send the heartbeats of some jobs, and return those that are still of this process."""
+    async def _renew_jobs(self, service: Service, numbers: Collection[int]) -> set[int]:
+        """Renew the heartbeats of some jobs, and return those that are still held."""
         sent = time.monotonic()
         rows = await self._connection.fetch(statements.BEAT, list(numbers), service.manager)
         kept = {row["id"] for row in rows}

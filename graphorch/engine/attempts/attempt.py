@@ -274,7 +274,7 @@ class AttemptRunner:
     def end_unanswered(
         self, activation: Activation, error: Exception
     ) -> NodeFailed | NodeSucceeded:
-        """Return what a wait ends with whose time is over: a failure, or the refusal of a call."""
+        """Return how a wait ends whose time is over: a call of a tool is refused, others fail."""
         if human_input.is_call(activation):
             from graphorch.engine.tool_calls.approval import build_unanswered
 

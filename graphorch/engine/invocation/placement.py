@@ -34,7 +34,8 @@ class Placement(Protocol):
     async def wait_until_certain(self) -> None:
         """Return once no other process can have taken the run; if one has, this process ends.
 
-        It is asked before what must not be done twice: a function, and a request to a model.
+        It is called before each request to a model, which must not be paid twice; `call` sees to it
+        for functions.
         """
         ...
 

@@ -43,10 +43,7 @@ def build_decision(
     """
     assert isinstance(decision, ToolApproval)
     if not decision.approved:
-        outcome = _build_outcome(activation, decision)
-        return NodeSucceeded(
-            activation, activation.step.writes[0].update(outcome), now, served=True
-        )
+        return _end_call(activation, _build_outcome(activation, decision), now)
     if decision.arguments is None:
         return Approved(activation, now)
     arguments = _check_arguments(activation, decision.arguments)
@@ -54,13 +51,17 @@ def build_decision(
 
 
 def build_unanswered(activation: Activation, now: float) -> NodeSucceeded:
-    """Return what becomes of a call about which no person decided in time: it is refused."""
+    """Return the refusal of a call that no person answered in time."""
     scope, patience = activation.scope, activation.step.node.options.expires
     assert isinstance(scope, ToolScope)
     # A question keeps its time when its tool gives no time to further ones.
     within = "in time" if patience is None else f"within {patience:g} s"
     text = f"{UNANSWERED} '{scope.call.tool}' {within}."
-    outcome = ToolOutcome(outcome="refused", text=text)
+    return _end_call(activation, ToolOutcome(outcome="refused", text=text), now)
+
+
+def _end_call(activation: Activation, outcome: ToolOutcome, now: float) -> NodeSucceeded:
+    """Return the end of a call that is not made."""
     update = activation.step.writes[0].update(outcome)
     return NodeSucceeded(activation, update, now, served=True)
 

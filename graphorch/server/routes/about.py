@@ -42,7 +42,7 @@ def build_endpoints(context: ServerContext) -> list[Endpoint]:
         if not context.journal.is_database:
             with suppress(OSError):
                 size = os.stat(context.journal.text).st_size
-        config = read_config(context)
+        config = _find_config(context)
         return About(
             version=__version__,
             journal=str(context.journal),
@@ -57,7 +57,7 @@ def build_endpoints(context: ServerContext) -> list[Endpoint]:
     return [Endpoint("GET", "/api/about", describe_server, About)]
 
 
-def read_config(context: ServerContext) -> Config | None:
-    """Return the configuration of the models that runs ask; None where nothing can begin."""
+def _find_config(context: ServerContext) -> Config | None:
+    """Return the configuration of the models that runs ask; None where no run can begin."""
     client = context.options.get("client")
     return client.config if isinstance(client, SharedClient) else None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, TypeAlias, cast
 
-from graphorch.graph.payloads import UNANSWERED
+from graphorch.graph.payloads import is_unanswered
 from graphorch.journal.record_kinds import RecordKind
 from graphorch.journal.records import Record, RunHead
 from graphorch.statuses import TOOL_OUTCOMES
@@ -224,9 +224,8 @@ class ConversationBuilder:
         """Return the result of a tool call, or what a person decided instead of it."""
         agent = span.step.removesuffix(f"/{span.node}")
         self._told.add((agent, span.tool_call))
-        written = str(body["update"].get("text", ""))
-        text = self._redaction.json(written)
-        if span.outcome in _DECIDED and not written.startswith(UNANSWERED):
+        text = self._redaction.json(str(body["update"].get("text", "")))
+        if span.outcome in _DECIDED and not is_unanswered(body["update"]):
             turn = self._turn("answers", body, (span.path,), text, note=_DECIDED[span.outcome])
             turn.speaker = PERSON
             return turn

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from graphorch.graph.payloads import UNANSWERED
+from graphorch.graph.payloads import is_unanswered
 from graphorch.journal.records import Record
 from graphorch.views.reading.open_run import OpenRun
 
@@ -37,7 +37,7 @@ def find_closed_question(run: OpenRun, question: str) -> ClosedQuestion | None:
 def _read_end(record: Record) -> ClosedQuestion | None:
     """Return how a record closes the question of its activation; None if it does not."""
     at = float(record.body.get("at", 0.0))
-    if record.kind == "commit" and _is_unanswered_call(record.body.get("update")):
+    if record.kind == "commit" and is_unanswered(record.body.get("update")):
         return ClosedQuestion("expired", at)
     if record.kind in ("approved", "commit"):
         return ClosedQuestion("answered", at)
@@ -46,15 +46,6 @@ def _read_end(record: Record) -> ClosedQuestion | None:
     if record.kind in ("cancelled", "skipped"):
         return ClosedQuestion("withdrawn", at)
     return None
-
-
-def _is_unanswered_call(update: object) -> bool:
-    """Return whether an update is that of a tool's call about which no person decided in time."""
-    match update:
-        case {"outcome": "refused", "text": str(text)}:
-            return text.startswith(UNANSWERED)
-        case _:
-            return False
 
 
 def _find_last_time(records: Sequence[Record]) -> float:

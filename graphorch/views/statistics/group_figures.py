@@ -66,8 +66,7 @@ def measure_groups(
 def measure_all(index: SpanIndex, selection: Selection, *, with_runs: bool = False) -> FigureRow:
     """Return the figures of a whole selection."""
     rows = measure_groups(index, (), selection, with_runs=with_runs)
-    nothing: _Tables = _Tables({}, {}, {}, {}, {})
-    return rows[0] if rows else _join((), nothing)
+    return rows[0] if rows else _join((), _Tables({}, {}, {}, {}, {}))
 
 
 def _join(key: Key, tables: _Tables) -> FigureRow:

@@ -30,7 +30,7 @@ from graphorch.views.statistics.figures import (
 )
 from graphorch.views.statistics.group_figures import measure_all, measure_groups
 from graphorch.views.statistics.index_reading import catch_up
-from graphorch.views.statistics.time_buckets import choose_bucket, find_bounds_of
+from graphorch.views.statistics.time_buckets import choose_bucket, read_bucket
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ def _measure_times(
     bucket = _choose_bucket(index, query, selection)
     rows = measure_groups(index, (bucket,), selection)
     times = [
-        TimeFigures(*find_bounds_of(bucket, row.key[0], query.utc_offset), row)
+        TimeFigures(*read_bucket(bucket, row.key[0], query.utc_offset), row)
         for row in sorted(rows, key=lambda row: row.key)
         if row.key[0]
     ]
@@ -156,7 +156,7 @@ def _build_heat(
     nodes = sorted(by_node, key=lambda node: (-sum(row.seconds for row in by_node[node]), node))
     return HeatMap(
         bucket=bucket,
-        times=[find_bounds_of(bucket, name, utc_offset) for name in names],
+        times=[read_bucket(bucket, name, utc_offset) for name in names],
         rows=[
             HeatRow(*node, _find_kind(by_node[node]), _build_cells(by_node[node], columns))
             for node in nodes[:MOST_ROWS]

@@ -20,8 +20,8 @@ def choose_bucket(since: float, until: float) -> Bucket:
     return "day" if until - since <= _MOST_DAYS * _DAY else "month"
 
 
-def find_bounds_of(bucket: Bucket, name: str, utc_offset: float) -> tuple[float, float]:
-    """Return when an hour, day or month begins and ends, by its name in the statistics."""
+def read_bucket(bucket: Bucket, name: str, utc_offset: float) -> tuple[float, float]:
+    """Return when an hour, day or month begins and ends, in seconds since 1970, by its name."""
     zone = timezone(timedelta(seconds=utc_offset))
     began = datetime.fromisoformat(f"{name}-01" if bucket == "month" else name).replace(tzinfo=zone)
     if bucket == "hour":

@@ -17,6 +17,7 @@ from graphorch import (
     Graph,
     GraphError,
     InputError,
+    QuestionClosed,
     QuestionEvent,
     Retry,
     RunFailed,
@@ -333,6 +334,30 @@ def test_readers_name_no_person_who_refused() -> None:
         turns = build_conversation(log.head, log.records).turns
         (turn,) = [turn for turn in turns if turn.text == REFUSED]
         assert (turn.kind, turn.note) == ("returns", "refused")
+
+    run_virtual(check())
+
+
+def test_words_of_person_are_no_expiry() -> None:
+    """A person who answers with the words of an expired call has answered, for every reader."""
+    shop = Shop(1)
+
+    async def check() -> None:
+        await shop.flow.run(Topic(), run_id="r", **shop.options)
+        instead = ToolApproval(approved=False, answer=REFUSED)
+        await shop.flow.answer("r", "write/r1/pay#0", instead, **shop.options)
+        with pytest.raises(QuestionClosed):
+            await shop.flow.answer("r", "write/r1/pay#0", YES, **shop.options)
+        log = await shop.store.load("r")
+        run = OpenRun(log.head)
+        run.take(log.head, log.records)
+        asked = next(record for record in log.records if record.kind == "asked")
+        closed = find_closed_question(run, asked.body["id"])
+        assert closed is not None
+        assert closed.outcome == "answered"
+        turns = build_conversation(log.head, log.records).turns
+        (turn,) = [turn for turn in turns if turn.text == REFUSED]
+        assert (turn.kind, turn.speaker) == ("answers", "person")
 
     run_virtual(check())
 

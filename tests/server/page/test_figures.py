@@ -41,20 +41,21 @@ def test_figures_lead_to_their_runs(browser: Any, site: str) -> None:
         page.click('.tab[data-name="node"]')
         page.wait_for_selector(f'{TABLE}:has-text("plan")')
         page.click('button.sort:has-text("Errors")')
-        assert page.get_attribute('th:has(button:has-text("Errors"))', "aria-sort") == "descending"
+        page.wait_for_selector('th[aria-sort="descending"]:has(button:has-text("Errors"))')
         page.click('.heat-measures button:has-text("Errors")')
-        assert "by=node&sort=errors&measure=errors" in page.url
+        page.wait_for_url("**by=node&sort=errors&measure=errors*")
         page.reload()
         page.wait_for_selector(HEAT)
-        assert "fulfilment/stock/count" in page.inner_text(f"{TABLE} >> nth=0")
+        page.wait_for_selector(f'{TABLE}:first-child:has-text("fulfilment/stock/count")')
         page.focus(f"{HEAT}[tabindex='0']")
         before = page.inner_text(".heat-readout")
         page.keyboard.press("ArrowDown")
-        assert page.inner_text(".heat-readout") != before
+        page.wait_for_function(
+            "before => document.querySelector('.heat-readout').innerText !== before", arg=before
+        )
         page.click('.tab[data-name="flow"]')
         page.click('.figures-scroll tbody th a:has-text("order")')
-        page.wait_for_selector(".runs tbody tr")
-        assert page.locator(".runs tbody tr").count() == 2
+        page.wait_for_function("() => document.querySelectorAll('.runs tbody tr').length === 2")
         opened.check()
 
 

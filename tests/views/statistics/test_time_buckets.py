@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from graphorch.views.statistics.figures import Bucket
-from graphorch.views.statistics.time_buckets import choose_bucket, find_bounds_of
+from graphorch.views.statistics.time_buckets import choose_bucket, read_bucket
 
 DAY = 86_400.0
 
@@ -30,4 +30,4 @@ def test_bounds_are_those_of_zone(
     bucket: Bucket, name: str, offset: int, bounds: tuple[float, float]
 ) -> None:
     """An hour, a day and a month begin and end by the clock of the zone."""
-    assert find_bounds_of(bucket, name, offset) == bounds
+    assert read_bucket(bucket, name, offset) == bounds

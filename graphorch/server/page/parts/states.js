@@ -1,6 +1,6 @@
 // What a view shows when it has nothing else to show: it loads, there is nothing, or it went wrong.
 import { h } from "./elements.js";
-import { visible } from "./text.js";
+import { inline, shortId, visible } from "./text.js";
 
 // Bars in place of lines that are on their way. They are seen only if it takes a while.
 export function loading(words = "Loading", lines = 6) {
@@ -54,6 +54,21 @@ const TITLES = {
 
 // A sentence that belongs to what stands below it, such as why a page can only be read.
 export const note = (tone, ...words) => h("p", { class: `note tone-${tone}` }, ...words);
+
+// A run of which only the id can be shown; `words` stand between it and what is wrong.
+export const unreadableRun = ({ run_id: id, problem, text }, words = "") =>
+  note(
+    "bad",
+    h(
+      "span",
+      {},
+      h("strong", {}, problem === "other key" ? "Another key" : "Damaged"),
+      " ",
+      h("span", { class: "mono", title: id }, shortId(id)),
+      words ? ` ${words} ` : " ",
+      inline(text),
+    ),
+  );
 
 // What needs the code of a flow that this server has not loaded: the command that loads it.
 export function failureOf(problem, again = null) {

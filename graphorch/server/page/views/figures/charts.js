@@ -56,14 +56,10 @@ function bars(title, slots, window, value, format, kind, bucket) {
   const most = Math.max(...values, 0);
   const width = WIDTH / Math.max(slots.length, 1);
   const marks = slots.map((slot, at) => {
-    const height = most ? (values[at] / most) * (HEIGHT - 4) : 0;
+    const height = values[at] ? Math.max((values[at] / most) * (HEIGHT - 4), 2) : 0;
     const thick = Math.min(width * 0.76, THICKEST);
-    const bar = draw("rect", {
-      x: (at + 0.5) * width - thick / 2,
-      y: HEIGHT - Math.max(height, values[at] ? 2 : 0),
-      width: thick,
-      height: Math.max(height, values[at] ? 2 : 0),
-    });
+    const x = (at + 0.5) * width - thick / 2;
+    const bar = draw("rect", { x, y: HEIGHT - height, width: thick, height });
     const words = slot.figures ? unknownOr(slot.figures, kind, format(values[at])) : "nothing";
     return place(slot, at, width, window, `${nameTime(slot.began, bucket)}: ${words}`, bar);
   });
@@ -81,14 +77,14 @@ function lines(slots, window, bucket) {
     const points = ["p90", "p50"].map((name) => {
       const value = read(slot, name);
       if (value === null) return null;
-      const y = HEIGHT - 3 - (most ? (value / most) * (HEIGHT - 8) : 0);
+      const y = yOf(value, most);
       return draw("path", { d: `M${(at + 0.5) * width} ${y}h0`, class: `dot ${name}` });
     });
     const words = points[0]
       ? `P50 ${duration(read(slot, "p50"))}, P90 ${duration(read(slot, "p90"))}`
       : "no call";
-    const told = `${nameTime(slot.began, bucket)}: ${words}`;
-    return place(slot, at, width, window, told, ...points.filter(Boolean));
+    const title = `${nameTime(slot.began, bucket)}: ${words}`;
+    return place(slot, at, width, window, title, ...points.filter(Boolean));
   });
   const paths = ["p90", "p50"].map((name) =>
     draw("path", { d: pathOf(slots, name, read, most, width), class: `line ${name}` }),
@@ -104,6 +100,8 @@ function lines(slots, window, bucket) {
   return chart("Call latency", "chart-latency", words, edges, [...marks, ...paths], legend);
 }
 
+const yOf = (value, most) => HEIGHT - 3 - (most ? (value / most) * (HEIGHT - 8) : 0);
+
 // A line leaves out the times without a call.
 function pathOf(slots, name, read, most, width) {
   let isOpen = false;
@@ -114,8 +112,7 @@ function pathOf(slots, name, read, most, width) {
         isOpen = false;
         return "";
       }
-      const y = HEIGHT - 3 - (most ? (value / most) * (HEIGHT - 8) : 0);
-      const step = `${isOpen ? "L" : "M"}${(at + 0.5) * width} ${y}`;
+      const step = `${isOpen ? "L" : "M"}${(at + 0.5) * width} ${yOf(value, most)}`;
       isOpen = true;
       return step;
     })

@@ -1,8 +1,7 @@
 // What runs cost, how long they took and where they failed: by group, over time, and as a heat map.
 import { h, plural, replaceChildren } from "../../parts/elements.js";
-import { empty, failure, loading } from "../../parts/states.js";
+import { empty, failure, loading, unreadableRun } from "../../parts/states.js";
 import { Tabs } from "../../parts/tabs.js";
-import { inline, shortId } from "../../parts/text.js";
 import { charts } from "./charts.js";
 import { HeatMap } from "./heat.js";
 import { figuresTable } from "./table.js";
@@ -23,8 +22,7 @@ export class FiguresView {
   constructor(context) {
     this.context = context;
     this.asked = 0;
-    const flows = context.about?.flows.map((flow) => flow.name ?? flow) ?? [];
-    this.window = new Window(flows, (chosen) => this.change(chosen));
+    this.window = new Window(context.about?.flows ?? [], (chosen) => this.change(chosen));
     this.tabs = new Tabs("Group by", GROUPS, (by) => this.change({ by: by === "flow" ? "" : by, sort: "" }));
     this.renew = h(
       "button",
@@ -193,21 +191,7 @@ const NO_ROWS = {
 function leftOut({ unreadable, erased }) {
   const notes = unreadable
     .slice(0, NAMED)
-    .map(({ run_id, problem, text }) =>
-      h(
-        "p",
-        { class: "note tone-bad" },
-        h(
-          "span",
-          {},
-          h("strong", {}, problem === "other key" ? "Another key" : "Damaged"),
-          " ",
-          h("span", { class: "mono", title: run_id }, shortId(run_id)),
-          " is in no figure. ",
-          inline(text),
-        ),
-      ),
-    );
+    .map((run) => unreadableRun(run, "is in no figure."));
   const rest = unreadable.length - NAMED;
   if (rest > 0) notes.push(h("p", { class: "muted small" }, `${plural(rest, "more run")} cannot be read.`));
   if (erased) notes.push(h("p", { class: "muted small" }, `${plural(erased, "erased run")} can no longer be counted.`));

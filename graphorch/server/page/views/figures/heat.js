@@ -21,6 +21,8 @@ export class HeatMap {
   constructor(heat, measure, onMeasure) {
     Object.assign(this, { heat, onMeasure });
     this.measure = MEASURES[measure] ? measure : "seconds";
+    const [, value] = MEASURES[this.measure];
+    this.most = Math.max(0, ...heat.rows.flatMap((row) => row.cells.map(value)));
     this.readout = h("p", { class: "heat-readout muted" }, "Point at a cell to read it.");
     this.body = h("tbody", {});
     this.more = h("div", { class: "heat-more" });
@@ -56,11 +58,6 @@ export class HeatMap {
       ),
     );
     return h("div", { class: "heat-measures", role: "group", "aria-label": "Measure" }, ...buttons);
-  }
-
-  get most() {
-    const [, value] = MEASURES[this.measure];
-    return Math.max(0, ...this.heat.rows.flatMap((row) => row.cells.map(value)));
   }
 
   // Levels grow with the square root: small values stay visible beside a large one.

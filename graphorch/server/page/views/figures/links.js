@@ -12,8 +12,7 @@ export function runsOf(window, more = {}) {
 
 // `{ href, words }` of a row; null where no run took part. Runs cannot be listed by agent or model.
 export function linkOf(row, { by, tag }, window) {
-  if (by === "flow") return listed(window, { flow: row.key[0] });
-  if (by === "node") return listed(window, { flow: row.key[0] });
+  if (by === "flow" || by === "node") return listed(window, { flow: row.key[0] });
   if (by === "tag" && row.key[0]) return listed(window, { tag: `${tag}=${row.key[0]}` });
   if (!row.newest_run) return null;
   const words = row.runs > 1 ? `the newest of ${row.runs.toLocaleString("en")} runs` : "the run";

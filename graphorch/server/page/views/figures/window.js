@@ -1,6 +1,6 @@
 // What the figures are narrowed to: time, flow, tag. The address holds it.
 import { h } from "../../parts/elements.js";
-import { toQuery } from "../runs/filters.js";
+import { flowField, select, showValue, tagField, toQuery } from "../runs/filters.js";
 
 const PERIODS = [
   ["24h", "last 24 hours"],
@@ -16,13 +16,9 @@ export class Window {
   // `onChange(query)` is called with what the reader chose.
   constructor(flows, onChange) {
     this.onChange = onChange;
-    this.since = h(
-      "select",
-      { class: "field", "aria-label": "Window", onchange: () => this.changed() },
-      ...PERIODS.map(([value, words]) => h("option", { value }, words)),
-    );
-    this.flow = this.field("flow", "flow", "Flow", "figure-flows");
-    this.tag = this.field("tag", "tag=value", "Tag, as name=value");
+    this.since = select("Window", PERIODS, () => this.changed());
+    this.flow = flowField("figure-flows", () => this.typed());
+    this.tag = tagField(() => this.typed());
     this.el = h(
       "form",
       {
@@ -41,30 +37,15 @@ export class Window {
     );
   }
 
-  field(name, placeholder, label, list = null) {
-    return h("input", {
-      class: "field",
-      type: "search",
-      name,
-      placeholder,
-      "aria-label": label,
-      list,
-      autocomplete: "off",
-      spellcheck: "false",
-      oninput: () => {
-        clearTimeout(this.later);
-        this.later = setTimeout(() => this.changed(), PAUSE);
-      },
-    });
+  typed() {
+    clearTimeout(this.later);
+    this.later = setTimeout(() => this.changed(), PAUSE);
   }
 
   show({ since, flow, tag }) {
-    const set = (field, value) => {
-      if (field !== document.activeElement || field.tagName === "SELECT") field.value = value ?? "";
-    };
-    set(this.since, since || USUAL);
-    set(this.flow, flow);
-    set(this.tag, tag);
+    showValue(this.since, since || USUAL);
+    showValue(this.flow, flow);
+    showValue(this.tag, tag);
   }
 
   changed() {

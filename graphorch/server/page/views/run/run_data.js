@@ -47,17 +47,14 @@ export class RunData {
     return fresh;
   }
 
-  // Reads the moments that came since; gives those.
+  // Reads the moments that came since.
   async readMoments() {
-    const fresh = [];
     for (let after = this.seq; after !== null;) {
       const page = await this.read("/moments", { after, limit: PAGE });
-      fresh.push(...page.moments.filter((moment) => !this.bySeq.has(moment.seq)));
       page.moments.forEach((moment) => this.take(moment));
       this.seq = Math.max(this.seq, page.seq);
       after = page.next;
     }
-    return fresh;
   }
 
   take(moment) {

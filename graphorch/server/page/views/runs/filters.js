@@ -31,27 +31,8 @@ export class Filters {
       [["", "any status"], ...STATES.map((state) => [state, state])],
       () => this.changed(),
     );
-    this.flow = h("input", {
-      class: "field",
-      type: "search",
-      name: "flow",
-      placeholder: "flow",
-      "aria-label": "Flow",
-      list: "flow-names",
-      autocomplete: "off",
-      spellcheck: "false",
-      oninput: () => this.typed(),
-    });
-    this.tag = h("input", {
-      class: "field",
-      type: "search",
-      name: "tag",
-      placeholder: "tag=value",
-      "aria-label": "Tag, as name=value",
-      autocomplete: "off",
-      spellcheck: "false",
-      oninput: () => this.typed(),
-    });
+    this.flow = flowField("flow-names", () => this.typed());
+    this.tag = tagField(() => this.typed());
     this.since = select("Began in", PERIODS, () => this.changed());
     this.clear = h(
       "button",
@@ -76,13 +57,7 @@ export class Filters {
   }
 
   show(query) {
-    const set = (field, value) => {
-      if (field !== document.activeElement || field.tagName === "SELECT") field.value = value ?? "";
-    };
-    set(this.status, query.status);
-    set(this.flow, query.flow);
-    set(this.tag, query.tag);
-    set(this.since, query.since);
+    for (const name of ["status", "flow", "tag", "since"]) showValue(this[name], query[name]);
     this.clear.hidden = !Object.values(query).some(Boolean);
   }
 
@@ -107,7 +82,27 @@ export class Filters {
   }
 }
 
-function select(label, options, onchange) {
+export const flowField = (list, oninput) =>
+  searchField({ name: "flow", placeholder: "flow", "aria-label": "Flow", list, oninput });
+
+export const tagField = (oninput) =>
+  searchField({ name: "tag", placeholder: "tag=value", "aria-label": "Tag, as name=value", oninput });
+
+const searchField = (attributes) =>
+  h("input", {
+    class: "field",
+    type: "search",
+    autocomplete: "off",
+    spellcheck: "false",
+    ...attributes,
+  });
+
+// What the reader is writing stays as it is.
+export function showValue(field, value) {
+  if (field !== document.activeElement || field.tagName === "SELECT") field.value = value ?? "";
+}
+
+export function select(label, options, onchange) {
   return h(
     "select",
     { class: "field", "aria-label": label, onchange },

@@ -3,8 +3,7 @@
 // What is under the pointer stays there: rows change in place, and new runs wait behind a bar until
 // the reader wants them.
 import { h, plural, replaceChildren } from "../../parts/elements.js";
-import { empty, failure, loading } from "../../parts/states.js";
-import { inline, shortId } from "../../parts/text.js";
+import { empty, failure, loading, unreadableRun } from "../../parts/states.js";
 import { COLUMNS, Row } from "./row.js";
 import { Filters, toQuery } from "./filters.js";
 import { Selection } from "./selection.js";
@@ -105,7 +104,7 @@ export class RunsView {
       this.body,
       [...this.rows.values()].map((row) => row.el),
     );
-    this.unreadable.replaceChildren(...page.unreadable.map(unreadableRow));
+    this.unreadable.replaceChildren(...page.unreadable.map((run) => unreadableRun(run)));
     this.showContent(page);
   }
 
@@ -178,7 +177,7 @@ export class RunsView {
         this.rows.set(run.run_id, new Row(run, this));
         this.body.append(this.rows.get(run.run_id).el);
       }
-      this.unreadable.append(...page.unreadable.map(unreadableRow));
+      this.unreadable.append(...page.unreadable.map((run) => unreadableRun(run)));
       this.showFoot(page.next);
     } catch (problem) {
       this.observer?.disconnect();
@@ -315,22 +314,6 @@ function head(all) {
       { role: "row" },
       h("td", { class: "cell-check", role: "cell" }, h("label", {}, all)),
       ...titles,
-    ),
-  );
-}
-
-function unreadableRow({ run_id, problem, text }) {
-  return h(
-    "p",
-    { class: "note tone-bad" },
-    h(
-      "span",
-      {},
-      h("strong", {}, problem === "other key" ? "Another key" : "Damaged"),
-      " ",
-      h("span", { class: "mono", title: run_id }, shortId(run_id)),
-      " ",
-      inline(text),
     ),
   );
 }
