@@ -4,7 +4,10 @@ Rules of this file:
 - every call is reported and recorded with what it was charged, however it ended: answered, failed,
   cancelled, or refused by a budget after its first request;
 - in a journal, a call is announced before each of its requests, so that a process that dies leaves
-  behind that it asked, and the worst case.
+  behind that it asked, and the worst case;
+- a process that may have lost its run sends no request. It may have been stopped at any time, so
+  this is looked at after the announcement, and by clients that can tell once more right before
+  the prompt leaves.
 """
 
 from __future__ import annotations
@@ -93,7 +96,9 @@ class _OpenCall:
         if services.is_journaled:
             self._number = services.number_call()
         announce = None if self._number is None else self._announce
-        self._receipt = Receipt(announce, services.now)
+        placement = services.settings.placement
+        confirm = None if placement is None else placement.wait_until_certain
+        self._receipt = Receipt(announce, services.now, confirm)
         trace = services.trace
         headers = request.trace if trace is None else trace.for_call(self._number or 0)
         self.request = replace(request, receipt=self._receipt, trace=headers)
@@ -106,9 +111,8 @@ class _OpenCall:
             number, began, requests = self._number, self._began, report_requests(sent)
             journal.buffer_sending(self._activation, number, began, model, requests)
             await services.log.make_durable()
-            # The process may have been stopped since: its successor may have asked, and paid.
-            if (placement := services.settings.placement) is not None:
-                await placement.wait_until_certain()
+            if self._receipt.confirm is not None:
+                await self._receipt.confirm()
 
     async def end(self, key: str, response: Response, describe: Describe) -> Charge:
         """Report an answer and write it to the journal, before the node sees it."""

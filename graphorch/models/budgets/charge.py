@@ -99,13 +99,17 @@ class SentRequest:
 Announce: TypeAlias = Callable[[Sequence[SentRequest]], Awaitable[None]]
 """Takes the requests that a call has made, the next one included, before that one is sent."""
 
+Confirm: TypeAlias = Callable[[], Awaitable[None]]
+"""Returns once a request may still be sent; it does not return in a process that lost its run."""
+
 
 class Receipt:
     """Collects the requests of one model call, and their charges, while they come and go.
 
     `announce` is awaited before each request, with all of them up to and including it: what is
-    written down then still holds if the process dies. `clock` gives their times. A `part` collects
-    what is asked of one target; it is in the whole as well.
+    written down then still holds if the process dies. `clock` gives their times. `confirm` is what
+    each `Departure` of a request awaits; None for nothing. A `part` collects what is asked of one
+    target; it is in the whole as well.
     """
 
     __slots__ = (
@@ -113,6 +117,7 @@ class Receipt:
         "_clock",
         "_under_way",
         "_whole",
+        "confirm",
         "decision",
         "is_hedge",
         "is_used",
@@ -122,9 +127,13 @@ class Receipt:
     )
 
     def __init__(
-        self, announce: Announce | None = None, clock: Callable[[], float] | None = None
+        self,
+        announce: Announce | None = None,
+        clock: Callable[[], float] | None = None,
+        confirm: Confirm | None = None,
     ) -> None:
         self._announce = announce
+        self.confirm = confirm
         self._clock = clock
         self._whole: Receipt | None = None
         self._under_way: list[SentRequest] = []
@@ -152,7 +161,7 @@ class Receipt:
 
     def part(self, target: str = "", *, is_hedge: bool = False) -> Receipt:
         """Return the part of a receipt for what is asked of one target."""
-        part = Receipt(self._announce, self._clock)
+        part = Receipt(self._announce, self._clock, self.confirm)
         part._whole = self
         part.target, part.is_hedge = target or self.target, is_hedge or self.is_hedge
         return part
@@ -212,13 +221,15 @@ class Departure:
     """The way of a request out: whether it has left this machine, and who pays for it.
 
     A client that can tell sets `is_watched` before it sends, and `has_left` when the first byte of
-    the prompt goes out; until then nothing can have been charged. `bill` is open while the request
-    is under way.
+    the prompt goes out; until then nothing can have been charged. Right before that byte it awaits
+    `confirm`, if there is any: loading a package or connecting may have taken long, and the caller
+    may have lost the right to ask since. `bill` is open while the request is under way.
     """
 
     is_watched: bool = False
     has_left: bool = False
     bill: OpenBill | None = None
+    confirm: Confirm | None = None
 
     @property
     def is_possible(self) -> bool:

@@ -85,6 +85,8 @@ class _Watched(httpx2.AsyncByteStream):
         self._departure = departure
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._departure.confirm is not None:
+            await self._departure.confirm()
         self._departure.has_left = True
         async for part in self._inner:
             yield part

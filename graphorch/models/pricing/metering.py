@@ -214,6 +214,8 @@ class MeteredCall:
         self._request: SentRequest | None = None  # as its receipt shows it
         self._charge: Charge | None = None
         self._departure = request.departure or Departure()
+        if request.receipt is not None:
+            self._departure.confirm = request.receipt.confirm
         self._is_open = False
         self._lost_usd = 0.0  # of requests that were repeated; what comes back includes it
         self.request = request

@@ -14,7 +14,11 @@ from graphorch.core.tree import Activation
 from graphorch.engine.scheduler import Scheduler
 from graphorch.engine.settings import RunSettings
 from graphorch.models.offline.client import OfflineClient
+from graphorch.models.openai.client import OpenAIClient
+from graphorch.models.pricing.metering import MeteredClient
 from graphorch.testing import run_virtual
+from tests.models.fakes import Flat, Table
+from tests.models.servers import completion, replies, serve
 
 
 class Count(BaseModel):
@@ -111,6 +115,42 @@ def test_placement_is_asked_for_every_node(step: Node[Any]) -> None:
     here = Elsewhere()
     assert drive(here, step)[:2] == ("here", 0.0)
     assert elsewhere.called == here.called == [f"{step.name}:1"]
+
+
+def test_prompt_leaves_while_run_is_certain() -> None:
+    """A process whose run may be another's by now sends no prompt, however late it learns that."""
+
+    @node
+    async def ask(ctx: Context, count: Count) -> Log:
+        return Log(log=await ctx.complete("hello", model="m"))
+
+    class Uncertain(Elsewhere):
+        def __init__(self) -> None:
+            super().__init__()
+            self.was_asked, self.is_certain = asyncio.Event(), asyncio.Event()
+
+        async def wait_until_certain(self) -> None:
+            self.was_asked.set()
+            await self.is_certain.wait()
+
+    async def main() -> None:
+        async with serve(replies(completion("fine"))) as server:
+            placement, client = Uncertain(), OpenAIClient(server.url, "key")
+            metered = MeteredClient(client, Table({"m": Flat(0.001)}))
+            plan = Graph("placed", State, input=Count, output=Log).chain(ask).build().plan
+            settings = RunSettings(client=metered, run_id="run", placement=placement)
+            scheduler = Scheduler(plan, settings)
+            running = asyncio.create_task(scheduler.begin(plan.read_input.update(Count(n=1))))
+            await asyncio.wait_for(placement.was_asked.wait(), 5)
+            await asyncio.sleep(0.1)
+            assert server.asked == []
+            placement.is_certain.set()
+            await running
+            assert scheduler.run.status == "succeeded"
+            assert len(server.asked) == 1
+            await client.aclose()
+
+    asyncio.run(main())
 
 
 def test_placement_gets_context_and_slices() -> None:

@@ -12,13 +12,22 @@ import pytest
 
 from graphorch.errors import ModelError
 from graphorch.models.budgets.budget import Account, Amount, Budget
+from graphorch.models.budgets.charge import Receipt
 from graphorch.models.openai import transport  # imports what a first call would import slowly
 from graphorch.models.openai.client import CallLimits, OpenAIClient
 from graphorch.models.policies.policy import fallback
 from graphorch.models.policies.target import Target
 from graphorch.models.pricing.metering import MeteredClient
 from tests.models.fakes import Flat, Table, request_to
-from tests.models.servers import completion, hangs_up, never_answers, replies, serve
+from tests.models.servers import (
+    completion,
+    hangs_up,
+    never_answers,
+    pieces_of,
+    replies,
+    serve,
+    streams,
+)
 
 assert transport
 PRICES = Table({"m": Flat(1e-3)})
@@ -169,5 +178,63 @@ def test_fallback_from_outage_costs_one_call() -> None:
                 await client.aclose()
         assert account.spent == Amount(0.01, 10, 1)
         assert response.usd == pytest.approx(0.01)
+
+    asyncio.run(main())
+
+
+class Permission:
+    """Lets requests leave from some moment on, and counts how often that was waited for."""
+
+    def __init__(self) -> None:
+        self.is_given = asyncio.Event()
+        self.was_asked = asyncio.Event()
+        self.asked = 0
+
+    async def wait(self) -> None:
+        self.asked += 1
+        self.was_asked.set()
+        await self.is_given.wait()
+
+
+@pytest.mark.parametrize("is_policy", [False, True], ids=["target", "policy"])
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+def test_prompt_leaves_once_it_is_confirmed(is_policy: bool, is_stream: bool) -> None:
+    """However long loading and connecting took, a prompt leaves only while that is still right."""
+
+    async def main() -> None:
+        answer = streams(pieces_of("fi", "ne")) if is_stream else replies(completion("fine"))
+        async with serve(answer) as server:
+            permission = Permission()
+            receipt = Receipt(confirm=permission.wait)
+            client = OpenAIClient(server.url, "key")
+            target = Target("a", client, model="m", prices=PRICES)
+            asked = fallback("p", [target]) if is_policy else MeteredClient(client, PRICES)
+            request = request_to("p" if is_policy else "m", receipt=receipt)
+            on_text = (lambda text: None) if is_stream else None
+            call = asyncio.create_task(asked.complete(request, on_text))
+            await asyncio.wait_for(permission.was_asked.wait(), 5)
+            await asyncio.sleep(0.1)
+            assert server.asked == []
+            permission.is_given.set()
+            assert (await call).text == "fine"
+            assert len(server.asked) == permission.asked == 1
+            await client.aclose()
+
+    asyncio.run(main())
+
+
+def test_unconfirmed_prompts_cost_nothing() -> None:
+    """A call that ends while it waits for its confirmation never left, so it costs nothing."""
+
+    async def main() -> None:
+        async with serve(replies(completion("fine"))) as server:
+            account = Account("day", Budget(usd=20, calls=1000))
+            client = OpenAIClient(server.url, "key", limits=CallLimits(total=0.3))
+            request = request_to("m", payer=account, receipt=Receipt(confirm=Permission().wait))
+            with pytest.raises(ModelError):
+                await MeteredClient(client, PRICES).complete(request)
+            await client.aclose()
+            assert server.asked == []
+        assert account.spent == account.report().reserved == Amount(0, 0, 0)
 
     asyncio.run(main())
