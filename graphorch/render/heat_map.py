@@ -35,8 +35,8 @@ _TAKEN_OVER = "taken over"
 # How a box differs: its colour, and what the legend says.
 _CHANGED = Swatch("217,119,6", 0.35, "other result or visits")
 _AGAIN = Swatch("37,99,235", 0.3, "ran again, same result")
-_ADDED = Swatch("22,163,74", _HOTTEST, "only now")
-_GONE = Swatch("220,38,38", _HOTTEST, "only before")
+_ADDED = Swatch("22,163,74", _HOTTEST, "only in B")
+_GONE = Swatch("220,38,38", _HOTTEST, "only in A")
 _SAME = Swatch("255,255,255", 0.0, "the same")
 _REUSED = Swatch("255,255,255", 0.0, "the same, or taken over without running")
 _PLAIN_ID = re.compile(r'["\\<>&]')
@@ -114,7 +114,7 @@ def difference_map(
     theme: Theme = "auto",
     engine: Engine = "auto",
 ) -> str:
-    """Draw how a run differs from an earlier one; the legend explains the colours.
+    """Draw how run B (`after`) differs from run A (`before`); the legend explains the colours.
 
     `changed` names boxes whose results are other ones, `reused` those that one of the runs took
     over from another run instead of running them.
@@ -242,9 +242,9 @@ def _note(heat: Heat, by: Measure) -> str:
 
 def _change(old: Heat, new: Heat, *, is_other: bool) -> str:
     if not old.visits:
-        return "only now"
+        return "only in B"
     if not new.visits:
-        return "only before"
+        return "only in A"
     parts: list[str] = []
     if new.visits != old.visits:
         parts.append(f"{new.visits - old.visits:+d} visits")

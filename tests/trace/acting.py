@@ -86,19 +86,19 @@ def desk() -> AnyFlow:
     return flow
 
 
-async def wait_for_people(store: Store | None = None) -> Store:
+async def wait_for_people(store: Store | None = None, run_id: str = "one") -> Store:
     """Run until two letters wait for a person: 3 searches and a note were called before."""
     kept = store or MemoryStore()
-    await desk().run(Topic(), run_id="one", durable=kept, client=OfflineClient())
+    await desk().run(Topic(), run_id=run_id, durable=kept, client=OfflineClient())
     return kept
 
 
-async def act(store: Store | None = None) -> Store:
+async def act(store: Store | None = None, run_id: str = "one") -> Store:
     """Run to the end: one letter is sent, after it was changed, and one is refused."""
-    kept = await wait_for_people(store)
+    kept = await wait_for_people(store, run_id)
     changed = ToolApproval(approved=True, arguments={"to": "ann", "body": "at one"})
     client = OfflineClient()
-    await desk().answer("one", SEND, changed, durable=kept, client=client)
+    await desk().answer(run_id, SEND, changed, durable=kept, client=client)
     refused = ToolApproval(approved=False, reason="not to bob")
-    await desk().answer("one", SECOND_SEND, refused, durable=kept, client=client)
+    await desk().answer(run_id, SECOND_SEND, refused, durable=kept, client=client)
     return kept

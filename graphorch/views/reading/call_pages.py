@@ -65,6 +65,11 @@ def list_calls(run: OpenRun, path: str, after: int, limit: int) -> CallPage:
     )
 
 
+def read_call(run: OpenRun, seq: int) -> ModelCall:
+    """Return the model call that ended with a record."""
+    return _build_ended_call(run, run.records[seq - 1], run.calls[seq])
+
+
 def _find_calls(run: OpenRun, path: str) -> Iterator[_Found]:
     for seq, span in run.calls.items():
         if not path or is_inside(span.path, path):

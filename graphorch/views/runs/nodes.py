@@ -98,7 +98,7 @@ def measure_nodes(trace: Trace, last_seqs: Mapping[str, int]) -> list[NodeRow]:
                 row.usage.add(span)
             continue
         if row is None:
-            row = rows[span.step] = NodeRow(span.step, _find_box(span), _find_kind(span))
+            row = rows[span.step] = NodeRow(span.step, find_box(span), _find_kind(span))
             row.last_seq = last_seqs.get(span.step, 0)
         _add_activation(row, span)
     return list(rows.values())
@@ -138,7 +138,8 @@ def _find_kind(span: Span) -> str:
     return "tool" if span.kind == "tool" else span.role
 
 
-def _find_box(span: Span) -> str:
+def find_box(span: Span) -> str:
+    """Return the id of the box of an activation in a picture; that of its agent for a tool."""
     return span.step.removesuffix(f"/{span.node}") if span.kind == "tool" else span.step
 
 

@@ -9,7 +9,7 @@ import typer
 
 from graphorch.cli.exit_codes import exit_on_error
 from graphorch.cli.files import check_writable, write_or_print
-from graphorch.cli.flow_loader import load_flow
+from graphorch.cli.flow_loader import AnyFlow, load_flow
 from graphorch.cli.journals import catch_up, find_stored_run, query_store, require_journal
 from graphorch.cli.shared_options import (
     Db,
@@ -23,16 +23,17 @@ from graphorch.cli.shared_options import (
 )
 from graphorch.errors import InputError, JournalError
 from graphorch.journal.store import Store
-from graphorch.render.heat_map import Measure, difference_map, heat_map
+from graphorch.render.heat_map import Measure, heat_map
 from graphorch.render.plan_picture import draw_plan
 from graphorch.render.svg.theme import Theme
 from graphorch.text import plural
 from graphorch.trace.analysis import statistics
 from graphorch.trace.analysis.selection import Selection
-from graphorch.trace.conversation.builder import build_conversation
 from graphorch.trace.spans.index import SpanIndex
-from graphorch.trace.spans.model import strip_index
+from graphorch.views.comparison.comparison_picture import draw_comparison
+from graphorch.views.comparison.run_comparison import open_pair
 from graphorch.views.pictures.heats import measure_steps
+from graphorch.views.reading.journal_reader import JournalReader
 
 
 def heat(
@@ -89,77 +90,51 @@ def draw_heat_map(reference: str, request: HeatRequest, db: str) -> str:
     Raises `InputError`, `JournalError`, and `GraphError` if the flow does not build.
     """
     flow, journal = load_flow(reference).flow, require_journal(db)
-    words = [word for word in (request.run, request.against) if word]
 
     async def read(store: Store) -> str:
-        runs = [(await find_stored_run(store, word)).run_id for word in words]
-        with SpanIndex.open(store) as index:
-            left_out = (await catch_up(index, store)).damaged
-            for run_id in runs:
-                if run_id in left_out:
-                    raise JournalError(left_out[run_id])
-            if not runs:
-                selection = Selection(*request.window, {"flow": flow.name})
-                title = plural(_count_runs(index, selection), "run")
-                heats = measure_steps(index, selection)
-                picture = draw_plan(flow.plan, ran=heats)
-                return heat_map(picture, heats, request.measure, title=title, theme=request.theme)
-            per_run = [
-                measure_steps(index, Selection(*request.window, {"flow": flow.name, "run": run_id}))
-                for run_id in runs
-            ]
-        picture = draw_plan(flow.plan, ran=[path for heats in per_run for path in heats])
-        names = [run_id[:12] for run_id in runs]
-        taken_over = frozenset[str]()
-        for run_id in runs:
-            taken_over |= await _find_taken_over(store, run_id)
-        if len(runs) == 1:
-            return heat_map(
-                picture,
-                per_run[0],
-                request.measure,
-                reused=taken_over,
-                title=f"run {names[0]}",
-                theme=request.theme,
-            )
-        return difference_map(
-            picture,
-            per_run[1],
-            per_run[0],
-            changed=await _find_changed_steps(store, runs[0], runs[1]),
-            reused=taken_over,
-            title=f"{names[0]} against {names[1]}",
-            theme=request.theme,
-        )
+        if request.against:
+            return await _draw_difference(store, flow, request)
+        return await _draw_heat(store, flow, request)
 
     return query_store(journal, read)
+
+
+async def _draw_heat(store: Store, flow: AnyFlow, request: HeatRequest) -> str:
+    """Draw the figures of one run, or of all runs of the flow."""
+    where = {"flow": flow.name}
+    if request.run:
+        where["run"] = (await find_stored_run(store, request.run)).run_id
+    selection = Selection(*request.window, where)
+    with SpanIndex.open(store) as index:
+        damaged = (await catch_up(index, store)).damaged
+        if (run_id := where.get("run", "")) in damaged:
+            raise JournalError(damaged[run_id])
+        heats = measure_steps(index, selection)
+        title = f"run {run_id[:12]}" if run_id else plural(_count_runs(index, selection), "run")
+    return heat_map(
+        draw_plan(flow.plan, ran=heats),
+        heats,
+        request.measure,
+        reused=await _find_taken_over(store, run_id) if run_id else frozenset(),
+        title=title,
+        theme=request.theme,
+    )
 
 
 def _count_runs(index: SpanIndex, selection: Selection) -> int:
     return sum(row.runs for row in statistics.runs(index, ["flow"], selection))
 
 
-# ---- difference of two runs ----------------------------------------------------------------------
-async def _find_changed_steps(store: Store, first: str, second: str) -> frozenset[str]:
-    """Return the steps whose results differ between two runs."""
-    before = await _read_results(store, first)
-    after = await _read_results(store, second)
-    steps = before.keys() | after.keys()
-    return frozenset(step for step in steps if before.get(step) != after.get(step))
-
-
 async def _find_taken_over(store: Store, run_id: str) -> frozenset[str]:
     """Return the steps of which a run took results over from another one."""
-    log = await store.load(run_id)
-    trace = build_conversation(log.head, log.records).trace
-    return frozenset(strip_index(span.path) for span in trace.spans if span.is_copy and span.node)
+    async with JournalReader(store).open_run(run_id) as run:
+        return frozenset(span.step for span in run.trace.spans if span.is_copy and span.node)
 
 
-async def _read_results(store: Store, run_id: str) -> dict[str, list[str]]:
-    """Return what each step of a run wrote or answered, sorted: their order does not count."""
-    log = await store.load(run_id)
-    results: dict[str, list[str]] = {}
-    for turn in build_conversation(log.head, log.records).turns:
-        if turn.kind in ("writes", "answers"):
-            results.setdefault(strip_index(turn.path), []).append(turn.text)
-    return {step: sorted(texts) for step, texts in results.items()}
+async def _draw_difference(store: Store, flow: AnyFlow, request: HeatRequest) -> str:
+    """Draw how the run differs from the one that it is compared with."""
+    heads = [await find_stored_run(store, word) for word in (request.against, request.run)]
+    reader = JournalReader(store)
+    async with open_pair(reader, *(head.run_id for head in heads)) as pair:
+        ran = [span.step for side in (pair.left, pair.right) for span in side.run.trace.spans]
+        return draw_comparison(pair, request.theme, draw_plan(flow.plan, ran=ran))
