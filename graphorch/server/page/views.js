@@ -16,6 +16,7 @@
 // `takes(path)` says which addresses a view shows; the first that does is taken. A `menu` is its
 // word in the navigation.
 import { AboutView } from "./views/about/about.js";
+import { CompareView } from "./views/compare/compare.js";
 import { FiguresView } from "./views/figures/figures.js";
 import { InboxView } from "./views/inbox/inbox.js";
 import { RunView } from "./views/run/run.js";
@@ -33,6 +34,7 @@ export const VIEWS = [
   { name: "runs", takes: ([first]) => first === "runs", View: RunsView, menu: "Runs" },
   { name: "inbox", takes: ([first]) => first === "inbox", View: InboxView, menu: "Inbox" },
   { name: "figures", takes: ([first]) => first === "figures", View: FiguresView, menu: "Figures" },
+  { name: "compare", takes: ([first]) => first === "compare", View: CompareView, menu: null },
   { name: "start", takes: ([first]) => first === "start", View: StartView, menu: "Start" },
   { name: "what-if", takes: ([first]) => first === "what-if", View: WhatIfView, menu: null },
   { name: "about", takes: ([first]) => first === "about", View: AboutView, menu: "About" },

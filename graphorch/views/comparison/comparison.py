@@ -42,10 +42,13 @@ class FieldDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationSide:
-    """An activation in one of the runs; see `Moment` for the words.
+    """An activation in one of the runs.
 
-    `seq` is its last record, `seconds` how long it took in all, and `usage` what its own model
-    calls used. `is_served`: the run took it over from another run and paid nothing for it.
+    `status` is `done`, `failed`, `handled` (an error edge carried on), `skipped`, `cancelled`,
+    `waiting`, `running`, or `lost` with its process; of a call of a tool, what its model reads (see
+    `ToolOutcome`). `seq` is its last record, `seconds` how long it took in all, and `usage` what
+    its own model calls used. `is_served`: the run took it over from another run and paid nothing
+    for it.
     """
 
     seq: int

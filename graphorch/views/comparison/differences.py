@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any
 
 from graphorch.trace.spans.model import Span
 from graphorch.views.comparison.alignment import CallPair, merge_places, pair_calls
@@ -25,10 +25,6 @@ from graphorch.views.comparison.recorded_run import (
 )
 from graphorch.views.reading.clipping import ClippedRedaction
 from graphorch.views.runs.nodes import find_box
-
-T = TypeVar("T")
-
-_RUNNING: Final = "running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +114,9 @@ def _build_side(activation: RecordedActivation) -> ActivationSide:
 def _find_status(span: Span | None) -> str:
     """Return what became of an activation; of a call of a tool, what its model reads."""
     if span is None:
-        return _RUNNING
+        return "running"
+    if span.status == "ok":
+        return span.outcome or "done"
     return span.outcome or span.status
 
 

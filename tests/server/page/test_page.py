@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 
 from graphorch import RunFailed
+from graphorch.models.client import ModelClient
+from graphorch.models.errors import Unreachable
 from graphorch.models.messages import Request, Response
+from graphorch.models.policies.policy import fallback
+from graphorch.models.policies.target import Target
 from tests.server.page.browser import Opened, needs_browser, open_page, serve
 from tests.server.page.flows import MARKUP, State, Sums, crawling, hostile
 from tests.trace.flows import Model, Order, shop
@@ -33,11 +37,13 @@ class MarkupModel(Model):
         return dataclasses.replace(answer, text=json.dumps({"draft": MARKUP}))
 
 
-def keep_shop(folder: Path, run_id: str = SHOP, amount: int = 3) -> None:
+def keep_shop(
+    folder: Path, run_id: str = SHOP, amount: int = 3, client: ModelClient | None = None
+) -> None:
     with suppress(RunFailed):
         shop().run_sync(
             Order(order="tides", amount=amount),
-            client=Model(),
+            client=client or Model(),
             durable=str(folder / "runs.sqlite"),
             run_id=run_id,
         )
@@ -314,4 +320,26 @@ def test_result_is_input_and_output(browser: Any, tmp_path: Path, is_long: bool)
         assert any(url.endswith("/output") for url in opened.requests) == is_long
         page = opened.go("/runs/failed-run?tab=result", ".panel-section")
         assert page.inner_text(".run-reason") in page.inner_text(".panel-section")
+        opened.check()
+
+
+class Down(Model):
+    """A model that is away."""
+
+    async def complete(self, request: Request, on_text: Any = None) -> Response:
+        """Fail as an endpoint that is away does."""
+        raise Unreachable("it is down", model=request.model)
+
+
+def test_decision_of_policy_is_shown(browser: Any, tmp_path: Path) -> None:
+    """A call that a policy made says which targets there were, who was asked, and what came."""
+    inner = fallback("the rest", [Target("steady", Model(), model="m")])
+    policy = fallback("cheap first", [Target("cheap", Down(), model="m"), inner])
+    keep_shop(tmp_path, client=policy)
+    with serve(tmp_path, shop()) as server, open_page(browser, server.url) as opened:
+        page = opened.go(f"/runs/{SHOP}?tab=calls", ".call")
+        page.click(".decision summary >> nth=0")
+        shown = page.inner_text(".decision-body >> nth=0")
+        for words in ("cheap first", "cheap", "it is down", "the rest", "steady"):
+            assert words in shown
         opened.check()

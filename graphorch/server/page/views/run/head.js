@@ -181,7 +181,8 @@ function listFacts({ row, model, parent, after, flow }) {
   }
   if (model) facts.push(["Model", inline(model)]);
   if (row.due !== null) facts.push(["Goes on", h("span", {}, moment(row.due))]);
-  if (row.parent) facts.push(["Fork of", runLink(row.parent)]);
+  if (row.parent)
+    facts.push(["Fork of", h("span", {}, runLink(row.parent), " ", compareLink(row))]);
   if (after) facts.push(["Follows", runLink(after)]);
   const tags = Object.entries(row.tags);
   if (tags.length)
@@ -194,6 +195,9 @@ function listFacts({ row, model, parent, after, flow }) {
 
 const runLink = (id) =>
   h("a", { class: "mono", href: writeAddress({ path: ["runs", id] }), title: id }, shortId(id));
+
+const compareLink = ({ run_id: id, parent }) =>
+  h("a", { href: writeAddress({ path: ["compare"], query: { a: parent, b: id } }) }, "compare");
 
 function listNotes({ flow, faults, waits, forked_at: forkedAt, copied }) {
   const notes = [];

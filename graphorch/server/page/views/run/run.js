@@ -9,7 +9,7 @@ import { Tabs } from "../../parts/tabs.js";
 import { Details } from "./details.js";
 import { Questions } from "../inbox/questions.js";
 import { Head } from "./head.js";
-import { PicturePane } from "./picture.js";
+import { RunPicture } from "./picture.js";
 import { RunData } from "./run_data.js";
 import { boxOf, isSame, readSelection, shortActivation, writeSelection } from "./selection.js";
 import { CallsTab } from "./tabs/calls.js";
@@ -120,7 +120,7 @@ export class RunView {
     this.head = new Head({ isReadOnly, onAct: (name) => this.act(name) });
     this.questions = new Questions(this.context, this.data.id);
     this.head.questions.append(this.questions.el);
-    this.picture = new PicturePane({
+    this.picture = new RunPicture({
       onSelect: (box) => this.selectBox(box),
       onHeat: () => this.readPicture(),
       onFold: (closed) => this.change({ closed: closed.join("\n") }),

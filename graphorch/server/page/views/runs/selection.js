@@ -1,4 +1,4 @@
-// Runs that the reader selected, and what can be done with them: erase.
+// Runs that the reader selected, and what can be done with them: compare two, erase.
 import { h, enable, isEnabled } from "../../parts/elements.js";
 import { confirm } from "../../parts/dialogs.js";
 import { inline, shortId } from "../../parts/text.js";
@@ -16,6 +16,11 @@ export class Selection {
       { type: "button", class: "button danger", onclick: () => this.erase() },
       "Erase …",
     );
+    this.compareButton = h(
+      "button",
+      { type: "button", class: "button", onclick: () => this.compare() },
+      "Compare",
+    );
     const clear = h(
       "button",
       { type: "button", class: "button quiet", onclick: () => this.clear() },
@@ -26,6 +31,7 @@ export class Selection {
       "div",
       { class: "selection", role: "region", "aria-label": "Selected runs", hidden: "" },
       this.words,
+      this.compareButton,
       this.eraseButton,
       clear,
       this.result,
@@ -59,10 +65,20 @@ export class Selection {
     const count = this.ids.size;
     this.el.hidden = !count;
     this.words.textContent = `${count} selected`;
+    enable(this.compareButton, count === 2);
+    this.compareButton.title = count === 2 ? "" : "Select two runs to compare them";
     const isReadOnly = this.context.about?.read_only ?? true;
     enable(this.eraseButton, !isReadOnly);
     this.eraseButton.title = isReadOnly ? "The server was started to read only" : "";
     for (const [id, row] of this.view.rows) row.setSelected(this.ids.has(id));
+  }
+
+  // The older run is A.
+  compare() {
+    if (!isEnabled(this.compareButton)) return;
+    const begun = (id) => this.view.rows.get(id).run.created_at;
+    const [a, b] = [...this.ids].sort((one, other) => begun(one) - begun(other));
+    this.context.go({ path: ["compare"], query: { a, b } });
   }
 
   async erase() {

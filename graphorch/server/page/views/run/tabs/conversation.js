@@ -1,10 +1,10 @@
 // The run as a conversation: who said what to whom, in the order of causes.
+import { messageOf } from "../../../parts/model_call.js";
 import { h } from "../../../parts/elements.js";
 import { costOf, duration } from "../../../parts/figures.js";
 import { empty } from "../../../parts/states.js";
 import { inline } from "../../../parts/text.js";
 import { textOf } from "../../../parts/values.js";
-import { messageOf } from "./calls.js";
 import { Panel } from "./panel.js";
 
 const PAGE = 60; // turns that are asked for at once

@@ -1,7 +1,7 @@
 // The record of a policy: which models were candidates, which were asked, and which answered.
-import { dollars, h } from "../../../parts/elements.js";
-import { duration } from "../../../parts/figures.js";
-import { inline } from "../../../parts/text.js";
+import { dollars, h } from "./elements.js";
+import { duration } from "./figures.js";
+import { inline } from "./text.js";
 
 export function decisionOf(decision) {
   const words = decision.answered_by
@@ -25,9 +25,6 @@ function content(decision) {
       h("span", { class: "muted" }, "Policy "),
       inline(decision.policy),
       h("span", { class: "muted" }, ` (${decision.kind})`),
-      decision.requires.length
-        ? h("span", { class: "muted" }, `, needs ${decision.requires.join(", ")}`)
-        : null,
     ),
     decision.note ? h("p", { class: "break" }, inline(decision.note)) : null,
     decision.candidates.length
