@@ -11,8 +11,11 @@ values does not exceed. Spans that a forked run took over from another one are n
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from graphorch.statuses import COUNTED_AS
@@ -292,22 +295,26 @@ class _Question:
     def rank_rows(self, source: Clause) -> dict[Key, Quantiles]:
         """Return quantiles of `x` over the rows of a query, by key.
 
-        Values are numbered within their group, and those at the ranks are taken.
+        The rows are read once, sorted by group and value; the values of one group at a time are
+        kept, and those at the ranks are taken.
         """
         columns = self.columns
-        ranks = ", ".join(
-            f"max(CASE WHEN r = (n * {percent} + 99) / 100 THEN x END)"
-            for percent in (50, 90, 95, 99)
-        )
         sql = f"""
-            SELECT {columns}, n, {ranks} FROM (
-                SELECT {columns}, x, row_number() OVER (PARTITION BY {columns} ORDER BY x) AS r,
-                    count(*) OVER (PARTITION BY {columns}) AS n
-                FROM ({source.sql}) WHERE x IS NOT NULL
-            ) GROUP BY {columns}
+            SELECT {columns}, x FROM ({source.sql}) WHERE x IS NOT NULL ORDER BY {columns}, x
         """
-        rows = map(self.split, self.index.query(sql, source.values))
-        return {key: Quantiles(*values) for key, values in rows}
+        rows = self.index.iterate(sql, source.values)
+        quantiles: dict[Key, Quantiles] = {}
+        for group, members in groupby(rows, key=itemgetter(slice(-1))):
+            values = array("d", (row[-1] for row in members))
+            quantiles[self.split(group)[0]] = _build_quantiles(values)
+        return quantiles
+
+
+def _build_quantiles(ordered: Sequence[float]) -> Quantiles:
+    """Return the quantiles of values in ascending order."""
+    count = len(ordered)
+    ranks = [(count * percent + 99) // 100 for percent in (50, 90, 95, 99)]
+    return Quantiles(count, *(ordered[rank - 1] for rank in ranks))
 
 
 def calls(
@@ -315,11 +322,28 @@ def calls(
 ) -> Table[Calls]:
     """Return model calls by group, the most expensive group first."""
     question = _Question(index, by, selection)
+    if splits_calls(by, selection):
+        rows_by_key = _sum_split_calls(question)
+    else:
+        totals = ", ".join(f"total(s.{name})" for name in _CALL_SUMS)
+        columns = f"count(*), sum(s.status = 'failed'), {totals}"
+        rows_by_key = list(question.aggregate("call", columns).items())
+    latency = question.rank(question.calls, "s.seconds")
+    first_token = question.rank(question.calls, "s.first_token")
+    rows = [
+        _build_calls(key, values, latency.get(key, NO_VALUES), first_token.get(key, NO_VALUES))
+        for key, values in rows_by_key
+    ]
+    return _build_table(Calls, by, rows, lambda row: (row.usd, row.calls))
+
+
+def _sum_split_calls(question: _Question) -> list[tuple[Key, tuple[Any, ...]]]:
+    """Return the sums of calls whose requests may belong to different groups."""
     columns = question.columns
     sums = ", ".join(f"sum({name}) AS {name}" for name in _CALL_SUMS)
     totals = ", ".join(f"total({name})" for name in _CALL_SUMS)
     # Inner: what each call, or its part in a group, is made of. Outer: the groups.
-    rows_by_key = question.query(
+    return question.query(
         f"""
         SELECT {columns}, count(*), sum(has_failed AND NOT is_answered), {totals} FROM (
             SELECT {columns}, max(is_answered) AS is_answered, max(has_failed) AS has_failed, {sums}
@@ -333,13 +357,6 @@ def calls(
         ) GROUP BY {columns}
         """
     )
-    latency = question.rank(question.calls, "s.seconds")
-    first_token = question.rank(question.calls, "s.first_token")
-    rows = [
-        _build_calls(key, values, latency.get(key, NO_VALUES), first_token.get(key, NO_VALUES))
-        for key, values in rows_by_key
-    ]
-    return _build_table(Calls, by, rows, lambda row: (row.usd, row.calls))
 
 
 _CALL_SUMS = (

@@ -15,12 +15,12 @@ import json
 import sqlite3
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from graphorch.journal.errors import JournalDamaged, RunNotFound, StoreNotOpened, StoreUnavailable
 from graphorch.journal.records import RunHead, RunQuery
@@ -44,6 +44,9 @@ _ADD_TRACE = f"INSERT INTO traces ({_TRACE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?
 _ADD_SPAN = f"INSERT INTO spans VALUES ({', '.join('?' * 37)})"
 _DROP_SPANS = "DELETE FROM spans WHERE run = (SELECT id FROM traces WHERE run_id = ?)"
 _DROP_TRACE = "DELETE FROM traces WHERE run_id = ?"
+
+RunMark: TypeAlias = tuple[int, str, int]
+"""How far a run was read: its last record, its status, and the version of its rows."""
 
 
 @dataclass(slots=True)
@@ -80,6 +83,8 @@ class SpanIndex:
         self._sampling = sampling
         self._is_beside_records = is_beside_records
         self._versions: dict[str, int] = {}  # of the rows of each run
+        self._changes = 0  # transactions of this index
+        self._mark: tuple[tuple[int, int], int] | None = None  # what `find_mark` returned, and when
 
     @classmethod
     def open(
@@ -135,8 +140,7 @@ class SpanIndex:
     async def catch_up(self, store: Store) -> CatchUp:
         """Read what changed since the last time. A damaged run is left out and hides no other."""
         start, progress = time.perf_counter(), CatchUp()
-        columns = self._rows("SELECT run_id, seq, status, version FROM traces")
-        known = {run_id: (seq, status, version) for run_id, seq, status, version in columns}
+        known = self.find_known()
         seen: set[str] = set()
         pending: list[Trace] = []
         async for head in _list_heads(store, progress):
@@ -159,13 +163,17 @@ class SpanIndex:
         progress.seconds = time.perf_counter() - start
         return progress
 
-    async def catch_up_runs(self, store: Store, heads: Sequence[RunHead]) -> CatchUp:
+    async def catch_up_runs(
+        self, store: Store, heads: Sequence[RunHead], known: Mapping[str, RunMark] | None = None
+    ) -> CatchUp:
         """Read what changed in some runs since the last time; others stay as they are.
 
-        What takes long is done on another thread.
+        `known` is what `find_known` returned, if these runs are a part of many. What takes long is
+        done on another thread.
         """
         start, progress = time.perf_counter(), CatchUp()
-        known = self._find_known([head.run_id for head in heads])
+        if known is None:
+            known = self.find_known([head.run_id for head in heads])
         pending: list[Trace] = []
         for head in heads:
             if head.is_erased or known.get(head.run_id) == self._find_mark(head):
@@ -178,18 +186,28 @@ class SpanIndex:
         progress.seconds = time.perf_counter() - start
         return progress
 
-    def list_run_ids(self) -> set[str]:
-        """Return the ids of the runs that have rows."""
-        return {run_id for (run_id,) in self._rows("SELECT run_id FROM traces")}
+    def find_mark(self) -> int:
+        """Return a number that is another one once the rows are others.
 
-    def _find_known(self, run_ids: Sequence[str]) -> dict[str, tuple[int, str, int]]:
-        """Return how far some runs were read: last record, status, and version of the rows."""
-        places = ", ".join("?" * len(run_ids))
-        sql = f"SELECT run_id, seq, status, version FROM traces WHERE run_id IN ({places})"
-        rows = self._rows(sql, run_ids)
+        The rows of a run follow from its records, so the last record of each run tells. Where
+        nobody wrote to the file since the last call, nothing is read.
+        """
+        [(others,)] = self._rows("PRAGMA data_version")  # counts commits of other connections
+        now = (self._changes, others)
+        if self._mark is None or self._mark[0] != now:
+            rows = self._rows("SELECT run_id, seq, status, version, began FROM traces ORDER BY id")
+            self._mark = now, hash(tuple(rows))
+        return self._mark[1]
+
+    def find_known(self, run_ids: Sequence[str] | None = None) -> dict[str, RunMark]:
+        """Return how far runs were read, all or some of them."""
+        sql = "SELECT run_id, seq, status, version FROM traces"
+        if run_ids is not None:
+            sql += f" WHERE run_id IN ({', '.join('?' * len(run_ids))})"
+        rows = self._rows(sql, run_ids or ())
         return {run_id: (seq, status, version) for run_id, seq, status, version in rows}
 
-    def _find_mark(self, head: RunHead) -> tuple[int, str, int]:
+    def _find_mark(self, head: RunHead) -> RunMark:
         """Return what the rows of a run have that are up to date."""
         status = "crashed" if is_crashed(head) else head.status
         version = self._versions[head.run_id] = self._find_version(head)
@@ -278,6 +296,10 @@ class SpanIndex:
         """
         return list(self._rows(sql, values))
 
+    def iterate(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a statement, one after the other. Raises as `query` does."""
+        return self._rows(sql, values)
+
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._db.execute(sql, values)
@@ -298,6 +320,7 @@ class SpanIndex:
             self._db.execute("DELETE FROM traces")
 
     def _transaction(self) -> _Transaction:
+        self._changes += 1
         return _Transaction(self._db, self._explain)
 
     def _explain(self, error: Exception) -> Exception:

@@ -20,6 +20,7 @@ from graphorch.journal.errors import JournalDamaged, StoreNotOpened, StoreUnavai
 from graphorch.journal.records import Record, RunLog
 from graphorch.journal.store import Store
 from graphorch.trace.spans.index import SpanIndex
+from graphorch.views.reading.known_answers import KnownAnswers
 from graphorch.views.reading.open_run import OpenRun
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ class JournalReader:
 
     def __init__(self, store: Store, *, most_weight: int = MOST_WEIGHT) -> None:
         self.store = store
+        self.answers = KnownAnswers()
         self._most_weight = most_weight
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._index: SpanIndex | None = None
@@ -54,6 +56,7 @@ class JournalReader:
         if self._index is not None:
             self._index.close()
             self._index = None
+        self.answers.clear()
         self._slots.clear()
 
     @property

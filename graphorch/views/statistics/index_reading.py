@@ -10,29 +10,32 @@ from graphorch.views.runs.run_row import UnreadableRun
 from graphorch.views.statistics.figures import LeftOut
 
 _PAGE = 200  # runs after which others get their turn
+_SKEW = 3_600.0  # seconds by which clocks of a journal and of its runs may differ
 
 
-async def catch_up(reader: JournalReader) -> LeftOut:
+async def catch_up(reader: JournalReader, since: float | None = None) -> LeftOut:
     """Read what changed since the last time, page by page; return what cannot be counted.
 
-    Raises `JournalError` if the journal itself cannot be read.
+    Runs in which nothing happened after `since` are not read if they were not before. Raises
+    `JournalError` if the journal itself cannot be read.
     """
     damaged: dict[str, str] = {}
     refused: list[str] = []
     erased = 0
     seen: set[str] = set()
     async with reader.open_index() as index:
-        known = index.list_run_ids()
+        known = index.find_known()
     async for page in _list_pages(reader):
         damaged |= dict.fromkeys(page.damaged, "Its head is not what was written.")
         refused += page.refused
         erased += sum(head.is_erased for head in page.runs)
         seen |= {head.run_id for head in page.runs if not head.is_erased}
+        wanted = [head for head in page.runs if since is None or head.updated_at + _SKEW >= since]
         async with reader.open_index() as index:
-            damaged |= (await index.catch_up_runs(reader.store, page.runs)).damaged
+            damaged |= (await index.catch_up_runs(reader.store, wanted, known)).damaged
     # A run that is left out now may have been read when it was still whole.
     async with reader.open_index() as index:
-        index.drop(sorted((known - seen) | damaged.keys()))
+        index.drop(sorted((known.keys() - seen) | damaged.keys()))
     return LeftOut(
         unreadable=[
             *(UnreadableRun(run_id, "damaged", text) for run_id, text in damaged.items()),

@@ -7,7 +7,7 @@ turns, so that the list of runs need not wait for all of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
@@ -74,9 +74,9 @@ async def read_figures(
     `tag` is the name of the tag to group by, by default the one of most runs. Raises `JournalError`
     if the journal cannot be read; runs that cannot be are named.
     """
-    left_out = await catch_up(reader)
+    left_out = await catch_up(reader, query.since)
     selection = query.build_selection()
-    names = await _ask(reader, list_tag_names)
+    names = await _ask(reader, "tags", list_tag_names)
     names = [name for name in names if name != PARENT]  # another value in each run
     chosen = (tag or next(iter(names), "")) if by == "tag" else ""
     words = (f"tag:{chosen}",) if chosen else _WORDS.get(by, ())
@@ -84,10 +84,16 @@ async def read_figures(
     rows: list[FigureRow] = []
     if words:
         rows = await _ask(
-            reader, lambda index: measure_groups(index, words, selection, with_runs=with_runs)
+            reader,
+            (words, query),
+            lambda index: measure_groups(index, words, selection, with_runs=with_runs),
         )
-    total = await _ask(reader, lambda index: measure_all(index, selection, with_runs=True))
-    bucket, times = await _ask(reader, lambda index: _measure_times(index, query, selection))
+    total = await _ask(
+        reader, ("total", query), lambda index: measure_all(index, selection, with_runs=True)
+    )
+    bucket, times = await _ask(
+        reader, ("times", query), lambda index: _measure_times(index, query, selection)
+    )
     return Figures(
         by=by,
         tag=chosen,
@@ -103,21 +109,24 @@ async def read_figures(
 
 async def read_heat(reader: JournalReader, query: FigureQuery) -> HeatMap:
     """Return the figures of each node over time. Raises `JournalError` as `read_figures` does."""
-    left_out = await catch_up(reader)
+    left_out = await catch_up(reader, query.since)
     selection = query.build_selection()
 
     def measure(index: SpanIndex) -> tuple[Bucket, list[FigureRow]]:
         bucket = _choose_bucket(index, query, selection)
         return bucket, measure_groups(index, ("flow", "step", bucket), selection)
 
-    bucket, rows = await _ask(reader, measure)
+    bucket, rows = await _ask(reader, ("heat", query), measure)
     return _build_heat(rows, bucket, query.utc_offset, left_out)
 
 
-async def _ask(reader: JournalReader, question: Callable[[SpanIndex], T]) -> T:
-    """Return the answer of a question to the rows beside the journal, found on another thread."""
+async def _ask(reader: JournalReader, name: Hashable, question: Callable[[SpanIndex], T]) -> T:
+    """Return the answer of a question to the rows beside the journal, found on another thread.
+
+    `name` tells it from other questions: asked again while the rows are the same, it is known.
+    """
     async with reader.open_index() as index:
-        return await asyncio.to_thread(question, index)
+        return await asyncio.to_thread(reader.answers.find, index, name, question)
 
 
 # ---- over time -----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from graphorch import RunFailed
 from graphorch.journal.records import RunQuery
 from graphorch.journal.sqlite.store import SqliteStore
 from graphorch.runs.stores import open_store
+from graphorch.server.app import build_app
+from graphorch.trace.spans.index import SpanIndex
 from tests.server.routes.test_run import get, run_shop
-from tests.server.serving import application
+from tests.server.serving import Client, application, opened
 from tests.trace.flows import Model, Order, shop
 from tests.views.many_runs import copy_many
 
@@ -184,6 +187,55 @@ async def multiply(folder: Path, count: int) -> None:
         await copy_many(store, await store.load("one"), count)
     finally:
         await store.close()
+
+
+def test_figures_asked_again_are_known(tmp_path: Path) -> None:
+    """The same figures read no row of spans again, until a run of any process changes."""
+
+    async def main() -> None:
+        await run_shop(tmp_path)
+        async with opened(tmp_path) as context:
+            ask = Client(build_app(context))
+            await get(ask, f"{STATISTICS}/heat")
+            statements: list[str] = []
+            async with context.reader.open_index() as index:
+                index._db.set_trace_callback(statements.append)
+
+            async def count_questions(query: str) -> int:
+                statements.clear()
+                await get(ask, STATISTICS, query)
+                return sum("FROM spans" in statement for statement in statements)
+
+            asked = [await count_questions(f"by={by}") for by in ("flow", "flow", "agent", "flow")]
+            before = (await get(ask, STATISTICS))["total"]
+            # Another process reads a new run into the rows, so that nothing is left to read here.
+            await keep(tmp_path, "two")
+            async with open_store(tmp_path / "runs.sqlite") as store:
+                with SpanIndex.open(store) as elsewhere:
+                    assert (await elsewhere.catch_up(store)).runs == 1
+            after = (await get(ask, STATISTICS))["total"]
+        assert asked[1] == asked[3] == 0 < asked[2] < asked[0] / 2
+        assert (before["runs"], after["runs"]) == (1, 2)
+        assert after["usd"] == pytest.approx(2 * before["usd"])
+
+    asyncio.run(main())
+
+
+def test_window_reads_no_earlier_runs(tmp_path: Path) -> None:
+    """Runs in which nothing happened in the window are not read for its figures."""
+
+    async def main() -> None:
+        await run_shop(tmp_path)
+        async with opened(tmp_path) as context:
+            ask = Client(build_app(context))
+            counts: list[tuple[int, int]] = []
+            for query in (f"since={time.time() + 10_000}", f"since={time.time() - 10_000}"):
+                figures = await get(ask, STATISTICS, query)
+                async with context.reader.open_index() as index:
+                    counts.append((len(index.find_known()), figures["total"]["runs"]))
+        assert counts == [(0, 0), (1, 1)]
+
+    asyncio.run(main())
 
 
 @pytest.mark.slow

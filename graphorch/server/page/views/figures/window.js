@@ -64,8 +64,11 @@ export function readWindow({ since, until, flow, tag }) {
   return { since: since || USUAL, until, flow, tag };
 }
 
+// A period begins with a full minute, so that the server knows the figures that were just asked for.
 export function toWindowQuery(window) {
   const { since, until, flow, tag } = toQuery(window);
   const offset = -new Date().getTimezoneOffset() * 60;
-  return { since: since === "all" ? "" : since, until, flow, tag, utc_offset: offset };
+  const isPeriod = since !== window.since;
+  const begin = isPeriod ? String(Math.floor(Number(since) / 60) * 60) : since;
+  return { since: since === "all" ? "" : begin, until, flow, tag, utc_offset: offset };
 }
