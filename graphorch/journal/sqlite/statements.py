@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 APPLICATION_ID = 1735552882  # what `SET_STAMP` writes into the file: "gror"
-FORMAT = 6  # the version of the tables below; a file of a later one is refused
+FORMAT = 7  # the version of the tables below; a file of a later one is refused
 
 BEGIN_READ = "BEGIN"
 BEGIN_WRITE = "BEGIN IMMEDIATE"
@@ -191,6 +191,11 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         ) STRICT, WITHOUT ROWID
         """,
         "PRAGMA user_version = 6",
+    ),
+    # Statistics did not tell tokens that were reported from those that were estimated.
+    6: (
+        "ALTER TABLE spans ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0",
+        "PRAGMA user_version = 7",
     ),
 }
 

@@ -15,9 +15,9 @@ class RunSums(NamedTuple):
     """Figures of one run.
 
     `seconds` are those in which a process drove it. `visits` counts activations of nodes, `errors`
-    those of nodes and calls of tools that failed, `questions` those that wait for a person. Dollars
-    of `unpriced` requests are not known, and not part of `usd`; `booked_usd` is what a budget
-    counts.
+    those of nodes and calls of tools that failed, `questions` those that wait for a person. In
+    `estimated` calls not all of the tokens were reported. Dollars of `unpriced` requests are not
+    known, and not part of `usd`; `booked_usd` is what a budget counts.
     """
 
     status: str
@@ -30,6 +30,7 @@ class RunSums(NamedTuple):
     calls: int
     input_tokens: int
     output_tokens: int
+    estimated: int
     usd: float
     unpriced: int
     booked_usd: float
@@ -44,6 +45,7 @@ _SQL: Final = """
         coalesce(sum(s.copied = 0 AND s.kind = 'call'), 0),
         total(iif(s.copied = 0 AND s.kind = 'call', s.input_tokens, 0)),
         total(iif(s.copied = 0 AND s.kind = 'call', s.output_tokens, 0)),
+        total(iif(s.copied = 0 AND s.kind = 'call', s.estimated, 0)),
         total(iif(s.copied = 0 AND s.kind = 'call', s.usd, 0)),
         total(iif(s.copied = 0 AND s.kind = 'call', s.unpriced, 0)),
         total(iif(s.copied = 0 AND s.kind = 'call', s.booked_usd, 0))
@@ -64,5 +66,6 @@ def _build_sums(*figures: Any) -> RunSums:
     return sums._replace(
         input_tokens=int(sums.input_tokens),
         output_tokens=int(sums.output_tokens),
+        estimated=int(sums.estimated),
         unpriced=int(sums.unpriced),
     )

@@ -59,7 +59,8 @@ class Calls:
 
     `failed` calls got no answer; `requests` were sent, of which `failed_requests` were not answered
     and `unusable` got an answer that could not be used, also if the call then got its answer
-    elsewhere. `unpriced` requests have dollars that are not known, and not part of `usd`;
+    elsewhere. In `estimated` calls not all tokens were reported: the others are guessed from the
+    length of the texts. `unpriced` requests have dollars that are not known, and not part of `usd`;
     `booked_usd` is what budgets count, with the worst case of those.
 
     By model or endpoint, a call counts where its requests were sent: at each of them, and as failed
@@ -80,6 +81,7 @@ class Calls:
     input_tokens: int
     output_tokens: int
     cached_tokens: int
+    estimated: int
     usd: float
     unpriced: int
     booked_usd: float
@@ -150,8 +152,9 @@ class Errors:
 class Runs:
     """Runs of one group, counted by what became of them (see `statuses.COUNTED_AS`).
 
-    `unpriced` requests have dollars that are not known, and not part of `usd`; `booked_usd` is what
-    budgets count. `budget_used` is the share of `budget` that is booked, of the runs that had one.
+    In `estimated` calls not all of the tokens were reported. `unpriced` requests have dollars that
+    are not known, and not part of `usd`; `booked_usd` is what budgets count. `budget_used` is the
+    share of `budget` that is booked, of the runs that had one.
     """
 
     key: Key
@@ -165,6 +168,7 @@ class Runs:
     unpriced: int
     booked_usd: float
     tokens: int
+    estimated: int
     calls: int
     budget: float
     budget_used: float | None
@@ -370,6 +374,7 @@ _CALL_SUMS = (
     "input_tokens",
     "output_tokens",
     "cached_tokens",
+    "estimated",
     "usd",
     "unpriced",
     "booked_usd",
@@ -506,15 +511,16 @@ def runs(
         SELECT {question.columns}, count(*),
             {_OUTCOMES}, total(usd),
             coalesce(sum(unpriced), 0), total(booked_usd), coalesce(sum(tokens), 0),
-            coalesce(sum(calls), 0), total(budget),
+            coalesce(sum(estimated), 0), coalesce(sum(calls), 0), total(budget),
             total(CASE WHEN budget IS NOT NULL THEN booked_usd END)
         FROM (
             SELECT {question.groups}, t.status, t.budget, spent.usd, spent.unpriced,
-                spent.booked_usd, spent.tokens, spent.calls
+                spent.booked_usd, spent.tokens, spent.estimated, spent.calls
             FROM traces t LEFT JOIN (
                 SELECT s.run, total(s.usd) AS usd, count(*) AS calls,
                     sum(s.unpriced) AS unpriced, total(s.booked_usd) AS booked_usd,
-                    sum(s.input_tokens + s.output_tokens) AS tokens
+                    sum(s.input_tokens + s.output_tokens) AS tokens,
+                    sum(s.estimated) AS estimated
                 FROM spans s WHERE s.kind = 'call' AND {_COUNTED} GROUP BY s.run
             ) spent ON spent.run = t.id
             WHERE 1{question.where}

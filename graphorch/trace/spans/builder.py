@@ -407,6 +407,7 @@ class SpanBuilder:
         span.input_tokens = usage["input_tokens"]
         span.output_tokens = usage["output_tokens"]
         span.cached_tokens = usage["cached_tokens"]
+        span.estimated = int(usage["is_estimated"])
         span.usd, span.usd_source = float(response["usd"]), str(response["usd_source"])
         span.first_token, span.sent = response["first_token_seconds"], int(response["attempts"])
         span.from_cache = span.sent == 0
@@ -442,6 +443,7 @@ class SpanBuilder:
         span.seconds = float(body["at"]) - span.began
         span.input_tokens = int(usage.get("input_tokens", 0))
         span.output_tokens = int(usage.get("output_tokens", 0))
+        span.estimated = int(usage.get("is_estimated", False))
         span.usd, span.sent = float(body.get("usd") or 0.0), 1
         # Records before format 3 have no charge.
         is_priced = body.get("usd") is not None or is_uncharged(body["status"])
@@ -783,6 +785,8 @@ class SpanBuilder:
                 span.retries = 1
             elif targets:
                 span.fallbacks = 1
+            if request is answering:
+                span.estimated = call.estimated
             if request is answering and call.status == "ok":
                 span.cached_tokens = call.cached_tokens
             call.hedges += span.hedges

@@ -33,7 +33,7 @@ from graphorch.trace.spans.model import Span, Trace
 from graphorch.trace.spans.redaction import Redaction
 from graphorch.trace.spans.sampling import Sampling
 
-VERSION = 6  # of how spans are made: rows of another version are made again
+VERSION = 7  # of how spans are made: rows of another version are made again
 _ROWS_PER_TRANSACTION = 5_000  # few enough that appending runs get in between
 _PAGE = 500  # runs per page
 _MANY_RECORDS = 500  # of a run; the spans of more are made on another thread
@@ -41,7 +41,7 @@ _LONGEST = 500  # characters of an error's message
 
 _TRACE_COLUMNS = "run_id, flow, status, reason, tags, parent, began, seconds, budget, version, seq"
 _ADD_TRACE = f"INSERT INTO traces ({_TRACE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_ADD_SPAN = f"INSERT INTO spans VALUES ({', '.join('?' * 37)})"
+_ADD_SPAN = f"INSERT INTO spans VALUES ({', '.join('?' * 38)})"
 _DROP_SPANS = "DELETE FROM spans WHERE run = (SELECT id FROM traces WHERE run_id = ?)"
 _DROP_TRACE = "DELETE FROM traces WHERE run_id = ?"
 
@@ -383,6 +383,7 @@ class SpanIndex:
             span.failed_sent,
             span.unusable,
             span.has_requests,
+            span.estimated,
         )
 
 

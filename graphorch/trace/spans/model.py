@@ -45,7 +45,8 @@ class Span:
     of a tool by one agent have one step (`write/search`), which their agent's box holds. `sent`
     counts HTTP requests, `retries` those to the previous target again, `fallbacks` those to another
     one, `hedges` those sent beside a slow one; `failed_sent` were not answered, and `unusable` got
-    an answer that could not be used. `usd` and the tokens are what is known of their bills,
+    an answer that could not be used. `usd` and the tokens are what is known of their bills;
+    `estimated` is 1 if tokens of a call were guessed, since the endpoint did not report them.
     `unpriced` counts those whose dollars are not known, and `booked_usd` and `booked_tokens` are
     what a budget counts for all of them. `has_requests`: spans of this call's requests are inside
     of it; a call without them stands for its request. `loop` is set on the node that went back
@@ -84,6 +85,7 @@ class Span:
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    estimated: int = 0
     usd: float = 0.0
     usd_source: str = ""
     unpriced: int = 0

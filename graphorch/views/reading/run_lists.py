@@ -223,6 +223,7 @@ def _build_figures(sums: RunSums) -> RunFigures:
         sums.calls,
         sums.input_tokens,
         sums.output_tokens,
+        sums.estimated,
         sums.usd,
         sums.unpriced,
         sums.booked_usd,

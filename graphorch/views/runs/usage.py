@@ -14,12 +14,14 @@ class Usage:
 
     `usd` are the dollars that are known; `unpriced` counts the requests whose dollars are not, so a
     cost with some of them is never shown as `usd` alone. `booked_usd` is what budgets count, with
-    the worst case of those. Tokens are those of all requests.
+    the worst case of those. Tokens are those of all requests; in `estimated` calls not all of them
+    were reported, and the others are guessed from the length of the texts.
     """
 
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    estimated: int = 0
     usd: float = 0.0
     unpriced: int = 0
     booked_usd: float = 0.0
@@ -29,6 +31,7 @@ class Usage:
         self.calls += 1
         self.input_tokens += call.input_tokens
         self.output_tokens += call.output_tokens
+        self.estimated += call.estimated
         self.usd += call.usd
         self.unpriced += call.unpriced
         self.booked_usd += call.booked_usd

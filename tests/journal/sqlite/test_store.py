@@ -136,12 +136,12 @@ def test_newer_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     closed(opened(path))
     raw = sqlite3.connect(path)
-    raw.execute("PRAGMA user_version = 7")
+    raw.execute("PRAGMA user_version = 8")
     raw.close()
     error = refused(path)
     assert isinstance(error, NewerFormat)
     knows = f"this one knows up to {statements.FORMAT}"
-    assert f"has format 7, written by a later version of graphorch; {knows}" in str(error)
+    assert f"has format 8, written by a later version of graphorch; {knows}" in str(error)
     assert "Upgrade graphorch" in str(error)
 
 

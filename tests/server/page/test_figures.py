@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from graphorch.models import Request, Response
 from tests.server.page.browser import needs_browser, open_page, serve
 from tests.server.page.flows import MARKUP, hostile
 from tests.server.page.test_page import keep_hostile, keep_shop
 from tests.server.serving import TOKEN
-from tests.trace.flows import shop
+from tests.trace.flows import Model, shop
 
 pytestmark = needs_browser
 
@@ -58,6 +60,31 @@ def test_figures_lead_to_their_runs(browser: Any, site: str) -> None:
         page.click('.tab[data-name="flow"]')
         page.click('.figures-scroll tbody th a:has-text("order")')
         page.wait_for_function("() => document.querySelectorAll('.runs tbody tr').length === 2")
+        opened.check()
+
+
+class SilentModel(Model):
+    """A model whose endpoint reports no tokens."""
+
+    async def complete(self, request: Request, on_text: Any = None) -> Response:
+        response = await super().complete(request, on_text)
+        return replace(response, usage=replace(response.usage, is_estimated=True))
+
+
+def test_estimated_tokens_are_marked(browser: Any, tmp_path: Path) -> None:
+    """Tokens that no endpoint reported have a sign in figures, list and run, with a legend."""
+    keep_shop(tmp_path)
+    keep_shop(tmp_path, "guessed", client=SilentModel())
+    with serve(tmp_path, shop()) as server, open_page(browser, server.url) as opened:
+        page = opened.go("/figures?by=agent", TABLE)
+        assert page.inner_text('tfoot td[data-column="Tokens"]').startswith("≈ ")
+        [legend] = page.locator(".figures-key").all_inner_texts()
+        assert "estimated from the length of the texts in 2 calls" in legend
+        page = opened.go("/runs", ".runs tbody .cell-tokens:has-text('≈')")
+        cells = page.locator(".runs tbody .cell-tokens").all_inner_texts()
+        assert sorted(cell.startswith("≈") for cell in cells) == [False, True]
+        page = opened.go("/runs/guessed?tab=calls", ".call-facts")
+        assert "≈ 100 in" in page.inner_text(".call-facts >> nth=0")
         opened.check()
 
 

@@ -1,6 +1,6 @@
 // Durations, dollars, tokens and times, written the same in every view. What is not known is said
 // to be unknown, and is never a zero.
-import { dollars, h, seconds } from "./elements.js";
+import { dollars, h, plural, seconds } from "./elements.js";
 
 export const NOTHING = "–";
 
@@ -34,6 +34,22 @@ export function costOf(entry, attributes = {}) {
     price(entry),
   );
 }
+
+// `{input_tokens, output_tokens, estimated}`: tokens that are partly a guess have ≈ before them.
+export function tokens(usage) {
+  const sum = count(usage.input_tokens + usage.output_tokens);
+  return usage.estimated ? `≈ ${sum}` : sum;
+}
+
+// Tokens as an element, with their parts and what is estimated of them as its hint.
+export function tokensOf(usage) {
+  const parts = `${usage.input_tokens.toLocaleString("en")} in, ${usage.output_tokens.toLocaleString("en")} out`;
+  const title = usage.estimated ? `${parts}; ${estimatedWords(usage.estimated)}` : parts;
+  return h("span", { title }, tokens(usage));
+}
+
+export const estimatedWords = (calls) =>
+  `estimated from the length of the texts in ${plural(calls, "call")} that came without a full report of them`;
 
 const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
 const clock = (date) => date.toLocaleTimeString("en-GB", TIME);

@@ -13,7 +13,7 @@ export function modelCall(call, place = null) {
   const { usage } = call;
   const facts = [
     duration(call.seconds),
-    `${count(usage.input_tokens)} in${call.cached_tokens ? ` (${count(call.cached_tokens)} cached)` : ""}, ${count(usage.output_tokens)} out`,
+    `${usage.estimated ? "≈ " : ""}${count(usage.input_tokens)} in${call.cached_tokens ? ` (${count(call.cached_tokens)} cached)` : ""}, ${count(usage.output_tokens)} out`,
   ];
   const free = call.from_cache ? "from the cache" : call.is_copy ? "paid by the other run" : null;
   return h(

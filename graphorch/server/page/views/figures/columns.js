@@ -1,6 +1,6 @@
 // The columns of the table of figures: what stands in them, and what they are sorted by.
-import { dollars, h } from "../../parts/elements.js";
-import { NOTHING, count, duration } from "../../parts/figures.js";
+import { dollars, h, plural } from "../../parts/elements.js";
+import { NOTHING, count, duration, estimatedWords, tokensOf } from "../../parts/figures.js";
 
 // What a latency is of, by what the figures are grouped by.
 const OF = {
@@ -27,7 +27,10 @@ export function columnsOf(by) {
     { name: "usd", title: "Cost", value: costValue, show: costCell },
     number("calls", "Calls", (row) => row.calls?.calls ?? 0, "Model calls that were paid"),
     number("served", "Served", (row) => row.served, "Answers taken over from a record, for nothing"),
-    number("tokens", "Tokens", tokens, "Input and output, those in a cache and of reasoning once"),
+    {
+      ...number("tokens", "Tokens", tokensValue, TOKENS),
+      show: (row) => (row.calls ? tokensOf(row.calls) : count(0)),
+    },
     { ...quantile("p50"), title: `${word} P50` },
     quantile("p90"),
     quantile("p99"),
@@ -43,7 +46,9 @@ const QUANTILES = {
   p99: "99 of 100 are at most this long; – under 100 values",
 };
 
-const tokens = (row) => (row.calls ? row.calls.input_tokens + row.calls.output_tokens : 0);
+const TOKENS = "Input and output, those in a cache and of reasoning once";
+
+const tokensValue = (row) => (row.calls ? row.calls.input_tokens + row.calls.output_tokens : 0);
 
 const number = (name, title, value, hint = null) => ({
   name,
@@ -64,6 +69,18 @@ function costCell(row) {
     { class: "unknown", title: hint },
     row.usd === null ? words : `${words} + unknown`,
   );
+}
+
+// What the signs in the table mean, of those that are in it; `row` is the sum of all.
+export function legendOf(row) {
+  const words = [];
+  if (row.calls?.estimated)
+    words.push(`≈ before tokens: they are partly ${estimatedWords(row.calls.estimated)}.`);
+  if (row.unpriced)
+    words.push(
+      `+ unknown after a cost: ${plural(row.unpriced, "request")} had no known price, and count only in budgets, at the worst case.`,
+    );
+  return words;
 }
 
 // What a group is called: a node by its path, with its flow beside it.

@@ -3,6 +3,7 @@ import { h, plural, replaceChildren } from "../../parts/elements.js";
 import { empty, failure, loading, unreadableRun } from "../../parts/states.js";
 import { Tabs } from "../../parts/tabs.js";
 import { charts } from "./charts.js";
+import { legendOf } from "./columns.js";
 import { HeatMap } from "./heat.js";
 import { figuresTable } from "./table.js";
 import { Window, readWindow, toWindowQuery } from "./window.js";
@@ -126,6 +127,7 @@ export class FiguresView {
       figures.rows.length
         ? figuresTable(figures, window, this.query.sort, (sort) => this.change({ sort }))
         : empty(...NO_ROWS[this.by]),
+      ...legendOf(figures.total).map((words) => h("p", { class: "figures-key muted small" }, words)),
       figures.more
         ? h("p", { class: "note tone-calm" }, `${plural(figures.more, "more row")} with less cost are not shown; All counts them.`)
         : null,

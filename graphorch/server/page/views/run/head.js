@@ -2,7 +2,7 @@
 import { enable, h, isEnabled } from "../../parts/elements.js";
 import { chip, tag } from "../../parts/chips.js";
 import { confirm } from "../../parts/dialogs.js";
-import { NOTHING, costOf, count, duration, moment, when } from "../../parts/figures.js";
+import { NOTHING, costOf, duration, moment, tokensOf, when } from "../../parts/figures.js";
 import { dollars } from "../../parts/elements.js";
 import { icon } from "../../parts/icons.js";
 import { note } from "../../parts/states.js";
@@ -165,13 +165,7 @@ function listFacts({ row, model, parent, after, flow }) {
     const { usage } = figures;
     facts.push([
       "Tokens",
-      h(
-        "span",
-        {
-          title: `${usage.input_tokens.toLocaleString("en")} in, ${usage.output_tokens.toLocaleString("en")} out`,
-        },
-        count(usage.input_tokens + usage.output_tokens),
-      ),
+      tokensOf(usage),
     ]);
     facts.push(["Calls", usage.calls.toLocaleString("en")]);
     facts.push([

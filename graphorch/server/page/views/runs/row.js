@@ -1,7 +1,7 @@
 // A run as a row of the list.
 import { chip, tag } from "../../parts/chips.js";
 import { h } from "../../parts/elements.js";
-import { NOTHING, costOf, count, duration, when } from "../../parts/figures.js";
+import { NOTHING, costOf, duration, tokensOf, when } from "../../parts/figures.js";
 import { inline, shortId } from "../../parts/text.js";
 import { writeAddress } from "../../shell/address.js";
 
@@ -17,10 +17,7 @@ export const COLUMNS = [
   [
     "tokens number",
     "Tokens",
-    (run) =>
-      run.figures
-        ? count(run.figures.usage.input_tokens + run.figures.usage.output_tokens)
-        : NOTHING,
+    (run) => (run.figures ? tokensOf(run.figures.usage) : NOTHING),
   ],
   ["errors number", "Errors", errorsCell],
 ];
