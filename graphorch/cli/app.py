@@ -88,6 +88,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         f"{_COMMANDS}.analysis.difference:diff",
         "Show in what two runs differ: way, fields, calls, cost.",
     ),
+    "runs export": (
+        f"{_COMMANDS}.runs.export:export",
+        "Write a run as one HTML file to share.",
+    ),
     "runs stop": (f"{_COMMANDS}.runs.stop:stop", "Stop a run that another process drives."),
     "runs cancel": (f"{_COMMANDS}.runs.cancel:cancel", "Cancel a run for good."),
     "runs erase": (f"{_COMMANDS}.runs.erase:erase", "Delete the content of one run for good."),

@@ -6,22 +6,21 @@ A handler sees only requests that fit its endpoint, and whatever it raises becom
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graphorch.server.context import ServerContext
-from graphorch.server.endpoint import JSON, Call, Endpoint, EventHandler, Reply
+from graphorch.server.encoding import build_adapter, encode
+from graphorch.server.endpoint import Call, Endpoint, EventHandler, Reply
 from graphorch.server.event_stream import EventStream
 from graphorch.server.gate.gate import check_media_type, send_problem
 from graphorch.server.problems import Problem, describe_error, describe_mistakes
-from graphorch.text import escape_surrogates, is_run_id
+from graphorch.text import is_run_id
 
 _RUN: Final = "id"  # the parameter of a path that is the id of a run
 
@@ -134,38 +133,9 @@ def _parse_body(endpoint: Endpoint, body: bytes) -> Any:
 
 
 # ---- responses -----------------------------------------------------------------------------------
-@cache
-def build_adapter(type_: Any) -> TypeAdapter[Any]:
-    """Return what reads and writes values of a type as JSON; made once, since that takes long."""
-    return TypeAdapter(type_)
-
-
 def _write(endpoint: Endpoint, result: Any) -> Response:
     """Return what a handler returned as a response."""
     reply = result if isinstance(result, Reply) else Reply(result, endpoint.status)
-    content = _encode(endpoint, reply.value)
+    content = encode(endpoint, reply.value)
     headers = dict(reply.headers)
     return Response(content, reply.status, headers, media_type=endpoint.media_type)
-
-
-def _encode(endpoint: Endpoint, value: Any) -> bytes:
-    if endpoint.media_type != JSON:
-        return value.encode("utf-8", "backslashreplace")
-    adapter = build_adapter(endpoint.returns)
-    try:
-        return adapter.dump_json(value)
-    except PydanticSerializationError:
-        # A half surrogate pair in what a run or a file holds has no bytes, and is shown escaped.
-        return build_adapter(Any).dump_json(_escape(adapter.dump_python(value)))
-
-
-def _escape(value: Any) -> Any:
-    """Return a plain value with every half surrogate pair escaped, also in keys."""
-    if isinstance(value, str):
-        return escape_surrogates(value)
-    if isinstance(value, dict):
-        items = cast("dict[Any, Any]", value).items()
-        return {_escape(key): _escape(inner) for key, inner in items}
-    if isinstance(value, list | tuple):
-        return [_escape(inner) for inner in cast("Sequence[Any]", value)]
-    return value

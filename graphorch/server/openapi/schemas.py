@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from graphorch.errors import InputError
 from graphorch.mcp_server.schemas import build_schema
-from graphorch.server.dispatch import build_adapter
+from graphorch.server.encoding import build_adapter
 
 Schema: TypeAlias = dict[str, Any]
 Mode: TypeAlias = Literal["validation", "serialization"]

@@ -3,7 +3,8 @@
 No build step, no framework, nothing from another host. `index.html` has neither script nor style of
 its own, so that the content policy can refuse both. Modules lie in folders by noun:
 
-- `app.js` begins: the token, the theme, the frame, and the view that the address names.
+- `app.js` begins: the token, the theme, the frame, and the view that the address names. `copy.js`
+  begins an exported file, which has one run and no server.
 - `api.js` is the only module that talks to the server. `connection/` holds what it needs for that.
 - `shell/` is the frame around a view: navigation, keys, notices, theme, address.
 - `parts/` are elements that views share: chips, facts, values, dialogs, empty and error states.

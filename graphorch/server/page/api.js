@@ -1,7 +1,6 @@
-// The only module that talks to the server, or reads an exported file in its place.
+// The only module that talks to the server. In an exported file, `Exported` takes its place.
 //
 // Every answer is data, or a `Problem` is thrown whose words can be shown as they are.
-import { findExported } from "./connection/exported.js";
 import { Problem } from "./connection/problem.js";
 import { SharedStream } from "./connection/shared_stream.js";
 import { readJson } from "./parts/json.js";
@@ -10,14 +9,12 @@ import { borrowToken, dropToken, lendToken, takeToken } from "./connection/token
 export class Api {
   // Takes the token out of the address, or asks another tab for it.
   static async connect() {
-    const exported = findExported();
-    const api = new Api(exported, exported ? "" : takeToken() || (await borrowToken()));
-    if (!exported) lendToken();
+    const api = new Api(takeToken() || (await borrowToken()));
+    lendToken();
     return api;
   }
 
-  constructor(exported, token) {
-    this.exported = exported;
+  constructor(token) {
     this.token = token;
   }
 
@@ -25,7 +22,6 @@ export class Api {
   // numbers that JavaScript cannot hold stay as they are written (see `parts/json.js`).
   async get(path, query = {}, { signal, isExact = false } = {}) {
     const asked = `/api${path}${writeQuery(query)}`;
-    if (this.exported) return this.exported.read(asked);
     const answer = await this.send(asked, { signal });
     if (!answer.headers.get("content-type")?.includes("json")) return answer.text();
     return isExact ? readJson(await answer.text()) : answer.json();
@@ -34,7 +30,6 @@ export class Api {
   // Sends JSON to a path, or a text that is JSON already; gives what the server answers, or null for
   // no content.
   async post(path, body = {}, { headers = {}, method = "POST" } = {}) {
-    if (this.exported) throw new Problem("refused", "An exported run can only be read.");
     const options = {
       method,
       body: typeof body === "string" ? body : JSON.stringify(body),
@@ -65,9 +60,8 @@ export class Api {
     throw problem;
   }
 
-  // The one stream of events of this page; see `SharedStream`. An exported file has none.
+  // The one stream of events of this page; see `SharedStream`.
   openStream(onEvent, onState) {
-    if (this.exported) return null;
     const open = (signal) => this.send("/api/events", { signal });
     return new SharedStream(open, onEvent, onState);
   }

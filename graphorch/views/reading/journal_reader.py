@@ -41,12 +41,18 @@ class _Slot:
 
 
 class JournalReader:
-    """An open journal, with the runs that were read last. Close it at the end."""
+    """An open journal, with the runs that were read last. Close it at the end.
 
-    def __init__(self, store: Store, *, most_weight: int = MOST_WEIGHT) -> None:
+    Without `follows`, a run stays as it was when it was read first, for as long as it is kept.
+    """
+
+    def __init__(
+        self, store: Store, *, most_weight: int = MOST_WEIGHT, follows: bool = True
+    ) -> None:
         self.store = store
         self.answers = KnownAnswers()
         self._most_weight = most_weight
+        self._follows = follows
         self._slots: OrderedDict[str, _Slot] = OrderedDict()
         self._index: SpanIndex | None = None
         self._index_lock = asyncio.Lock()
@@ -87,6 +93,8 @@ class JournalReader:
             self._make_room()
 
     async def _read_on(self, run_id: str, run: OpenRun | None) -> OpenRun:
+        if run is not None and not self._follows:
+            return run
         log = None if run is None else await self._load_rest(run)
         if run is None or log is None:
             log = await self.store.load(run_id)

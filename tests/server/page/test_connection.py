@@ -13,20 +13,26 @@ from tests.server.page.browser import needs_browser, open_page, serve
 pytestmark = [needs_browser, pytest.mark.slow]
 
 STREAM = 'id: 7\r\nevent: run\r\ndata: {"a":\r\ndata: 1}\r\n\r\n: alive\n\ndata:é\n\ndata: cut'
-EXPORTED = """async (given) => {
-  const element = document.createElementNS("http://www.w3.org/1999/xhtml", "div");
-  element.id = "exported";
-  element.textContent = JSON.stringify(given);
-  document.documentElement.append(element);
-  const { Api } = await import("/api.js");
-  const api = await Api.connect();
-  const refused = async (act) => { try { await act(); } catch (problem) { return problem.kind; } };
-  return [
-    await api.get("/runs/one/state", { at: 3, path: "" }),
-    await refused(() => api.get("/runs/two")),
-    await refused(() => api.post("/runs/one/stop")),
-    api.openStream(() => {}, () => {}),
-  ];
+EXPORTED = """async ([about, groups]) => {
+  const { Exported } = await import("/connection/exported.js");
+  const sources = Object.entries(groups).map(([name, all]) => [name, JSON.stringify(all)]);
+  const exported = new Exported(about, new Map(sources));
+  const refused = async (act) => {
+    try { return await act(); } catch ({ kind, message }) { return [kind, message]; }
+  };
+  const { post } = exported;
+  const get = (path, query) => refused(() => exported.get(`/runs/one${path}`, query));
+  return {
+    state: await get("/state", { at: 3, path: "" }),
+    early: await get("/state", { at: 1 }),
+    late: await get("/state", { at: 9 }),
+    other: await refused(() => exported.get("/runs/two")),
+    post: await refused(() => post("/runs/one/stop")),
+    picture: await get("/picture.svg", { overlay: "run", heat: "", at: 2 }),
+    records: await get("/records", { after: 1, limit: 2 }),
+    calls: await get("/calls", { path: "", after: 0, limit: 2 }),
+    inside: await get("/calls", { path: "each/ask", after: 0, limit: 9 }),
+  };
 }"""
 
 
@@ -59,10 +65,28 @@ def test_events_survive_every_cut(page: Any, size: int) -> None:
 
 
 def test_file_is_read_in_place_of_a_server(page: Any) -> None:
-    """An exported page reads the same paths out of itself, and changes nothing."""
-    answers = {"/api/runs/one/state?at=3": {"seq": 3}}
-    found = page.evaluate(EXPORTED, {"place": "/runs/one", "answers": answers})
-    assert found == [{"seq": 3}, "missing", "refused", None]
+    """A file answers the same paths, says why an answer is missing, and changes nothing."""
+    calls = [{"seq": seq, "path": path} for seq, path in ((2, "a"), (3, "each[4]/ask"), (3, "b"))]
+    groups = {
+        "state": {"3": {"seq": 3}},
+        "problems": {"state 1": {"type": "urn:graphorch:problem:journal", "detail": "Broken."}},
+        "picture.svg": {" 1": "<svg/>", " 2": 1},
+        "records": {
+            "0": {"records": [{"seq": 1}, {"seq": 2}], "next": 2},
+            "2": {"records": [{"seq": 3}, {"seq": 4}], "next": None},
+        },
+        "calls": {"0": {"models": calls, "tools": [{"seq": 9, "path": "b"}], "next": None}},
+    }
+    about = {"run": "one", "absent": {"state": {"type": "left-out", "detail": "Too many."}}}
+    found = page.evaluate(EXPORTED, [about, groups])
+    assert found["state"] == {"seq": 3}
+    assert found["early"] == ["refused", "Broken."]
+    assert found["late"] == ["refused", "Too many."]
+    assert (found["other"][0], found["post"][0]) == ("missing", "refused")
+    assert found["picture"] == "<svg/>"
+    assert found["records"] == {"records": [{"seq": 2}, {"seq": 3}], "next": 3, "seq": 4}
+    assert found["calls"] == {"models": calls, "tools": [], "next": 3}
+    assert found["inside"]["models"] == [{"seq": 3, "path": "each[4]/ask"}]
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ const TITLES = {
   "run-erased": "Erased",
   "run-damaged": "Damaged",
   "wrong-key": "Another key",
+  "left-out": "Not in this file",
   internal: "A mistake in the server",
   lost: "The server is away",
   token: "No token",

@@ -4,10 +4,11 @@ import { icon } from "../parts/icons.js";
 import { writeAddress } from "./address.js";
 
 const SLOW = "The server has no place for another stream, so this page asks every 5 seconds.";
+const ICON = document.querySelector('link[rel="icon"]').href;
 const SIGNS = { system: "screen", light: "sun", dark: "moon" };
 
 export class Frame {
-  // `entries` are the words of the navigation: `{ name, menu }`.
+  // `entries` are the words of the navigation: `{ name, menu }`; a copy of a run has none.
   constructor(entries, { theme, keys, announcer, again }) {
     Object.assign(this, { theme, again });
     this.links = new Map(
@@ -35,12 +36,12 @@ export class Frame {
         "header",
         { class: "top" },
         h(
-          "a",
-          { class: "brand", href: "#/runs" },
-          h("img", { src: "/icon.svg", alt: "", width: "20", height: "20" }),
+          entries.length ? "a" : "span",
+          { class: "brand", href: entries.length ? "#/runs" : null },
+          h("img", { src: ICON, alt: "", width: "20", height: "20" }),
           "graphorch",
         ),
-        h("nav", { "aria-label": "Pages" }, ...this.links.values()),
+        entries.length ? h("nav", { "aria-label": "Pages" }, ...this.links.values()) : null,
         h(
           "div",
           { class: "top-end" },

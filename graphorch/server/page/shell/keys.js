@@ -1,6 +1,7 @@
 // Single keys for what is done often, and a dialog that lists them. They can be switched off, for
 // people whose speech or hands produce letters by accident.
 import { h } from "../parts/elements.js";
+import { keep, readKept } from "./kept.js";
 
 const KEY = "graphorch.keys";
 const FIELDS = "input, select, textarea, [contenteditable]";
@@ -10,7 +11,7 @@ export class Keys {
   constructor(shell) {
     this.shell = [...shell, { key: "?", words: "show these keys", act: () => this.toggle() }];
     this.view = [];
-    this.areOn = localStorage.getItem(KEY) !== "off";
+    this.areOn = readKept(KEY) !== "off";
     this.dialog = h("dialog", { class: "dialog keys", "aria-label": "Keys" });
     document.addEventListener("keydown", (event) => this.typed(event));
   }
@@ -33,7 +34,7 @@ export class Keys {
     if (this.dialog.open) return this.dialog.close();
     const switchKeys = (event) => {
       this.areOn = event.target.checked;
-      localStorage.setItem(KEY, this.areOn ? "on" : "off");
+      keep(KEY, this.areOn ? "on" : "off");
     };
     this.dialog.replaceChildren(
       h(

@@ -1,4 +1,6 @@
 // Light, dark, or as the system has it. Pictures look at `data-theme`, so it is always set.
+import { keep, readKept } from "./kept.js";
+
 const KEY = "graphorch.theme";
 const THEMES = ["system", "light", "dark"];
 
@@ -6,14 +8,14 @@ export class Theme {
   constructor() {
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     this.dark.addEventListener("change", () => this.apply());
-    const kept = localStorage.getItem(KEY);
+    const kept = readKept(KEY);
     this.choice = THEMES.includes(kept) ? kept : "system";
     this.apply();
   }
 
   choose(choice) {
     this.choice = choice;
-    localStorage.setItem(KEY, choice);
+    keep(KEY, choice);
     this.apply();
   }
 

@@ -1,7 +1,7 @@
 // What this server is: its journal, its flows, and how another program reaches it.
 import { h, replaceChildren } from "../../parts/elements.js";
 import { bytes } from "../../parts/figures.js";
-import { empty, failure, loading } from "../../parts/states.js";
+import { failure, loading } from "../../parts/states.js";
 import { inline, visible } from "../../parts/text.js";
 import { writeAddress } from "../../shell/address.js";
 
@@ -23,10 +23,6 @@ export class AboutView {
   }
 
   show() {
-    if (this.context.api.exported)
-      return this.body.replaceChildren(
-        empty("A file, not a server", "This page was written into a file, and holds one run."),
-      );
     this.load();
   }
 

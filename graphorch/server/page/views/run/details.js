@@ -30,7 +30,7 @@ export class Details {
         title: "Select nothing (Escape)",
         onclick: () => run.select({ seq: null, path: "" }),
       },
-      "Now",
+      run.isCopy ? "As copied" : "Now",
     );
     this.whatIf = h("a", { class: "button small", hidden: "" }, "What if …");
     this.el = h(
@@ -81,7 +81,7 @@ export class Details {
       );
     else
       this.words.replaceChildren(
-        h("h2", {}, "Now"),
+        h("h2", {}, this.run.isCopy ? "As copied" : "Now"),
         h("span", { class: "muted" }, `after ${plural(data.moments.length, "moment")}`),
       );
   }

@@ -13,8 +13,9 @@ const HALTED = new Set(["failed", "stopped", "crashed"]);
 
 export class Head {
   // `onAct(name)` is called for what the reader wants done: `stop`, `cancel`, `resume`.
-  constructor({ isReadOnly, onAct }) {
-    Object.assign(this, { isReadOnly, onAct });
+  // Of a copy there is nothing else to go to.
+  constructor({ isReadOnly, isCopy, onAct }) {
+    Object.assign(this, { isReadOnly, isCopy, onAct });
     this.title = h("h1", {});
     this.status = h("span", {});
     this.id = h("button", {
@@ -35,11 +36,13 @@ export class Head {
       h(
         "div",
         { class: "run-line" },
-        h(
-          "a",
-          { class: "back", href: "#/runs", "aria-label": "All runs", title: "All runs (r)" },
-          icon("left"),
-        ),
+        isCopy
+          ? null
+          : h(
+              "a",
+              { class: "back", href: "#/runs", "aria-label": "All runs", title: "All runs (r)" },
+              icon("left"),
+            ),
         this.title,
         this.status,
         this.id,
@@ -72,12 +75,12 @@ export class Head {
     this.why.className = `run-reason break${row.fault || page.error || row.status === "failed" ? " bad" : ""}`;
     this.why.replaceChildren(inline(words));
     this.facts.replaceChildren(
-      ...listFacts(page).flatMap(([name, value]) => [
+      ...listFacts(page, this.isCopy).flatMap(([name, value]) => [
         h("div", {}, h("dt", {}, name), h("dd", {}, value)),
       ]),
     );
-    this.notes.replaceChildren(...listNotes(page));
-    this.showActions(row);
+    this.notes.replaceChildren(...listNotes(page, this.isCopy));
+    if (!this.isCopy) this.showActions(row);
   }
 
   showActions(row) {
@@ -144,7 +147,8 @@ export class Head {
   }
 }
 
-function listFacts({ row, model, parent, after, flow }) {
+function listFacts({ row, model, after }, isCopy) {
+  const link = isCopy ? runName : runLink;
   const { figures } = row;
   const facts = [["Began", when(row.created_at)]];
   facts.push(["Duration", duration(figures?.seconds)]);
@@ -176,8 +180,8 @@ function listFacts({ row, model, parent, after, flow }) {
   if (model) facts.push(["Model", inline(model)]);
   if (row.due !== null) facts.push(["Goes on", h("span", {}, moment(row.due))]);
   if (row.parent)
-    facts.push(["Fork of", h("span", {}, runLink(row.parent), " ", compareLink(row))]);
-  if (after) facts.push(["Follows", runLink(after)]);
+    facts.push(["Fork of", h("span", {}, link(row.parent), isCopy ? null : [" ", compareLink(row)])]);
+  if (after) facts.push(["Follows", link(after)]);
   const tags = Object.entries(row.tags);
   if (tags.length)
     facts.push([
@@ -190,12 +194,25 @@ function listFacts({ row, model, parent, after, flow }) {
 const runLink = (id) =>
   h("a", { class: "mono", href: writeAddress({ path: ["runs", id] }), title: id }, shortId(id));
 
+const runName = (id) => h("span", { class: "mono", title: id }, shortId(id));
+
 const compareLink = ({ run_id: id, parent }) =>
   h("a", { href: writeAddress({ path: ["compare"], query: { a: parent, b: id } }) }, "compare");
 
-function listNotes({ flow, faults, waits, forked_at: forkedAt, copied }) {
+function listNotes({ flow, faults, waits, forked_at: forkedAt, copied }, isCopy) {
   const notes = [];
-  if (!flow.is_loaded)
+  if (!flow.is_loaded && isCopy)
+    notes.push(
+      note(
+        "calm",
+        h(
+          "span",
+          {},
+          "Only what the journal says is shown: this file was written without the code of the flow.",
+        ),
+      ),
+    );
+  else if (!flow.is_loaded)
     notes.push(
       note(
         "calm",

@@ -19,8 +19,9 @@ export class RunPicture extends PicturePane {
     const options = HEATS.map(([value, words]) => h("option", { value }, words));
     const heats = h("select", { class: "field heats", "aria-label": "What colours mean" }, ...options);
     const foldButton = h("button", { type: "button", class: "button small", hidden: "" }, "Fold");
-    super({ title: "Flow", onSelect, tools: [heats, foldButton] });
-    Object.assign(this, { onFold, foldButton, heat: "", closed: new Set() });
+    const words = h("span", { class: "muted small", role: "status" });
+    super({ title: "Flow", onSelect, tools: [words, heats, foldButton] });
+    Object.assign(this, { onFold, foldButton, words, heat: "", closed: new Set() });
     heats.addEventListener("change", () => {
       this.heat = heats.value;
       onHeat();
@@ -29,6 +30,11 @@ export class RunPicture extends PicturePane {
     this.stage.addEventListener("dblclick", (event) =>
       this.fold(event.target.closest("[data-box]")),
     );
+  }
+
+  // Says of when the picture is, if that is not what is selected.
+  say(words) {
+    this.words.textContent = words;
   }
 
   // Colours boxes by their statuses, without drawing anything.

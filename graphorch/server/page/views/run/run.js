@@ -6,8 +6,8 @@ import { h } from "../../parts/elements.js";
 import { failure, loading } from "../../parts/states.js";
 import { Pulse } from "../../parts/pulse.js";
 import { Tabs } from "../../parts/tabs.js";
+import { copyNote } from "./copy_note.js";
 import { Details } from "./details.js";
-import { Questions } from "../inbox/questions.js";
 import { Head } from "./head.js";
 import { RunPicture } from "./picture.js";
 import { RunData } from "./run_data.js";
@@ -47,7 +47,7 @@ export class RunView {
       { key: "[", words: "previous moment", act: () => this.step(-1) },
       {
         key: "Escape",
-        words: "select nothing: the run as it is now",
+        words: "select nothing: the whole run",
         act: () => this.select({ seq: null, path: "" }),
       },
       ...TABS.map(({ name, title }, at) => ({
@@ -62,6 +62,11 @@ export class RunView {
       },
       { key: "g", words: "go to the timeline", act: () => this.timeline.tree.focus() },
     ];
+  }
+
+  // A copy of a run in a file stays as it is, and nothing can be done with it.
+  get isCopy() {
+    return this.context.copy !== null;
   }
 
   close() {
@@ -106,6 +111,7 @@ export class RunView {
     }
     if (data !== this.data || this.isClosed) return;
     this.el.replaceChildren(this.head.el, this.body);
+    if (this.isCopy) this.head.el.prepend(copyNote(this.context.copy.about, data.page.row));
     this.showPage();
     this.isReady = true;
     this.follow();
@@ -117,8 +123,12 @@ export class RunView {
 
   build() {
     const isReadOnly = this.context.about?.read_only ?? true;
-    this.head = new Head({ isReadOnly, onAct: (name) => this.act(name) });
-    this.questions = new Questions(this.context, this.data.id);
+    this.head = new Head({
+      isReadOnly,
+      isCopy: this.isCopy,
+      onAct: (name) => this.act(name),
+    });
+    this.questions = this.context.buildQuestions(this.data.id);
     this.head.questions.append(this.questions.el);
     this.picture = new RunPicture({
       onSelect: (box) => this.selectBox(box),
@@ -156,6 +166,7 @@ export class RunView {
     this.title = `${page.row.flow} ${page.row.run_id.slice(0, 8)}`;
     document.title = `${this.title} · graphorch`;
     this.head.show(page);
+    if (this.isCopy) this.questions.show(page);
     this.showFolding();
     this.colour();
   }
@@ -169,7 +180,8 @@ export class RunView {
   // The run as it was after the chosen record, or a figure of it as it is now.
   async readPicture() {
     const { heat } = this.picture;
-    const at = heat ? null : this.selection.seq;
+    const isDrawn = this.hasPicture(this.selection.seq);
+    const at = heat || !isDrawn ? null : this.selection.seq;
     const turn = (this.pictureTurn = (this.pictureTurn ?? 0) + 1);
     try {
       const query = { overlay: heat ? "" : "run", heat, theme: "auto", at, closed: this.closed };
@@ -178,6 +190,7 @@ export class RunView {
       if (at !== null) this.drawn.set(key, source); // what was does not change any more
       if (this.isClosed || turn !== this.pictureTurn) return;
       this.picture.show(source);
+      this.picture.say(isDrawn || heat ? "" : "The picture is as of the end.");
       this.showFolding();
       this.colour();
     } catch (problem) {
@@ -185,9 +198,15 @@ export class RunView {
     }
   }
 
+  // A copy may lack the picture of the run as it was after a record.
+  hasPicture(seq) {
+    return seq === null || !this.isCopy || this.context.copy.has("picture.svg", ` ${seq}`);
+  }
+
   // Only the code of the flow says what is inside of a map or sub-flow.
   showFolding() {
-    this.picture.showFolding(this.closed.split("\n").filter(Boolean), this.data.hasCode);
+    const isPossible = this.data.hasCode && !this.isCopy;
+    this.picture.showFolding(this.closed.split("\n").filter(Boolean), isPossible);
   }
 
   async readTimeline() {
@@ -235,7 +254,7 @@ export class RunView {
   // Bars that have not ended grow with the clock of this page, until the server says more.
   tick() {
     const { timeline, page } = this.data;
-    if (!timeline || !page?.row.is_under_way || document.hidden) return;
+    if (this.isCopy || !timeline || !page?.row.is_under_way || document.hidden) return;
     const passed = (performance.now() - this.readAt) / 1000;
     const bars = timeline.bars.map((bar) =>
       bar.is_open ? { ...bar, end: bar.end + passed } : bar,

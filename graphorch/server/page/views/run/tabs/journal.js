@@ -3,6 +3,7 @@ import { h } from "../../../parts/elements.js";
 import { empty } from "../../../parts/states.js";
 import { inline, shorten } from "../../../parts/text.js";
 import { valueOf } from "../../../parts/values.js";
+import { longText } from "./long_text.js";
 import { Panel } from "./panel.js";
 
 const PAGE = 200; // records that are asked for at once
@@ -108,13 +109,7 @@ export class JournalTab extends Panel {
           { class: "record-body" },
           chooses,
           valueOf(body),
-          ...cuts.map((cut) =>
-            h(
-              "p",
-              { class: "muted small" },
-              `${cut.pointer}: cut, it has ${cut.characters.toLocaleString("en")} characters`,
-            ),
-          ),
+          ...cuts.map((cut) => longText(this.run.data, seq, cut)),
         ),
       );
     };

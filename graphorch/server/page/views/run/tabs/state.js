@@ -47,7 +47,7 @@ export class StateTab extends Panel {
       );
     parts.push(
       section(
-        isNow ? "State now" : "State after it",
+        isNow ? (this.run.isCopy ? "State as copied" : "State now") : "State after it",
         fieldsOf(state, new Set(changes.map((change) => change.field))),
       ),
     );

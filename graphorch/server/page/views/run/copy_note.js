@@ -1,0 +1,29 @@
+// What a copy of a run says of itself: of when it is, and what it does not hold.
+import { h } from "../../parts/elements.js";
+import { moment } from "../../parts/figures.js";
+import { note } from "../../parts/states.js";
+import { inline } from "../../parts/text.js";
+
+export function copyNote({ as_of: asOf, notes }, row) {
+  const time = new Date(asOf * 1000).toISOString();
+  const el = note(
+    "calm",
+    h(
+      "span",
+      {},
+      "This is a copy of a run as of ",
+      h("time", { datetime: time }, moment(asOf)),
+      "; its journal is not attached. ",
+      unfinished(row),
+      ...notes.flatMap((words) => [inline(words), " "]),
+    ),
+  );
+  el.classList.add("copy-note");
+  return el;
+}
+
+function unfinished({ is_under_way: isUnderWay, status }) {
+  if (isUnderWay) return h("strong", {}, "It was under way then, and may have gone on. ");
+  if (status === "waiting") return h("strong", {}, "It was waiting then, and may have gone on. ");
+  return null;
+}
