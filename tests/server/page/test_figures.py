@@ -111,6 +111,30 @@ def test_figures_of_nothing_say_so(browser: Any, tmp_path: Path) -> None:
         assert page.locator("button:has-text('Try again')").count() == 1
 
 
+FIND_CUT = """() => {
+    const nav = document.querySelector(".top nav").getBoundingClientRect();
+    const links = [...document.querySelectorAll(".top nav a")];
+    return links.filter((link) => {
+        const place = link.getBoundingClientRect();
+        return place.left < nav.left || place.right > nav.right || place.bottom > nav.bottom;
+    }).map((link) => link.textContent);
+}"""
+
+
+def test_navigation_fits_narrowest_phone(browser: Any, site: str) -> None:
+    """A phone shows all pages in the navigation, also with a number of open questions in it."""
+    with open_page(browser, site, viewport={"width": 320, "height": 640}) as opened:
+        for place in ("/about", "/figures"):
+            page = opened.go(place, f"{HEAT}, .about-card")
+            page.evaluate(
+                """() => document.querySelector('.top nav a[href="#/inbox"]').insertAdjacentHTML(
+                    "beforeend", '<span class="count">99</span>')"""
+            )
+            assert page.evaluate(FIND_CUT) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= 320
+        opened.check()
+
+
 def test_token_is_shown_only_when_asked(browser: Any, site: str) -> None:
     """Settings of an MCP client hold the token once the reader wants to see it."""
     with open_page(browser, site) as opened:
