@@ -19,6 +19,12 @@ from graphorch.server.context import ServerContext
 from graphorch.server.problems import Problem
 
 HEADER: Final = "idempotency-key"
+DESCRIBED_HEADER: Final[Mapping[str, str]] = {
+    "Idempotency-Key": "A text of your own, such as a UUID: the same request with the same key "
+    "begins one run."
+}
+"""The header as the document of the API describes it."""
+
 REQUEST_TAG: Final = "request"
 """Tag of a run that a request with a key began: the digest of the request."""
 

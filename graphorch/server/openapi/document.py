@@ -213,8 +213,13 @@ def _list_responses(
         "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
     refused = {str(status): problem for status in sorted({401, *endpoint.refuses})}
+    success = _describe_success(endpoint, flow, schemas)
+    successes = {str(endpoint.status): success}
+    if endpoint.status == 201:
+        again = "The run that an earlier request with this Idempotency-Key began."
+        successes["200"] = {**success, "description": again}
     return {
-        str(endpoint.status): _describe_success(endpoint, flow, schemas),
+        **successes,
         **refused,
         "default": problem,
     }

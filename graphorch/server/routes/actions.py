@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -10,7 +11,7 @@ from graphorch.server.actions.beginning import BegunRun
 from graphorch.server.actions.forking import Change, fork, preview, rerun
 from graphorch.server.actions.letters import LetterReceipt
 from graphorch.server.actions.limits import LimitsBody
-from graphorch.server.actions.request_ids import identify
+from graphorch.server.actions.request_ids import DESCRIBED_HEADER, identify
 from graphorch.server.actions.resuming import (
     RunChange,
     cancel_run,
@@ -140,6 +141,16 @@ def _build_copies(context: ServerContext, run: str, refuses: tuple[int, ...]) ->
         run_id, start = call.names["id"], call.body.start
         return await fork(context, run_id, start, identify(call.headers, ["fork", run_id, start]))
 
+    begins = Endpoint(
+        "POST",
+        f"{run}/rerun",
+        rerun_run,
+        BegunRun,
+        body=RerunBody,
+        status=201,
+        refuses=refuses,
+        headers=DESCRIBED_HEADER,
+    )
     return [
         Endpoint(
             "POST",
@@ -150,12 +161,8 @@ def _build_copies(context: ServerContext, run: str, refuses: tuple[int, ...]) ->
             refuses=(404, 409, 422),
             changes=False,
         ),
-        Endpoint(
-            "POST", f"{run}/rerun", rerun_run, BegunRun, body=RerunBody, status=201, refuses=refuses
-        ),
-        Endpoint(
-            "POST", f"{run}/fork", fork_run, BegunRun, body=ForkBody, status=201, refuses=refuses
-        ),
+        begins,
+        replace(begins, path=f"{run}/fork", handle=fork_run, body=ForkBody),
     ]
 
 

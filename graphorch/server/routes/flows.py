@@ -15,7 +15,7 @@ from graphorch.runs.manager import RunManager
 from graphorch.runs.options import RunOptions, check_options
 from graphorch.server.actions.beginning import BegunRun, begin_run
 from graphorch.server.actions.limits import BudgetBody, choose_budget
-from graphorch.server.actions.request_ids import identify
+from graphorch.server.actions.request_ids import DESCRIBED_HEADER, identify
 from graphorch.server.actions.values import check_value, parse_value
 from graphorch.server.context import ServerContext
 from graphorch.server.endpoint import SVG, Call, Endpoint, NoQuery, Reply, RequestModel
@@ -134,10 +134,7 @@ def build_endpoints(context: ServerContext) -> list[Endpoint]:
             BegunRun,
             body=BeginBody,
             status=201,
-            headers={
-                "Idempotency-Key": "A text of your own, such as a UUID: the same request with the "
-                "same key begins one run."
-            },
+            headers=DESCRIBED_HEADER,
             refuses=(400, 403, 404, 409, 422, 429, 503),
         ),
     ]

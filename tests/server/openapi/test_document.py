@@ -96,6 +96,18 @@ def test_references_lead_to_valid_schemas(tmp_path: Path) -> None:
     assert document["openapi"].startswith("3.1")
 
 
+def test_what_begins_runs_can_be_repeated(tmp_path: Path) -> None:
+    """Whatever begins a run takes a key, and says what the same request gets again."""
+    document = read_document(tmp_path, shop())
+    begins = [each for each in list_operations(document) if "201" in each["responses"]]
+    assert len(begins) == 3  # a run, a rerun, a fork
+    for operation in begins:
+        headers = [each["name"] for each in operation["parameters"] if each["in"] == "header"]
+        assert headers == ["Idempotency-Key"]
+        found = [operation["responses"][status]["content"] for status in ("200", "201")]
+        assert found[0] == found[1]
+
+
 def test_equal_names_of_flows_do_not_collide(tmp_path: Path) -> None:
     """Two flows with classes of one name have definitions of their own."""
     document = read_document(tmp_path, build_flow("numbers", int), build_flow("words", str))
