@@ -3,13 +3,15 @@
 Theory of operation. An answer is a letter whose id follows from its question. Storing it is one
 transaction, and a letter whose id is taken is not stored again: so of two answers, also of two
 servers, one is stored, and the other one finds it. An answer that was refused, such as for its
-arguments, leaves the question open: the next one has the next id.
+arguments, leaves the question open: the next one has the next id. No name is stored with an answer;
+its id alone tells that it came through a server.
 """
 
 from __future__ import annotations
 
 import secrets
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeAlias
 
 from graphorch.errors import Expired, InputError, QuestionClosed
 from graphorch.journal.records import Letter, NewLetter
@@ -28,6 +30,14 @@ from graphorch.views.asking.inboxes import find_answer_letters, find_answer_type
 from graphorch.views.reading.open_run import OpenRun
 from graphorch.views.reading.run_pages import list_questions
 
+AnswerWay: TypeAlias = Literal["serve", "program"]
+"""How an answer came: through a `graphorch serve`, or from a program or a command."""
+
+_WAYS: Final[dict[AnswerWay | None, str]] = {
+    "serve": ", through the page or the API of a `graphorch serve`",
+    "program": ", by a program or a command such as `graphorch answer`",
+    None: "",
+}
 _MOST_TRIES: Final = 1_000  # answers to one question that were refused
 
 
@@ -43,7 +53,7 @@ async def give_answer(
         letters = await context.store.list_letters(run_id)
         if (earlier := find_answer_letters(letters).get(question)) is not None:
             raise _refuse_second(question, earlier)
-        path = _require_open(context, run, question, digest)
+        path = _require_open(context, run, letters, question, digest)
         answer = parse_value(find_answer_types(run, plan)[question], values, "/answer")
         own = keep_limits(context, run.rebuild(plan))
         served = context.find_flow(run.head.flow)
@@ -51,7 +61,7 @@ async def give_answer(
     seen = await read_run(context.store, plan, run_id)
     by = secrets.token_hex(8)
     for number in range(_MOST_TRIES):
-        letter_id = f"answer-{question}-{number}"
+        letter_id = f"{_name_letters(question)}{number}"
         try:
             letter = build_answer_letter(
                 seen, question, answer, context.clock(), by=by, letter_id=letter_id
@@ -87,14 +97,18 @@ async def _post(
 
 
 # ---- questions that cannot be answered -----------------------------------------------------------
-def _require_open(context: ServerContext, run: OpenRun, question: str, digest: str) -> str:
+def _require_open(
+    context: ServerContext, run: OpenRun, letters: Sequence[Letter], question: str, digest: str
+) -> str:
     """Return the path of an open question. Raises `Problem` if it is not what was read."""
     asked = {row.id: row for row in list_questions(run, run.steps.list_rows())}.get(question)
     if asked is None:
         closed = find_closed_question(run, question)
-        raise _refuse_unknown(run, question) if closed is None else _refuse_closed(question, closed)
+        if closed is None:
+            raise _refuse_unknown(run, question)
+        raise _refuse_closed(question, closed, letters)
     if asked.expires is not None and asked.expires <= context.clock():
-        raise _refuse_closed(question, ClosedQuestion("expired", asked.expires))
+        raise _refuse_closed(question, ClosedQuestion("expired", asked.expires), letters)
     if asked.digest != digest:
         raise Problem(
             409,
@@ -112,12 +126,14 @@ async def _explain_closed(
     """Return the problem of a question that was closed while its answer was on its way."""
     async with context.reader.open_run(run_id) as run:
         closed = find_closed_question(run, question)
-    return describe_error(error) if closed is None else _refuse_closed(question, closed)
+    if closed is None:
+        return describe_error(error)
+    return _refuse_closed(question, closed, await context.store.list_letters(run_id))
 
 
-def _refuse_closed(question: str, closed: ClosedQuestion) -> Problem:
+def _refuse_closed(question: str, closed: ClosedQuestion, letters: Sequence[Letter]) -> Problem:
     if closed.outcome == "answered":
-        return _build_answered(question, closed.at)
+        return _build_answered(question, closed.at, _find_way(question, letters))
     texts = {"expired": "its time is over", "withdrawn": "it was withdrawn"}
     return Problem(
         410,
@@ -128,15 +144,35 @@ def _refuse_closed(question: str, closed: ClosedQuestion) -> Problem:
 
 
 def _refuse_second(question: str, first: Letter) -> Problem:
-    return _build_answered(question, first.sent_at)
+    is_served = first.letter_id.startswith(_name_letters(question))
+    return _build_answered(question, first.sent_at, "serve" if is_served else "program")
 
 
-def _build_answered(question: str, at: float) -> Problem:
+def _find_way(question: str, letters: Sequence[Letter]) -> AnswerWay | None:
+    """Return how the answer came that a run took in; None if no letter tells.
+
+    An answer of the process that drove the run is no letter, and the content of one that was taken
+    in is gone: only its id is left.
+    """
+    for letter in letters:
+        is_taken = letter.outcome is not None and not letter.outcome.error
+        if is_taken and letter.letter_id.startswith(_name_letters(question)):
+            return "serve"
+    return None
+
+
+def _name_letters(question: str) -> str:
+    """Return how the ids of the answers to a question begin, which come through a server."""
+    return f"answer-{question}-"
+
+
+def _build_answered(question: str, at: float, way: AnswerWay | None) -> Problem:
     return Problem(
         409,
         "question-answered",
-        f"This question was answered already, {format_moment(at)}, and the first answer counts.",
-        extra={"question": question, "answered_at": at},
+        f"This question was answered already, {format_moment(at)}{_WAYS[way]}, and the first "
+        "answer counts. The journal keeps no name with it.",
+        extra={"question": question, "answered_at": at, "answered_through": way},
     )
 
 

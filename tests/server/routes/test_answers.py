@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from graphorch.runs.mailbox import build_answer_letter, read_run
+from graphorch.runs.stores import open_store
 from graphorch.server.app import build_app
-from tests.server.asking import begin, build_letters, give, read_question, wait_for
+from tests.server.asking import Verdict, begin, build_letters, give, read_question, wait_for
 from tests.server.serving import Client, application, make_settings, opened
 
 
@@ -50,9 +53,38 @@ def test_second_answer_learns_of_first(tmp_path: Path) -> None:
             await wait_for(ask, run_id, "succeeded")
             again = await give(ask, run_id, question, approved=True)
             assert (again.status, again.problem) == (409, "question-answered")
+            for answer in (late, again):
+                assert answer.value["answered_through"] == "serve"
+                assert (
+                    "through the page or the API of a `graphorch serve`" in answer.value["detail"]
+                )
 
     asyncio.run(main())
     assert len(sent) == 1
+
+
+def test_second_answer_learns_of_program(tmp_path: Path) -> None:
+    """The 409 says what is on record: an answer that a program sent, and nothing once it is in."""
+
+    async def main() -> None:
+        flow = build_letters()
+        async with application(tmp_path, flow) as ask:
+            run_id = await begin(ask)
+            question = await read_question(ask, run_id)
+            async with open_store(tmp_path / "runs.sqlite") as store:
+                seen = await read_run(store, flow.plan, run_id)
+                letter = build_answer_letter(
+                    seen, question["id"], Verdict(approved=False, note=""), time.time()
+                )
+                await store.post(letter)
+            late = await give(ask, run_id, question, approved=True)
+            assert (late.status, late.value["answered_through"]) == (409, "program")
+            assert "by a program or a command" in late.value["detail"]
+            await flow.resume(run_id, durable=str(tmp_path / "runs.sqlite"))
+            again = await give(ask, run_id, question, approved=True)
+            assert (again.status, again.value["answered_through"]) == (409, None)
+
+    asyncio.run(main())
 
 
 def test_answer_of_two_servers_counts_once(tmp_path: Path) -> None:
