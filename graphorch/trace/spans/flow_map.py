@@ -54,9 +54,7 @@ class FlowMap:
 
     def has_route(self, path: str) -> bool:
         """Return whether a selector or a loop decides what follows a node."""
-        name = _name(path)
-        edges = self._scope(path).edges
-        return any(edge.source == name and edge.kind in _DECIDED for edge in edges)
+        return _name(path) in self._scope(path).deciders
 
     def taken(
         self, path: str, loop: int, exhausted: int, routed: list[int]
@@ -94,9 +92,7 @@ class FlowMap:
         return [*(number for number in routed if number in known), *by_kind["always"]]
 
     def _targets(self, path: str, kind: str) -> list[str]:
-        name = _name(path)
-        edges = self._scope(path).edges
-        return [edge.target for edge in edges if edge.source == name and edge.kind == kind]
+        return list(self._scope(path).targets.get((_name(path), kind), ()))
 
     def _node(self, path: str) -> Description:
         return self._scope(path).nodes.get(_name(path), {})
@@ -134,13 +130,17 @@ class _Edge(NamedTuple):
 
 
 class _Scope:
-    """Nodes and edges of one flow."""
+    """Nodes and edges of one flow: `targets` by source and kind of edge, `deciders` of routes."""
 
     def __init__(self, description: Description) -> None:
         nodes = _list_nodes(description)
         self.nodes = {str(node.get("name")): node for node in nodes}
         edges = map(_as_list, _as_list(description.get("edges")))
         self.edges = [_Edge(*map(str, edge[:3])) for edge in edges if len(edge) >= 3]
+        self.deciders = {edge.source for edge in self.edges if edge.kind in _DECIDED}
+        self.targets: dict[tuple[str, str], list[str]] = {}
+        for edge in self.edges:
+            self.targets.setdefault((edge.source, edge.kind), []).append(edge.target)
 
 
 def _list_nodes(description: Description) -> list[Description]:

@@ -87,10 +87,10 @@ class Moment:
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of an activation: its round, and the calls since its last moment."""
+    """What is known of an activation: its round, and the calls since its last moment, if any."""
 
     round: int
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage | None = None
 
 
 class MomentReader:
@@ -157,7 +157,9 @@ class MomentReader:
     def on_call(self, seq: int, body: Body) -> None:
         call = self._spans.last_call
         if call is not None and call.is_paid_call:
-            self._known[body["id"]].usage.add(call)
+            known = self._known[body["id"]]
+            known.usage = known.usage or Usage()
+            known.usage.add(call)
 
     def on_commit(self, seq: int, body: Body) -> None:
         path: str = body["path"]
@@ -257,7 +259,7 @@ class MomentReader:
             return
         self.total += 1
         known = self._known[body["id"]]
-        usage, known.usage = known.usage, Usage()
+        usage, known.usage = known.usage or Usage(), None
         at = float(body["at"])
         seconds = span.seconds if span.seconds is not None else max(0.0, at - (span.began or at))
         self.last_seqs[span.step] = self.last_seqs_of_paths[span.path] = seq
@@ -289,6 +291,8 @@ class MomentReader:
         self._seqs.append(seq)
 
     def _cut(self, text: str) -> str:
+        if not text:
+            return text
         # Redaction of a long text takes time, and only its beginning is kept.
         return truncate(self.redaction.text(text[: 16 * LONGEST_TEXT]), LONGEST_TEXT)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -12,14 +14,16 @@ from pydantic import BaseModel
 
 from graphorch import Graph, node
 from graphorch.journal.memory import MemoryStore
-from graphorch.journal.records import NewRun
+from graphorch.journal.records import NewRun, RunLog
 from graphorch.views.pictures.run_pictures import PictureRequest, draw_run
 from graphorch.views.reading.journal_reader import JournalReader
+from graphorch.views.reading.open_run import OpenRun
 from graphorch.views.reading.run_lists import read_row
 from graphorch.views.runs.nodes import measure_nodes
 from graphorch.views.runs.timeline import build_timeline
 
 ITEMS = 5_000
+MOST_CALLS = 76  # of functions, for a record
 
 
 class Count(BaseModel):
@@ -102,3 +106,32 @@ def test_update_of_large_run_is_cheap() -> None:
         assert update < first / 4, (update, first)
 
     asyncio.run(main())
+
+
+def test_records_are_read_in_few_calls() -> None:
+    """A record of a large run is read with a bounded number of function calls: pictures wait."""
+
+    async def load(items: int) -> RunLog:
+        store = MemoryStore()
+        await build().run(Count(count=items), run_id="one", durable=store)
+        return await store.load("one")
+
+    def count(log: RunLog) -> int:
+        calls = 0
+
+        def note(frame: FrameType, event: str, argument: Any) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        run = OpenRun(log.head)
+        sys.setprofile(note)
+        try:
+            run.take(log.head, log.records)
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    small, large = asyncio.run(load(50)), asyncio.run(load(250))
+    count(small)  # the first one loads and compiles
+    calls = count(large) - count(small)
+    assert calls / (len(large.records) - len(small.records)) < MOST_CALLS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib.util
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from graphorch.server.listening import Reachability
 
 _MOST_NAMED = 10  # runs that are named at the end
+_NEW_OBJECTS = 10_000  # after which Python looks for unused ones; by default 700
 _DEFAULT_PORT = 8460  # as in graphorch.server.listening, which takes long to import
 
 
@@ -127,6 +129,16 @@ def serve(
         asyncio.run(_serve(start, opens=not no_open and sys.stdout.isatty()))
 
 
+def _spare_collections() -> None:
+    """Let Python look for unused cycles of objects less often in this process.
+
+    Reading a run makes some 100,000 objects at once that are all kept. By default the collector
+    looks at each of them several times meanwhile, and at every module, for nothing.
+    """
+    gc.freeze()  # what is loaded by now stays
+    gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
+
+
 @dataclass(frozen=True, slots=True)
 class _Start:
     """What a server is started with."""
@@ -192,6 +204,7 @@ async def _serve(start: _Start, *, opens: bool) -> None:
             _describe(start)
             if opens and (page := open_page(link)) is not None:
                 stack.callback(page.unlink, missing_ok=True)
+            _spare_collections()
             with contextlib.redirect_stdout(sys.stderr):  # what nodes print
                 stopped = await server.serve_until_signal(listener)
         _tell_stopped(stopped, start.journal.option)
