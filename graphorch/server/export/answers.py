@@ -55,7 +55,7 @@ class Answers:
 
     `problems` are those of answers that the API refuses, by group and key with a space between.
     `absent` says of a group why an answer that it does not have is missing, as a problem. `notes`
-    are sentences about what was left out.
+    name what was left out.
     """
 
     page: RunPage
@@ -135,7 +135,7 @@ class _Collector:
         weight = 0
         while after is not None:
             if weight > self._bounds.characters:
-                self._leave_out(group, f"The {what} after record {after:,} are left out.")
+                self._leave_out(group, f"The {what} after record {after:,}.")
                 break
             page = await self._try(group, str(after), after=after, limit=limit)
             if page is None:
@@ -161,9 +161,7 @@ class _Collector:
                 texts += 1
                 left_out += cut.characters - added
         if texts:
-            self._leave_out(
-                "text", f"{left_out:,} characters of {plural(texts, 'long text')} are left out."
-            )
+            self._leave_out("text", f"{left_out:,} characters of {plural(texts, 'long text')}.")
 
     async def _add_text(self, seq: int, cut: CutText, most: int) -> int:
         """Add the parts of a text that fit into `most` characters, and return how many they are."""
@@ -187,7 +185,7 @@ class _Collector:
         for heat in _HEATS:
             await self._try(_PICTURE, f"{heat} ", heat=heat)
         if page.seq > self._bounds.steps:
-            self._leave_out(_PICTURE, self._describe_steps(page, "The picture is", "steps"))
+            self._leave_out(_PICTURE, _describe_bound("pictures", page, self._bounds.steps))
         elif svg is not None:
             await self._add_steps(page)
         boxes = _BOX.findall(svg or "")
@@ -200,7 +198,7 @@ class _Collector:
         weight = 0
         for at in range(1, page.seq + 1):
             if weight > self._bounds.characters:
-                self._leave_out(_PICTURE, f"The pictures after record {at - 1:,} are left out.")
+                self._leave_out(_PICTURE, f"The pictures after record {at - 1:,}.")
                 return
             key = f" {at}"
             await self._try(_PICTURE, key, overlay="run", at=at)
@@ -211,21 +209,14 @@ class _Collector:
                 before, first = drawn, at
                 weight += len(drawn)
 
-    def _describe_steps(self, page: RunPage, what: str, bound: str) -> str:
-        most: int = getattr(self._bounds, bound)
-        return (
-            f"{what} as of the end: this run has {page.seq:,} records, and a file has those after "
-            f"each record for up to {most:,}."
-        )
-
     # ---- what needs the code of the flow ---------------------------------------------------------
     async def _add_reasons(self, page: RunPage, paths: set[str]) -> None:
         await self._try("why", "", path="")
         if page.seq > self._bounds.steps:
             self._leave_out(
                 "why",
-                f"The reasons of single nodes are left out: this run has {page.seq:,} records, and "
-                f"a file has them for up to {self._bounds.steps:,}. `graphorch why` tells them.",
+                f"The reasons of single nodes: a run has at most {self._bounds.steps:,} records "
+                f"for that, and this one has {page.seq:,}. The command graphorch why tells them.",
             )
             return
         for path in sorted(paths - {""}):
@@ -233,12 +224,12 @@ class _Collector:
 
     async def _add_states(self, page: RunPage) -> None:
         if page.seq > self._bounds.states:
-            self._leave_out("state", self._describe_steps(page, "The state is", "states"))
+            self._leave_out("state", _describe_bound("state", page, self._bounds.states))
         else:
             weight = 0
             for at in range(1, page.seq + 1):
                 if weight > self._bounds.characters:
-                    self._leave_out("state", f"The states after record {at - 1:,} are left out.")
+                    self._leave_out("state", f"The states after record {at - 1:,}.")
                     break
                 await self._try("state", str(at), at=at)
                 weight += len(self._groups["state"].get(str(at), b""))
@@ -259,6 +250,13 @@ class _Collector:
                     "the file again with the flow.",
                     "command": f"graphorch runs export {run_id} FLOW.py -o run.html",
                 }
+
+
+def _describe_bound(what: str, page: RunPage, most: int) -> str:
+    return (
+        f"The {what} after each record: a run has at most {most:,} records for that, and this one "
+        f"has {page.seq:,}. What is here is as of the end."
+    )
 
 
 def _list_cuts(records: Sequence[RecordPage]) -> Iterator[tuple[int, CutText]]:

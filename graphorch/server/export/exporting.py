@@ -22,7 +22,7 @@ _NO_SERVER: Final = ServerSettings(hosts=frozenset(), origins=frozenset(), token
 
 @dataclass(frozen=True, slots=True)
 class ExportedRun:
-    """The file of a run, and sentences about what was left out of it.
+    """The file of a run; `notes` name what was left out of it.
 
     `problem` says why what needs the code of the flow is missing, if a flow was given.
     """

@@ -18,7 +18,7 @@ import pytest
 from graphorch.journal.errors import RunNotFound
 from graphorch.server.export.bounds import ExportBounds
 from tests.server.export.exporting import export, read_about, read_groups
-from tests.server.page.test_page import SHOP, keep_hostile, keep_shop
+from tests.server.page.test_page import HOSTILE, SHOP, keep_hostile, keep_shop
 from tests.server.serving import application
 from tests.trace.flows import shop
 
@@ -39,6 +39,7 @@ QUERIES = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("journal")
     keep_shop(folder)
+    keep_hostile(folder)
     return folder
 
 
@@ -88,10 +89,9 @@ def test_policy_allows_one_script_and_style(folder: Path) -> None:
     assert "http:" not in re.sub(r"http://www\.w3\.org/\S+", "", script + style)
 
 
-def test_markup_cannot_end_its_element(tmp_path: Path) -> None:
+def test_markup_cannot_end_its_element(folder: Path) -> None:
     """What a run holds never stands as a tag in a file, wherever it comes from."""
-    keep_hostile(tmp_path)
-    content = export(tmp_path, "hostile-run").content
+    content = export(folder, HOSTILE).content
     data = re.sub(r"<script type=\"module\">.*|<style>.*?</style>", "", content, flags=re.S)
     tags = {tag.lower() for tag in re.findall(r"<[/!]?\w*", data)}
     assert not tags & {"<img", "<svg", "</textarea", "<b", "<!--"}
@@ -110,29 +110,26 @@ def test_flow_is_needed_for_its_parts(folder: Path) -> None:
         assert "graphorch runs export" in absent[name]["command"]
 
 
-def test_bounds_leave_out_and_say_so(tmp_path: Path) -> None:
+def test_bounds_leave_out_and_say_so(folder: Path) -> None:
     """What a file has no room for is left out, and each part is named with its numbers."""
-    keep_shop(tmp_path)
-    keep_hostile(tmp_path)
     small = ExportBounds(steps=5, states=5, characters=500)
-    exported = export(tmp_path, SHOP, shop(), bounds=small)
+    exported = export(folder, SHOP, shop(), bounds=small)
     groups = read_groups(exported.content)
     assert set(groups["picture.svg"]) >= {" ", "cost "}
     assert not [key for key in groups["picture.svg"] if key.startswith(" ") and key != " "]
     assert list(groups["state"]) == [""]
     assert list(groups["why"]) == [""]
     assert read_about(exported.content)["notes"] == list(exported.notes)
-    assert "has 15 records" in " ".join(exported.notes)
+    assert "this one has 15" in " ".join(exported.notes)
     few = ExportBounds(text_characters=300_000, texts_characters=500_000)
-    (note,) = export(tmp_path, "hostile-run", bounds=few).notes
+    (note,) = export(folder, HOSTILE, bounds=few).notes
     assert "characters of" in note
     assert "long text" in note
 
 
-def test_long_text_is_whole(tmp_path: Path) -> None:
+def test_long_text_is_whole(folder: Path) -> None:
     """The parts of a long text make the whole text again."""
-    keep_hostile(tmp_path)
-    parts = read_groups(export(tmp_path, "hostile-run").content)["text"]
+    parts = read_groups(export(folder, HOSTILE).content)["text"]
     whole: dict[str, str] = {}
     for key, part in parts.items():
         place = key.rpartition(" ")[0]

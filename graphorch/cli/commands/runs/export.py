@@ -97,9 +97,10 @@ def write_run(journal: JournalPlace, run_id: str, loaded: LoadedFlow | None, out
 
     flows = [ServedFlow(loaded.flow, loaded.reference)] if loaded else []
     exported = asyncio.run(export_run(journal.address, run_id, flows))
-    problem = [exported.problem] if exported.problem else []
-    for note in (*problem, *exported.notes):
-        print_status(f"note: {sanitize_line(note, 400)}")
+    if exported.problem:
+        print_status(f"note: {sanitize_line(exported.problem, 400)}")
+    for note in exported.notes:
+        print_status(f"note: not in the file: {sanitize_line(note, 400)}")
     if output == "-":
         # As bytes: in another encoding the hashes of its policy would not fit.
         sys.stdout.buffer.write(exported.content.encode())

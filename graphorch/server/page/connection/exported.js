@@ -1,7 +1,7 @@
 // A run that was written into one HTML file: the same paths, read out of elements of the page.
 //
 // The element with the id `exported` says what the file is a copy of: `run`, its id; `as_of`, in
-// seconds since 1970; `notes`, sentences about what was left out; and `absent`, why a group lacks an
+// seconds since 1970; `notes`, what was left out; and `absent`, why a group lacks an
 // answer, as a problem. Each element with `data-answers` is a group of answers, named by the path
 // below that of the run: an object of answers by keys, parsed when it is first asked for.
 import { Problem } from "./problem.js";
@@ -48,7 +48,7 @@ export class Exported {
     if (name === "calls") return this.listCalls(query);
     const key = (KEYS[name] ?? []).map((each) => query[each] ?? "").join(" ");
     const answers = this.open(name);
-    if (Object.hasOwn(answers, key)) return follow(answers, key);
+    if (Object.hasOwn(answers, key)) return end(answers, follow(answers, key));
     throw this.explain(name, key);
   }
 
@@ -111,6 +111,12 @@ export class Exported {
 function follow(answers, key) {
   const answer = answers[key];
   return typeof answer === "number" ? answers[` ${answer}`] : answer;
+}
+
+// A page whose next one was left out is the last.
+function end(answers, answer) {
+  const isCutOff = Number.isInteger(answer.next) && !Object.hasOwn(answers, String(answer.next));
+  return isCutOff ? { ...answer, next: null } : answer;
 }
 
 // Whether a path is that of a node or inside it; `node` may leave out the numbers of map items.

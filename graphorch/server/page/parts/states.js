@@ -45,7 +45,6 @@ const TITLES = {
   "run-erased": "Erased",
   "run-damaged": "Damaged",
   "wrong-key": "Another key",
-  "left-out": "Not in this file",
   internal: "A mistake in the server",
   lost: "The server is away",
   token: "No token",
@@ -71,9 +70,10 @@ export const unreadableRun = ({ run_id: id, problem, text }, words = "") =>
     ),
   );
 
-// What needs the code of a flow that this server has not loaded: the command that loads it.
+// What is not at hand: of what needs the code of a flow, the command that loads it.
 export function failureOf(problem, again = null) {
   const { command } = problem.fields;
+  if (problem.type === "left-out") return empty("Not in this file", visible(problem.message));
   if (!command) return failure(problem, again);
   return h(
     "div",

@@ -9,18 +9,26 @@ export function copyNote({ as_of: asOf, notes }, row) {
   const el = note(
     "calm",
     h(
-      "span",
+      "div",
       {},
       "This is a copy of a run as of ",
       h("time", { datetime: time }, moment(asOf)),
       "; its journal is not attached. ",
       unfinished(row),
-      ...notes.flatMap((words) => [inline(words), " "]),
+      notes.length ? leftOut(notes) : null,
     ),
   );
   el.classList.add("copy-note");
   return el;
 }
+
+const leftOut = (notes) =>
+  h(
+    "details",
+    {},
+    h("summary", {}, `What is not in it (${notes.length})`),
+    h("ul", {}, ...notes.map((words) => h("li", {}, inline(words)))),
+  );
 
 function unfinished({ is_under_way: isUnderWay, status }) {
   if (isUnderWay) return h("strong", {}, "It was under way then, and may have gone on. ");

@@ -19,9 +19,10 @@ export class RunPicture extends PicturePane {
     const options = HEATS.map(([value, words]) => h("option", { value }, words));
     const heats = h("select", { class: "field heats", "aria-label": "What colours mean" }, ...options);
     const foldButton = h("button", { type: "button", class: "button small", hidden: "" }, "Fold");
-    const words = h("span", { class: "muted small", role: "status" });
-    super({ title: "Flow", onSelect, tools: [words, heats, foldButton] });
-    Object.assign(this, { onFold, foldButton, words, heat: "", closed: new Set() });
+    super({ title: "Flow", onSelect, tools: [heats, foldButton] });
+    Object.assign(this, { onFold, foldButton, heat: "", closed: new Set() });
+    this.words = h("p", { class: "picture-words muted small", role: "status", hidden: "" });
+    this.heading.after(this.words);
     heats.addEventListener("change", () => {
       this.heat = heats.value;
       onHeat();
@@ -35,6 +36,7 @@ export class RunPicture extends PicturePane {
   // Says of when the picture is, if that is not what is selected.
   say(words) {
     this.words.textContent = words;
+    this.words.hidden = !words;
   }
 
   // Colours boxes by their statuses, without drawing anything.

@@ -190,7 +190,7 @@ export class RunView {
       if (at !== null) this.drawn.set(key, source); // what was does not change any more
       if (this.isClosed || turn !== this.pictureTurn) return;
       this.picture.show(source);
-      this.picture.say(isDrawn || heat ? "" : "The picture is as of the end.");
+      this.picture.say(isDrawn || heat ? "" : "As of the end: this file has no picture of that moment.");
       this.showFolding();
       this.colour();
     } catch (problem) {
