@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.server.export.exporting import check_alone, open_file, wait_for_run, write_file
 from tests.server.page.browser import needs_browser
-from tests.server.page.flows import MARKUP, hostile
+from tests.server.page.flows import MARKUP, Sums, crawling, hostile
 from tests.server.page.test_page import HOSTILE, SHOP, TABS, keep_hostile, keep_shop
 from tests.trace.flows import shop
 
@@ -94,7 +95,7 @@ def test_long_text_is_shown_whole(browser: Any, hostile_file: Path) -> None:
     with open_file(browser, hostile_file, "?tab=journal") as opened:
         page = opened.page
         page.click(".record >> nth=0")
-        page.click(".record >> nth=0 >> text=Show all of it >> nth=-1")
+        page.click(".record >> nth=0 >> text=Read all of it")
         page.wait_for_function(
             "() => [...document.querySelectorAll('.record pre.is-whole')]"
             ".some(pre => pre.textContent.length >= 1_000_000)"
@@ -143,3 +144,29 @@ def test_file_inside_of_another_page_works(browser: Any, file: Path, tmp_path: P
     inner.locator('[data-box="plan"]').click()
     inner.locator('.details-words h2:has-text("plan")').wait_for()
     page.close()
+
+
+def test_large_run_opens_in_time(browser: Any, tmp_path: Path, record_property: Any) -> None:
+    """10,000 activations: a file of some megabytes, which says what it lacks and opens at once."""
+    flow = crawling()
+    flow.run_sync(Sums(count=5_000), durable=str(tmp_path / "runs.sqlite"), run_id="large")
+    file = write_file(tmp_path, "large", flow)
+    began = time.perf_counter()
+    with open_file(browser, file, "?at=9") as opened:
+        seconds = time.perf_counter() - began
+        page = opened.page
+        megabytes = file.stat().st_size / 1e6
+        record_property("megabytes", megabytes)
+        record_property("opened_seconds", seconds)
+        print(f"\n10,000 activations: {megabytes:.1f} MB, opened in {seconds:.2f} s")
+        assert "What is not in it (3)" in page.inner_text(".copy-note")
+        assert "As of the end" in page.inner_text(".picture-words")
+        assert "has 9,999" in page.inner_text(".tab-panel")
+        page.click(".tl-fold[data-fold]")
+        page.wait_for_selector('.tl-row[aria-level="2"]')
+        for tab in ("3", "5"):
+            page.keyboard.press(tab)
+            page.click(".tab-panel button:has-text('More')")
+        assert megabytes < 30
+        assert seconds < 10  # the machine may have other things to do
+        check_alone(opened, file)

@@ -29,6 +29,9 @@ EXPORTED = """async ([about, groups]) => {
     other: await refused(() => exported.get("/runs/two")),
     post: await refused(() => post("/runs/one/stop")),
     picture: await get("/picture.svg", { overlay: "run", heat: "", at: 2 }),
+    begun: await get("/conversation", { after: 0, limit: 60 }),
+    ended: await get("/conversation", { after: 4, limit: 60 }),
+    text: await get("/text", { seq: 1, pointer: "/a b", begin: 0 }),
     records: await get("/records", { after: 1, limit: 2 }),
     calls: await get("/calls", { path: "", after: 0, limit: 2 }),
     inside: await get("/calls", { path: "each/ask", after: 0, limit: 9 }),
@@ -71,6 +74,8 @@ def test_file_is_read_in_place_of_a_server(page: Any) -> None:
         "state": {"3": {"seq": 3}},
         "problems": {"state 1": {"type": "urn:graphorch:problem:journal", "detail": "Broken."}},
         "picture.svg": {" 1": "<svg/>", " 2": 1},
+        "conversation": {"0": {"turns": [1], "next": 4}, "4": {"turns": [2], "next": 9}},
+        "text": {"1 /a b 0": {"text": "a", "next": 200_000}},
         "records": {
             "0": {"records": [{"seq": 1}, {"seq": 2}], "next": 2},
             "2": {"records": [{"seq": 3}, {"seq": 4}], "next": None},
@@ -84,6 +89,9 @@ def test_file_is_read_in_place_of_a_server(page: Any) -> None:
     assert found["late"] == ["refused", "Too many."]
     assert (found["other"][0], found["post"][0]) == ("missing", "refused")
     assert found["picture"] == "<svg/>"
+    assert found["begun"]["next"] == 4
+    assert found["ended"] == {"turns": [2], "next": None}  # what follows was left out
+    assert found["text"]["next"] == 200_000
     assert found["records"] == {"records": [{"seq": 2}, {"seq": 3}], "next": 3, "seq": 4}
     assert found["calls"] == {"models": calls, "tools": [], "next": 3}
     assert found["inside"]["models"] == [{"seq": 3, "path": "each[4]/ask"}]

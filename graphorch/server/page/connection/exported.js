@@ -22,6 +22,8 @@ const KEYS = {
   text: ["seq", "pointer", "begin"],
 };
 
+const LISTS = new Set(["moments", "conversation"]); // that are read from their beginning
+
 export class Exported {
   // Takes the elements of the page, which are not needed in it any more.
   static take() {
@@ -48,7 +50,7 @@ export class Exported {
     if (name === "calls") return this.listCalls(query);
     const key = (KEYS[name] ?? []).map((each) => query[each] ?? "").join(" ");
     const answers = this.open(name);
-    if (Object.hasOwn(answers, key)) return end(answers, follow(answers, key));
+    if (Object.hasOwn(answers, key)) return LISTS.has(name) ? end(answers, key) : follow(answers, key);
     throw this.explain(name, key);
   }
 
@@ -114,9 +116,10 @@ function follow(answers, key) {
 }
 
 // A page whose next one was left out is the last.
-function end(answers, answer) {
-  const isCutOff = Number.isInteger(answer.next) && !Object.hasOwn(answers, String(answer.next));
-  return isCutOff ? { ...answer, next: null } : answer;
+function end(answers, key) {
+  const page = answers[key];
+  const isLast = page.next === null || !Object.hasOwn(answers, page.next);
+  return isLast ? { ...page, next: null } : page;
 }
 
 // Whether a path is that of a node or inside it; `node` may leave out the numbers of map items.

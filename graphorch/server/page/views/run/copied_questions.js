@@ -3,7 +3,7 @@ import { chip } from "../../parts/chips.js";
 import { h } from "../../parts/elements.js";
 import { moment } from "../../parts/figures.js";
 import { inline } from "../../parts/text.js";
-import { textOf, valueOf } from "../../parts/values.js";
+import { textOf } from "../../parts/values.js";
 
 export class CopiedQuestions {
   constructor() {
@@ -17,26 +17,19 @@ export class CopiedQuestions {
   }
 }
 
-function questionOf({ path, text, tool, arguments: given, asked_at: askedAt, expires }) {
+function questionOf({ path, text, asked_at: askedAt, expires }) {
   const until = expires === null ? "" : ` · until ${moment(expires)}`;
   return h(
-    "article",
-    { class: "question pane copied-question", "aria-label": `Question of ${path}` },
+    "details",
+    { class: "question copied-question" },
     h(
-      "p",
-      { class: "copied-question-head" },
-      chip("asks", "waited for an answer"),
+      "summary",
+      {},
+      chip("asks", "asked"),
+      " ",
       inline(path, { class: "mono" }),
-      h("span", { class: "muted" }, `since ${moment(askedAt)}${until}`),
+      h("span", { class: "muted" }, ` ${moment(askedAt)}${until}`),
     ),
     textOf(text),
-    given
-      ? h(
-          "details",
-          {},
-          h("summary", {}, "Arguments of ", inline(tool, { class: "mono" })),
-          valueOf(given),
-        )
-      : null,
   );
 }

@@ -4,7 +4,7 @@ import { moment } from "../../parts/figures.js";
 import { note } from "../../parts/states.js";
 import { inline } from "../../parts/text.js";
 
-export function copyNote({ as_of: asOf, notes }, row) {
+export function copyNote({ as_of: asOf, notes }, { row, flow }) {
   const time = new Date(asOf * 1000).toISOString();
   const el = note(
     "calm",
@@ -15,6 +15,7 @@ export function copyNote({ as_of: asOf, notes }, row) {
       h("time", { datetime: time }, moment(asOf)),
       "; its journal is not attached. ",
       unfinished(row),
+      flow.is_loaded ? null : "Without the code of the flow, it is what the journal says. ",
       notes.length ? leftOut(notes) : null,
     ),
   );

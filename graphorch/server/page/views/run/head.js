@@ -1,5 +1,5 @@
 // The head of a run's page: status and why, figures, lineage, and what can be done with the run.
-import { enable, h, isEnabled } from "../../parts/elements.js";
+import { enable, h, isEnabled, plural } from "../../parts/elements.js";
 import { chip, tag } from "../../parts/chips.js";
 import { confirm } from "../../parts/dialogs.js";
 import { NOTHING, costOf, duration, moment, tokensOf, when } from "../../parts/figures.js";
@@ -64,7 +64,7 @@ export class Head {
       figures?.questions
         ? chip(
             "asks",
-            figures.questions === 1 ? "waits for you" : `${figures.questions} wait for you`,
+            this.isCopy ? plural(figures.questions, "open question") : waitWords(figures.questions),
           )
         : chip(row.fault ? "damaged" : row.status),
     );
@@ -147,6 +147,8 @@ export class Head {
   }
 }
 
+const waitWords = (count) => (count === 1 ? "waits for you" : `${count} wait for you`);
+
 function listFacts({ row, model, after }, isCopy) {
   const link = isCopy ? runName : runLink;
   const { figures } = row;
@@ -201,18 +203,7 @@ const compareLink = ({ run_id: id, parent }) =>
 
 function listNotes({ flow, faults, waits, forked_at: forkedAt, copied }, isCopy) {
   const notes = [];
-  if (!flow.is_loaded && isCopy)
-    notes.push(
-      note(
-        "calm",
-        h(
-          "span",
-          {},
-          "Only what the journal says is shown: this file was written without the code of the flow.",
-        ),
-      ),
-    );
-  else if (!flow.is_loaded)
+  if (!flow.is_loaded && !isCopy)
     notes.push(
       note(
         "calm",

@@ -111,7 +111,7 @@ export class RunView {
     }
     if (data !== this.data || this.isClosed) return;
     this.el.replaceChildren(this.head.el, this.body);
-    if (this.isCopy) this.head.el.prepend(copyNote(this.context.copy.about, data.page.row));
+    if (this.isCopy) this.head.el.prepend(copyNote(this.context.copy.about, data.page));
     this.showPage();
     this.isReady = true;
     this.follow();
@@ -166,9 +166,14 @@ export class RunView {
     this.title = `${page.row.flow} ${page.row.run_id.slice(0, 8)}`;
     document.title = `${this.title} · graphorch`;
     this.head.show(page);
-    if (this.isCopy) this.questions.show(page);
+    if (this.isCopy) this.showCopy(page);
     this.showFolding();
     this.colour();
+  }
+
+  showCopy(page) {
+    this.questions.show(page);
+    this.timeline.criticalSwitch.hidden = !this.data.hasCode;
   }
 
   // Boxes have the colours of the run as it is now, unless something else was asked for.

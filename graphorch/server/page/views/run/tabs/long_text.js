@@ -8,7 +8,7 @@ export function longText(data, seq, { pointer, characters }) {
   const button = h(
     "button",
     { type: "button", class: "button small", onclick: () => read() },
-    "Show all of it",
+    "Read all of it",
   );
   const told = h("span", { class: "muted small" }, inline(pointer), ` is cut, it has ${words} `);
   const el = h("div", { class: "cut" }, told, button);
