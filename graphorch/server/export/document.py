@@ -10,11 +10,12 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from graphorch.server.export.modules import join_modules
 from graphorch.server.page import PageFile, read_page
+from graphorch.text import escape_surrogates
 
 _ENTRY: Final = "copy.js"
 _STYLE: Final = re.compile(r'<link rel="stylesheet" href="/([^"]+)">')
@@ -34,9 +35,10 @@ def write_document(
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    head = _HEAD.format(policy=policy, title=html.escape(title), icon=icon, style=style)
-    data = b"".join(_write_data(about, groups)).decode()
-    return "".join([head, data, _FOOT.format(script=script)])
+    head = _HEAD.format(
+        policy=policy, title=html.escape(escape_surrogates(title)), icon=icon, style=style
+    )
+    return "".join([head, write_data(about, groups), _FOOT.format(script=script)])
 
 
 def _join_styles(page: Mapping[str, PageFile]) -> str:
@@ -50,14 +52,14 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _write_data(
-    about: Mapping[str, Any], groups: Mapping[str, Mapping[str, bytes]]
-) -> Iterator[bytes]:
-    """Yield elements of data, each of which the page parses when it needs it."""
-    yield _write_element('id="exported"', json.dumps(about, ensure_ascii=False).encode())
+def write_data(about: Mapping[str, Any], groups: Mapping[str, Mapping[str, bytes]]) -> str:
+    """Return elements of data, each of which the page parses when it needs it."""
+    elements = [_write_element('id="exported"', json.dumps(about).encode())]
     for name, answers in groups.items():
         members = [json.dumps(key).encode() + b":" + answer for key, answer in answers.items()]
-        yield _write_element(f'data-answers="{name}"', b"{" + b",\n".join(members) + b"}")
+        content = b"{" + b",\n".join(members) + b"}"
+        elements.append(_write_element(f'data-answers="{name}"', content))
+    return b"".join(elements).decode()
 
 
 def _write_element(attribute: str, content: bytes) -> bytes:

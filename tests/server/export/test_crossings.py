@@ -64,6 +64,7 @@ def test_secrets_are_in_no_file(tmp_path: Path) -> None:
         assert "hush" not in content
         assert "abcdefghij0123" not in content
         assert "[hidden]" in content
+        assert str(tmp_path) not in content  # nor where the journal is
 
 
 def test_rerun_names_the_run_before(tmp_path: Path) -> None:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -142,15 +138,3 @@ def test_unknown_run_is_refused(folder: Path) -> None:
     """A run that is not in the journal is an error, and no file."""
     with pytest.raises(RunNotFound):
         export(folder, "no-such-run")
-
-
-def test_packages_of_servers_are_not_needed() -> None:
-    """Neither starlette nor uvicorn is imported to write a file."""
-    names = "starlette uvicorn mcp"
-    code = (
-        "import sys, json, graphorch.server.export.exporting\n"
-        f"print(json.dumps([n for n in {names.split()!r} if n in sys.modules]))"
-    )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    found: Any = json.loads(ended.stdout)
-    assert found == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -55,6 +57,20 @@ def test_standard_output_is_exact(shell: Shell) -> None:
     assert ended.out.endswith("</html>\n")
     assert "a module that prints" in ended.err
     assert "…" in ended.out
+
+
+def test_packages_of_servers_are_not_needed(shell: Shell) -> None:
+    """A run is written where neither starlette nor uvicorn is installed."""
+    finish_run(shell)
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['starlette', 'uvicorn', 'mcp']))\n"
+        "from graphorch.cli.app import main\nmain()"
+    )
+    command = ("runs", "export", "last", "ask.py", "-o", "run.html", "--db", "r.sqlite")
+    ended = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
+    assert "state" in read_groups((shell.here / "run.html").read_text("utf-8"))
 
 
 @pytest.mark.parametrize(

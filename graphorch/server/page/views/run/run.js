@@ -40,7 +40,7 @@ export class RunView {
     this.selection = { seq: null, path: "" };
     this.keys = [
       { key: "Arrows", words: "from box to box in the picture, from bar to bar in the timeline" },
-      { key: "o", words: "open or close the sub-flow or map of a box" },
+      ...(this.isCopy ? [] : [{ key: "o", words: "open or close the sub-flow or map of a box" }]),
       { key: "+ - 0", words: "zoom in the picture and in the timeline" },
       { key: "/", words: "find a box", act: () => this.picture.viewport.search.focus() },
       { key: "]", words: "next moment", act: () => this.step(1) },
@@ -133,7 +133,8 @@ export class RunView {
     this.picture = new RunPicture({
       onSelect: (box) => this.selectBox(box),
       onHeat: () => this.readPicture(),
-      onFold: (closed) => this.change({ closed: closed.join("\n") }),
+      // A copy has the pictures that were drawn for it, with everything open.
+      onFold: (closed) => this.isCopy || this.change({ closed: closed.join("\n") }),
     });
     this.timeline = new Timeline({
       onSelect: (bar) => this.selectBar(bar),
