@@ -108,6 +108,7 @@ COMMANDS = (
     "critical ask.py ASKED",
     "timeline ASKED",
     "timeline SHOP",
+    "runs export ASKED ask.py -o run.html --force",
     "conversation SHOP",
     "heat ask.py",
     "render ask.py --run ASKED",
@@ -144,6 +145,7 @@ def test_commands_on_database_equal_those_on_file(shell: Shell, url: str) -> Non
         assert normalize(err, url) == normalize(wanted.err, "r.sqlite"), command
         if command not in DRAWINGS:
             assert normalize(got.out, url) == normalize(wanted.out, "r.sqlite"), command
+    assert PASSWORD not in (shell.here / "run.html").read_text("utf-8")
 
 
 def split_note(text: str) -> tuple[str, str]:

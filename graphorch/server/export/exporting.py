@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -46,7 +47,8 @@ async def export_run(
     """
     async with open_context(_NO_SERVER, journal, flows, clock=clock) as context:
         as_of = clock()
-        reader = JournalReader(context.store, follows=False)  # all answers are of one moment
+        # All answers are of one moment: the run is read once, and kept however large it is.
+        reader = JournalReader(context.store, most_weight=sys.maxsize, follows=False)
         try:
             still = replace(context, reader=reader, clock=lambda: as_of)
             answers = await collect_answers(still, run_id, bounds or ExportBounds())

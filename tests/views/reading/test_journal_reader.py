@@ -9,7 +9,7 @@ import pytest
 
 from graphorch.journal.errors import RunNotFound
 from graphorch.journal.memory import MemoryStore
-from graphorch.journal.records import RunLog
+from graphorch.journal.records import NewRun, RunLog
 from graphorch.journal.wrappers import ForwardingStore
 from graphorch.views.reading.journal_reader import JournalReader
 from tests.trace.running import ran
@@ -45,6 +45,26 @@ def test_run_is_read_once() -> None:
             async with reader.open_run("one") as run:
                 assert run.seq == store.read[0]
         assert store.read[1:] == [0, 0]
+
+    asyncio.run(main())
+
+
+def test_run_stays_as_it_was_read() -> None:
+    """A reader that does not follow shows a run that goes on as it was at first."""
+
+    async def main() -> None:
+        log = await (await fill("one")).load("one")
+        head, store = log.head, MemoryStore()
+        await store.create(NewRun("one", head.flow, head.fingerprint, head.format))
+        lease = await store.claim("one", "another program", ttl=60.0)
+        await store.append(lease, log.records[:3], expected_last_seq=0)
+        still, following = JournalReader(store, follows=False), JournalReader(store)
+        for expected in (3, len(log.records)):
+            async with still.open_run("one") as run:
+                assert run.seq == 3
+            async with following.open_run("one") as run:
+                assert run.seq == expected
+            await store.append(lease, log.records[3:], expected_last_seq=3)
 
     asyncio.run(main())
 
