@@ -15,14 +15,20 @@ from graphorch.journal.tables import Tables
 AT_ONCE = 2_000  # runs of one transaction
 
 
-async def copy_many(store: TableStore, log: RunLog, count: int, **changes: Any) -> None:
-    """Copy a run `count` times as `many-0`, `many-1`, …; `changes` are those of `NewRun`."""
+async def copy_many(
+    store: TableStore, log: RunLog, count: int, *, begin: int = 0, **changes: Any
+) -> None:
+    """Copy a run `count` times as `many-0`, `many-1`, …, or from another number on.
+
+    `changes` are those of `NewRun`.
+    """
     head = log.head
     new = NewRun("", head.flow, head.fingerprint, head.format, status="running", tags=head.tags)
     new = replace(new, **changes)
     entries = [(record.kind, codec.dump(record.body)) for record in log.records]
-    for first in range(0, count, AT_ONCE):
-        ids = [f"many-{number}" for number in range(first, min(count, first + AT_ONCE))]
+    end = begin + count
+    for first in range(begin, end, AT_ONCE):
+        ids = [f"many-{number}" for number in range(first, min(end, first + AT_ONCE))]
         await store._runner.write(_build_copying(new, ids, entries, head.status))
 
 
