@@ -51,6 +51,7 @@ BROAD = (
     "cli/commands/runs/test_resume.py", "cli/commands/runs/test_run_endpoints.py",
     "cli/commands/server/test_serve.py",
     "core/test_transitions.py", "distributed/limits/", "distributed/pgqueuer/",
+    "distributed/test_conformance.py", "server/page/", "views/comparison/test_odd_runs.py",
     "engine/test_garbage.py", "graphs/test_sandboxed.py", "journal/postgres/",
     "journal/test_hash_chain.py", "journal/test_processes.py", "mcp_server/test_stdio.py",
     "models/guardrails/test_stream.py", "models/openai/test_answer.py",
