@@ -215,8 +215,9 @@ class _Collector:
         if page.seq > self._bounds.steps:
             self._leave_out(
                 "why",
-                f"The reasons of single nodes: a run has at most {self._bounds.steps:,} records "
-                f"for that, and this one has {page.seq:,}. The command graphorch why tells them.",
+                f"The reasons of single nodes: a file has them of runs of up to "
+                f"{self._bounds.steps:,} records, and this one has {page.seq:,}. The command "
+                "graphorch why tells them.",
             )
             return
         for path in sorted(paths - {""}):
@@ -254,8 +255,8 @@ class _Collector:
 
 def _describe_bound(what: str, page: RunPage, most: int) -> str:
     return (
-        f"The {what} after each record: a run has at most {most:,} records for that, and this one "
-        f"has {page.seq:,}. What is here is as of the end."
+        f"The {what} after each record: a file has that of runs of up to {most:,} records, and "
+        f"this one has {page.seq:,}. What is here is as of the end."
     )
 
 
