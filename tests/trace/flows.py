@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel
@@ -123,3 +124,11 @@ class Model:
             first_token_seconds=0.004,
             tool_calls=calls,
         )
+
+
+class SilentModel(Model):
+    """A model whose endpoint reports no tokens."""
+
+    async def complete(self, request: Request, on_text: Any = None) -> Response:
+        response = await super().complete(request, on_text)
+        return replace(response, usage=replace(response.usage, is_estimated=True))

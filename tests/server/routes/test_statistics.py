@@ -19,7 +19,7 @@ from graphorch.server.app import build_app
 from graphorch.trace.spans.index import SpanIndex
 from tests.server.routes.test_run import get, run_shop
 from tests.server.serving import Client, application, opened
-from tests.trace.flows import Model, Order, shop
+from tests.trace.flows import Model, Order, SilentModel, shop
 from tests.views.many_runs import copy_many
 
 STATISTICS = "/api/statistics"
@@ -98,6 +98,26 @@ def test_percentile_of_few_values_is_null(tmp_path: Path) -> None:
         assert few["steps"]["latency"]["p50"] is not None
         assert few["of_runs"]["latency"]["p99"] is None
         assert many["of_runs"]["latency"]["p99"] is not None
+
+    asyncio.run(main())
+
+
+def test_estimated_calls_are_counted(tmp_path: Path) -> None:
+    """Calls whose tokens no endpoint reported are as many in figures, list and page of a run."""
+
+    async def main() -> None:
+        await keep(tmp_path, "a")
+        await keep(tmp_path, "b", client=SilentModel())
+        async with application(tmp_path) as ask:
+            figures = await get(ask, STATISTICS, "by=model")
+            rows = {row["run_id"]: row for row in (await get(ask, "/api/runs"))["runs"]}
+            page = await get(ask, "/api/runs/b")
+        listed = {run_id: row["figures"]["usage"]["estimated"] for run_id, row in rows.items()}
+        calls = figures["total"]["calls"]
+        assert calls["estimated"] == calls["calls"] / 2 == listed["b"]
+        assert figures["total"]["of_runs"]["estimated"] == listed["b"]
+        assert sum(row["calls"]["estimated"] for row in figures["rows"]) == listed["b"]
+        assert page["row"]["figures"]["usage"]["estimated"] == listed["b"] > listed["a"] == 0
 
     asyncio.run(main())
 
