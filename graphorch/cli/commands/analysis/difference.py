@@ -165,7 +165,7 @@ def _format_row(row: ComparedActivation) -> tuple[str, ...]:
         _WHERE[row.presence],
         ", ".join([*row.differs, *_list_served(row)]),
         _format_change(row, lambda side: side.seconds, format_seconds),
-        _format_change(row, lambda side: side.usage.usd, format_dollars),
+        _format_cost_change(row),
     )
 
 
@@ -187,6 +187,14 @@ def _format_change(
     change = read(row.right) - read(row.left)
     text = write(abs(change))
     return "" if text == write(0) else f"{'-' if change < 0 else '+'}{text}"
+
+
+def _format_cost_change(row: ComparedActivation) -> str:
+    """Return how much more the second run cost; where a price is not known, that is not known."""
+    sides = [side for side in (row.left, row.right) if side is not None]
+    if any(side.usage.unpriced for side in sides):
+        return "unknown"
+    return _format_change(row, lambda side: side.usage.usd, format_dollars)
 
 
 # ---- one activation ------------------------------------------------------------------------------

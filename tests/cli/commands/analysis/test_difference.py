@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from graphorch.journal.sqlite.store import SqliteStore
+from graphorch.models.messages import Request, Response
 from tests.cli.flows import finish_run, run_json
 from tests.cli.shell import Shell
+from tests.trace.flows import Model
+from tests.trace.running import ran
 
 
 def test_difference_is_shown_by_path(shop_shell: Shell) -> None:
@@ -52,6 +59,31 @@ def test_rerun_marks_what_was_served(shell: Shell) -> None:
     shown = shell("runs", "diff", run_id, again, "--all", *db).out
     assert "served in B" in shown
     assert "0 different, 0 only in A, 0 only in B" in shown
+
+
+class Unpriced(Model):
+    """A model whose price nobody knows."""
+
+    async def complete(self, request: Request, on_text: Any = None) -> Response:
+        response = await super().complete(request, on_text)
+        return replace(response, usd=0.0, usd_source="none")
+
+
+def test_unknown_price_is_no_zero(shop_shell: Shell) -> None:
+    """Where a price is not known, neither is the difference of costs."""
+
+    async def keep() -> None:
+        store = await SqliteStore.open(shop_shell.here / "graphorch.sqlite")
+        await ran("dark", 3, store=store, client=Unpriced())
+        await store.close()
+
+    asyncio.run(keep())
+    shown = shop_shell("runs", "diff", "good", "dark", "--all").out
+    lines = {line.split()[0]: line.split() for line in shown.splitlines() if line.strip()}
+    assert lines["plan"][-1] != "unknown"  # the table has a price of its model
+    assert lines["answer"][-1] == "unknown"
+    assert "unknown" not in lines["fulfilment/check"]
+    assert "and calls of unknown price" in shown
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 // The activations of both runs as rows: in which run, in what they differ, and what B took more.
-import { dollars, h, plural, replaceChildren } from "../../parts/elements.js";
-import { duration } from "../../parts/figures.js";
+import { h, plural, replaceChildren } from "../../parts/elements.js";
+import { costOf, duration } from "../../parts/figures.js";
 import { empty } from "../../parts/states.js";
 import { inline } from "../../parts/text.js";
-import { changeIn } from "./signed.js";
+import { changeIn, changeInCost } from "./signed.js";
 
 export class ActivationTable {
   // `onSelect(row)`, `onMore()` for the next rows, `onOnly("all" | "")` for which rows there are.
@@ -81,7 +81,7 @@ export class ActivationTable {
       h("td", {}, whereOf(row)),
       h("td", { class: "compare-differs" }, differsOf(row)),
       h("td", { class: "number" }, timeOf(row)),
-      h("td", { class: "number" }, costOf(row)),
+      h("td", { class: "number" }, moneyOf(row)),
     );
     this.lines.set(keyOf(row.path, row.round), [made, row]);
     return made;
@@ -131,7 +131,9 @@ function whereOf({ presence, left, right }) {
     "span",
     { class: "letters" },
     ...letters.map((letter) => h("span", { class: `letter letter-${letter}` }, letter)),
-    left?.is_served || right?.is_served ? h("span", { class: "tag" }, "served") : null,
+    ...[["A", left], ["B", right]]
+      .filter(([, side]) => side?.is_served)
+      .map(([letter]) => h("span", { class: "tag" }, `served in ${letter}`)),
   );
 }
 
@@ -146,7 +148,5 @@ const timeOf = ({ left, right }) =>
     ? changeIn(left.seconds, right.seconds, duration)
     : duration((left ?? right).seconds);
 
-const costOf = ({ left, right }) =>
-  left && right
-    ? changeIn(left.usage.usd, right.usage.usd, dollars)
-    : dollars((left ?? right).usage.usd);
+const moneyOf = ({ left, right }) =>
+  left && right ? changeInCost(left.usage, right.usage) : costOf((left ?? right).usage);

@@ -1,22 +1,26 @@
 // The two runs as rows, and what B has more than A.
 import { chip } from "../../parts/chips.js";
-import { dollars, h } from "../../parts/elements.js";
-import { costOf, count, duration, when } from "../../parts/figures.js";
+import { h } from "../../parts/elements.js";
+import { costOf, count, duration, tokensOf, when } from "../../parts/figures.js";
 import { inline, shortId } from "../../parts/text.js";
 import { writeAddress } from "../../shell/address.js";
-import { changeIn } from "./signed.js";
+import { changeIn, changeInCost } from "./signed.js";
 
-const tokensOf = ({ usage }) => usage.input_tokens + usage.output_tokens;
+const sumTokens = ({ usage }) => usage.input_tokens + usage.output_tokens;
 
-// Title, the number, how it is written in a run, and how a difference of it is written.
+// How much more of a number B has, as a function of both runs.
+const more = (read, write) => (left, right) => changeIn(read(left), read(right), write);
+const counted = (title, read) => [title, (run) => count(read(run)), more(read, count)];
+
+// Title, what is written of a run, and of what B has more than A.
 const COLUMNS = [
-  ["Duration", (run) => run.seconds, (run) => duration(run.seconds), duration],
-  ["Cost", (run) => run.usage.usd, (run) => costOf(run.usage), dollars],
-  ["Calls", (run) => run.usage.calls, (run) => count(run.usage.calls), count],
-  ["Tokens", tokensOf, (run) => count(tokensOf(run)), count],
-  ["Activations", (run) => run.activations, (run) => count(run.activations), count],
-  ["Served", (run) => run.served, (run) => count(run.served), count],
-  ["Errors", (run) => run.errors, (run) => count(run.errors), count],
+  ["Duration", (run) => duration(run.seconds), more((run) => run.seconds, duration)],
+  ["Cost", (run) => costOf(run.usage), (left, right) => changeInCost(left.usage, right.usage)],
+  counted("Calls", (run) => run.usage.calls),
+  ["Tokens", (run) => tokensOf(run.usage), more(sumTokens, count)],
+  counted("Activations", (run) => run.activations),
+  counted("Served", (run) => run.served),
+  counted("Errors", (run) => run.errors),
 ];
 
 export function runsTable({ left, right }) {
@@ -51,9 +55,7 @@ export function runsTable({ left, right }) {
           h("th", { scope: "row" }, "B against A"),
           h("td", {}),
           h("td", {}),
-          ...COLUMNS.map(([, read, , write]) =>
-            h("td", { class: "number" }, changeIn(read(left), read(right), write)),
-          ),
+          ...COLUMNS.map(([, , change]) => h("td", { class: "number" }, change(left, right))),
         ),
       ),
     ),
@@ -75,6 +77,6 @@ function line(letter, run) {
     ),
     h("td", { title: words }, chip(run.status)),
     h("td", {}, when(run.created_at)),
-    ...COLUMNS.map(([, , show]) => h("td", { class: "number" }, show(run))),
+    ...COLUMNS.map(([, show]) => h("td", { class: "number" }, show(run))),
   );
 }
